@@ -1,0 +1,72 @@
+"""The command `tailrace`: one sub-command per thing that a person does.
+
+Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). Each module below adds its
+commands through `register(app)` and imports what they need only when they run, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module, metadata
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from flink_jobs.errors import TailraceError
+
+MODULES = ("jobs", "models", "topics", "stack")
+
+app = typer.Typer(
+    name="tailrace",
+    help="Scores Kafka streams with machine-learning models on Apache Flink, from one YAML file per job.",
+    epilog="Begin with: tailrace up, tailrace validate JOB.yaml, tailrace run JOB.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_debug = False
+
+
+def main() -> None:
+    """The entry point: a user's mistake becomes a message and an exit code, not a traceback."""
+    try:
+        app()
+    except TailraceError as error:
+        _show(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tailrace {metadata.version('tailrace')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+def _show(error: TailraceError) -> None:
+    if _debug:
+        traceback.print_exception(error)
+    message = Text.assemble(("error: ", "bold red"), str(error))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(message)
+
+
+for _module in MODULES:
+    import_module(f"{__name__}.{_module}").register(app)

@@ -1,0 +1,102 @@
+"""`tailrace validate`, `plan` and `schema`: what a job file says, before anything runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from flink_jobs.cli import remote, run
+from flink_jobs.errors import InputError
+
+if TYPE_CHECKING:
+    from flink_jobs.plan import Plan
+
+JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the app."""
+    for command in (validate, plan, run.run, remote.submit, remote.jobs, remote.stop, schema):
+        app.command(rich_help_panel="Jobs")(command)
+
+
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Job files.", show_default=False)],
+) -> None:
+    """Check job files, with their models, lookups and expressions; starts and reaches nothing.
+
+    Shows every problem of every file as file:line: key path: what it must be; got what it is.
+
+    [bold]Examples[/]
+
+      tailrace validate conf/flight_delay.yaml
+
+      tailrace validate conf/*.yaml
+    """
+    from flink_jobs.validation import validated_plan
+
+    wrong = False
+    for file in files:
+        try:
+            print(_verdict(file, validated_plan(file)), flush=True)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            wrong = True
+    if wrong:
+        raise typer.Exit(2)
+
+
+def _verdict(file: Path, found: Plan) -> str:
+    count = len(found.inputs)
+    inputs = f"{count} input{'s' * (count != 1)}"
+    return f"{file}: ok (model {found.manifest.name} version {found.manifest.version}, {inputs})"
+
+
+def plan(
+    file: JobFile,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for programs.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the Flink SQL too.")] = False,
+) -> None:
+    """Show what a job file becomes: topics, guarantees, features, and where each model input comes from.
+
+    Secrets are masked. The JSON always holds the SQL; its form is named by its key [bold]schema[/].
+
+    [bold]Examples[/]
+
+      tailrace plan conf/flight_delay.yaml
+
+      tailrace plan conf/flight_delay.yaml --sql
+
+      tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
+    """
+    from flink_jobs import describe
+    from flink_jobs.validation import validated_plan
+
+    found = validated_plan(file)
+    if as_json:
+        print(json.dumps(describe.as_data(found), indent=2))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        text = Text(describe.as_text(found))
+        text.highlight_regex(r"(?m)^\S.*$", "bold")
+        console.print(text, end="")
+        if sql:
+            print("\n" + describe.as_sql(found), end="")
+
+
+def schema() -> None:
+    """Print the JSON Schema of job files, for editors.
+
+    [bold]Example[/]
+
+      tailrace schema > job.schema.json
+    """
+    from flink_jobs.schema import job_schema_text
+
+    print(job_schema_text(), end="")

@@ -1,0 +1,186 @@
+"""`tailrace run`: a job on a minicluster in this process, watched until it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from flink_jobs.cli.progress import Progress, summary
+from flink_jobs.errors import InputError, JobFailedError, TailraceError
+
+if TYPE_CHECKING:
+    from flink_jobs.cluster import Cluster
+    from flink_jobs.kafka import ClientSettings
+    from flink_jobs.plan import Plan
+    from flink_jobs.program import RunningJob, Target
+    from flink_jobs.spec import JobSpec
+
+# Where Flink unpacks what `flink_jobs.program` ships.
+_SHIPPED = re.compile(r'"[^"]*/tailrace-udfs-[^"/]+/')
+Offsets = dict[str, dict[int, int]]
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="The job file.", show_default=False)],
+    bounded: Annotated[
+        bool, typer.Option("--bounded", help="End where the topic ends now, instead of waiting for more.")
+    ] = False,
+    savepoint: Annotated[
+        str | None, typer.Option(help="Savepoint or checkpoint to go on from.", show_default=False)
+    ] = None,
+    progress: Annotated[bool, typer.Option(help="Show a line of counts while it runs.")] = True,
+) -> None:
+    """Run a job on this machine, in a Flink of its own that ends with it.
+
+    Missing output topics are created first. Ctrl-C ends the job after it has committed what it has read; a
+    second Ctrl-C ends it at once. A failure ends it too, with the Python traceback of the worker.
+
+    [bold]Examples[/]
+
+      tailrace run conf/flight_delay.yaml
+
+      tailrace run conf/flight_delay.yaml --bounded
+    """
+    from flink_jobs.program import Target
+    from flink_jobs.tables import client_settings
+
+    target = Target(savepoint=_local_savepoint(savepoint))
+    plan = prepare(file, bounded=bounded)
+    settings = client_settings(plan.job)
+    before = _ends(settings, plan.job)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    unit = "windows" if plan.job.score == "per_window" else "records"
+    started = time.monotonic()
+    with _terminated_like_interrupted(), Progress(console, unit, shown=progress) as line:
+        interrupted = _run(plan, target, line)
+        seconds = time.monotonic() - started
+        line.say("counting what was written")
+        counts = _written(settings, plan.job, before)
+    print(f"{summary(counts, unit)}  in {seconds:.1f} s")
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None) -> Plan:
+    """The plan of a job file that can start: its topics are there. Logs what was done for it."""
+    import structlog
+
+    from flink_jobs import preflight
+    from flink_jobs.log import configure_logging
+    from flink_jobs.validation import validated_plan
+
+    configure_logging()
+    log = structlog.get_logger()
+    plan = validated_plan(file, bounded=bounded)
+    found = preflight.check(plan, cluster)
+    for topic in found.created:
+        log.info("topic_created", topic=topic, partitions=found.partitions)
+    for warning in found.warnings:
+        log.warning("preflight", message=warning)
+    return plan
+
+
+def savepoint_uri(given: str | None) -> str | None:
+    """A savepoint's path or URI as a URI; what Flink prints, file:/path, is one too."""
+    if given is None or re.match(r"(?!file:)[a-z][a-z0-9+.-]*:/", given):
+        return given
+    path = Path(re.sub(r"^file:(//(?=/))?", "", given)).absolute()
+    return f"file://{path}"  # not escaped: Flink takes it as it is
+
+
+def _local_savepoint(given: str | None) -> str | None:
+    """The same; raises InputError when it is no savepoint on this machine."""
+    uri = savepoint_uri(given)
+    if uri and uri.startswith("file://") and not Path(uri[7:], "_metadata").is_file():
+        raise InputError(f"--savepoint must be a folder with a file _metadata; got {given}")
+    return uri
+
+
+def show_traceback(error: JobFailedError) -> None:
+    """Prints the part of a worker's traceback that is not Flink's and Beam's own machinery."""
+    if error.worker_traceback:
+        print(relevant(error.worker_traceback), file=sys.stderr)
+
+
+def relevant(traceback: str) -> str:
+    """A Python traceback from its first frame below PyFlink and Beam; shipped files by package."""
+    head, *frames = _SHIPPED.sub('"', traceback).split('\n  File "')
+    machinery = [i for i, frame in enumerate(frames) if _is_machinery(frame.split('"')[0])]
+    kept = frames[machinery[-1] + 1 :] if machinery else frames
+    return '\n  File "'.join([head, *(kept or frames[-1:])])
+
+
+def _is_machinery(path: str) -> bool:
+    return any(f"/{package}/" in path for package in ("pyflink", "apache_beam"))
+
+
+def _run(plan: Plan, target: Target, line: Progress) -> bool:
+    """Runs the job to its end; whether that came by an interrupt."""
+    from flink_jobs.program import start
+
+    try:
+        with start(plan, target) as running:
+            return _watch(running, line)
+    except JobFailedError as error:
+        show_traceback(error)
+        raise
+
+
+def _watch(running: RunningJob, line: Progress) -> bool:
+    try:
+        running.wait(line.show)
+    except KeyboardInterrupt:
+        line.say("ending; Ctrl-C again to end at once")
+        _end(running)
+        return True
+    return False
+
+
+def _end(running: RunningJob) -> None:
+    """Stops the job so that what it has read is committed; cancels it where that fails."""
+    try:
+        running.finish()
+    except (TailraceError, KeyboardInterrupt):
+        running.cancel()
+    running.wait()
+
+
+def _ends(settings: ClientSettings, job: JobSpec) -> Offsets:
+    from flink_jobs.kafka import end_offsets
+    from flink_jobs.tables import output_topics
+
+    return {name: end_offsets(settings, topic) for name, topic in output_topics(job).items()}
+
+
+def _written(settings: ClientSettings, job: JobSpec, before: Offsets) -> Counter[str]:
+    """What the run committed, counted in the topics: the job's own counters end a moment before it does."""
+    from flink_jobs.kafka import count_committed
+    from flink_jobs.tables import output_topics
+
+    names = {"predictions": "predicted", "dead_letters": "dead", "late": "late"}
+    return Counter(
+        {
+            names[sink]: count_committed(settings, topic, since=before[sink])
+            for sink, topic in output_topics(job).items()
+        }
+    )
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Inside, a TERM signal ends the job as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

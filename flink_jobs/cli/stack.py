@@ -1,0 +1,139 @@
+"""`tailrace up`, `down`, `status`: the local broker and cluster for a day's work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from flink_jobs.stack import Health, Stack
+
+Directory = Annotated[
+    Path, typer.Option("--dir", help="Where the stack keeps its state, data and logs.", file_okay=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the app."""
+    for command in (up, down, status):
+        app.command(rich_help_panel="Local stack")(command)
+
+
+def up(
+    kafka_port: Annotated[int, typer.Option(help="Port of the Kafka broker.")] = 9092,
+    flink_port: Annotated[int, typer.Option(help="Port of Flink's REST interface and web page.")] = 8081,
+    slots: Annotated[int, typer.Option(min=1, max=256, help="Parallel task slots.")] = 4,
+    memory: Annotated[str, typer.Option(help="Memory of the TaskManager with its Python workers.")] = "3g",
+    directory: Directory = Path(".tailrace"),
+) -> None:
+    """Start a Kafka broker and a Flink cluster on this machine, and leave them running.
+
+    They listen on 127.0.0.1 only. Data in topics survives [bold]tailrace down[/] and the next [bold]up[/].
+
+    [bold]Examples[/]
+
+      tailrace up
+
+      tailrace up --kafka-port 19092 --flink-port 18081 --slots 2
+    """
+    from flink_jobs import stack
+
+    console = Console(highlight=False)
+    options = stack.Options(kafka_port, flink_port, slots, memory)
+    with console.status("starting") as line:
+        found, started = stack.up(directory, options, report=line.update)
+    console.print("Started." if started else "Already running.", style="green")
+    _print_addresses(console, found)
+
+
+def down(
+    purge: Annotated[bool, typer.Option("--purge", help="Delete topics, checkpoints and logs too.")] = False,
+    directory: Directory = Path(".tailrace"),
+) -> None:
+    """Stop what [bold]tailrace up[/] started, and nothing else.
+
+    [bold]Examples[/]
+
+      tailrace down
+
+      tailrace down --purge
+    """
+    from flink_jobs import stack
+
+    console = Console(highlight=False)
+    with console.status("stopping"):
+        stopped = stack.down(directory, purge=purge)
+    console.print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+    if purge:
+        console.print("Deleted its data.")
+
+
+def status(json_output: Json = False, directory: Directory = Path(".tailrace")) -> None:
+    """Show what [bold]tailrace up[/] started and whether it answers.
+
+    Exits with 1 when something that should run does not.
+
+    [bold]Examples[/]
+
+      tailrace status
+
+      tailrace status --json
+    """
+    from flink_jobs import stack
+
+    found = stack.load(directory)
+    report = stack.health(found) if found else []
+    if json_output:
+        print(json.dumps(_as_json(found, report), indent=2))
+    elif found:
+        Console(highlight=False).print(_table(report))
+    else:
+        Console(highlight=False).print("Nothing is running here; [bold]tailrace up[/] starts it.")
+    if not all(entry.healthy for entry in report):
+        raise typer.Exit(1)
+
+
+def _print_addresses(console: Console, found: Stack) -> None:
+    console.print(f"Kafka  {found.brokers}", markup=False)
+    console.print(f"Flink  {found.flink_url}", markup=False)
+
+
+def _table(report: list[Health]) -> Table:
+    table = Table("service", "pid", "address", "state")
+    table.add_column("log", overflow="fold")
+    for entry in report:
+        service = entry.service
+        table.add_row(service.name, str(service.process.pid), service.address, _state(entry), service.log)
+    return table
+
+
+def _state(entry: Health) -> str:
+    if entry.healthy:
+        return "[green]healthy[/]"
+    return "[yellow]does not answer[/]" if entry.alive else "[red]dead[/]"
+
+
+def _as_json(found: Stack | None, report: list[Health]) -> dict[str, object]:
+    services = [
+        {
+            "name": entry.service.name,
+            "pid": entry.service.process.pid,
+            "address": entry.service.address,
+            "log": entry.service.log,
+            "alive": entry.alive,
+            "healthy": entry.healthy,
+        }
+        for entry in report
+    ]
+    return {
+        "running": bool(report),
+        "brokers": found.brokers if found else None,
+        "flink_url": found.flink_url if found else None,
+        "services": services,
+    }

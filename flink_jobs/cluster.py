@@ -1,0 +1,183 @@
+"""A Flink cluster through its REST interface: jobs, their counters and failures, stop with a savepoint.
+
+cluster = Cluster("http://localhost:8081")
+cluster.stop(job_id, "file:///savepoints")     # the savepoint's path
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from flink_jobs.errors import InputError, WorkError
+
+ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
+_OPTION = re.compile(r"Could not parse value '.*' for key '[^'\n]+'")
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)+?\S.*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """One job; `started` is in ms since the epoch, `duration` in ms."""
+
+    id: str
+    name: str
+    state: str
+    started: int
+    duration: int
+
+
+class Cluster:
+    """The cluster at `url`. Raises WorkError when it does not answer."""
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy for the internet is none for the cluster
+
+    def jobs(self) -> list[JobInfo]:
+        """All jobs that the cluster remembers, the newest first."""
+        found = self._get("/jobs/overview")["jobs"]
+        jobs = [JobInfo(j["jid"], j["name"], j["state"], j["start-time"], j["duration"]) for j in found]
+        return sorted(jobs, key=lambda job: -job.started)
+
+    def find(self, job: str) -> JobInfo:
+        """The job of this id or beginning of an id, or the running one of this name."""
+        jobs = self.jobs()
+        matching = [j for j in jobs if j.id.startswith(job)] or [
+            j for j in jobs if j.name == job and j.state not in ENDED
+        ]
+        if len({j.id for j in matching}) == 1:
+            return matching[0]
+        if matching:
+            raise InputError(f"{job!r} must name one job; there are {', '.join(j.id for j in matching)}")
+        known = ", ".join(f"{j.name} ({j.state.lower()})" for j in jobs) or "none"
+        raise InputError(f"no running job {job!r} on {self.url}; jobs there: {known}")
+
+    def free_slots(self) -> int:
+        return int(self._get("/overview")["slots-available"])
+
+    def version(self) -> str:
+        """Flink's version, such as 2.3.0."""
+        return str(self._get("/overview")["flink-version"])
+
+    def settings(self) -> dict[str, str]:
+        """The JobManager's own Flink options."""
+        return {entry["key"]: entry["value"] for entry in self._get("/jobmanager/config")}
+
+    def state(self, job_id: str) -> str:
+        return str(self._get(f"/jobs/{job_id}")["state"])
+
+    def all_running(self, job_id: str) -> bool:
+        """Whether every task of the job runs or has ended, not only the job as a whole."""
+        tasks = self._get(f"/jobs/{job_id}")["status-counts"]
+        return all(state in ("RUNNING", "FINISHED") for state, count in tasks.items() if count)
+
+    def stop(self, job_id: str, directory: str | None, *, drain: bool = False, wait: float = 300.0) -> str:
+        """Stops the job with a savepoint in `directory`, and gives the savepoint's path."""
+        request = {"drain": drain} | ({"targetDirectory": directory} if directory else {})
+        trigger = self._post(f"/jobs/{job_id}/stop", request)["request-id"]
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline:
+            answer = self._get(f"/jobs/{job_id}/savepoints/{trigger}")
+            if answer["status"]["id"] == "COMPLETED":
+                return self._savepoint(answer["operation"])
+            time.sleep(0.2)
+        raise WorkError(f"the savepoint of job {job_id} was not done after {wait:.0f} s")
+
+    def cancel(self, job_id: str) -> None:
+        self._call("PATCH", f"/jobs/{job_id}?mode=cancel")
+
+    def failure(self, job_id: str) -> str | None:
+        """The newest exception of the job with its stack trace, if there is one."""
+        history = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {})
+        entries = history.get("entries", [])
+        return str(entries[0]["stacktrace"]) if entries else None
+
+    def counts(self, job_id: str) -> Counter[str]:
+        """Tailrace's own counters, summed over all workers; `read` is what the source has emitted."""
+        totals: Counter[str] = Counter()
+        for vertex in self._get(f"/jobs/{job_id}")["vertices"]:
+            path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
+            wanted = [m["id"] for m in self._get(path) if _counter_name(m["id"])]
+            for start in range(0, len(wanted), 40):
+                query = ",".join(quote(m, safe="") for m in wanted[start : start + 40])
+                for metric in self._get(f"{path}?get={query}&agg=sum"):
+                    totals[_counter_name(metric["id"]) or ""] += int(metric["sum"])
+        return totals
+
+    def _savepoint(self, operation: dict[str, Any]) -> str:
+        if "location" in operation:
+            return str(operation["location"])
+        trace = operation.get("failure-cause", {}).get("stack-trace", "")
+        raise WorkError(f"the savepoint failed: {root_cause(trace)}")
+
+    def _get(self, path: str) -> Any:
+        return self._call("GET", path)
+
+    def _post(self, path: str, body: object) -> Any:
+        return self._call("POST", path, body)
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            answer = self._session.request(method, self.url + path, json=body, timeout=self._timeout)
+        except requests.RequestException as error:
+            reason = type(error).__name__
+            raise WorkError(
+                f"no Flink cluster answers at {self.url} ({reason}); `tailrace up` starts one"
+            ) from error
+        if answer.status_code >= 400:
+            raise WorkError(f"{self.url}{path}: {_first_error(answer)}")
+        return answer.json() if answer.content else None
+
+
+def worker_traceback(stack_trace: str) -> str | None:
+    """The Python worker's own traceback inside of a Java stack trace."""
+    found = _TRACEBACK.findall(stack_trace)
+    return str(found[-1]) if found else None
+
+
+def root_cause(stack_trace: str) -> str:
+    """The innermost cause's own line of a Java stack trace, or one around it that says the same and more."""
+    if option := _OPTION.search(stack_trace):
+        return option[0]
+    lines = stack_trace.strip().splitlines() or ["unknown"]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    chosen = causes.pop() if causes else lines[0]
+    while causes and _says_more(causes[-1], chosen):
+        chosen = causes.pop()
+    return chosen
+
+
+def _says_more(outer: str, inner: str) -> bool:
+    """Whether `outer` ends with the message of `inner`, and is not just `inner` wrapped."""
+    message = inner.partition(": ")[2]
+    return bool(message) and outer.endswith(message) and not outer.endswith(inner)
+
+
+def failure_reason(stack_trace: str) -> str:
+    """What a person should read first: the worker's own error if there is one, else the innermost cause."""
+    python = worker_traceback(stack_trace)
+    return python.splitlines()[-1] if python else root_cause(stack_trace)
+
+
+def _counter_name(metric: str) -> str | None:
+    """`predicted` of `….tailrace.predicted`, `read` of the source's output; None for all other metrics."""
+    if ".tailrace." in metric:
+        return metric.rsplit(".", 1)[1]
+    return "read" if metric.startswith("Source__") and metric.endswith(".numRecordsIn") else None
+
+
+def _first_error(answer: requests.Response) -> str:
+    try:
+        errors = answer.json().get("errors", [])
+    except ValueError:
+        errors = [answer.text]
+    return root_cause("\n".join(map(str, errors)))[:500]

@@ -1,0 +1,185 @@
+"""The demo: half a year of flights through a real Kafka broker and conf/flight_delay.yaml on Flink.
+
+    scripts/demo        # or: python -m flink_jobs.demo
+
+Exits with 1 unless every record has exactly one outcome, and each wrong one that which it should have.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flink_jobs import flights, preflight
+from flink_jobs.broker import Broker
+from flink_jobs.cli.progress import Progress
+from flink_jobs.demo_records import Sent, mixed_stream
+from flink_jobs.demo_summary import read_outcomes, show_summary
+from flink_jobs.errors import JobFailedError, TailraceError
+from flink_jobs.jars import PROJECT
+from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
+from flink_jobs.loader import load_job
+from flink_jobs.plan import make_plan
+from flink_jobs.program import Target, start
+from flink_jobs.registry import Registry
+from flink_jobs.spec import JobSpec
+from udfs.formats import installed_versions
+from udfs.manifest import Manifest
+
+JOB_FILE = PROJECT / "conf" / "flight_delay.yaml"
+TRAINING = PROJECT / "models" / "flight_delay" / "train.py"
+FOLDER = PROJECT / ".tailrace" / "demo"
+MONTHS = range(7, 13)
+PARTITIONS = 4
+# One of the records has a megabyte.
+LARGEST_MESSAGE = 2_000_000
+
+# Wide enough for the summary's tables where no terminal says how wide it is.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
+Note = Callable[[str], None]
+
+
+def main() -> int:
+    """Runs the demo; 0 when all accounts are right."""
+    started = time.monotonic()
+    try:
+        right = _run()
+    except JobFailedError as error:
+        console.print(error.worker_traceback or "", markup=False)
+        return _failed(error)
+    except TailraceError as error:
+        return _failed(error)
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        return 130
+    console.print(f"\nThe demo took {time.monotonic() - started:.0f} s.")
+    return 0 if right else 1
+
+
+def _failed(error: TailraceError) -> int:
+    console.print(f"error: {error}", style="red", markup=False)
+    return error.exit_code
+
+
+def _run() -> bool:
+    write_planes(FOLDER)
+    with Broker() as broker:
+        return _on(broker)
+
+
+def _on(broker: Broker) -> bool:
+    settings = ClientSettings(broker.bootstrap)
+    job = demo_job(broker.bootstrap)
+    with _step("Model of January to June") as note:
+        manifest, trained = ready_model(Registry(job.model.registry))
+        note(f"{manifest.name} version {manifest.version}, " + ("trained" if trained else "trained before"))
+    with _step("Flights of July to December") as note:
+        departures = flights.events(MONTHS)
+        stream = mixed_stream(departures)
+        note(f"{len(departures):,}, and {len(stream) - len(departures)} broken, late or misdated records")
+    with _step(f"Sending to {job.source.topic}") as note:
+        send(settings, job.source.topic, stream)
+        note(f"{len(stream):,} records to {PARTITIONS} partitions on a broker at {broker.bootstrap}")
+    with _step(f"Running {JOB_FILE.relative_to(PROJECT)}") as note:
+        run_job(job, len(stream), note)
+    with _step("Reading what it wrote") as note:
+        outcomes = read_outcomes(settings, job)
+        note("predictions, dead letters and late records, as committed")
+    return show_summary(console, outcomes, stream, departures)
+
+
+def demo_job(brokers: str, folder: Path = FOLDER) -> JobSpec:
+    """The committed job file, on these brokers and with the lookup table in `folder`."""
+    environ = {**os.environ, "TAILRACE_BROKERS": brokers, "TAILRACE_DEMO": str(folder)}
+    return load_job(JOB_FILE, environ)
+
+
+def write_planes(folder: Path) -> None:
+    """Writes the lookup table, whole or not at all: another demo may be reading it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"planes.{os.getpid()}.part"
+    flights.write_planes(part)
+    part.replace(folder / "planes.parquet")
+
+
+def ready_model(registry: Registry) -> tuple[Manifest, bool]:
+    """The champion, if it was trained here in this way; else a new one. And whether it is new."""
+    trainer = _trainer()
+    name: str = trainer.NAME
+    if name in registry.models() and registry.releases(name):
+        champion = registry.manifest(name, registry.resolve(name, "champion").version)
+        if _is_current(champion, trainer):
+            return champion, False
+    manifest: Manifest = trainer.train(registry)
+    if registry.resolve(name, "champion").version != manifest.version:
+        registry.promote(name, manifest.version)
+    return manifest, True
+
+
+def _is_current(manifest: Manifest, trainer: Any) -> bool:
+    events = flights.events(trainer.TRAINING_MONTHS)
+    made = {
+        "fingerprint": trainer.fingerprint(events[events["late"].notna()]),
+        "parameters": trainer.PARAMETERS,
+        "seed": trainer.SEED,
+    }
+    return (
+        made.items() <= manifest.training.items()
+        and manifest.signature == trainer.SIGNATURE
+        and manifest.libraries == installed_versions(manifest.libraries)
+    )
+
+
+def _trainer() -> Any:
+    spec = importlib.util.spec_from_file_location("flight_delay_train", TRAINING)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def send(settings: ClientSettings, topic: str, stream: Sequence[Sent]) -> None:
+    """Creates the topic and writes the stream, in order, with the present time as the records' timestamp."""
+    create_topics(settings, {topic: PARTITIONS}, {"max.message.bytes": str(LARGEST_MESSAGE)})
+    produce(settings, topic, (Message(sent.value, sent.key) for sent in stream))
+
+
+def run_job(job: JobSpec, records: int, note: Note) -> None:
+    """Runs the job on a minicluster up to the present end of its topic."""
+    progress = Progress(console, "records")
+    plan = make_plan(job, bounded=True)
+    preflight.check(plan)
+    with start(plan, Target()) as running:
+        running.wait(lambda counts: note(f"of {records:,} {progress.line(counts, time.monotonic())}"))
+
+
+@contextmanager
+def _step(title: str) -> Iterator[Note]:
+    """A line that shows what goes on: kept up to date at a terminal, else printed now and then."""
+    started = printed = time.monotonic()
+    latest = ""
+
+    def note(text: str) -> None:
+        nonlocal latest, printed
+        latest = text
+        status.update(f"{title}: {text}")
+        if not console.is_terminal and time.monotonic() - printed > 5:
+            printed = time.monotonic()
+            console.print(f"  {text}", markup=False)
+
+    with console.status(title) as status:
+        yield note
+    console.print(f"[bold]{title}[/] ({time.monotonic() - started:.1f} s)  {latest}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""Topics and limits of a Kafka cluster, and what its refusals mean.
+
+describe_topics(ClientSettings("localhost:9092"), ["flights"])["flights"]  # TopicInfo, or None: no such topic
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from flink_jobs.errors import InputError, TailraceError, WorkError
+from flink_jobs.kafka.settings import ClientSettings
+from flink_jobs.processes import wait_until
+
+_TIMEOUT = 8.0
+_REFUSED_AFTER = 3.0
+_DENIED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+)
+
+# What a broker says of a partition in the moments after its topic was created.
+_SETTLING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """One topic as the cluster has it; `max_message_bytes` is None when the user may not see its settings."""
+
+    name: str
+    partitions: int
+    max_message_bytes: int | None
+
+
+@dataclass(frozen=True)
+class BrokerLimits:
+    """The smallest limits over all brokers; None when the user may not see the brokers' settings."""
+
+    transaction_max_timeout_ms: int | None
+    message_max_bytes: int | None
+    brokers: int
+
+
+def answers(settings: ClientSettings, timeout: float = 3.0) -> bool:
+    """Whether a broker answers a metadata request within `timeout` seconds."""
+    try:
+        AdminClient(settings.librdkafka()).list_topics(timeout=timeout)
+    except KafkaException:
+        return False
+    return True
+
+
+def list_topics(settings: ClientSettings) -> list[str]:
+    """Names of the topics that the user may see, without Kafka's own."""
+    names = connect(settings).list_topics(timeout=_TIMEOUT).topics
+    return sorted(name for name in names if not name.startswith("__"))
+
+
+def describe_topics(settings: ClientSettings, names: Iterable[str]) -> dict[str, TopicInfo | None]:
+    """What each named topic is; None where there is none."""
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        return {}
+    admin = connect(settings)
+    partitions = {
+        name: _partitions(future, name, settings) for name, future in _describe(admin, wanted).items()
+    }
+    there = [name for name, count in partitions.items() if count is not None]
+    limits = _topic_configs(admin, there, "max.message.bytes")
+    return {
+        name: None if count is None else TopicInfo(name, count, limits[name])
+        for name, count in partitions.items()
+    }
+
+
+def create_topics(
+    settings: ClientSettings, partitions: Mapping[str, int], config: Mapping[str, str] | None = None
+) -> set[str]:
+    """Creates the topics that are missing, with so many partitions each and these topic settings.
+
+    Returns the names that this call created; a topic that is there already, or that another process creates
+    at the same moment, is left as it is. Returns when each broker's metadata shows them.
+    """
+    admin = connect(settings)
+    new = [
+        NewTopic(name, num_partitions=count, replication_factor=-1, config=dict(config or {}))
+        for name, count in partitions.items()
+    ]
+    if not new:
+        return set()
+    created = {name for name, future in admin.create_topics(new).items() if _created(future, name, settings)}
+    if not wait_until(lambda: set(partitions) <= _led(admin), _TIMEOUT):
+        missing = ", ".join(sorted(set(partitions) - _led(admin)))
+        raise WorkError(f"topics were created but do not show up on {settings.brokers}: {missing}")
+    return created
+
+
+def end_offsets(
+    settings: ClientSettings, topic: str, *, isolation: str = "read_uncommitted"
+) -> dict[int, int]:
+    """The offset after the last record, by partition; with `read_committed`, after the last decided one.
+
+    Raises InputError when there is no such topic.
+    """
+    info = describe_topics(settings, [topic])[topic]
+    if info is None:
+        raise no_such_topic(settings, topic)
+    committed, all_records = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
+    level = committed if isolation == "read_committed" else all_records
+    wanted = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(info.partitions)}
+    admin = connect(settings)  # kept: its futures end only while it is there
+    deadline = time.monotonic() + _TIMEOUT
+    while True:
+        futures = admin.list_offsets(wanted, isolation_level=level, request_timeout=_TIMEOUT)
+        try:
+            return {place.partition: future.result().offset for place, future in futures.items()}
+        except KafkaException as raised:
+            if raised.args[0].code() not in _SETTLING or time.monotonic() > deadline:
+                raise needs(settings, "Describe", f"topic {topic!r}")(raised.args[0]) from raised
+        time.sleep(0.1)
+
+
+def cluster_limits(settings: ClientSettings) -> BrokerLimits:
+    """The limits that a job has to keep."""
+    admin = connect(settings)
+    brokers = [str(number) for number in admin.list_topics(timeout=_TIMEOUT).brokers]
+    configs = _configs(admin, ResourceType.BROKER, brokers).values()
+
+    def smallest(name: str) -> int | None:
+        return min((int(config[name].value) for config in configs if config and name in config), default=None)
+
+    return BrokerLimits(smallest("transaction.max.timeout.ms"), smallest("message.max.bytes"), len(brokers))
+
+
+def connect(settings: ClientSettings, timeout: float = _TIMEOUT) -> AdminClient:
+    """A client that has reached a broker.
+
+    Raises WorkError when none answers or the credentials are refused.
+    """
+    seen: list[KafkaError] = []
+    admin = AdminClient(settings.librdkafka() | {"error_cb": seen.append})
+    started = time.monotonic()
+    while (waited := time.monotonic() - started) < timeout:
+        try:
+            admin.list_topics(timeout=1.0)
+        except KafkaException:
+            admin.poll(0)
+        else:
+            return admin
+        if refused := next((error for error in seen if error.code() == KafkaError._AUTHENTICATION), None):
+            raise WorkError(
+                f"{settings.brokers} refused the credentials of {_user(settings)}: {refused.str()}"
+            )
+        if waited > _REFUSED_AFTER and any(error.code() == KafkaError._ALL_BROKERS_DOWN for error in seen):
+            break
+    raise unreachable(settings)
+
+
+def unreachable(settings: ClientSettings) -> WorkError:
+    """The error for a cluster that does not answer."""
+    return WorkError(
+        f"no Kafka broker answers at {settings.brokers}; is it running? `tailrace up` starts a local one"
+    )
+
+
+def no_such_topic(settings: ClientSettings, topic: str) -> InputError:
+    """The error for a topic that is not there, with the names that are nearly right."""
+    near = difflib.get_close_matches(topic, list_topics(settings), n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return InputError(f"no topic {topic!r} at {settings.brokers}{hint}")
+
+
+def needs(settings: ClientSettings, right: str, resource: str) -> Callable[[KafkaError], TailraceError]:
+    """What to raise for a KafkaError in an operation that needs this right on this resource."""
+
+    def explain(error: KafkaError) -> TailraceError:
+        code = error.code()
+        if code in _DENIED:
+            return WorkError(f"{_user(settings)} needs the right {right} on {resource} at {settings.brokers}")
+        if code == KafkaError.TOPIC_EXCEPTION:
+            return InputError(f"{resource}: a topic's name must be 1 to 249 letters, digits, dots, _ or -")
+        if code in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
+            return unreachable(settings)
+        return WorkError(f"{resource} at {settings.brokers}: {error.str()}")
+
+    return explain
+
+
+def _user(settings: ClientSettings) -> str:
+    return f"user {settings.username!r}" if settings.username else "the anonymous user"
+
+
+def _describe(admin: AdminClient, names: list[str]) -> dict[str, Future[Any]]:
+    described: dict[str, Future[Any]] = admin.describe_topics(
+        TopicCollection(names), request_timeout=_TIMEOUT
+    )
+    return described
+
+
+def _partitions(future: Future[Any], name: str, settings: ClientSettings) -> int | None:
+    try:
+        return len(future.result().partitions)
+    except KafkaException as raised:
+        if raised.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise needs(settings, "Describe", f"topic {name!r}")(raised.args[0]) from raised
+
+
+def _topic_configs(admin: AdminClient, names: list[str], key: str) -> dict[str, int | None]:
+    configs = _configs(admin, ResourceType.TOPIC, names)
+    return {name: int(config[key].value) if config else None for name, config in configs.items()}
+
+
+def _configs(admin: AdminClient, kind: ResourceType, names: list[str]) -> dict[str, Any]:
+    """Settings by name; None for what the user may not see."""
+    if not names:
+        return {}
+    futures = admin.describe_configs([ConfigResource(kind, name) for name in names], request_timeout=_TIMEOUT)
+    return {resource.name: _or_none(future) for resource, future in futures.items()}
+
+
+def _or_none(future: Future[Any]) -> Any:
+    try:
+        return future.result()
+    except KafkaException:
+        return None
+
+
+def _created(future: Future[Any], name: str, settings: ClientSettings) -> bool:
+    try:
+        future.result()
+    except KafkaException as raised:
+        if raised.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise needs(settings, "Create", f"topic {name!r}")(raised.args[0]) from raised
+    return True
+
+
+def _led(admin: AdminClient) -> set[str]:
+    """Topics all of whose partitions have a leader."""
+    topics = admin.list_topics(timeout=_TIMEOUT).topics.values()
+    return {t.topic for t in topics if t.partitions and all(p.leader >= 0 for p in t.partitions.values())}

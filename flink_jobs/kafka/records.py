@@ -1,0 +1,260 @@
+"""Writing records to a topic and reading them back, as committed.
+
+produce(settings, "flights", [Message(b"{}", key=b"JFK")])
+[record] = read_topic(settings, "flights")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from flink_jobs.errors import TailraceError, WorkError
+from flink_jobs.kafka.admin import TopicInfo, connect, describe_topics, end_offsets, needs, no_such_topic
+from flink_jobs.kafka.settings import ClientSettings
+
+_BATCH = 5_000
+_POLL = 0.2
+_STALLED = 30.0
+_SETTLED = 3.0
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A record to write. `value` None is a tombstone; `timestamp` in milliseconds since 1970, None: now."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp: int | None = None
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read; `timestamp` in milliseconds since 1970, -1 when it has none."""
+
+    value: bytes | None
+    key: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    partition: int
+    offset: int
+    timestamp: int
+
+
+def produce_lines(
+    settings: ClientSettings,
+    topic: str,
+    lines: Iterable[bytes],
+    *,
+    key: Callable[[bytes], bytes | None] | None = None,
+) -> int:
+    """Writes each line, without its line end, as one record; returns how many. See `produce`."""
+    stripped = (line.rstrip(b"\r\n") for line in lines)
+    return produce(settings, topic, (Message(line, key(line) if key else None) for line in stripped))
+
+
+def produce(settings: ClientSettings, topic: str, messages: Iterable[Message]) -> int:
+    """Writes the messages and returns how many when all replicas have them.
+
+    Keys choose partitions as the Java client does. Raises InputError when there is no such topic, WorkError
+    when a message is refused; those before it may have been written.
+    """
+    info = describe_topics(settings, [topic])[topic]
+    if info is None:
+        raise no_such_topic(settings, topic)
+    refused: list[tuple[int, KafkaError]] = []
+    producer = Producer(settings.librdkafka() | _PRODUCER | _batches(info))
+    count = 0
+    for count, message in enumerate(messages, start=1):
+        _send(producer, topic, message, count, refused)
+        if refused:
+            break
+    try:
+        producer.flush()
+    except KafkaException as raised:  # fatal: the producer as a whole was refused
+        raise needs(settings, "Write", f"topic {topic!r}")(raised.args[0]) from raised
+    if refused:
+        number, error = refused[0]
+        raise _refusal(settings, topic, number, error)
+    return count
+
+
+_PRODUCER = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "partitioner": "murmur2_random",
+    "linger.ms": 20,
+    "compression.type": "lz4",
+    # The broker decides what is too large.
+    "message.max.bytes": 1_000_000_000,
+}
+
+
+def _batches(info: TopicInfo) -> dict[str, int]:
+    """The topic's limit holds for whole batches, so that small records must not add up to too large a one."""
+    limit = info.max_message_bytes or 1_000_000
+    return {"batch.size": max(1, min(1_000_000, limit // 2))}
+
+
+def _send(
+    producer: Producer, topic: str, message: Message, number: int, refused: list[tuple[int, KafkaError]]
+) -> None:
+    def delivered(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            refused.append((number, error))
+
+    options: dict[str, Any] = {"headers": list(message.headers)} if message.headers else {}
+    if message.timestamp is not None:
+        options["timestamp"] = message.timestamp
+    if message.partition is not None:
+        options["partition"] = message.partition
+    while True:
+        try:
+            producer.produce(topic, message.value, message.key, on_delivery=delivered, **options)
+        except BufferError:
+            producer.poll(0.1)
+        except KafkaException as raised:
+            refused.append((number, raised.args[0]))
+            return
+        else:
+            producer.poll(0)
+            return
+
+
+def _refusal(settings: ClientSettings, topic: str, number: int, error: KafkaError) -> TailraceError:
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return WorkError(f"topic {topic!r}: record {number} is larger than its max.message.bytes allows")
+    return needs(settings, "Write", f"topic {topic!r}")(error)
+
+
+def read_topic(
+    settings: ClientSettings,
+    topic: str,
+    *,
+    isolation: str = "read_committed",
+    follow: bool = False,
+    limit: int | None = None,
+    from_beginning: bool = True,
+    timeout: float | None = None,
+) -> Iterator[Record]:
+    """The topic's records, in order within each partition.
+
+    Ends where the topic ended when the call was made. With `follow` it goes on, until `limit` records or
+    `timeout` seconds without a new one (None: for ever). Without `follow`, `timeout` (default 30) is how
+    long the brokers may be silent before WorkError. Raises InputError when there is no such topic.
+    """
+    ends = end_offsets(settings, topic, isolation=isolation)
+    if limit == 0 or not (follow or from_beginning):
+        return
+    starts = {number: OFFSET_BEGINNING if from_beginning else end for number, end in ends.items()}
+    consumer = _consumer(settings, topic, starts, isolation)
+    try:
+        batches = (
+            _follow(consumer, timeout) if follow else _until(consumer, ends, timeout or _STALLED, settings)
+        )
+        for count, message in enumerate(_checked(batches, settings, topic), start=1):
+            yield _record(message)
+            if count == limit:
+                return
+    finally:
+        consumer.close()
+
+
+def count_committed(settings: ClientSettings, topic: str, since: Mapping[int, int] | None = None) -> int:
+    """How many records a read_committed reader sees up to now, from the offsets in `since` (by partition) on.
+
+    Offsets cannot tell: transaction markers and aborted records have offsets too.
+    """
+    ends = _settled_ends(settings, topic)
+    starts = {number: (since or {}).get(number, 0) for number in ends}
+    ends = {number: end for number, end in ends.items() if end > starts[number]}
+    consumer = _consumer(settings, topic, {number: starts[number] for number in ends}, "read_committed")
+    try:
+        messages = _until(consumer, ends, _STALLED, settings)
+        return sum(1 for _ in _checked(messages, settings, topic))
+    finally:
+        consumer.close()
+
+
+def _settled_ends(settings: ClientSettings, topic: str) -> dict[int, int]:
+    """Ends for a read_committed reader; a commit shows a moment after the producer was told of it."""
+    deadline = time.monotonic() + _SETTLED
+    while True:
+        every = end_offsets(settings, topic)
+        ends = end_offsets(settings, topic, isolation="read_committed")
+        if ends == every or time.monotonic() > deadline:
+            return ends
+        time.sleep(0.1)
+
+
+def _consumer(settings: ClientSettings, topic: str, starts: dict[int, int], isolation: str) -> Consumer:
+    connect(settings)
+    options = {
+        "group.id": "tailrace-read",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "isolation.level": isolation,
+    }
+    consumer = Consumer(settings.librdkafka() | options)
+    consumer.assign([TopicPartition(topic, number, offset) for number, offset in starts.items()])
+    return consumer
+
+
+def _follow(consumer: Consumer, timeout: float | None) -> Iterator[Any]:
+    last = time.monotonic()
+    while timeout is None or time.monotonic() - last < timeout:
+        for message in consumer.consume(_BATCH, _POLL):
+            if not _is_end(message):
+                last = time.monotonic()
+                yield message
+
+
+def _until(
+    consumer: Consumer, ends: dict[int, int], timeout: float, settings: ClientSettings
+) -> Iterator[Any]:
+    """Messages before `ends`; a partition may end in transaction markers, which only its end event shows."""
+    left = {number for number, end in ends.items() if end > 0}
+    last = time.monotonic()
+    while left:
+        messages = consumer.consume(_BATCH, _POLL)
+        if messages:
+            last = time.monotonic()
+        elif time.monotonic() - last > timeout:
+            raise WorkError(
+                f"{settings.brokers} sent nothing for {timeout:.0f} s, {len(left)} partitions unread"
+            )
+        for message in messages:
+            number = message.partition()
+            if _is_end(message) or (message.error() is None and message.offset() >= ends[number] - 1):
+                left.discard(number)
+            if not _is_end(message) and (message.error() or message.offset() < ends[number]):
+                yield message
+
+
+def _is_end(message: Any) -> bool:
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF
+
+
+def _checked(messages: Iterator[Any], settings: ClientSettings, topic: str) -> Iterator[Any]:
+    for message in messages:
+        if (error := message.error()) is not None:
+            raise needs(settings, "Read", f"topic {topic!r}")(error)
+        yield message
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        value=message.value(),
+        key=message.key(),
+        headers=list(message.headers() or []),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp=message.timestamp()[1],
+    )

@@ -1,0 +1,114 @@
+"""What a validator says about a wrong value, in words for the person who wrote the job file.
+
+raise wrong("a duration such as 5m", suggestion="90m")
+raise wrong_at({("every",): wrong("a duration that divides hop", "7m")})
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+Location = tuple[str | int, ...]
+WRONG = "job_file"
+_LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One wrong value: where, what was expected, what was found, and what was perhaps meant.
+
+    Without a `suggestion`, the one of `choices` that is nearest to `name` is suggested. `line` is given
+    where the location does not tell it.
+    """
+
+    location: Location
+    expected: str
+    found: str
+    suggestion: str | None = None
+    name: str | None = None
+    choices: tuple[str, ...] = ()
+    line: int | None = None
+
+
+def wrong(
+    expected: str,
+    found: str | None = None,
+    *,
+    suggestion: str | None = None,
+    choices: Sequence[str] = (),
+) -> PydanticCustomError:
+    """An error that reads "must be EXPECTED; got FOUND"; without `found`, the value itself is described."""
+    context = {
+        "expected": expected,
+        "found": found,
+        "suggestion": suggestion,
+        "choices": tuple(choices),
+    }
+    return PydanticCustomError(WRONG, "must be {expected}", context)
+
+
+def wrong_at(errors: Mapping[Location, PydanticCustomError]) -> ValidationError:
+    """Several errors below the value that is being validated, each at its own place."""
+    details = [InitErrorDetails(type=error, loc=place, input=None) for place, error in errors.items()]
+    return ValidationError.from_exception_data("job file", details, hide_input=True)
+
+
+def describe(value: object) -> str:
+    """A value as a person would write it, cut short."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case float() if not math.isfinite(value):
+            return f"{'-' if value < 0 else ''}.{'nan' if value != value else 'inf'}"
+        case dict():
+            return "a mapping" if value else "an empty mapping"
+        case list():
+            return _describe_list(value)
+        case str() if len(value) > _LONGEST_SHOWN:
+            return f"{value[:_LONGEST_SHOWN]!r} and more"
+        case int() if abs(value) >= 10**_LONGEST_SHOWN:
+            return "a very long number"
+    return repr(value)
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal might obey, or cannot show, as escapes."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _describe_list(items: list[object]) -> str:
+    if not items:
+        return "an empty list"
+    if len(items) > 10 or any(isinstance(item, dict | list) for item in items):
+        return "a list"
+    shown = ", ".join("null" if item is None else describe(item) for item in items)
+    return f"[{shown}]" if len(shown) <= _LONGEST_SHOWN else "a list"
+
+
+def nearest(name: str, choices: Sequence[str], cutoff: float = 0.6) -> str | None:
+    """The choice that was perhaps meant by `name`, if one is near."""
+    folded = name.lower()
+    for choice in choices:
+        if choice.lower() == folded:
+            return choice
+    return next(iter(get_close_matches(name, choices, 1, cutoff)), None)
+
+
+def dotted(location: Location) -> str:
+    """`source.schema.origin`, `predictions.include[1]`; the whole file is "file"."""
+    text = ""
+    for key in location:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            shown = key if key.isprintable() and 0 < len(key) <= 100 else f"{key!r:.100}"
+            text += f".{shown}" if text else shown
+    return text or "file"

@@ -1,0 +1,84 @@
+"""From a job file and a model version to all that will run, as plain text and data. Needs no Flink.
+
+plan = make_plan(job)
+plan.tables, plan.views.views, plan.views.inserts, plan.options
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flink_jobs import sql
+from flink_jobs.columns import JobColumns, ModelInput, job_columns, match_inputs
+from flink_jobs.errors import InputError
+from flink_jobs.registry import Registry, Release
+from flink_jobs.runtime import flink_options
+from flink_jobs.spec import JobSpec
+from flink_jobs.tables import kafka_tables
+from flink_jobs.views import Views, make_views
+from flink_jobs.worker_params import feature_params, model_params, output_params, source_params
+from udfs.errors import ModelError
+from udfs.manifest import Manifest, digest, read_manifest
+from udfs.params import PREDICTION_FIELDS, ScoreParams
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What runs: `tables` are Kafka topics, `views` the way between them, `inputs` what feeds the model."""
+
+    job: JobSpec
+    manifest: Manifest
+    release: Release
+    columns: JobColumns
+    inputs: tuple[ModelInput, ...]
+    tables: tuple[sql.Table, ...]
+    views: Views
+    options: Mapping[str, str] = field(repr=False)
+
+
+def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
+    """Compiles the job. Raises InputError when the model, a lookup or an expression does not fit."""
+    registry = Registry(job.model.registry)
+    release = registry.resolve(job.model.name, job.model.use)
+    folder = registry.folder(job.model.name, release.version)
+    manifest = _read(folder)
+    columns = job_columns(job)
+    _check_included(job, columns)
+    inputs = tuple(match_inputs(manifest, columns, job.model.inputs))
+    params = ScoreParams(
+        source_params(job),
+        feature_params(job, columns),
+        model_params(job, str(folder), digest(manifest), release.number, inputs),
+        output_params(job),
+    )
+    return Plan(
+        job=job,
+        manifest=manifest,
+        release=release,
+        columns=columns,
+        inputs=inputs,
+        tables=kafka_tables(job, bounded=bounded),
+        views=make_views(job, columns, params),
+        options=flink_options(job),
+    )
+
+
+def _read(folder: Path) -> Manifest:
+    try:
+        return read_manifest(folder)
+    except ModelError as error:
+        raise InputError(str(error)) from error
+
+
+def _check_included(job: JobSpec, columns: JobColumns) -> None:
+    for name in job.predictions.include:
+        if name not in columns.columns:
+            known = ", ".join(columns.columns)
+            raise InputError(f"predictions.include must name columns of the job ({known}); got {name!r}")
+        if name in PREDICTION_FIELDS:
+            raise InputError(
+                f"predictions.include must not name a field that every prediction has; got {name!r}; "
+                "derive a column with another name from it"
+            )

@@ -1,0 +1,77 @@
+"""The Flink settings of a job: its latency profile, delivery and state; `runtime.flink` overrides all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flink_jobs.spec import JobSpec
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long records wait to travel together: `bundle` rows or `bundle_ms`; `linger_ms` in the producer.
+
+    `arrow_rows` is the size of the batches that the model sees, `buffer_ms` how long Flink holds a network
+    buffer back.
+    """
+
+    bundle: int
+    bundle_ms: int
+    arrow_rows: int
+    buffer_ms: int
+    linger_ms: int
+
+
+PROFILES: Mapping[str, Profile] = {
+    "low": Profile(bundle=1_000, bundle_ms=5, arrow_rows=1_000, buffer_ms=1, linger_ms=0),
+    "balanced": Profile(bundle=20_000, bundle_ms=200, arrow_rows=10_000, buffer_ms=100, linger_ms=20),
+    "throughput": Profile(bundle=100_000, bundle_ms=1_000, arrow_rows=10_000, buffer_ms=100, linger_ms=100),
+}
+
+
+def flink_options(job: JobSpec) -> dict[str, str]:
+    """Flink options of the job; later ones of the user win."""
+    profile = PROFILES[job.runtime.latency]
+    options = {
+        "pipeline.name": job.job,
+        "parallelism.default": str(job.runtime.parallelism),
+        "pipeline.object-reuse": "true",
+        "table.local-time-zone": "UTC",
+        "table.exec.uid.generation": "ALWAYS",
+        "python.fn-execution.bundle.size": str(profile.bundle),
+        "python.fn-execution.bundle.time": str(profile.bundle_ms),
+        "python.fn-execution.arrow.batch.size": str(profile.arrow_rows),
+        "execution.buffer-timeout.interval": f"{profile.buffer_ms} ms",
+        "execution.checkpointing.interval": f"{job.runtime.checkpoint.interval} ms",
+        "execution.checkpointing.mode": job.runtime.delivery.upper(),
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+    }
+    if job.runtime.checkpoint.dir:
+        options["execution.checkpointing.dir"] = as_uri(str(job.runtime.checkpoint.dir))
+    return options | {key: _scalar(value) for key, value in job.runtime.flink.items()}
+
+
+def as_uri(path: str) -> str:
+    """A local path as a URI; what is a URI already stays."""
+    return path if "://" in path else f"file://{path}"
+
+
+def producer_properties(job: JobSpec) -> dict[str, str]:
+    """Kafka producer settings of all sinks."""
+    profile = PROFILES[job.runtime.latency]
+    return {
+        "linger.ms": str(profile.linger_ms),
+        "batch.size": "16384" if profile.linger_ms == 0 else "524288",
+        "compression.type": "lz4",
+        "max.request.size": str(largest_message(job.source.max_bytes)),
+    }
+
+
+def largest_message(max_record_bytes: int) -> int:
+    """Bytes that an output topic must take: a record over the limit is a dead letter, whole, with headers."""
+    return max(max_record_bytes, 1_048_588) * 2
+
+
+def _scalar(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,97 @@
+"""The Kafka tables of a job: its source and its three sinks, with all connector options."""
+
+from __future__ import annotations
+
+from flink_jobs import sql
+from flink_jobs.kafka.settings import ClientSettings
+from flink_jobs.runtime import largest_message, producer_properties
+from flink_jobs.spec import JobSpec
+from udfs.event_time import EventTimeField
+
+SINKS = ("predictions", "dead_letters", "late")
+STARTUP = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
+TRANSACTION_TIMEOUT_MS = 900_000
+
+
+def client_settings(job: JobSpec) -> ClientSettings:
+    """How the job reaches its brokers. Raises InputError for files that cannot be read."""
+    security = job.kafka.security
+    if security is None:
+        return ClientSettings(job.kafka.brokers, properties=job.kafka.properties)
+    return ClientSettings(
+        job.kafka.brokers,
+        protocol=security.protocol,
+        mechanism=security.mechanism,
+        username=security.username,
+        password=security.password.get_secret_value() if security.password else None,
+        ca_file=security.ca_file,
+        properties=job.kafka.properties,
+    )
+
+
+def event_time_field(job: JobSpec) -> EventTimeField | None:
+    """Where the event time is, or None for the Kafka record's timestamp."""
+    when = job.source.event_time
+    name = when.field or when.header
+    return EventTimeField(name, when.unit, header=when.header is not None) if name else None
+
+
+def output_topics(job: JobSpec) -> dict[str, str]:
+    """Sink to topic."""
+    return {
+        "predictions": job.predictions.topic,
+        "dead_letters": job.dead_letters.topic,
+        "late": job.late.topic,
+    }
+
+
+def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
+    """The source, then the sinks; a bounded source ends at the topic's present end."""
+    return (_source(job, bounded), *(_sink(job, name, topic) for name, topic in output_topics(job).items()))
+
+
+def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
+    """Client properties as connector options; the user's own are stronger."""
+    merged = own | client_settings(job).java()
+    return {f"properties.{key}": value for key, value in merged.items()}
+
+
+def _source(job: JobSpec, bounded: bool) -> sql.Table:
+    when = job.source.event_time
+    own = {
+        "group.id": job.job,
+        "auto.offset.reset": "earliest",
+        "max.partition.fetch.bytes": str(largest_message(job.source.max_bytes)),
+    }
+    options = {
+        "connector": "kafka",
+        "topic": job.source.topic,
+        "scan.startup.mode": STARTUP[job.source.start],
+        "scan.watermark.idle-timeout": f"{when.idle} ms",
+        # A periodic watermark lags by whatever was read since: what is late would depend on the speed.
+        "scan.watermark.emit.strategy": "on-event",
+        **sql.RAW_FORMAT,
+        **_properties(job, own),
+    }
+    if bounded:
+        options["scan.bounded.mode"] = "latest-offset"
+    columns = sql.source_columns(event_time_field(job), when.max_ahead, when.out_of_order)
+    return sql.Table("source", columns, options)
+
+
+def _sink(job: JobSpec, name: str, topic: str) -> sql.Table:
+    own = producer_properties(job)
+    options = {"connector": "kafka", "topic": topic, **sql.RAW_FORMAT}
+    if job.runtime.delivery == "exactly_once":
+        own["transaction.timeout.ms"] = str(TRANSACTION_TIMEOUT_MS)
+        options |= {
+            "sink.delivery-guarantee": "exactly-once",
+            "sink.transactional-id-prefix": f"{job.job}-{name}",
+            "sink.transaction-naming-strategy": "POOLING",
+        }
+    else:
+        options["sink.delivery-guarantee"] = "at-least-once"
+    columns = ["_key BYTES", "_value BYTES"]
+    if name != "predictions":
+        columns.append("_headers MAP<STRING, BYTES> METADATA FROM 'headers'")
+    return sql.Table(name, tuple(columns), options | _properties(job, own))

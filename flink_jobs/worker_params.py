@@ -1,0 +1,56 @@
+"""What the UDFs of a job are told: its contract, features, model and output as plain data."""
+
+from __future__ import annotations
+
+from flink_jobs.columns import JobColumns, ModelInput
+from flink_jobs.spec import JobSpec
+from flink_jobs.tables import event_time_field
+from udfs.contract import Contract, Field
+from udfs.features import DerivedParams, FeatureParams, LookupParams
+from udfs.params import RECORD_CONTEXT, ModelParams, OutputParams, SourceParams
+
+WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
+
+
+def source_params(job: JobSpec) -> SourceParams:
+    """The data contract; an event-time field that the schema does not name is required."""
+    source, when = job.source, job.source.event_time
+    fields = [
+        Field(name, field.type, field.required, field.low, field.high, tuple(field.values))
+        for name, field in source.fields.items()
+    ]
+    if when.field and when.field not in source.fields:
+        fields.append(Field(when.field, "string" if when.unit == "iso8601" else "long", required=True))
+    return SourceParams(source.topic, Contract(tuple(fields)), source.max_bytes, event_time_field(job))
+
+
+def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
+    lookups = tuple(
+        LookupParams(
+            path=str(lookup.file),
+            by=lookup.by,
+            key=lookup.key,
+            select=dict(lookup.select),
+            types={name: columns[name].type for name in lookup.select},
+        )
+        for lookup in job.features.lookups.values()
+    )
+    return FeatureParams(lookups, tuple(DerivedParams(name, e.tree) for name, e in columns.derived))
+
+
+def model_params(
+    job: JobSpec, folder: str, digest: str, release: int | None, inputs: tuple[ModelInput, ...]
+) -> ModelParams:
+    matched = tuple((item.name, item.column.name, item.type) for item in inputs)
+    return ModelParams(folder, digest, release, matched, job.model.threshold)
+
+
+def output_params(job: JobSpec) -> OutputParams:
+    include = tuple(job.predictions.include)
+    fields, key = job.source.fields, job.predictions.pii_key
+    return OutputParams(
+        include=include,
+        context=RECORD_CONTEXT if job.score == "per_event" else WINDOW_CONTEXT,
+        hashed=frozenset(name for name in include if name in fields and fields[name].pii == "hash"),
+        hash_key=key.get_secret_value().encode() if key else b"",
+    )

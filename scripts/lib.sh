@@ -1,0 +1,131 @@
+# Sets up a checkout: virtual environment, packages, jars. Sourced by the other scripts:
+#   source "$(dirname "${BASH_SOURCE[0]}")/lib.sh" && setup
+# A second run finds nothing to do and needs no network.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+VENV=$ROOT/.venv
+JARS=${TAILRACE_JARS:-$ROOT/.jars}
+cd "$ROOT"
+
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+checksum() { cksum | tr -s ' \t' '-'; }
+
+# step TITLE LOG COMMAND...: runs the command with its output in LOG, shows elapsed seconds, shows LOG on failure.
+step() {
+  local title=$1 log=$2 started=$SECONDS shown=-1 pid status=0
+  shift 2
+  mkdir -p "$(dirname "$log")"
+  "$@" >"$log" 2>&1 </dev/null &
+  pid=$!
+  trap 'kill "$pid" 2>/dev/null || true; exit 130' INT TERM
+  while kill -0 "$pid" 2>/dev/null; do
+    show_progress "$title" $((SECONDS - started)) "$shown"
+    shown=$((SECONDS - started))
+    sleep 0.2
+  done
+  wait "$pid" || status=$?
+  trap - INT TERM
+  if [ -t 1 ]; then printf '\r\033[K'; fi
+  if [ "$status" -ne 0 ]; then
+    tail -n 40 "$log" >&2
+    die "$title: failed with status $status; the whole output is in $log"
+  fi
+  printf '%s: %d s\n' "$title" $((SECONDS - started))
+}
+
+show_progress() {
+  local title=$1 elapsed=$2 shown=$3
+  if [ "$elapsed" -eq "$shown" ]; then return; fi
+  if [ -t 1 ]; then
+    printf '\r\033[K%s … %d s' "$title" "$elapsed"
+  elif [ $((elapsed % 15)) -eq 0 ]; then
+    printf '%s … %d s\n' "$title" "$elapsed"
+  fi
+}
+
+java_command() { if [ -n "${JAVA_HOME:-}" ]; then echo "$JAVA_HOME/bin/java"; else echo java; fi; }
+
+java_is_new_enough() {
+  local version
+  version=$("$(java_command)" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || return 1
+  [ "${version:-0}" -ge 17 ]
+}
+
+has_maven() { command -v mvn >/dev/null 2>&1; }
+
+apt_install() {
+  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+}
+
+# need CHECK NAME PACKAGE: installs PACKAGE when CHECK fails and we may; else says what to install.
+need() {
+  local check=$1 name=$2 package=$3
+  if "$check"; then return; fi
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    die "$name is missing; install it (Debian, Ubuntu: sudo apt-get install $package)"
+  fi
+  step "Installing $package" "$ROOT/.tailrace/setup/apt-$package.log" apt_install "$package"
+  "$check" || die "$name is still missing after installing $package; is JAVA_HOME or PATH set to another one?"
+}
+
+need_java() { need java_is_new_enough "Java 17 or newer" openjdk-17-jre-headless; }
+need_maven() { need has_maven "Maven" maven; }
+
+# A pyenv shim may exist for a version that is not selected, so each candidate is tried, not looked up.
+find_python() {
+  local candidate
+  for candidate in python3.11 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.11.*/bin/python3 /usr/bin/python3.11; do
+    "$candidate" -c 'import ensurepip, sys, venv; assert sys.version_info[:2] == (3, 11); print(sys.executable)' \
+      2>/dev/null && return
+  done
+  return 1
+}
+
+make_venv() {
+  local python
+  if "$VENV/bin/python" -c 'import pip, sys; assert sys.version_info[:2] == (3, 11)' 2>/dev/null; then return; fi
+  python=$(find_python) || die "Python 3.11 with venv is missing; install it (Debian, Ubuntu: sudo apt-get install python3.11 python3.11-venv)"
+  step "Making .venv with $python" "$ROOT/.tailrace/setup/venv.log" "$python" -m venv --clear "$VENV"
+}
+
+install_packages() {
+  local stamp=$VENV/.tailrace-stamp wanted
+  wanted=$(cat setup.cfg setup.py conf/constraints.txt - <<<"$VENV" | checksum)
+  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
+  step "Installing Python packages (1 to 3 minutes, 900 MB)" "$ROOT/.tailrace/setup/pip.log" \
+    "$VENV/bin/python" -m pip install --disable-pip-version-check -c conf/constraints.txt -e '.[models,demo,test]'
+  echo "$wanted" >"$stamp"
+}
+
+# Downloads into a directory beside the last one and renames; the stamp comes last, so that an interrupted run
+# is repeated. Removes only what it fetched, since $TAILRACE_JARS may hold other things.
+fetch_jars() {
+  local wanted part
+  wanted=$(checksum <conf/pom.xml)
+  if [ -f "$JARS/stamp" ] && [ "$(cat "$JARS/stamp")" = "$wanted" ]; then return; fi
+  need_maven
+  mkdir -p "$(dirname "$JARS")"
+  part=$(mktemp -d "$JARS.part.XXXXXX")
+  # shellcheck disable=SC2064  # the name as it is now
+  trap "rm -rf $(printf %q "$part")" EXIT
+  step "Fetching jars with Maven (50 MB)" "$ROOT/.tailrace/setup/maven.log" \
+    mvn --batch-mode --file conf/pom.xml -Djars="$part" package
+  mkdir -p "$JARS"
+  rm -rf "$JARS/stamp" "$JARS/flink" "$JARS/kafka"
+  mv "$part/flink" "$part/kafka" "$JARS"
+  rmdir "$part"
+  trap - EXIT
+  echo "$wanted" >"$JARS/stamp"
+}
+
+setup() {
+  need_java
+  make_venv
+  install_packages
+  fetch_jars
+}

@@ -1,0 +1,63 @@
+"""A month of real flights: what the stream computes is what was computed offline, for every flight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flink_jobs import demo, flights
+from flink_jobs.testing import Broker, JobHarness, Message
+from tests.flight_model import FlightFiles, flight_files
+from udfs.model import load_version
+
+__all__ = ["flight_files"]
+
+TOLERANCE = 1e-9
+
+
+def job_text(files: FlightFiles) -> str:
+    """The committed job file with all features in its predictions, and the session's model."""
+    text = demo.JOB_FILE.read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("  include:")]
+    lines.insert(lines.index("predictions:") + 1, f"  include: [flight_id, {', '.join(flights.FEATURES)}]")
+    edited = "\n".join(lines).replace("registry: ../models", f"registry: {files.models}")
+    assert str(files.models) in edited
+    return edited
+
+
+@pytest.mark.timeout(600)
+def test_offline_and_streamed_features_and_scores_agree(broker: Broker, flight_files: FlightFiles) -> None:
+    july = flights.events([7])
+    rows = [
+        Message(value, origin.encode())
+        for value, origin in zip(flights.payloads(july), july["origin"], strict=True)
+    ]
+    environ = flight_files.environ(broker.bootstrap)
+    harness = JobHarness(broker, partitions=2)
+    results = harness.run(job_text(flight_files), rows, environ=environ, base=demo.JOB_FILE.parent)
+    assert results.accounts() == {"read": 28_485, "predicted": 28_485, "dead": 0, "late": 0}
+
+    streamed = {row.json["flight_id"]: row.json for row in results.predictions}
+    ordered = [streamed[flight] for flight in july["flight_id"]]
+    offline = flights.offline_features(july)
+    for name in flights.FEATURES:
+        assert_equal(name, [row[name] for row in ordered], offline[name])
+    model = load_version(flight_files.models / "flight_delay" / "versions" / "1").model
+    scored = model.predict(offline)
+    assert_equal("score", [row["score"] for row in ordered], pa.chunked_array([scored.score]))
+    assert [row["prediction"] for row in ordered] == list(scored.prediction)
+
+
+def assert_equal(name: str, streamed: list[Any], offline: pa.ChunkedArray) -> None:
+    """Nulls in the same places, text and whole numbers the same, doubles within the tolerance."""
+    expected = offline.to_pylist()
+    if not pa.types.is_floating(offline.type):
+        assert streamed == expected, name
+        return
+    assert [value is None for value in streamed] == [value is None for value in expected], name
+    pairs = zip(streamed, expected, strict=True)
+    apart = [abs(got - wanted) for got, wanted in pairs if got is not None]
+    assert np.max(apart) <= TOLERANCE, name

@@ -1,0 +1,48 @@
+"""Small fitted models in a registry of their own.
+
+write(tmp_path, "prices", LinearRegression(), pa.table({"size": [1.0, 2.0]}), [10.0, 20.0], "regression")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from flink_jobs.registry import Registry
+from udfs.manifest import Input, Output, OutputKind, Signature
+from udfs.types import ARROW
+
+_KINDS: dict[pa.DataType, Any] = {arrow: kind for kind, arrow in ARROW.items()}
+
+
+def write(
+    root: Path,
+    name: str,
+    estimator: Any,
+    inputs: pa.Table,
+    targets: Sequence[object] | None,
+    kind: OutputKind,
+) -> Path:
+    """Fits the estimator to the rows, writes it as the champion, and gives its folder."""
+    frame = pd.DataFrame(inputs.to_pydict())
+    estimator.fit(frame, targets)
+    classes = () if kind in ("regression", "anomaly") else tuple(estimator.classes_.tolist())
+    registry = Registry(root)
+    manifest = registry.write_version(
+        name,
+        model=estimator,
+        signature=Signature(
+            inputs=tuple(Input(name=field.name, type=_KINDS[field.type]) for field in inputs.schema),
+            output=Output(kind=kind, classes=classes),
+        ),
+        golden_inputs=inputs,
+        profile={},
+        metrics={},
+        training={},
+    )
+    registry.promote(name, manifest.version)
+    return registry.folder(name, manifest.version)

@@ -1,0 +1,53 @@
+"""The aggregates of windows in plain Python, to compare Flink's with.
+
+yaml, named = select("w", "sum_x")     # '{w_sum_x: "sum(x)"}', {"w_sum_x": ("sum", "x")}
+aggregated([{"x": 1.5}], named)        # {"w_sum_x": 1.5}
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+Named = Mapping[str, tuple[str, str]]
+AGGREGATES: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "count": len,
+    "distinct": lambda values: len(set(values)),
+    "sum": lambda values: sum(values) if values else None,
+    "avg": lambda values: statistics.fmean(values) if values else None,
+    "min": lambda values: min(values, default=None),
+    "max": lambda values: max(values, default=None),
+    "stddev": lambda values: statistics.stdev(values) if len(values) > 1 else None,
+    "first": lambda values: values[0] if values else None,
+    "last": lambda values: values[-1] if values else None,
+}
+
+
+def select(prefix: str, *wanted: str) -> tuple[str, Named]:
+    """YAML of aggregates given as function_column, and the function and column behind each new name."""
+    named: dict[str, tuple[str, str]] = {}
+    calls = []
+    for item in wanted:
+        function, column = item.split("_")
+        named[f"{prefix}_{item}"] = (function, column)
+        call = f"count(distinct {column})" if function == "distinct" else f"{function}({column})"
+        calls.append(f'{prefix}_{item}: "{call}"')
+    return "{" + ", ".join(calls) + "}", named
+
+
+def aggregated(rows: Sequence[Mapping[str, Any]], named: Named) -> dict[str, Any]:
+    """Every aggregate over the rows, without their nulls."""
+    return {
+        name: AGGREGATES[function]([value for row in rows if (value := row[column]) is not None])
+        for name, (function, column) in named.items()
+    }
+
+
+def same(made: Any, value: Any) -> bool:
+    """Whether a result is the expected one: floats to 1e-9, all else exactly."""
+    if isinstance(value, float) and isinstance(made, float):
+        return bool(made == pytest.approx(value, rel=1e-9, abs=1e-9))
+    return bool(made == value)

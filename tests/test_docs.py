@@ -1,0 +1,216 @@
+"""README and docs say what is so: their commands and snippets run, their tables are complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flink_jobs import stack
+from flink_jobs.jars import PROJECT
+from flink_jobs.loader import load_job_text
+from flink_jobs.processes import free_port
+from flink_jobs.runtime import PROFILES
+from flink_jobs.testing import Broker
+from tests.flight_model import FlightFiles, flight_files
+from udfs import problems
+from udfs.formats import MODEL_FILES, TOLERANCES
+from udfs.manifest import Manifest
+
+__all__ = ["flight_files"]
+
+README = (PROJECT / "README.md").read_text()
+DOCS = {path.name: path.read_text() for path in sorted((PROJECT / "docs").glob("*.md"))}
+PAGES = {"README.md": README, **DOCS}
+Workspace = tuple[Path, dict[str, str]]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    """The lines of console blocks that a person types."""
+    return [line[2:] for block in blocks(text, "console") for line in block.splitlines() if line[:2] == "$ "]
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """The cells of the first table after a heading, or after any other line that begins so."""
+    lines = text[re.search(rf"^{re.escape(heading)}", text, re.MULTILINE).start() :].splitlines()  # type: ignore[union-attr]
+    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return rows
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
+    """(heading, documented key to default, properties of the schema) for each table of docs/job-file.md."""
+    schema = json.loads((PROJECT / "conf" / "job.schema.json").read_text())
+    kinds = {
+        "## Top level": None,
+        "## `kafka`\n": "Kafka",
+        "## `kafka.security`": "Security",
+        "## `source`\n": "Source",
+        "## `source.event_time`": "EventTime",
+        "## `source.schema`": "SchemaField",
+        "## `features`\n": "Features",
+        "## `features.windows`": "Window",
+        "## `features.lookups`": "Lookup",
+        "## `model`": "Model",
+        "## `predictions`": "Predictions",
+        "## `runtime`\n": "Runtime",
+        "## `runtime.checkpoint`": "Checkpoint",
+    }
+    documented = {*filter(None, kinds.values()), "DeadLetters", "Late", "Variable"}
+    assert documented == set(schema["$defs"])
+    for heading, kind in kinds.items():
+        rows = table(DOCS["job-file.md"], heading)
+        definition = schema["$defs"][kind] if kind else schema
+        yield heading, {names(row[0])[0]: row[1] for row in rows}, definition["properties"]
+
+
+def test_every_key_of_a_job_file_is_documented_with_its_default() -> None:
+    for heading, documented, properties in sections():
+        assert documented.keys() == properties.keys(), heading
+        for key, cell in documented.items():
+            default = properties[key].get("default")
+            if default not in (None, [], {}, ""):
+                shown = json.dumps(default) if not isinstance(default, str) else default
+                assert names(cell) == [shown], f"{heading} {key}"
+
+
+def test_every_stage_and_reason_is_documented() -> None:
+    rows = table(DOCS["outputs.md"], "| stage | reason")
+    documented = [(names(row[0])[0], names(row[1])[0]) for row in rows]
+    stages = {
+        "decode": problems.DECODE_REASONS,
+        "contract": problems.CONTRACT_REASONS,
+        "feature": problems.FEATURE_REASONS,
+        "inference": problems.INFERENCE_REASONS,
+    }
+    assert documented == [(stage, reason) for stage, reasons in stages.items() for reason in reasons]
+
+
+def test_latency_profiles_are_documented() -> None:
+    rows = table(DOCS["operations.md"], "## Latency")
+    fields = ("bundle", "bundle_ms", "arrow_rows", "buffer_ms", "linger_ms")
+    expected = [[str(getattr(profile, field)) for profile in PROFILES.values()] for field in fields]
+    assert [row[1:] for row in rows] == expected
+    header = next(line for line in DOCS["operations.md"].splitlines() if line.startswith("| |"))
+    assert names(header) == list(PROFILES)
+
+
+def test_formats_and_manifest_are_documented() -> None:
+    formats = {names(row[0])[0]: (names(row[2])[0], float(row[3])) for row in _format_rows()}
+    assert formats == {name: (MODEL_FILES[name], TOLERANCES[name]) for name in MODEL_FILES}
+    keys = [key for row in table(DOCS["models.md"], "## Manifest") for key in names(row[0])]
+    assert sorted(keys) == sorted(Manifest.__struct_fields__)
+
+
+def _format_rows() -> list[list[str]]:
+    return table(DOCS["models.md"], "## Formats")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    folder = PROJECT if page == "README.md" else PROJECT / "docs"
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES[page])
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_job_file_explained_in_the_readme_is_one(tmp_path: Path) -> None:
+    job = load_job_text(blocks(README, "yaml")[0], "README.md", tmp_path, {})
+    assert job.job == "flight-delay"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, flight_files: FlightFiles) -> Workspace:
+    """A checkout's files that commands name, and the environment to run them in."""
+    (tmp_path / "conf").mkdir()
+    shutil.copy(PROJECT / "conf" / "flight_delay.yaml", tmp_path / "conf")
+    shutil.copytree(flight_files.models, tmp_path / "models")
+    shutil.copytree(flight_files.tables, tmp_path / ".tailrace" / "demo")
+    venv = Path(sys.executable).parent
+    (tmp_path / ".venv").symlink_to(venv.parent)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("TAILRACE_")}
+    jars = os.environ.get("TAILRACE_JARS", str(PROJECT / ".jars"))
+    return tmp_path, {**kept, "PATH": f"{venv}:{os.environ['PATH']}", "TAILRACE_JARS": jars}
+
+
+def run_script(lines: list[str], workspace: Workspace, **environ: str) -> str:
+    """Runs the lines as one bash script that ends at the first failure; returns its output."""
+    folder, inherited = workspace
+    script = "set -euxo pipefail\n" + "\n".join(lines)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env={**inherited, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=580,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_commands_of_the_docs(workspace: Workspace) -> None:
+    """All but those that need a broker."""
+    lines = [line for page in DOCS.values() for line in commands(page) if " run " not in line]
+    assert len(lines) == 5
+    output = run_script(lines, workspace)
+    assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
+    assert "flight_delay version 1 is the champion" in output
+
+
+@pytest.mark.timeout(600)
+def test_a_day_on_the_cluster_of_the_readme(workspace: Workspace) -> None:
+    """The commands as they stand, but for ports and memory, and with an edit before the job goes on."""
+    kafka, flink = free_port(), free_port()
+    ports = f"--kafka-port {kafka} --flink-port {flink}"
+    lines = [f"{line} {ports}" if line == "tailrace up" else line for line in commands(README)]
+    day = lines[: lines.index("tailrace down") + 1]
+    resume = next(
+        i for i, line in enumerate(day) if line.startswith("tailrace submit") and "savepoint" in line
+    )
+    day.insert(resume, "sed -i 's/include: .flight_id,/include: [flight_id, hour,/' conf/flight_delay.yaml")
+    try:
+        output = run_script(day, workspace, TAILRACE_BROKERS=f"127.0.0.1:{kafka}")
+    finally:
+        stack.down(workspace[0] / ".tailrace")
+    assert "28485 records written to flights.departed" in output
+    read = [line for line in output.splitlines() if '"topic": "flight-delay.predictions"' in line]
+    assert len([line for line in read if '"offset"' in line]) == 2
+    assert "flight-delay │ running" in output or re.search(r"flight-delay\s.*running", output)
+
+
+def test_a_model_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker: Broker, workspace: Workspace
+) -> None:
+    """The snippets of the README, as the files that their first lines name."""
+    for block in (*blocks(README, "python"), *blocks(README, "yaml")[1:]):
+        (tmp_path / block.splitlines()[0].removeprefix("# ")).write_text(block)
+    lines = commands(README)
+    own = lines[lines.index("python train.py") :]
+    assert own[-1] == "pytest test_payments.py"
+    run_script(own[:-1], workspace)
+    monkeypatch.chdir(tmp_path)
+    snippet: dict[str, Any] = {}
+    exec((tmp_path / "test_payments.py").read_text(), snippet)
+    snippet["test_payments"](broker)

@@ -1,0 +1,145 @@
+"""The vectorized UDFs that Flink's Python workers run: thin shells around `udfs.score`.
+
+Each holds plain data until `open()`, because Flink pickles it at submission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from pyflink.table.udf import FunctionContext, ScalarFunction
+
+from udfs.check import Checker, Outcomes
+from udfs.log import configure_worker_logging
+from udfs.params import ScoreParams, SourceParams
+from udfs.score import Batch, RowBatch, Scorer
+from udfs.types import ARROW, ColumnType
+
+Columns = tuple[tuple[str, ColumnType], ...]
+
+
+class _Counting(ScalarFunction):  # type: ignore[misc]
+    """Publishes counts as Flink counters; `publish` takes running totals."""
+
+    def open(self, function_context: FunctionContext) -> None:
+        configure_worker_logging()
+        self._metrics = function_context.get_metric_group().add_group("tailrace")
+        self._counters: dict[str, Any] = {}
+        self._published: dict[str, int] = {}
+
+    def publish(self, totals: Mapping[str, int]) -> None:
+        for name, total in totals.items():
+            if name not in self._counters:
+                self._counters[name] = self._metrics.counter(name)
+            self._counters[name].inc(total - self._published.get(name, 0))
+            self._published[name] = total
+
+
+class ExtractFunction(_Counting):
+    """(value, event time, late) → ROW(_kind, _problem, columns…): what windows need of each valid record."""
+
+    def __init__(self, params: SourceParams, columns: Columns) -> None:
+        self._params = params
+        self._columns = columns
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._checker = Checker(self._params)
+
+    def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
+        kinds, problems, table = self._checker.extract(
+            value.tolist(), _milliseconds(event_time), _flags(late, len(value))
+        )
+        self.publish(self._checker.counts)
+        frame: dict[str, Any] = {"_kind": kinds, "_problem": problems}
+        for name, _ in self._columns:
+            frame[name] = _to_series(table.column(name))
+        return pd.DataFrame(frame)
+
+
+class ScoreFunction(_Counting):
+    """(value, event time, late, partition, offset, windows…) → ROW(_kind, _prediction, _problem)."""
+
+    def __init__(self, params: ScoreParams, windows: Columns = ()) -> None:
+        self._params = params
+        self._windows = windows
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._scorer = Scorer(self._params)
+
+    def eval(
+        self,
+        value: pd.Series,
+        event_time: pd.Series,
+        late: pd.Series | bool,
+        partition: pd.Series,
+        offset: pd.Series,
+        *windows: pd.Series,
+    ) -> pd.DataFrame:
+        batch = Batch(
+            value.tolist(),
+            _milliseconds(event_time),
+            _flags(late, len(value)),
+            partition.to_numpy(np.int64),
+            offset.to_numpy(np.int64),
+            _to_arrow(self._windows, windows),
+        )
+        outcomes = self._scorer.score(batch)
+        self.publish(self._scorer.counts)
+        return _to_frame(outcomes)
+
+
+class WindowScoreFunction(_Counting):
+    """(event time, columns…) → ROW(_kind, _prediction, _problem), for rows that are windows, not records."""
+
+    def __init__(self, params: ScoreParams, columns: Columns) -> None:
+        self._params = params
+        self._columns = columns
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._scorer = Scorer(self._params)
+
+    def eval(self, event_time: pd.Series, *columns: pd.Series) -> pd.DataFrame:
+        rows = RowBatch(_milliseconds(event_time), _to_arrow(self._columns, columns))
+        outcomes = self._scorer.score_rows(rows)
+        self.publish(self._scorer.counts)
+        return _to_frame(outcomes)
+
+
+def _to_frame(outcomes: Outcomes) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"_kind": outcomes.kind, "_prediction": outcomes.prediction, "_problem": outcomes.problem}, copy=False
+    )
+
+
+def _milliseconds(times: pd.Series) -> npt.NDArray[np.int64]:
+    values: npt.NDArray[np.int64] = times.to_numpy().astype("datetime64[ms]").astype(np.int64)
+    return values
+
+
+def _flags(values: pd.Series | bool, rows: int) -> npt.NDArray[np.bool_]:
+    """Flags per row; Flink passes a constant as a plain value."""
+    return np.full(rows, values, dtype=np.bool_)
+
+
+def _to_arrow(columns: Columns, values: tuple[pd.Series, ...]) -> dict[str, pa.Array]:
+    """Series as Arrow arrays; pandas shows the nulls of numbers as NaN, from_pandas turns them back."""
+    return {
+        name: pa.Array.from_pandas(series, type=ARROW[kind])
+        for (name, kind), series in zip(columns, values, strict=True)
+    }
+
+
+def _to_series(column: pa.ChunkedArray) -> pd.Series:
+    """A series that Flink turns into the same Arrow column; longs with nulls stay exact as objects."""
+    if column.null_count and not pa.types.is_floating(column.type):
+        return pd.Series(column.to_pylist(), dtype=object)
+    series: pd.Series = column.to_pandas()
+    return series

@@ -1,0 +1,69 @@
+"""The model formats: each turns verified bytes into a `udfs.model.Model`.
+
+    model = build("joblib", data, signature)
+
+A format is a module with `load(data: bytes, signature: Signature) -> Model`; its libraries are imported
+only when a model of that format is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import cast
+
+from udfs.errors import ModelError
+from udfs.manifest import Format, Signature
+from udfs.model import Model
+
+_MODULES: dict[Format, str] = {
+    "joblib": "udfs.formats.sklearn_joblib",
+    "lightgbm": "udfs.formats.lightgbm_text",
+    "xgboost": "udfs.formats.xgboost_binary",
+    "onnx": "udfs.formats.onnx_runtime",
+}
+MODEL_FILES: dict[Format, str] = {
+    "joblib": "model.joblib",
+    "lightgbm": "model.txt",
+    "xgboost": "model.ubj",
+    "onnx": "model.onnx",
+}
+LIBRARIES: dict[Format, tuple[str, ...]] = {
+    "joblib": ("python", "numpy", "pandas", "scikit-learn", "joblib"),
+    "lightgbm": ("python", "numpy", "lightgbm"),
+    "xgboost": ("python", "numpy", "xgboost"),
+    "onnx": ("python", "numpy", "onnxruntime"),
+}
+# Formats that compute in 32 bits differ in the last of them between processors.
+TOLERANCES: dict[Format, float] = {"joblib": 1e-9, "lightgbm": 1e-9, "xgboost": 1e-5, "onnx": 1e-5}
+
+
+def build(name: Format, data: bytes, signature: Signature) -> Model:
+    """Build the model that `data` holds. Raises `ModelError` when it cannot or does not fit `signature`."""
+    try:
+        return cast(Model, importlib.import_module(_MODULES[name]).load(data, signature))
+    except ModelError:
+        raise
+    except ImportError as error:
+        raise ModelError(f"the {name} model needs a library that is not installed: {error}") from error
+    except Exception as error:
+        raise ModelError(f"the {name} model cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def installed_versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of `names` in this environment; "python" is the interpreter's."""
+    return {name: _installed_version(name) for name in names}
+
+
+def _installed_version(name: str) -> str:
+    if name == "python":
+        return platform.python_version()
+    # xgboost's CPU-only build is a distribution of its own.
+    for distribution in (name, f"{name}-cpu"):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return "none"

@@ -1,0 +1,38 @@
+"""Runs a computation over a batch and finds the rows that make it fail, by halving.
+
+spans, failures = isolate(model.predict, table)
+# spans: [(0, 4, result), (5, 10, result)]; failures: {4: ValueError(...)}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pyarrow as pa
+
+Result = TypeVar("Result")
+Span = tuple[int, int, Result]
+
+
+def isolate(
+    compute: Callable[[pa.Table], Result], table: pa.Table
+) -> tuple[list[Span[Result]], dict[int, Exception]]:
+    """The results of all spans of rows that work, in order, and the exception of each row that does not.
+
+    One bad row among n costs about 2 log2(n) further calls, which together see 2n rows.
+    """
+    spans: list[Span[Result]] = []
+    failures: dict[int, Exception] = {}
+    pending = [(0, table.num_rows)] if table.num_rows else []
+    while pending:
+        start, stop = pending.pop()
+        try:
+            spans.append((start, stop, compute(table.slice(start, stop - start))))
+        except Exception as error:  # whatever a model or an expression raises is an outcome of its row
+            if stop - start == 1:
+                failures[start] = error
+            else:
+                middle = (start + stop) // 2
+                pending += [(middle, stop), (start, middle)]
+    return spans, failures

@@ -1,0 +1,72 @@
+"""What a worker needs to know, as plain data that Flink can pickle."""
+
+from __future__ import annotations
+
+import msgspec
+
+from udfs.contract import Contract
+from udfs.event_time import EventTimeField
+from udfs.features import FeatureParams
+from udfs.types import ColumnType
+
+RECORD_CONTEXT = (("partition", "_partition"), ("offset", "_offset"), ("event_time", "event_time"))
+
+PREDICTION_FIELDS = frozenset(
+    [
+        "prediction",
+        "score",
+        "probabilities",
+        "model",
+        "version",
+        "digest",
+        "release",
+        "topic",
+        "partition",
+        "offset",
+        "event_time",
+        "window_start",
+        "window_end",
+        "records",
+    ]
+)
+
+
+class SourceParams(msgspec.Struct, frozen=True):
+    """How records of the source are read."""
+
+    topic: str
+    contract: Contract
+    max_bytes: int = 512_000
+    event_time: EventTimeField | None = None
+
+
+class ModelParams(msgspec.Struct, frozen=True):
+    """Which version scores; `inputs` are (column, type) in the order of the model's signature."""
+
+    folder: str
+    digest: str
+    release: int | None
+    inputs: tuple[tuple[str, str, ColumnType], ...]
+    threshold: float = 0.5
+
+
+class OutputParams(msgspec.Struct, frozen=True):
+    """What a prediction repeats of its record.
+
+    `context` are (field, column) pairs that always follow the score; `hashed` columns are replaced by a
+    keyed hash.
+    """
+
+    include: tuple[str, ...] = ()
+    context: tuple[tuple[str, str], ...] = RECORD_CONTEXT
+    hashed: frozenset[str] = frozenset()
+    hash_key: bytes = b""
+
+
+class ScoreParams(msgspec.Struct, frozen=True):
+    """All that a worker needs to know, as plain data."""
+
+    source: SourceParams
+    features: FeatureParams
+    model: ModelParams
+    output: OutputParams

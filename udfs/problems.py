@@ -1,0 +1,57 @@
+"""What can be wrong with a record: the stage that found it, a stable reason, and a message for a person.
+
+Stages and reasons are written to dead-letter headers; they are part of the interface.
+
+    Problem("contract", "wrong_type", "$.amount: expected double, got string")
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Stage = Literal["decode", "contract", "feature", "inference"]
+
+DECODE_REASONS = (
+    "tombstone",
+    "empty",
+    "too_large",
+    "invalid_utf8",
+    "not_json",
+    "not_an_object",
+    "too_deep",
+    "duplicate_key",
+)
+CONTRACT_REASONS = (
+    "missing",
+    "null",
+    "wrong_type",
+    "not_finite",
+    "out_of_range",
+    "not_in_values",
+    "event_time_missing",
+    "event_time_unparsable",
+    "event_time_ahead",
+)
+FEATURE_REASONS = ("not_finite", "feature_error")
+INFERENCE_REASONS = ("model_error",)
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why one record became a dead letter. The message never contains values of the record, but for what a
+    model says when it raises; `model` is its name and version, where it was the cause.
+    """
+
+    stage: Stage
+    reason: str
+    message: str
+    model: str | None = None
+
+
+class RejectedError(Exception):
+    """Raised by a decoder for one record; carries the problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem

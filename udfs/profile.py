@@ -1,0 +1,141 @@
+"""The reference profile of a model version: how its inputs and outputs were distributed when it was made.
+
+    profile = reference_profile(inputs, outputs)
+    profile["columns"]["dep_delay"]["edges"]
+
+Counts and fixed-point sums are integers, so that profiles on the same bins merge exactly, in any order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+BINS = 64
+TOP = 100
+# Scaled values stay below 2**30, so that a square fits in 64 bits.
+_BITS = 30
+
+Column = dict[str, Any]
+Ints = npt.NDArray[np.int64]
+
+
+def reference_profile(
+    inputs: pa.Table, outputs: pa.Table | None = None, *, bins: int = BINS, top: int = TOP
+) -> dict[str, Any]:
+    """Profile n reference rows, as plain JSON values.
+
+    `columns` and `outputs` map names to: for numbers `edges` (quantiles, ties merged), `counts` and `sums`
+    per bin [edge, next edge), the last one closed; for strings and booleans the `top` most frequent values.
+    """
+    return {
+        "schema": "tailrace.profile/1",
+        "rows": inputs.num_rows,
+        "columns": _columns(inputs, bins, top),
+        "outputs": _columns(outputs, bins, top) if outputs is not None else {},
+    }
+
+
+def encode_profile(profile: dict[str, Any]) -> bytes:
+    """The bytes of `profile.json`: the same for the same rows."""
+    return json.dumps(profile, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _columns(table: pa.Table, bins: int, top: int) -> dict[str, Column]:
+    return {name: _column(table[name], bins, top) for name in table.column_names}
+
+
+def _column(column: pa.ChunkedArray, bins: int, top: int) -> Column:
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _numeric(column, bins)
+    return _categorical(column, top)
+
+
+def _numeric(column: pa.ChunkedArray, bins: int) -> Column:
+    present = column.drop_null().cast(pa.float64(), safe=False).to_numpy()
+    values = present[np.isfinite(present)]
+    edges = _edges(values, bins)
+    places = np.searchsorted(edges[1:-1], values, side="right")
+    exponent = _exponent(values)
+    fixed = np.rint(np.ldexp(values, exponent)).astype(np.int64)
+    size = max(len(edges) - 1, min(len(edges), 1))
+    return {
+        "kind": "numeric",
+        "edges": edges.tolist(),
+        "counts": np.bincount(places, minlength=size).tolist(),
+        "null": column.null_count,
+        "invalid": len(present) - len(values),
+        "count": len(values),
+        "fixed_point": {
+            "exponent": exponent,
+            "sum": int(fixed.sum()),
+            "sum_squares": _sum_squares(fixed),
+            "sums": _sums(fixed, places, size),
+        },
+        **_moments(values),
+    }
+
+
+def _edges(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.float64]:
+    """Quantiles that occur among the values; one edge when all values are equal, none without values."""
+    if not len(values):
+        return np.empty(0)
+    quantiles = np.quantile(values, np.linspace(0, 1, bins + 1), method="inverted_cdf")
+    edges: npt.NDArray[np.float64] = np.unique(quantiles + 0.0)
+    return edges
+
+
+def _exponent(values: npt.NDArray[np.float64]) -> int:
+    """The power of two that scales the values to integers: value = integer / 2**exponent."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return _BITS - math.frexp(largest)[1] if largest else _BITS
+
+
+def _sum_squares(fixed: Ints) -> int:
+    """Exact: each square fits in 64 bits, their sum need not."""
+    squares = fixed * fixed
+    return (int((squares >> 32).sum()) << 32) + int((squares & 0xFFFFFFFF).sum())
+
+
+def _sums(fixed: Ints, places: Ints, size: int) -> list[int]:
+    sums = np.zeros(size, dtype=np.int64)
+    np.add.at(sums, places, fixed)
+    return [int(value) for value in sums]
+
+
+def _moments(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
+    """Minimum, maximum, mean and standard deviation (ddof 0), whatever the order of the values."""
+    if not len(values):
+        return {"min": None, "max": None, "mean": None, "std": None}
+    # Scaled by a power of two, which is exact, so that squares neither overflow nor vanish.
+    exponent = _exponent(values)
+    scaled = np.ldexp(values, exponent)
+    mean = math.fsum(scaled) / len(values)
+    variance = math.fsum((scaled - mean) ** 2) / len(values)
+    return {
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "mean": math.ldexp(mean, -exponent),
+        "std": math.ldexp(math.sqrt(variance), -exponent),
+    }
+
+
+def _categorical(column: pa.ChunkedArray, top: int) -> Column:
+    counted = pc.value_counts(column.drop_null().cast(pa.string()))
+    pairs = [(item["values"], item["counts"]) for item in counted.to_pylist()]
+    pairs.sort(key=lambda pair: (-pair[1], pair[0]))
+    return {
+        "kind": "categorical",
+        "values": [value for value, _ in pairs[:top]],
+        "counts": [count for _, count in pairs[:top]],
+        "other": sum(count for _, count in pairs[top:]),
+        "distinct": len(pairs),
+        "null": column.null_count,
+    }

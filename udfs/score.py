@@ -1,0 +1,190 @@
+"""From the bytes of a batch to one outcome per record: the only place that decides what becomes of it.
+
+scorer = Scorer(params)
+outcomes = scorer.score(Batch(raws, event_time, late, partition, offset, windows))
+outcomes.kind[i]        # PREDICTED, DEAD or LATE; then prediction[i] or problem[i] is set
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from udfs.check import DEAD, LATE, PREDICTED, Checker, Outcomes, problem_json, undecided
+from udfs.decode import Decoded
+from udfs.encode import json_objects
+from udfs.features import Features
+from udfs.isolate import isolate
+from udfs.model import LoadedModel, Scored, load_version
+from udfs.params import ModelParams, ScoreParams
+from udfs.problems import Problem
+from udfs.types import ARROW
+
+__all__ = ["DEAD", "LATE", "PREDICTED", "Batch", "Outcomes", "RowBatch", "Scorer"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Columns of n records. `event_time` is in ms since the epoch, NO_EVENT_TIME where there is none."""
+
+    raws: Sequence[bytes | None]
+    event_time: npt.NDArray[np.int64]
+    late: npt.NDArray[np.bool_]
+    partition: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    windows: Mapping[str, pa.Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """n rows that windows made: the time of each in ms since the epoch, and its columns."""
+
+    event_time: npt.NDArray[np.int64]
+    columns: Mapping[str, pa.Array]
+
+
+class Scorer:
+    """Loads the model once, then scores batch after batch; `counts` is what has happened so far."""
+
+    def __init__(self, params: ScoreParams) -> None:
+        self._params = params
+        self._checker = Checker(params.source)
+        self._model = _load(params.model)
+        self._features = Features(params.features)
+        self._tail = {
+            "model": self._model.manifest.name,
+            "version": self._model.manifest.version,
+            "digest": self._model.digest,
+            "release": params.model.release,
+            "topic": params.source.topic,
+        }
+        self.counts: Counter[str] = Counter()
+
+    def score(self, batch: Batch) -> Outcomes:
+        """Never raises for what a record contains or for what the model does with it."""
+        decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
+        outcomes = undecided(len(batch.raws), batch.late)
+        self._score_table(_context_columns(batch, decoded), decoded.rows, outcomes)
+        for row, problem in decoded.problems.items():
+            self._reject(outcomes, row, problem)
+        self._count(outcomes)
+        return outcomes
+
+    def score_rows(self, batch: RowBatch) -> Outcomes:
+        """The same for rows that windows made; there is nothing to decode, and none is late."""
+        rows = len(batch.event_time)
+        table = pa.table(dict(batch.columns))
+        table = table.append_column("event_time", pa.array(batch.event_time).cast(ARROW["timestamp"]))
+        outcomes = undecided(rows, np.zeros(rows, dtype=np.bool_))
+        self._score_table(table, np.arange(rows), outcomes)
+        dead = np.flatnonzero(outcomes.kind == DEAD)
+        if len(dead):
+            lost = table.take(pa.array(dead))
+            columns = {name: _single(lost.column(name)) for name in lost.column_names}
+            outcomes.prediction[dead] = json_objects(columns, {}).to_pandas().to_numpy()
+        self._count(outcomes)
+        return outcomes
+
+    def _score_table(self, table: pa.Table, rows: npt.NDArray[np.int64], outcomes: Outcomes) -> None:
+        """Decides the outcomes of the records at `rows`, whose columns are the table's rows."""
+        featured, bad = self._features.compute(table)
+        for i, problem in bad.items():
+            self._reject(outcomes, int(rows[i]), problem)
+        if bad:
+            keep = np.ones(featured.num_rows, dtype=np.bool_)
+            keep[list(bad)] = False
+            featured, rows = featured.filter(pa.array(keep)), rows[keep]
+        spans, failures = isolate(self._predict, featured)
+        for start, stop, lines in spans:
+            outcomes.kind[rows[start:stop]] = PREDICTED
+            outcomes.prediction[rows[start:stop]] = lines
+        model = f"{self._model.manifest.name}/{self._model.manifest.version}"
+        for i, error in failures.items():
+            text = f"{type(error).__name__}: {error}"[:300]
+            self._reject(outcomes, int(rows[i]), Problem("inference", "model_error", text, model))
+
+    def _predict(self, featured: pa.Table) -> npt.NDArray[np.object_]:
+        """The predictions' bytes for feature rows; raises if the model does."""
+        inputs = pa.table(
+            {
+                name: featured.column(column).cast(ARROW[kind])
+                for name, column, kind in self._params.model.inputs
+            }
+        )
+        scored = self._model.model.predict(inputs, threshold=self._params.model.threshold)
+        columns = self._included(featured) | _score_columns(scored, self._model)
+        for name, column in self._params.output.context:
+            columns[name] = _single(featured.column(column))
+        lines: npt.NDArray[np.object_] = json_objects(columns, self._tail).to_pandas().to_numpy()
+        return lines
+
+    def _included(self, featured: pa.Table) -> dict[str, pa.Array]:
+        output = self._params.output
+        columns = {name: _single(featured.column(name)) for name in output.include}
+        for name in output.hashed:
+            columns[name] = _keyed_hash(columns[name], output.hash_key)
+        return columns
+
+    def _reject(self, outcomes: Outcomes, row: int, problem: Problem) -> None:
+        outcomes.kind[row] = DEAD
+        outcomes.problem[row] = problem_json(problem)
+        self.counts[f"dead_{problem.stage}"] += 1
+
+    def _count(self, outcomes: Outcomes) -> None:
+        kinds = np.bincount(outcomes.kind, minlength=3).tolist()
+        for name, count in zip(("predicted", "dead", "late"), kinds, strict=True):
+            self.counts[name] += count
+        self.counts["batches"] += 1
+        self.counts["lookup_misses"] = self._features.misses
+
+
+def _load(params: ModelParams) -> LoadedModel:
+    loaded = load_version(Path(params.folder))
+    if loaded.digest != params.digest:
+        raise ValueError(f"{params.folder}: must have the digest {params.digest}; got {loaded.digest}")
+    return loaded
+
+
+def _context_columns(batch: Batch, decoded: Decoded) -> pa.Table:
+    """The decoded fields with the event time, the windows' results, and the coordinates of their records."""
+    table, rows = decoded.table, decoded.rows
+    event_time = pa.array(batch.event_time[rows]).cast(ARROW["timestamp"])
+    table = table.append_column("event_time", event_time)
+    taken = None if len(rows) == len(batch.raws) else pa.array(rows)
+    for name, column in batch.windows.items():
+        table = table.append_column(name, column if taken is None else column.take(taken))
+    table = table.append_column("_partition", pa.array(batch.partition[rows]))
+    return table.append_column("_offset", pa.array(batch.offset[rows]))
+
+
+def _score_columns(scored: Scored, model: LoadedModel) -> dict[str, pa.Array]:
+    columns: dict[str, Any] = {"prediction": pa.array(scored.prediction)}
+    if scored.score is not None:
+        columns["score"] = pa.array(scored.score)
+    if scored.probabilities is not None:
+        classes = [str(label) for label in model.manifest.signature.output.classes]
+        arrays = [pa.array(scored.probabilities[:, k]) for k in range(len(classes))]
+        columns["probabilities"] = pa.StructArray.from_arrays(arrays, classes)
+    return columns
+
+
+def _single(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _keyed_hash(column: pa.Array, key: bytes) -> pa.Array:
+    return pa.array(
+        [
+            None if v is None else hashlib.blake2b(str(v).encode(), key=key[:64], digest_size=16).hexdigest()
+            for v in column.to_pylist()
+        ],
+        type=pa.string(),
+    )
