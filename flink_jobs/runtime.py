@@ -24,7 +24,7 @@ class Profile:
 
 
 PROFILES: Mapping[str, Profile] = {
-    "low": Profile(bundle=1_000, bundle_ms=5, arrow_rows=1_000, buffer_ms=1, linger_ms=0),
+    "low": Profile(bundle=1_000, bundle_ms=10, arrow_rows=1_000, buffer_ms=1, linger_ms=2),
     "balanced": Profile(bundle=20_000, bundle_ms=200, arrow_rows=10_000, buffer_ms=100, linger_ms=20),
     "throughput": Profile(bundle=100_000, bundle_ms=1_000, arrow_rows=10_000, buffer_ms=100, linger_ms=100),
 }
@@ -62,7 +62,7 @@ def producer_properties(job: JobSpec) -> dict[str, str]:
     profile = PROFILES[job.runtime.latency]
     return {
         "linger.ms": str(profile.linger_ms),
-        "batch.size": "16384" if profile.linger_ms == 0 else "524288",
+        "batch.size": "16384" if job.runtime.latency == "low" else "524288",
         "compression.type": "lz4",
         "max.request.size": str(largest_message(job.source.max_bytes)),
     }

@@ -251,10 +251,11 @@ def _as_json(job: JobInfo) -> dict[str, object]:
 
 
 def _table(found: list[JobInfo]) -> Table:
-    table = Table(Column("job", no_wrap=True, min_width=32), "name", "state", "started", "for")
+    """Eight digits of an id are enough for `tailrace stop`, and leave room for the name; --json has all."""
+    table = Table("job", Column("name", overflow="fold"), "state", "started", "for")
     for job in found:
         started = datetime.fromtimestamp(job.started / 1000).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(job.id, job.name, job.state.lower(), started, _rough(job.duration // 1000))
+        table.add_row(job.id[:8], job.name, job.state.lower(), started, _rough(job.duration // 1000))
     return table
 
 
