@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from flink_jobs.aggregates import NUMERIC_AGGREGATES
 from flink_jobs.mistakes import Location, Mistake, dotted
 from flink_jobs.outline import Outline, Result, mapping, texts
-from flink_jobs.spec import OUTPUT_SUFFIXES, with_default_topics
+from flink_jobs.spec import OUTPUT_SUFFIXES, REPORT_SUFFIXES, with_default_topics
 from flink_jobs.spec_features import GROUP_WINDOW_KINDS, WINDOW_KINDS
 
 KEY_TYPES = frozenset({"string", "long", "boolean"})
@@ -34,6 +34,7 @@ def mistakes(data: object) -> list[Mistake]:
         _included,
         _inputs,
         _topics,
+        _drift,
     )
     return [mistake for check in checks for mistake in check(job)]
 
@@ -176,13 +177,24 @@ def _private(job: Outline, place: Location, name: str, has_key: bool) -> Iterato
 def _topics(job: Outline) -> Iterator[Mistake]:
     source = (mapping(job.data, "source") or {}).get("topic")
     taken = {source: ("source", "topic")} if isinstance(source, str) else {}
-    for section in OUTPUT_SUFFIXES:
+    for section in (*OUTPUT_SUFFIXES, *REPORT_SUFFIXES):
         topic = (mapping(with_default_topics(job.data), section) or {}).get("topic")
         if isinstance(topic, str) and topic in taken:
             found = f"{topic!r}, also at {dotted(taken[topic])}"
             yield Mistake((section, "topic"), "a topic of its own", found)
         elif isinstance(topic, str):
             taken[topic] = (section, "topic")
+
+
+def _drift(job: Outline) -> Iterator[Mistake]:
+    drift = mapping(job.data, "drift")
+    if drift is None and job.data.get("alerts") is not None:
+        yield Mistake(("alerts",), "left out, as there is no drift section", "alerts")
+    for place, name in texts(drift, "segments", ("drift",)):
+        if job.columns is not None and name not in job.columns:
+            yield _unknown(place, _column_expected(job), name, job.columns)
+        elif job.pii(name):
+            yield Mistake(place, "a column without personal data", repr(name))
 
 
 def _unknown(place: Location, expected: str, name: str, choices: list[str]) -> Mistake:

@@ -21,6 +21,7 @@ from rich.console import Console
 from flink_jobs import flights, preflight
 from flink_jobs.broker import Broker
 from flink_jobs.cli.progress import Progress
+from flink_jobs.demo_drift import read_reports, show_drift
 from flink_jobs.demo_records import Sent, mixed_stream
 from flink_jobs.demo_summary import read_outcomes, show_summary
 from flink_jobs.errors import JobFailedError, TailraceError
@@ -92,8 +93,10 @@ def _on(broker: Broker) -> bool:
         run_job(job, len(stream), note)
     with _step("Reading what it wrote") as note:
         outcomes = read_outcomes(settings, job)
-        note("predictions, dead letters and late records, as committed")
-    return show_summary(console, outcomes, stream, departures)
+        reports = read_reports(settings, job)
+        note("all that it has committed")
+    right = show_summary(console, outcomes, stream, departures)
+    return show_drift(console, reports, outcomes, FOLDER / "drift.html") and right
 
 
 def demo_job(brokers: str, folder: Path = FOLDER) -> JobSpec:

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from flink_jobs.plan import Plan
+from flink_jobs.runtime import checkpoint_ms
 from flink_jobs.scalars import format_duration
 from flink_jobs.spec import JobSpec, Lookup, Window
-from flink_jobs.tables import output_topics
+from flink_jobs.tables import output_topics, report_topics
 from udfs.manifest import digest
 
 SCHEMA = "tailrace.plan/1"
@@ -21,6 +22,8 @@ _CARRIES = {
     "predictions": "one for each {row}{carried}",
     "dead_letters": "what cannot be scored: original bytes, reason in headers",
     "late": "records that the watermark has passed, whole",
+    "drift": "one for each window and segment, compared with the reference",
+    "alerts": "what fires and what is over",
 }
 
 
@@ -34,7 +37,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "brokers": job.kafka.brokers,
         "delivery": job.runtime.delivery,
         "source": _source_data(job),
-        "outputs": {name: {"topic": topic} for name, topic in output_topics(job).items()},
+        "outputs": {name: {"topic": topic} for name, topic in _written(job).items()},
         "include": list(job.predictions.include),
         "windows": {name: _window_data(window) for name, window in job.features.windows.items()},
         "lookups": {name: _lookup_data(lookup) for name, lookup in job.features.lookups.items()},
@@ -47,6 +50,10 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "options": shown_options(plan),
         "sql": sql_data(plan),
     }
+
+
+def _written(job: JobSpec) -> dict[str, str]:
+    return output_topics(job) | report_topics(job)
 
 
 def _source_data(job: JobSpec) -> dict[str, Any]:
@@ -165,17 +172,17 @@ def _topics(job: JobSpec, row: str) -> Rows:
     start = {"committed": "where the group stopped"}.get(job.source.start, f"the {job.source.start} record")
     yield "reads", job.source.topic, f"{job.source.format}, from {start} at {job.kafka.brokers}"
     carried = f", with {', '.join(job.predictions.include)}" if job.predictions.include else ""
-    for name, topic in output_topics(job).items():
+    for name, topic in _written(job).items():
         yield "writes", topic, _CARRIES[name].format(row=row, carried=carried)
-    interval = format_duration(job.runtime.checkpoint.interval)
+    interval = format_duration(checkpoint_ms(job))
     if job.runtime.delivery == "exactly_once":
         yield (
             "",
-            "all three",
+            "all of them",
             f"exactly once: committed together every {interval}, for read_committed readers",
         )
     else:
-        yield "", "all three", f"at least once: after a failure up to {interval} are written again"
+        yield "", "all of them", f"at least once: after a failure up to {interval} are written again"
 
 
 def _event_time(job: JobSpec) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flink_jobs import sql
 from flink_jobs.columns import JobColumns, ModelInput, job_columns, match_inputs
+from flink_jobs.drift import DriftPlan, drift_plan
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry, Release
 from flink_jobs.runtime import flink_options
@@ -36,6 +37,8 @@ class Plan:
     tables: tuple[sql.Table, ...]
     views: Views
     options: Mapping[str, str] = field(repr=False)
+    drift: DriftPlan | None = field(default=None, repr=False)
+    bounded: bool = False
 
 
 def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
@@ -47,11 +50,13 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
     columns = job_columns(job)
     _check_included(job, columns)
     inputs = tuple(match_inputs(manifest, columns, job.model.inputs))
+    drift = drift_plan(job, manifest, folder, inputs, columns)
     params = ScoreParams(
-        source_params(job),
+        source_params(job, drift, manifest.version),
         feature_params(job, columns),
         model_params(job, str(folder), digest(manifest), release.number, inputs),
         output_params(job),
+        drift.collect if drift else None,
     )
     return Plan(
         job=job,
@@ -62,6 +67,8 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
         tables=kafka_tables(job, bounded=bounded),
         views=make_views(job, columns, params),
         options=flink_options(job),
+        drift=drift,
+        bounded=bounded,
     )
 
 

@@ -26,10 +26,10 @@ from flink_jobs.kafka import (
 )
 from flink_jobs.plan import Plan
 from flink_jobs.processes import find_java
-from flink_jobs.runtime import largest_message
+from flink_jobs.runtime import checkpoint_ms, largest_message
 from flink_jobs.scalars import format_duration
 from flink_jobs.spec import JobSpec
-from flink_jobs.tables import TRANSACTION_TIMEOUT_MS, client_settings, output_topics
+from flink_jobs.tables import TRANSACTION_TIMEOUT_MS, client_settings, output_topics, report_topics
 
 CHECKPOINT_DIR = ("execution.checkpointing.dir", "state.checkpoints.dir")
 _TIMEOUT = "transaction.timeout.ms"
@@ -65,7 +65,8 @@ def check(plan: Plan, cluster: Cluster | None = None) -> Preflight:
     find_java()
     connector_jar()
     settings = client_settings(job)
-    topics = describe_topics(settings, [job.source.topic, *output_topics(job).values()])
+    written = {**output_topics(job), **report_topics(job)}
+    topics = describe_topics(settings, [job.source.topic, *written.values()])
     source = topics[job.source.topic]
     if source is None:
         raise InputError(f"source.topic: {no_such_topic(settings, job.source.topic)}")
@@ -74,14 +75,16 @@ def check(plan: Plan, cluster: Cluster | None = None) -> Preflight:
         _check_transactions(job, settings)
     if cluster:
         check_cluster(plan, _look_at(cluster))
-    missing = {topic: source.partitions for topic in output_topics(job).values() if topics[topic] is None}
+    partitions = dict.fromkeys(output_topics(job), source.partitions) | dict.fromkeys(report_topics(job), 1)
+    missing = {topic: partitions[sink] for sink, topic in written.items() if topics[topic] is None}
     config = {"max.message.bytes": str(largest_message(job.source.max_bytes))}
     created = create_topics(settings, missing, config)
     return Preflight(source.partitions, tuple(sorted(created)), tuple(_warnings(job, source)))
 
 
 def _check_outputs(job: JobSpec, settings: ClientSettings, topics: Mapping[str, TopicInfo | None]) -> None:
-    missing = [topic for topic in output_topics(job).values() if topics[topic] is None]
+    written = [*output_topics(job).values(), *report_topics(job).values()]
+    missing = [topic for topic in written if topics[topic] is None]
     if missing and not job.kafka.create_topics:
         raise InputError(
             f"kafka.create_topics is false, so all output topics must be there; missing at "
@@ -111,7 +114,7 @@ def _check_transactions(job: JobSpec, settings: ClientSettings) -> None:
             f"kafka.properties: {_TIMEOUT} must be at most {allowed}, the transaction.max.timeout.ms of "
             f"the brokers at {settings.brokers}; got {timeout}"
         )
-    interval = job.runtime.checkpoint.interval
+    interval = checkpoint_ms(job)
     if interval * 2 >= timeout:
         raise InputError(
             f"runtime.checkpoint.interval must be less than half of {_TIMEOUT} ({format_duration(timeout)}), "

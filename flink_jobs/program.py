@@ -114,7 +114,7 @@ def start(plan: Plan, target: Target) -> RunningJob:
     os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))
     options = _options(plan, target, scratch)
     try:
-        client = _statements(plan, _environment(options)).execute().get_job_client()
+        client = _submit(plan, _environment(options))
     except BaseException as error:
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -127,7 +127,8 @@ def start(plan: Plan, target: Target) -> RunningJob:
 
 def explain(plan: Plan) -> str:
     """Flink's own account of what it will run."""
-    return str(_statements(plan, _environment(_options(plan, Target(), None))).explain())
+    tables, _ = _environment(_options(plan, Target(), None))
+    return str(_statements(plan, tables).explain())
 
 
 def _options(plan: Plan, target: Target, scratch: Path | None) -> dict[str, str]:
@@ -188,7 +189,7 @@ def _local(scratch: Path | None) -> dict[str, str]:
     }
 
 
-def _environment(options: Mapping[str, str]) -> Any:
+def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
     from pyflink.common import Configuration
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.java_gateway import get_gateway
@@ -202,7 +203,18 @@ def _environment(options: Mapping[str, str]) -> Any:
         environment = StreamExecutionEnvironment(java(configuration._j_configuration))
     else:
         environment = StreamExecutionEnvironment.get_execution_environment(configuration)
-    return StreamTableEnvironment.create(environment)
+    return StreamTableEnvironment.create(environment), environment
+
+
+def _submit(plan: Plan, environments: tuple[Any, Any]) -> Any:
+    tables, environment = environments
+    statements = _statements(plan, tables)
+    if plan.drift is None:
+        return statements.execute().get_job_client()
+    from flink_jobs.monitoring import attach_monitor
+
+    attach_monitor(plan, tables, environment, statements)
+    return environment.execute_async(plan.job.job)
 
 
 def _statements(plan: Plan, tables: Any) -> Any:

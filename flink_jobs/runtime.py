@@ -13,7 +13,8 @@ class Profile:
     """How long records wait to travel together: `bundle` rows or `bundle_ms`; `linger_ms` in the producer.
 
     `arrow_rows` is the size of the batches that the model sees, `buffer_ms` how long Flink holds a network
-    buffer back.
+    buffer back. With exactly-once delivery readers wait for the checkpoint, every `checkpoint_ms`; else that
+    only says how much is repeated after a failure.
     """
 
     bundle: int
@@ -21,13 +22,28 @@ class Profile:
     arrow_rows: int
     buffer_ms: int
     linger_ms: int
+    checkpoint_ms: int
 
 
 PROFILES: Mapping[str, Profile] = {
-    "low": Profile(bundle=1_000, bundle_ms=10, arrow_rows=1_000, buffer_ms=1, linger_ms=2),
-    "balanced": Profile(bundle=20_000, bundle_ms=200, arrow_rows=10_000, buffer_ms=100, linger_ms=20),
-    "throughput": Profile(bundle=100_000, bundle_ms=1_000, arrow_rows=10_000, buffer_ms=100, linger_ms=100),
+    "low": Profile(
+        bundle=1_000, bundle_ms=10, arrow_rows=1_000, buffer_ms=1, linger_ms=2, checkpoint_ms=1_000
+    ),
+    "balanced": Profile(
+        bundle=20_000, bundle_ms=200, arrow_rows=10_000, buffer_ms=100, linger_ms=20, checkpoint_ms=10_000
+    ),
+    "throughput": Profile(
+        bundle=100_000, bundle_ms=1_000, arrow_rows=10_000, buffer_ms=100, linger_ms=100, checkpoint_ms=30_000
+    ),
 }
+
+
+def checkpoint_ms(job: JobSpec) -> int:
+    """The interval that was given, or the profile's; at least 10 s where nobody waits for a checkpoint."""
+    if job.runtime.checkpoint.interval is not None:
+        return job.runtime.checkpoint.interval
+    least = 10_000 if job.runtime.delivery == "at_least_once" else 0
+    return max(PROFILES[job.runtime.latency].checkpoint_ms, least)
 
 
 def flink_options(job: JobSpec) -> dict[str, str]:
@@ -43,7 +59,7 @@ def flink_options(job: JobSpec) -> dict[str, str]:
         "python.fn-execution.bundle.time": str(profile.bundle_ms),
         "python.fn-execution.arrow.batch.size": str(profile.arrow_rows),
         "execution.buffer-timeout.interval": f"{profile.buffer_ms} ms",
-        "execution.checkpointing.interval": f"{job.runtime.checkpoint.interval} ms",
+        "execution.checkpointing.interval": f"{checkpoint_ms(job)} ms",
         "execution.checkpointing.mode": job.runtime.delivery.upper(),
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
     }
@@ -53,8 +69,8 @@ def flink_options(job: JobSpec) -> dict[str, str]:
 
 
 def as_uri(path: str) -> str:
-    """A local path as a URI; what is a URI already stays."""
-    return path if "://" in path else f"file://{path}"
+    """A local path as a URI; what is a URI already stays, be it Flink's short `file:/…`."""
+    return path if "://" in path or path.startswith("file:") else f"file://{path}"
 
 
 def producer_properties(job: JobSpec) -> dict[str, str]:

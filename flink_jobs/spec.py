@@ -31,14 +31,18 @@ from flink_jobs.scalars import (
     whole,
 )
 from flink_jobs.section import Reference, References, Section, Topic
+from flink_jobs.spec_drift import AlertRule, Alerts, Drift
 from flink_jobs.spec_features import GROUP_WINDOW_KINDS, Features, Lookup, Window, WindowKind
 from flink_jobs.spec_source import EventTime, FieldType, SchemaField, Source
 
 __all__ = [
     "GROUP_WINDOW_KINDS",
     "Aggregate",
+    "AlertRule",
+    "Alerts",
     "Checkpoint",
     "DeadLetters",
+    "Drift",
     "EventTime",
     "Features",
     "FieldType",
@@ -58,6 +62,7 @@ __all__ = [
 
 JOB_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 OUTPUT_SUFFIXES = {"predictions": "predictions", "dead_letters": "dead-letters", "late": "late"}
+REPORT_SUFFIXES = {"drift": "drift", "alerts": "alerts"}
 _OWNED_PROPERTIES = {
     "bootstrap.servers": "kafka.brokers",
     "group.id": "job",
@@ -193,8 +198,8 @@ class Late(Section):
 class Checkpoint(Section):
     """How often the state is saved, and where."""
 
-    interval: CheckpointInterval = Field(
-        default="10s", validate_default=True, description="Time between checkpoints."
+    interval: CheckpointInterval | None = Field(
+        default=None, description="Time between checkpoints; default: as latency says."
     )
     dir: PathOrUri | None = Field(default=None, description="Folder or URI such as s3://bucket/checkpoints.")
 
@@ -240,6 +245,12 @@ class JobSpec(Section):
     predictions: Predictions = Field(default_factory=Predictions, description="Output of predictions.")
     dead_letters: DeadLetters = Field(default_factory=DeadLetters, description="Output of failed records.")
     late: Late = Field(default_factory=Late, description="Output of late records.")
+    drift: Drift | None = Field(
+        default=None, description="Drift and data quality of each window; left out: none."
+    )
+    alerts: Alerts | None = Field(
+        default=None, description="Alerts about drift; default, with drift: Tailrace's own rules."
+    )
     runtime: Runtime = Field(
         default_factory=Runtime, description="Parallelism, latency, delivery, checkpoints."
     )
@@ -257,6 +268,12 @@ def with_default_topics(data: dict[str, Any]) -> dict[str, Any]:
     filled = dict(data)
     for section, suffix in OUTPUT_SUFFIXES.items():
         given = data.get(section, {})
+        if isinstance(given, dict):
+            filled[section] = {"topic": f"{prefix}.{suffix}", **given}
+    if data.get("drift") is not None:
+        filled.setdefault("alerts", {})
+    for section, suffix in REPORT_SUFFIXES.items():
+        given = filled.get(section)
         if isinstance(given, dict):
             filled[section] = {"topic": f"{prefix}.{suffix}", **given}
     return filled

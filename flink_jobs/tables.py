@@ -45,9 +45,17 @@ def output_topics(job: JobSpec) -> dict[str, str]:
     }
 
 
+def report_topics(job: JobSpec) -> dict[str, str]:
+    """Sink to topic of what the monitor writes; empty without `drift`."""
+    if job.drift is None or job.alerts is None:
+        return {}
+    return {"drift": job.drift.topic, "alerts": job.alerts.topic}
+
+
 def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
     """The source, then the sinks; a bounded source ends at the topic's present end."""
-    return (_source(job, bounded), *(_sink(job, name, topic) for name, topic in output_topics(job).items()))
+    topics = output_topics(job) | report_topics(job)
+    return (_source(job, bounded), *(_sink(job, name, topic) for name, topic in topics.items()))
 
 
 def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
@@ -92,6 +100,6 @@ def _sink(job: JobSpec, name: str, topic: str) -> sql.Table:
     else:
         options["sink.delivery-guarantee"] = "at-least-once"
     columns = ["_key BYTES", "_value BYTES"]
-    if name != "predictions":
+    if name in ("dead_letters", "late"):
         columns.append("_headers MAP<STRING, BYTES> METADATA FROM 'headers'")
     return sql.Table(name, tuple(columns), options | _properties(job, own))

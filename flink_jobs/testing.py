@@ -40,7 +40,7 @@ from flink_jobs.loader import load_job, load_job_text
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.program import RunningJob, Target, start
 from flink_jobs.spec import JobSpec, Kafka
-from flink_jobs.tables import output_topics
+from flink_jobs.tables import output_topics, report_topics
 
 __all__ = ["Broker", "JobHarness", "Message", "Outcome", "Results", "broker", "record"]
 
@@ -115,6 +115,8 @@ class Results:
     predictions: Sequence[Outcome]
     dead_letters: Sequence[Outcome]
     late: Sequence[Outcome]
+    drift: Sequence[Outcome] = ()
+    alerts: Sequence[Outcome] = ()
 
     def accounts(self) -> dict[str, int]:
         """How many records were read, predicted, dead and late.
@@ -196,7 +198,7 @@ class JobHarness:
     def _isolated(self, job: JobSpec) -> JobSpec:
         name = f"{job.job[:40]}-{uuid.uuid4().hex[:8]}"
         changes: dict[str, Any] = {"job": name, "kafka": Kafka(brokers=self._settings.brokers)}
-        for section in ("source", "predictions", "dead_letters", "late"):
+        for section in ("source", *output_topics(job), *report_topics(job)):
             topic = f"{name}.{section.replace('_', '-')}"
             changes[section] = getattr(job, section).model_copy(update={"topic": topic})
         return job.model_copy(update=changes)
@@ -216,7 +218,8 @@ class JobHarness:
         return sum(count_committed(self._settings, topic) for topic in output_topics(job).values())
 
     def _results(self, job: JobSpec) -> Results:
-        outputs = {sink: self._read(topic) for sink, topic in output_topics(job).items()}
+        topics = output_topics(job) | report_topics(job)
+        outputs = {sink: self._read(topic) for sink, topic in topics.items()}
         return Results(job=job, read=end_offsets(self._settings, job.source.topic), **outputs)
 
     def _read(self, topic: str) -> list[Outcome]:

@@ -42,11 +42,12 @@ class Function:
 
 @dataclass(frozen=True)
 class Views:
-    """`views` in order of dependency; `inserts` by sink."""
+    """`views` in order of dependency; `inserts` by sink; `parts` is what the monitor reads."""
 
     views: Mapping[str, str]
     functions: Mapping[str, Function]
     inserts: Mapping[str, str]
+    parts: str | None = None
 
 
 def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -65,8 +66,9 @@ def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
             f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset)", RECORD, "records"
         ),
     }
-    functions = {"score_record": Function("ScoreFunction", params, (), OUTCOME)}
-    return Views(views, functions, _inserts(job, dead=_record_rows("scored", DEAD), late="scored"))
+    functions = {"score_record": Function("ScoreFunction", params, (), _outcome(job))}
+    inserts = _inserts(job, dead=_record_rows("scored", DEAD), late="scored")
+    return Views(views, functions, inserts, _parts(job, "scored"))
 
 
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -82,9 +84,9 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     views["scored"] = _called(
         f"score_record(_value, {EVENT_TIME}, FALSE, _partition, _offset{arguments})", RECORD, table
     )
-    functions["score_record"] = Function("ScoreFunction", params, tuple(results), OUTCOME)
+    functions["score_record"] = Function("ScoreFunction", params, tuple(results), _outcome(job))
     dead = f"{_record_rows('checked', DEAD)} UNION ALL {_record_rows('scored', DEAD)}"
-    return Views(views, functions, _inserts(job, dead=dead, late="checked"))
+    return Views(views, functions, _inserts(job, dead=dead, late="checked"), _parts(job, "checked", "scored"))
 
 
 def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -104,16 +106,21 @@ def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views
         [f"CAST(CAST({key} AS STRING) AS BYTES) AS _key"],
         "windows",
     )
-    functions["score_window"] = Function("WindowScoreFunction", params, rows, OUTCOME)
+    functions["score_window"] = Function("WindowScoreFunction", params, rows, _outcome(job))
     dead = f"{_record_rows('checked', DEAD)} UNION ALL {_window_rows()}"
-    return Views(views, functions, _inserts(job, dead=dead, late="checked"))
+    return Views(views, functions, _inserts(job, dead=dead, late="checked"), _parts(job, "checked", "scored"))
 
 
 def _checked(job: JobSpec, params: SourceParams) -> tuple[dict[str, str], dict[str, Function]]:
     """All records with their kind and the columns that windows need, and the valid ones among them."""
     needed = _needed_fields(job)
     fields: Columns = tuple((column, job.source.fields[column].type) for column in needed)
-    result = (("_kind", "TINYINT"), ("_problem", "STRING"), *((column, SQL[kind]) for column, kind in fields))
+    result = (
+        ("_kind", "TINYINT"),
+        ("_problem", "STRING"),
+        *_profile(job),
+        *((column, SQL[kind]) for column, kind in fields),
+    )
     unpacked = ", ".join(f"r._result.{name(column)} AS {name(column)}" for column in needed)
     views = {
         "records": sql.with_lateness("source"),
@@ -121,6 +128,24 @@ def _checked(job: JobSpec, params: SourceParams) -> tuple[dict[str, str], dict[s
         "valid": f"SELECT {', '.join(RECORD)}, event_time, {unpacked}\nFROM checked AS r WHERE {PREDICTED}",
     }
     return views, {"check_record": Function("ExtractFunction", params, fields, result)}
+
+
+def _outcome(job: JobSpec) -> Result:
+    return (*OUTCOME, *_profile(job))
+
+
+def _profile(job: JobSpec) -> Result:
+    return (("_profile", "BYTES"),) if job.drift else ()
+
+
+def _parts(job: JobSpec, *tables: str) -> str | None:
+    """What the monitor is told, on one row of each batch."""
+    if not job.drift:
+        return None
+    return " UNION ALL ".join(
+        f"SELECT r._result._profile AS _profile FROM {table} AS r WHERE r._result._profile IS NOT NULL"
+        for table in tables
+    )
 
 
 def _needed_fields(job: JobSpec) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flink_jobs.columns import JobColumns, ModelInput
+from flink_jobs.drift import DriftPlan
 from flink_jobs.spec import JobSpec
 from flink_jobs.tables import event_time_field
 from udfs.contract import Contract, Field
@@ -12,7 +13,7 @@ from udfs.params import RECORD_CONTEXT, ModelParams, OutputParams, SourceParams
 WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
 
 
-def source_params(job: JobSpec) -> SourceParams:
+def source_params(job: JobSpec, drift: DriftPlan | None = None, version: int = 0) -> SourceParams:
     """The data contract; an event-time field that the schema does not name is required."""
     source, when = job.source, job.source.event_time
     fields = [
@@ -21,7 +22,14 @@ def source_params(job: JobSpec) -> SourceParams:
     ]
     if when.field and when.field not in source.fields:
         fields.append(Field(when.field, "string" if when.unit == "iso8601" else "long", required=True))
-    return SourceParams(source.topic, Contract(tuple(fields)), source.max_bytes, event_time_field(job))
+    return SourceParams(
+        topic=source.topic,
+        contract=Contract(tuple(fields)),
+        max_bytes=source.max_bytes,
+        event_time=event_time_field(job),
+        counted=drift.collect if drift else None,
+        version=version,
+    )
 
 
 def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from flink_jobs.registry import Registry
 from udfs.manifest import Input, Output, OutputKind, Signature
+from udfs.profile import reference_profile
 from udfs.types import ARROW
 
 _KINDS: dict[pa.DataType, Any] = {arrow: kind for kind, arrow in ARROW.items()}
@@ -26,8 +27,13 @@ def write(
     inputs: pa.Table,
     targets: Sequence[object] | None,
     kind: OutputKind,
+    *,
+    profiled: pa.Table | None = None,
 ) -> Path:
-    """Fits the estimator to the rows, writes it as the champion, and gives its folder."""
+    """Fits the estimator to the rows, writes it as the champion, and gives its folder.
+
+    `profiled` are the outputs for the rows, if the version is to have a reference profile of both.
+    """
     frame = pd.DataFrame(inputs.to_pydict())
     estimator.fit(frame, targets)
     classes = () if kind in ("regression", "anomaly") else tuple(estimator.classes_.tolist())
@@ -40,7 +46,7 @@ def write(
             output=Output(kind=kind, classes=classes),
         ),
         golden_inputs=inputs,
-        profile={},
+        profile=reference_profile(inputs, profiled) if profiled is not None else {},
         metrics={},
         training={},
     )

@@ -74,6 +74,9 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `features.lookups`": "Lookup",
         "## `model`": "Model",
         "## `predictions`": "Predictions",
+        "## `drift`\n": "Drift",
+        "## `alerts`\n": "Alerts",
+        "## `alerts.rules`": "AlertRule",
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",
     }
@@ -109,7 +112,7 @@ def test_every_stage_and_reason_is_documented() -> None:
 
 def test_latency_profiles_are_documented() -> None:
     rows = table(DOCS["operations.md"], "## Latency")
-    fields = ("bundle", "bundle_ms", "arrow_rows", "buffer_ms", "linger_ms")
+    fields = ("bundle", "bundle_ms", "arrow_rows", "buffer_ms", "linger_ms", "checkpoint_ms")
     expected = [[str(getattr(profile, field)) for profile in PROFILES.values()] for field in fields]
     assert [row[1:] for row in rows] == expected
     header = next(line for line in DOCS["operations.md"].splitlines() if line.startswith("| |"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.decode import Decoded, decode_batch
+from udfs.drift.watch import Watch
 from udfs.event_time import are_iso_8601, explain_event_time
 from udfs.json_decoder import JsonDecoder
 from udfs.params import SourceParams
@@ -30,11 +31,13 @@ class Outcomes:
     """One per record: its kind, and the prediction's bytes or the problem (both None for a late record).
 
     For rows of windows that are dead, `prediction` holds the row as JSON, since there are no original bytes.
+    `profile` is what the monitor is told of the whole batch.
     """
 
     kind: npt.NDArray[np.int8]
     prediction: npt.NDArray[np.object_]
     problem: npt.NDArray[np.object_]
+    profile: bytes | None = None
 
 
 class Checker:
@@ -44,11 +47,12 @@ class Checker:
         self._params = params
         self._decoder = JsonDecoder(params.contract, params.max_bytes)
         self._iso_field = _iso_field(params)
+        self._watch = Watch(params.counted, None, params.version) if params.counted else None
         self.counts: Counter[str] = Counter()
 
     def extract(
         self, raws: Sequence[bytes | None], event_time: npt.NDArray[np.int64], late: npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.object_], pa.Table]:
+    ) -> tuple[Outcomes, pa.Table]:
         """Kind and problem of each record, and the columns of all (null where the record is not valid)."""
         decoded = self.check(raws, event_time, late)
         outcomes = undecided(len(raws), late)
@@ -56,13 +60,18 @@ class Checker:
         for row, problem in decoded.problems.items():
             outcomes.problem[row] = problem_json(problem)
             self.counts[f"dead_{problem.stage}"] += 1
+            if self._watch:
+                self._watch.dead(problem, int(event_time[row]))
         self.counts["dead"] += len(decoded.problems)
         self.counts["late"] += int(late.sum())
+        if self._watch:
+            self._watch.late(event_time[late])
+            outcomes = replace(outcomes, profile=self._watch.take())
         if len(decoded.rows) == len(raws):
-            return outcomes.kind, outcomes.problem, decoded.table
+            return outcomes, decoded.table
         position = np.full(len(raws), -1)
         position[decoded.rows] = np.arange(len(decoded.rows))
-        return outcomes.kind, outcomes.problem, decoded.table.take(pa.array(position, mask=position < 0))
+        return outcomes, decoded.table.take(pa.array(position, mask=position < 0))
 
     def check(
         self, raws: Sequence[bytes | None], event_time: npt.NDArray[np.int64], late: npt.NDArray[np.bool_]

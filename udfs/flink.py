@@ -5,6 +5,8 @@ Each holds plain data until `open()`, because Flink pickles it at submission.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,21 +24,38 @@ from udfs.types import ARROW, ColumnType
 
 Columns = tuple[tuple[str, ColumnType], ...]
 
+COUNTERS = (
+    "predicted",
+    "dead",
+    "late",
+    "dead_decode",
+    "dead_contract",
+    "dead_feature",
+    "dead_inference",
+    "batches",
+    "lookup_misses",
+    "model_ms",
+    "worker_ms",
+)
+
 
 class _Counting(ScalarFunction):  # type: ignore[misc]
-    """Publishes counts as Flink counters; `publish` takes running totals."""
+    """Publishes counts as Flink counters, all from the first batch on: rates need a 0 to begin with."""
 
     def open(self, function_context: FunctionContext) -> None:
         configure_worker_logging()
-        self._metrics = function_context.get_metric_group().add_group("tailrace")
-        self._counters: dict[str, Any] = {}
-        self._published: dict[str, int] = {}
+        group = function_context.get_metric_group().add_group("tailrace")
+        self._counters = {name: group.counter(name) for name in COUNTERS}
+        self._published: Counter[str] = Counter()
+        self._worker_ns = 0
 
-    def publish(self, totals: Mapping[str, int]) -> None:
-        for name, total in totals.items():
-            if name not in self._counters:
-                self._counters[name] = self._metrics.counter(name)
-            self._counters[name].inc(total - self._published.get(name, 0))
+    def publish(self, counts: Mapping[str, int], started: int) -> None:
+        """`counts` are running totals; `started` is the time.perf_counter_ns() at which the batch came."""
+        self._worker_ns += time.perf_counter_ns() - started
+        totals = {**counts, "worker_ms": self._worker_ns // 1_000_000}
+        for name, counter in self._counters.items():
+            total = totals.get(name, 0)
+            counter.inc(total - self._published[name])
             self._published[name] = total
 
 
@@ -52,14 +71,18 @@ class ExtractFunction(_Counting):
         self._checker = Checker(self._params)
 
     def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
-        kinds, problems, table = self._checker.extract(
+        started = time.perf_counter_ns()
+        outcomes, table = self._checker.extract(
             value.tolist(), _milliseconds(event_time), _flags(late, len(value))
         )
-        self.publish(self._checker.counts)
-        frame: dict[str, Any] = {"_kind": kinds, "_problem": problems}
+        frame: dict[str, Any] = {"_kind": outcomes.kind, "_problem": outcomes.problem}
+        if self._params.counted:
+            frame["_profile"] = _on_first_row(outcomes.profile, len(value))
         for name, _ in self._columns:
             frame[name] = _to_series(table.column(name))
-        return pd.DataFrame(frame)
+        result = pd.DataFrame(frame)
+        self.publish(self._checker.counts, started)
+        return result
 
 
 class ScoreFunction(_Counting):
@@ -82,6 +105,7 @@ class ScoreFunction(_Counting):
         offset: pd.Series,
         *windows: pd.Series,
     ) -> pd.DataFrame:
+        started = time.perf_counter_ns()
         batch = Batch(
             value.tolist(),
             _milliseconds(event_time),
@@ -90,9 +114,9 @@ class ScoreFunction(_Counting):
             offset.to_numpy(np.int64),
             _to_arrow(self._windows, windows),
         )
-        outcomes = self._scorer.score(batch)
-        self.publish(self._scorer.counts)
-        return _to_frame(outcomes)
+        result = _to_frame(self._scorer.score(batch), self._params)
+        self.publish(self._scorer.counts, started)
+        return result
 
 
 class WindowScoreFunction(_Counting):
@@ -107,16 +131,24 @@ class WindowScoreFunction(_Counting):
         self._scorer = Scorer(self._params)
 
     def eval(self, event_time: pd.Series, *columns: pd.Series) -> pd.DataFrame:
+        started = time.perf_counter_ns()
         rows = RowBatch(_milliseconds(event_time), _to_arrow(self._columns, columns))
-        outcomes = self._scorer.score_rows(rows)
-        self.publish(self._scorer.counts)
-        return _to_frame(outcomes)
+        result = _to_frame(self._scorer.score_rows(rows), self._params)
+        self.publish(self._scorer.counts, started)
+        return result
 
 
-def _to_frame(outcomes: Outcomes) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"_kind": outcomes.kind, "_prediction": outcomes.prediction, "_problem": outcomes.problem}, copy=False
-    )
+def _to_frame(outcomes: Outcomes, params: ScoreParams) -> pd.DataFrame:
+    columns = {"_kind": outcomes.kind, "_prediction": outcomes.prediction, "_problem": outcomes.problem}
+    if params.drift:
+        columns["_profile"] = _on_first_row(outcomes.profile, len(outcomes.kind))
+    return pd.DataFrame(columns, copy=False)
+
+
+def _on_first_row(value: bytes | None, rows: int) -> npt.NDArray[np.object_]:
+    column = np.full(rows, None, dtype=object)
+    column[:1] = [value]
+    return column
 
 
 def _milliseconds(times: pd.Series) -> npt.NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from udfs.contract import Contract
+from udfs.drift.collect import CollectParams
 from udfs.event_time import EventTimeField
 from udfs.features import FeatureParams
 from udfs.types import ColumnType
@@ -32,12 +33,14 @@ PREDICTION_FIELDS = frozenset(
 
 
 class SourceParams(msgspec.Struct, frozen=True):
-    """How records of the source are read."""
+    """How records of the source are read; with `counted`, a monitor is told of dead and late ones."""
 
     topic: str
     contract: Contract
     max_bytes: int = 512_000
     event_time: EventTimeField | None = None
+    counted: CollectParams | None = None
+    version: int = 0
 
 
 class ModelParams(msgspec.Struct, frozen=True):
@@ -70,3 +73,4 @@ class ScoreParams(msgspec.Struct, frozen=True):
     features: FeatureParams
     model: ModelParams
     output: OutputParams
+    drift: CollectParams | None = None

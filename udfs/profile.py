@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from udfs.drift.joint import joint_reference
+
 BINS = 64
 TOP = 100
+MAX_RARE = 1_000
+_SEED = 0
 # Scaled values stay below 2**30, so that a square fits in 64 bits.
 _BITS = 30
 
@@ -27,18 +32,28 @@ Ints = npt.NDArray[np.int64]
 
 
 def reference_profile(
-    inputs: pa.Table, outputs: pa.Table | None = None, *, bins: int = BINS, top: int = TOP
+    inputs: pa.Table,
+    outputs: pa.Table | None = None,
+    *,
+    bins: int = BINS,
+    top: int = TOP,
+    importance: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Profile n reference rows, as plain JSON values.
 
     `columns` and `outputs` map names to: for numbers `edges` (quantiles, ties merged), `counts` and `sums`
-    per bin [edge, next edge), the last one closed; for strings and booleans the `top` most frequent values.
+    per bin [edge, next edge), the last one closed; for strings and booleans the `top` most frequent values,
+    and the `rare` others unless they are more than 1,000. `joint` tells how the numeric inputs move together.
+    `importance` weighs the inputs' drift: not negative, written as shares of 1; equal ones by default.
+    Raises ValueError if it names no input, or is not a weight.
     """
     return {
         "schema": "tailrace.profile/1",
         "rows": inputs.num_rows,
         "columns": _columns(inputs, bins, top),
         "outputs": _columns(outputs, bins, top) if outputs is not None else {},
+        "joint": _joint(inputs),
+        "importance": _shares(inputs.column_names, importance),
     }
 
 
@@ -52,10 +67,33 @@ def _columns(table: pa.Table, bins: int, top: int) -> dict[str, Column]:
 
 
 def _column(column: pa.ChunkedArray, bins: int, top: int) -> Column:
-    kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return _numeric(column, bins)
-    return _categorical(column, top)
+    return _numeric(column, bins) if _is_number(column.type) else _categorical(column, top)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _joint(inputs: pa.Table) -> dict[str, Any] | None:
+    names = [name for name in inputs.column_names if _is_number(inputs[name].type)]
+    columns = {name: inputs[name].cast(pa.float64(), safe=False).to_numpy() for name in names}
+    return joint_reference(columns, _SEED)
+
+
+def _shares(names: list[str], importance: Mapping[str, float] | None) -> dict[str, float]:
+    """Inputs that are not named have no weight; all have the same if no weight is above 0."""
+    weights = {name: float((importance or {}).get(name, 0.0)) for name in names}
+    unknown = sorted(set(importance or {}) - set(names))
+    if unknown:
+        raise ValueError(f"importance must name inputs ({', '.join(names)}); got {', '.join(unknown)}")
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights.values()):
+        raise ValueError("importance must be finite and not negative")
+    largest = max(weights.values(), default=0.0)
+    if not largest:
+        return {name: 1 / len(names) for name in names}
+    # By the largest first, so that the sum cannot overflow.
+    total = math.fsum(weight / largest for weight in weights.values())
+    return {name: weight / largest / total for name, weight in weights.items()}
 
 
 def _numeric(column: pa.ChunkedArray, bins: int) -> Column:
@@ -136,6 +174,7 @@ def _categorical(column: pa.ChunkedArray, top: int) -> Column:
         "values": [value for value, _ in pairs[:top]],
         "counts": [count for _, count in pairs[:top]],
         "other": sum(count for _, count in pairs[top:]),
+        "rare": sorted(value for value, _ in pairs[top:]) if len(pairs) - top <= MAX_RARE else None,
         "distinct": len(pairs),
         "null": column.null_count,
     }

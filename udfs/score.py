@@ -8,9 +8,10 @@ outcomes.kind[i]        # PREDICTED, DEAD or LATE; then prediction[i] or problem
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ import pyarrow as pa
 
 from udfs.check import DEAD, LATE, PREDICTED, Checker, Outcomes, problem_json, undecided
 from udfs.decode import Decoded
+from udfs.drift.reference import parse_reference
+from udfs.drift.watch import Watch
 from udfs.encode import json_objects
+from udfs.errors import ModelError
 from udfs.features import Features
 from udfs.isolate import isolate
+from udfs.manifest import PROFILE_FILE
 from udfs.model import LoadedModel, Scored, load_version
 from udfs.params import ModelParams, ScoreParams
 from udfs.problems import Problem
@@ -52,10 +57,15 @@ class RowBatch:
 
 
 class Scorer:
-    """Loads the model once, then scores batch after batch; `counts` is what has happened so far."""
+    """Loads the model once, then scores batch after batch; `counts` is what has happened so far.
 
-    def __init__(self, params: ScoreParams) -> None:
+    `clock` gives nanoseconds, for the count of the time that the model takes.
+    """
+
+    def __init__(self, params: ScoreParams, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self._params = params
+        self._clock = clock
+        self._model_ns = 0
         self._checker = Checker(params.source)
         self._model = _load(params.model)
         self._features = Features(params.features)
@@ -66,17 +76,19 @@ class Scorer:
             "release": params.model.release,
             "topic": params.source.topic,
         }
+        self._watch = _watch(params, self._model)
         self.counts: Counter[str] = Counter()
 
     def score(self, batch: Batch) -> Outcomes:
         """Never raises for what a record contains or for what the model does with it."""
         decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
         outcomes = undecided(len(batch.raws), batch.late)
-        self._score_table(_context_columns(batch, decoded), decoded.rows, outcomes)
+        self._score_table(_context_columns(batch, decoded), decoded.rows, outcomes, batch.event_time)
         for row, problem in decoded.problems.items():
-            self._reject(outcomes, row, problem)
-        self._count(outcomes)
-        return outcomes
+            self._reject(outcomes, row, problem, batch.event_time)
+        if self._watch and batch.late.any():
+            self._watch.late(batch.event_time[batch.late])
+        return self._finished(outcomes)
 
     def score_rows(self, batch: RowBatch) -> Outcomes:
         """The same for rows that windows made; there is nothing to decode, and none is late."""
@@ -84,47 +96,69 @@ class Scorer:
         table = pa.table(dict(batch.columns))
         table = table.append_column("event_time", pa.array(batch.event_time).cast(ARROW["timestamp"]))
         outcomes = undecided(rows, np.zeros(rows, dtype=np.bool_))
-        self._score_table(table, np.arange(rows), outcomes)
+        self._score_table(table, np.arange(rows), outcomes, batch.event_time)
         dead = np.flatnonzero(outcomes.kind == DEAD)
         if len(dead):
             lost = table.take(pa.array(dead))
             columns = {name: _single(lost.column(name)) for name in lost.column_names}
             outcomes.prediction[dead] = json_objects(columns, {}).to_pandas().to_numpy()
-        self._count(outcomes)
-        return outcomes
+        return self._finished(outcomes)
 
-    def _score_table(self, table: pa.Table, rows: npt.NDArray[np.int64], outcomes: Outcomes) -> None:
+    def _score_table(
+        self,
+        table: pa.Table,
+        rows: npt.NDArray[np.int64],
+        outcomes: Outcomes,
+        event_time: npt.NDArray[np.int64],
+    ) -> None:
         """Decides the outcomes of the records at `rows`, whose columns are the table's rows."""
         featured, bad = self._features.compute(table)
         for i, problem in bad.items():
-            self._reject(outcomes, int(rows[i]), problem)
+            self._reject(outcomes, int(rows[i]), problem, event_time)
         if bad:
             keep = np.ones(featured.num_rows, dtype=np.bool_)
             keep[list(bad)] = False
             featured, rows = featured.filter(pa.array(keep)), rows[keep]
         spans, failures = isolate(self._predict, featured)
-        for start, stop, lines in spans:
+        for start, stop, (lines, watched) in spans:
             outcomes.kind[rows[start:stop]] = PREDICTED
             outcomes.prediction[rows[start:stop]] = lines
+            if self._watch:
+                self._watch.predicted(watched, event_time[rows[start:stop]])
         model = f"{self._model.manifest.name}/{self._model.manifest.version}"
         for i, error in failures.items():
             text = f"{type(error).__name__}: {error}"[:300]
-            self._reject(outcomes, int(rows[i]), Problem("inference", "model_error", text, model))
+            problem = Problem("inference", "model_error", text, model)
+            self._reject(outcomes, int(rows[i]), problem, event_time)
 
-    def _predict(self, featured: pa.Table) -> npt.NDArray[np.object_]:
-        """The predictions' bytes for feature rows; raises if the model does."""
+    def _predict(self, featured: pa.Table) -> tuple[npt.NDArray[np.object_], dict[str, pa.Array]]:
+        """The predictions' bytes for feature rows, and what the monitor counts; raises if the model does."""
         inputs = pa.table(
             {
                 name: featured.column(column).cast(ARROW[kind])
                 for name, column, kind in self._params.model.inputs
             }
         )
-        scored = self._model.model.predict(inputs, threshold=self._params.model.threshold)
-        columns = self._included(featured) | _score_columns(scored, self._model)
+        scored = self._ask_model(inputs)
+        scores = _score_columns(scored, self._model)
+        columns = self._included(featured) | scores
         for name, column in self._params.output.context:
             columns[name] = _single(featured.column(column))
         lines: npt.NDArray[np.object_] = json_objects(columns, self._tail).to_pandas().to_numpy()
-        return lines
+        return lines, self._watched(featured) | scores if self._watch else {}
+
+    def _ask_model(self, inputs: pa.Table) -> Scored:
+        started = self._clock()
+        try:
+            return self._model.model.predict(inputs, threshold=self._params.model.threshold)
+        finally:
+            self._model_ns += self._clock() - started
+
+    def _watched(self, featured: pa.Table) -> dict[str, pa.Array]:
+        drift = self._params.drift
+        assert drift is not None
+        named = {name: _single(featured.column(column)) for name, column in drift.columns}
+        return {s.column: _single(featured.column(s.column)) for s in drift.segments} | named
 
     def _included(self, featured: pa.Table) -> dict[str, pa.Array]:
         output = self._params.output
@@ -133,17 +167,23 @@ class Scorer:
             columns[name] = _keyed_hash(columns[name], output.hash_key)
         return columns
 
-    def _reject(self, outcomes: Outcomes, row: int, problem: Problem) -> None:
+    def _reject(
+        self, outcomes: Outcomes, row: int, problem: Problem, event_time: npt.NDArray[np.int64]
+    ) -> None:
+        if self._watch:
+            self._watch.dead(problem, int(event_time[row]))
         outcomes.kind[row] = DEAD
         outcomes.problem[row] = problem_json(problem)
         self.counts[f"dead_{problem.stage}"] += 1
 
-    def _count(self, outcomes: Outcomes) -> None:
+    def _finished(self, outcomes: Outcomes) -> Outcomes:
         kinds = np.bincount(outcomes.kind, minlength=3).tolist()
         for name, count in zip(("predicted", "dead", "late"), kinds, strict=True):
             self.counts[name] += count
         self.counts["batches"] += 1
         self.counts["lookup_misses"] = self._features.misses
+        self.counts["model_ms"] = self._model_ns // 1_000_000
+        return replace(outcomes, profile=self._watch.take()) if self._watch else outcomes
 
 
 def _load(params: ModelParams) -> LoadedModel:
@@ -151,6 +191,17 @@ def _load(params: ModelParams) -> LoadedModel:
     if loaded.digest != params.digest:
         raise ValueError(f"{params.folder}: must have the digest {params.digest}; got {loaded.digest}")
     return loaded
+
+
+def _watch(params: ScoreParams, model: LoadedModel) -> Watch | None:
+    if params.drift is None:
+        return None
+    path = Path(params.model.folder) / PROFILE_FILE
+    try:
+        reference = parse_reference(path.read_bytes())
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    return Watch(params.drift, reference, model.manifest.version)
 
 
 def _context_columns(batch: Batch, decoded: Decoded) -> pa.Table:

@@ -59,7 +59,7 @@ def java(brokers: str, registry: str, name: str) -> None:
     from flink_jobs.program import _environment, _options
 
     plan = make_plan(JobSpec.model_validate(job(brokers, registry, name)), bounded=True)
-    tables = _environment(_options(plan, Target(), None))
+    tables, _ = _environment(_options(plan, Target(), None))
     for table in kafka_tables(plan.job, bounded=True)[:2]:
         tables.execute_sql(table.ddl(reveal=True))
     tables.execute_sql("INSERT INTO predictions SELECT _key, _value FROM source").wait()

@@ -148,7 +148,7 @@ def test_the_smallest_job_gets_all_defaults() -> None:
         "parallelism": 1,
         "latency": "balanced",
         "delivery": "exactly_once",
-        "checkpoint": {"interval": 10_000, "dir": None},
+        "checkpoint": {"interval": None, "dir": None},
         "python": None,
         "flink": {},
     }

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from udfs.drift.reference import parse_reference
 from udfs.profile import encode_profile, reference_profile
 
 
@@ -84,6 +85,7 @@ def test_a_categorical_column() -> None:
         "values": ["b", "a"],
         "counts": [3, 2],
         "other": 2,
+        "rare": ["c", "d"],
         "distinct": 4,
         "null": 1,
     }
@@ -96,6 +98,55 @@ def test_equally_frequent_values_have_one_order() -> None:
 def test_booleans_are_categories() -> None:
     got = column([True, False, True, None])
     assert (got["values"], got["counts"], got["null"]) == (["true", "false"], [2, 1], 1)
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_rare_values_are_kept_up_to_a_thousand(known: int) -> None:
+    values = [f"{i:04}" for i in range(1_001 + known)]
+    assert column(values, top=1)["rare"] == (None if known else values[1:])
+
+
+def test_joint_is_of_the_numeric_inputs_and_knows_no_row_order() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, 500))
+    table = pa.table(
+        {
+            "a": a,
+            "word": ["x"] * 500,
+            "flag": a > 0,
+            "b": pa.array(a + b, mask=np.arange(500) < 50),
+            "c": [7] * 500,
+        }
+    )
+    profile = reference_profile(table, pa.table({"score": a}))
+    joint = profile["joint"]
+    assert joint["columns"] == ["a", "b"]
+    assert joint["rows"] == 450
+    assert joint["correlation"][0][1] == pytest.approx(np.corrcoef(a[50:], (a + b)[50:])[0, 1], abs=1e-3)
+    order = random.permutation(500)
+    shuffled = reference_profile(table.take(order), pa.table({"score": a[order]}))
+    assert encode_profile(shuffled) == encode_profile(profile)
+    assert parse_reference(encode_profile(profile)).joint is not None
+
+
+def test_one_number_or_few_rows_have_no_joint() -> None:
+    assert reference_profile(pa.table({"a": range(500), "b": ["x"] * 500}))["joint"] is None
+    assert reference_profile(pa.table({"a": range(99), "b": range(99)}))["joint"] is None
+
+
+def test_importance_is_shares() -> None:
+    table = pa.table({"a": [1], "b": ["x"], "c": [2], "d": [3]})
+    assert reference_profile(table)["importance"] == dict.fromkeys("abcd", 0.25)
+    got = reference_profile(table, importance={"a": 3.0, "c": 1.0})["importance"]
+    assert got == {"a": 0.75, "b": 0.0, "c": 0.25, "d": 0.0}
+    huge = reference_profile(table, importance=dict.fromkeys("abcd", 1e308))["importance"]
+    assert huge == dict.fromkeys("abcd", 0.25)
+
+
+@pytest.mark.parametrize("wrong", [{"z": 1.0}, {"a": -1.0}, {"a": math.nan}, {"a": math.inf}])
+def test_wrong_importance_is_an_error(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="importance must"):
+        reference_profile(pa.table({"a": [1]}), importance=wrong)
 
 
 def test_outputs_are_apart_from_inputs_of_the_same_name() -> None:

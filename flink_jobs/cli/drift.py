@@ -1,0 +1,155 @@
+"""`tailrace drift`: what the drift topic says, as a table, a page, a Parquet file or JSON lines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flink_jobs.cli.topics import Brokers
+from flink_jobs.errors import InputError
+
+if TYPE_CHECKING:
+    from flink_jobs.drift_report.reader import Found
+    from udfs.drift.records import AlertRecord, DriftRecord
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the app."""
+    app.command(rich_help_panel="Models")(drift)
+
+
+def drift(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="DRIFT", help="Drift topic, or a file of its records (JSON lines, Parquet)."),
+    ],
+    alerts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE_OR_TOPIC",
+            help="Alert records. Default: topic NAME.alerts beside a topic NAME.drift.",
+            show_default=False,
+        ),
+    ] = None,
+    segment: Annotated[
+        str | None, typer.Option(help="Only the segment of this value.", show_default=False)
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Only this column.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Write one page for a browser.", show_default=False)
+    ] = None,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Write a row per window and column.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON lines.")] = False,
+    brokers: Brokers = None,
+) -> None:
+    """Show what changed in the data, since when, and whether to worry.
+
+    [bold]Examples[/]
+
+      tailrace drift flight-delay.drift
+
+      tailrace drift flight-delay.drift --html drift.html
+
+      tailrace drift drift.jsonl --alerts alerts.jsonl --segment EWR
+    """
+    from rich.console import Console
+
+    from flink_jobs.drift_report.arrow import write_parquet
+    from flink_jobs.drift_report.series import grouped
+    from flink_jobs.drift_report.table import print_report
+
+    found = _read(source, alerts, brokers)
+    records = _chosen(found.drift, segment, column, source)
+    firing = _matching(found.alerts, segment, column)
+    if parquet:
+        write_parquet(records, parquet)
+        print(f"wrote {parquet}", file=sys.stderr)
+    if html:
+        _write_page(html, records, firing)
+        print(f"wrote {html}", file=sys.stderr)
+    if as_json:
+        _print_lines(records, firing)
+    elif not (html or parquet):
+        print_report(Console(highlight=False), grouped(records), firing)
+
+
+def _read(source: str, alerts: str | None, brokers: str | None) -> Found:
+    from flink_jobs.drift_report.reader import alerts_topic, read
+    from flink_jobs.kafka import ClientSettings
+    from flink_jobs.stack import default_brokers
+
+    settings = ClientSettings(brokers or default_brokers())
+    found = read(source, settings)
+    if not found.drift:
+        raise InputError(f"{source} must hold drift records; got none (are the windows still open?)")
+    beside = alerts or alerts_topic(source, settings)
+    if beside:
+        found.alerts += read(beside, settings).alerts
+    return found
+
+
+def _chosen(
+    records: list[DriftRecord], segment: str | None, column: str | None, source: str
+) -> list[DriftRecord]:
+    """The records asked for, with the columns asked for; their own verdict when it is one column."""
+    import msgspec
+
+    from flink_jobs.drift_report.series import plain
+
+    if segment is not None:
+        values = {r.segment.value for r in records if r.segment}
+        records = [r for r in records if r.segment and r.segment.value == segment]
+        if not records:
+            raise InputError(f"--segment must be a segment of {source}; got {segment!r}{_known(values)}")
+    if column is None:
+        return records
+    names = {each.name for r in records for each in r.columns}
+    if column not in names:
+        raise InputError(f"--column must be a column of {source}; got {plain(column)!r}{_known(names)}")
+    only = [(r, tuple(each for each in r.columns if each.name == column)) for r in records]
+    return [
+        msgspec.structs.replace(
+            r,
+            columns=kept,
+            joint=None,
+            verdict=kept[0].verdict,
+            drifted=tuple(each.name for each in kept if each.verdict == "drift"),
+        )
+        for r, kept in only
+        if kept
+    ]
+
+
+def _known(names: set[str] | set[str | None]) -> str:
+    shown = sorted(str(name) for name in names)[:10]
+    return f"; there are {', '.join(shown)}{' …' if len(names) > 10 else ''}" if shown else "; there are none"
+
+
+def _matching(alerts: list[AlertRecord], segment: str | None, column: str | None) -> list[AlertRecord]:
+    if segment is not None:
+        alerts = [alert for alert in alerts if alert.segment and alert.segment.value == segment]
+    return [alert for alert in alerts if column is None or alert.column == column]
+
+
+def _write_page(path: Path, records: list[DriftRecord], alerts: list[AlertRecord]) -> None:
+    from flink_jobs.drift_report.page import render
+    from flink_jobs.drift_report.series import grouped
+
+    try:
+        path.write_text(render(grouped(records), alerts), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _print_lines(records: list[DriftRecord], alerts: list[AlertRecord]) -> None:
+    from udfs.drift.records import encode
+
+    lines: list[DriftRecord | AlertRecord] = [*records, *alerts]
+    for record in lines:
+        print(encode(record).decode())

@@ -1,0 +1,163 @@
+"""What the monitor of a job is told: columns, segments and rules, checked against the model's reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flink_jobs.columns import JobColumns, ModelInput
+from flink_jobs.errors import InputError
+from flink_jobs.spec import AlertRule, Alerts, Drift, JobSpec
+from udfs.drift.alerts import DEFAULT_RULES, Rule
+from udfs.drift.collect import CollectParams, SegmentParams
+from udfs.drift.judge import JudgeSettings
+from udfs.drift.monitor import MonitorParams
+from udfs.drift.reference import CategoricalReference, Reference, parse_reference
+from udfs.errors import ModelError
+from udfs.manifest import PROFILE_FILE
+
+if TYPE_CHECKING:
+    from udfs.drift.records import Role
+    from udfs.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class DriftPlan:
+    """`collect` goes to the workers that score, `monitor` to the one that judges."""
+
+    collect: CollectParams
+    monitor: MonitorParams
+
+
+def drift_plan(
+    job: JobSpec, manifest: Manifest, folder: Path, inputs: tuple[ModelInput, ...], columns: JobColumns
+) -> DriftPlan | None:
+    """None without a drift section. Raises InputError where it does not fit the model's reference."""
+    if job.drift is None or job.alerts is None:
+        return None
+    reference = _reference(folder)
+    watched = _watched(job, job.drift, inputs, reference)
+    roles: dict[str, Role] = {
+        item.name: "input" if item.column.origin.startswith("field") else "feature" for item in watched
+    }
+    roles |= {name: "score" if name == "score" else "prediction" for name in reference.outputs}
+    _check_thresholds(job.drift, roles)
+    collect = CollectParams(
+        job.drift.window,
+        tuple((item.name, item.column.name) for item in watched),
+        tuple(_segment(job, job.drift, name, inputs, reference, columns) for name in job.drift.segments),
+    )
+    monitor = MonitorParams(
+        job=job.job,
+        model=manifest.name,
+        versions={manifest.version: str(folder)},
+        window_ms=job.drift.window,
+        roles=roles,
+        rules=_rules(job.alerts, roles),
+        settings=JudgeSettings(
+            level=job.drift.level,
+            min_effect=job.drift.min_effect,
+            thresholds={
+                column: {str(name): value for name, value in fixed.items()}
+                for column, fixed in job.drift.thresholds.items()
+            },
+        ),
+        idle_ms=job.drift.idle,
+        early_ms=job.drift.early,
+    )
+    return DriftPlan(collect, monitor)
+
+
+def _reference(folder: Path) -> Reference:
+    path = folder / PROFILE_FILE
+    try:
+        reference = parse_reference(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"drift: {path} is missing: the model version has no reference profile") from None
+    except ModelError as error:
+        raise InputError(f"drift: {path}: {error}") from error
+    if not reference.columns and not reference.outputs:
+        raise InputError(f"drift: {path}: must have at least one column to compare with")
+    return reference
+
+
+def _watched(
+    job: JobSpec, drift: Drift, inputs: tuple[ModelInput, ...], reference: Reference
+) -> list[ModelInput]:
+    """The inputs to watch: those named, or all that the reference has; never personal data."""
+    by_name = {item.name: item for item in inputs if not _is_private(job, item)}
+    for name in drift.columns:
+        if name not in by_name or name not in reference.columns:
+            known = ", ".join(name for name in by_name if name in reference.columns)
+            raise InputError(
+                f"drift.columns: must name inputs of the model that its reference profile has and that are "
+                f"not personal data ({known}); got {name!r}"
+            )
+    wanted = drift.columns or [name for name in by_name if name in reference.columns]
+    return [by_name[name] for name in wanted]
+
+
+def _is_private(job: JobSpec, item: ModelInput) -> bool:
+    field = job.source.fields.get(item.column.name)
+    return field is not None and field.pii is not None
+
+
+def _segment(
+    job: JobSpec,
+    drift: Drift,
+    name: str,
+    inputs: tuple[ModelInput, ...],
+    reference: Reference,
+    columns: JobColumns,
+) -> SegmentParams:
+    """The values of a segment column are known before the job starts, so they are the same on each worker."""
+    if name in job.source.fields and job.source.fields[name].values:
+        values = tuple(str(value) for value in job.source.fields[name].values)
+    elif columns[name].type == "boolean":
+        values = ("false", "true")
+    else:
+        values = _values_of_reference(name, inputs, reference)
+    return SegmentParams(name, values[: drift.max_segments])
+
+
+def _values_of_reference(name: str, inputs: tuple[ModelInput, ...], reference: Reference) -> tuple[str, ...]:
+    for item in inputs:
+        column = reference.columns.get(item.name)
+        if item.column.name == name and isinstance(column, CategoricalReference):
+            return tuple(column.values)
+    raise InputError(
+        "drift.segments: must be columns whose values are known: with `values` in source.schema, boolean, or "
+        f"a categorical input in the model's reference profile; got {name!r}"
+    )
+
+
+def _check_thresholds(drift: Drift, roles: dict[str, Role]) -> None:
+    for name in drift.thresholds:
+        if name not in roles:
+            raise InputError(
+                f"drift.thresholds: must name watched columns ({', '.join(roles)}); got {name!r}"
+            )
+
+
+def _rules(alerts: Alerts, roles: dict[str, Role]) -> tuple[Rule, ...]:
+    for name, rule in alerts.rules.items():
+        for column in rule.columns:
+            if column not in roles:
+                place = f"alerts.rules.{name}.columns"
+                raise InputError(f"{place}: must name watched columns ({', '.join(roles)}); got {column!r}")
+    return tuple(_rule(name, rule) for name, rule in alerts.rules.items()) or DEFAULT_RULES
+
+
+def _rule(name: str, rule: AlertRule) -> Rule:
+    return Rule(
+        name=name,
+        on=rule.on,
+        columns=tuple(rule.columns),
+        statistic=rule.statistic,
+        above=rule.above,
+        severity=rule.severity,
+        windows=(rule.bad, rule.of),
+        resolve_after=rule.resolve_after,
+        cooldown_ms=rule.cooldown or 0,
+    )

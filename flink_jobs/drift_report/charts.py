@@ -1,0 +1,209 @@
+"""The pictures of the page, as inline SVG; colours are the page's CSS classes, which follow its theme.
+
+heat_map(series, series.lines), effect_chart(line), distribution(report)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from itertools import groupby
+
+from flink_jobs.drift_report.series import Line, Point, Series, day, percent, plain
+from udfs.drift.records import ColumnReport
+
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.35)
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 560, 150, 52, 8, 20
+_CELL_HEIGHT, _NAMES = 18, 170
+Values = Sequence[float | None]
+
+
+def text(value: str) -> str:
+    """Safe in HTML, inside elements and quoted attributes; invisible characters are shown escaped."""
+    return escape(plain(value))
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 1000 and float(value).is_integer() else f"{value:.4g}"
+
+
+def heat_map(series: Series, lines: Sequence[Line]) -> str:
+    """Columns down, windows across: the deeper the colour, the larger the effect; a frame marks drift."""
+    cell = max(5.0, min(28.0, 700 / len(series.windows)))
+    width, height = _NAMES + cell * len(series.windows), _CELL_HEIGHT * len(lines) + 22
+    rows = "".join(_heat_row(line, place * _CELL_HEIGHT, cell) for place, line in enumerate(lines))
+    first, last = series.windows[0].window.start, series.windows[-1].window.end
+    y = height - 6
+    axis = f'<text x="{_NAMES}" y="{y}">{text(day(first))}</text>'
+    if len(series.windows) > 1:
+        axis += f'<text x="{width:.0f}" y="{y}" class="end">{text(day(last))}</text>'
+    return _svg(max(width, _NAMES + 240), height, rows + axis, "heat", "effect per column and window")
+
+
+def _heat_row(line: Line, y: int, cell: float) -> str:
+    name = plain(line.name)
+    shown = name if len(name) <= 24 else name[:23] + "…"
+    cells = "".join(
+        _heat_cell(point, _NAMES + place * cell, y, cell)
+        for place, point in enumerate(line.points)
+        if point.report
+    )
+    label = f"<title>{escape(name[:200])}</title>{escape(shown)}"
+    return f'<text x="{_NAMES - 6}" y="{y + 13}" class="end">{label}</text>{cells}'
+
+
+def _heat_cell(point: Point, x: float, y: int, cell: float) -> str:
+    report = point.report
+    if report is None:
+        return ""
+    size = f'x="{x:.1f}" y="{y}" width="{cell - 1:.1f}" height="{_CELL_HEIGHT - 1}"'
+    if report.verdict == "insufficient_data":
+        return (
+            f'<rect {size} class="few"><title>{text(day(point.window.window.start))} too few</title></rect>'
+        )
+    level = sum(report.effect >= bound for bound in LEVELS)
+    mark = " d" if report.verdict == "drift" else ""
+    title = f"{text(day(point.window.window.start))} {percent(report.effect)}"
+    return f'<rect {size} class="h{level}{mark}"><title>{title}</title></rect>'
+
+
+def effect_chart(line: Line) -> str:
+    """The effect per window, a dot where it is drift, against what counts as drift at the window's size."""
+    effects = [_of(point, lambda report: report.effect) for point in line.points]
+    needed = [_of(point, lambda r: max(r.min_effect, r.visible_effect)) for point in line.points]
+    top = max(0.05, *(value for value in (*effects, *needed) if value is not None))
+    frame = _Frame(len(line.points), 0.0, top)
+    dots = "".join(
+        frame.dot(place, point.report.effect)
+        for place, point in enumerate(line.points)
+        if point.report and point.report.verdict == "drift"
+    )
+    body = frame.axes(line, percent) + frame.path(needed, "limit") + frame.path(effects, "now") + dots
+    return _svg(WIDTH, HEIGHT, body, "line", "effect per window")
+
+
+def value_chart(line: Line) -> str:
+    """Numbers: the mean between the quantiles, the reference's as level lines. Empty without any mean."""
+    means = [_of(point, lambda report: report.mean) for point in line.points]
+    if all(mean is None for mean in means):
+        return ""
+    low, high = _outer(line)
+    bands = [[_quantile(point, name) for point in line.points] for name in (low, high) if name]
+    level = line.last.reference_mean
+    every = [v for values in (*bands, means) for v in values if v is not None]
+    every += [level] if level is not None else []
+    bottom, top = min(every), max(every)
+    frame = _Frame(len(line.points), bottom, top)
+    marks = frame.level(level) if level is not None else ""
+    body = frame.axes(line, number) + marks + "".join(frame.path(band, "band") for band in bands)
+    return _svg(WIDTH, HEIGHT, body + frame.path(means, "now"), "line", "mean per window")
+
+
+def null_chart(line: Line) -> str:
+    """The share of nulls per window; empty when there are none at all."""
+    rates = [_of(point, lambda report: report.null_rate) for point in line.points]
+    level = line.last.reference_null_rate
+    top = max([level, *(rate for rate in rates if rate is not None)])
+    if top == 0:
+        return ""
+    frame = _Frame(len(line.points), 0.0, top)
+    body = frame.axes(line, percent) + frame.level(level) + frame.path(rates, "now")
+    return _svg(WIDTH, HEIGHT, body, "line", "share of nulls per window")
+
+
+def distribution(report: ColumnReport) -> str:
+    """Shares per bin, the reference beside the window."""
+    bins = report.bins
+    triples = list(zip(bins.labels, bins.reference, bins.current, strict=False))
+    if not triples:
+        return ""
+    scale = 250 / max(1e-9, *bins.reference, *bins.current)
+    rows = "".join(_bars(place * 22, *triple, scale) for place, triple in enumerate(triples))
+    return _svg(480, 22 * len(triples), rows, "bars", "shares of the rows per bin")
+
+
+def _bars(y: int, label: str, reference: float, current: float, scale: float) -> str:
+    name = plain(label)
+    shown = name if len(name) <= 18 else name[:17] + "…"
+    return (
+        f'<text x="124" y="{y + 14}" class="end"><title>{escape(name[:200])}</title>{escape(shown)}</text>'
+        f'<rect x="130" y="{y + 2}" width="{reference * scale:.1f}" height="8" class="ref"/>'
+        f'<rect x="130" y="{y + 11}" width="{current * scale:.1f}" height="8" class="cur"/>'
+        f'<text x="{136 + max(reference, current) * scale:.1f}" y="{y + 14}">'
+        f"{percent(reference)} → {percent(current)}</text>"
+    )
+
+
+class _Frame:
+    """Places n windows and values from `bottom` to `top` on the picture."""
+
+    def __init__(self, count: int, bottom: float, top: float) -> None:
+        self.bottom, self.top = (bottom, top) if top > bottom else (bottom - 0.5, top + 0.5)
+        self.step = (WIDTH - LEFT - 10) / max(1, count - 1)
+
+    def x(self, place: int) -> float:
+        return LEFT + place * self.step
+
+    def y(self, value: float) -> float:
+        # Halved first: the difference of two large values may not be a finite number.
+        span = self.top / 2 - self.bottom / 2
+        return HEIGHT - BOTTOM - (value / 2 - self.bottom / 2) / span * (HEIGHT - BOTTOM - TOP)
+
+    def path(self, values: Values, name: str) -> str:
+        """One line per run of windows that have a value."""
+        runs = groupby(enumerate(values), key=lambda pair: pair[1] is not None)
+        return "".join(self._run(list(run), name) for present, run in runs if present)
+
+    def _run(self, run: Iterable[tuple[int, float | None]], name: str) -> str:
+        points = [f"{self.x(place):.1f},{self.y(value):.1f}" for place, value in run if value is not None]
+        # A line of one point has no length; round caps make it a dot.
+        return f'<polyline class="{name}" points="{" ".join(points if len(points) > 1 else points * 2)}"/>'
+
+    def dot(self, place: int, value: float) -> str:
+        return f'<circle cx="{self.x(place):.1f}" cy="{self.y(value):.1f}" r="3"/>'
+
+    def level(self, value: float, name: str = "limit") -> str:
+        y = f"{self.y(value):.1f}"
+        return f'<line class="{name}" x1="{LEFT}" x2="{WIDTH - 10}" y1="{y}" y2="{y}"/>'
+
+    def axes(self, line: Line, label: Callable[[float], str]) -> str:
+        ends = "".join(
+            f'<text x="{LEFT - 5}" y="{self.y(value) + 4:.1f}" class="end">{escape(label(value))}</text>'
+            f"{self.level(value, 'axis')}"
+            for value in (self.bottom, self.top)
+        )
+        first, last = line.points[0].window.window.start, line.points[-1].window.window.start
+        ends += f'<text x="{LEFT}" y="{HEIGHT - 4}">{text(day(first))}</text>'
+        if first != last:
+            ends += f'<text x="{WIDTH - 10}" y="{HEIGHT - 4}" class="end">{text(day(last))}</text>'
+        return ends
+
+
+def _of(point: Point, take: Callable[[ColumnReport], float | None]) -> float | None:
+    return take(point.report) if point.report else None
+
+
+def _outer(line: Line) -> tuple[str | None, str | None]:
+    """The names of the lowest and highest quantile that the column's records have."""
+    names = sorted({name for report in line.reports for name in report.quantiles})
+    known = [name for name in names if _rank(name) is not None]
+    known.sort(key=lambda name: _rank(name) or 0.0)
+    return (known[0], known[-1]) if known else (None, None)
+
+
+def _rank(name: str) -> float | None:
+    try:
+        return float(name.lstrip("pq"))
+    except ValueError:
+        return None
+
+
+def _quantile(point: Point, name: str) -> float | None:
+    return point.report.quantiles.get(name) if point.report else None
+
+
+def _svg(width: float, height: float, body: str, name: str, label: str) -> str:
+    size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
+    return f'<svg {size} class="{name}" role="img" aria-label="{label}">{body}</svg>'

@@ -1,0 +1,96 @@
+"""The `drift` and `alerts` sections of a job file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from flink_jobs.mistakes import wrong, wrong_at
+from flink_jobs.scalars import PositiveDuration, matching, number, whole
+from flink_jobs.section import References, Section, Topic
+
+StatisticName = Literal[
+    "psi", "jensen_shannon", "hellinger", "ks", "wasserstein", "chi2", "l_infinity", "mean", "missing"
+]
+
+
+class Drift(Section):
+    """Comparing each window with the model's reference profile."""
+
+    topic: Topic = Field(
+        default="",
+        validate_default=False,
+        description="Topic to write; default: the job's name and .drift.",
+    )
+    window: PositiveDuration = Field(
+        default="1h", validate_default=True, description="Length of the windows, in event time."
+    )
+    segments: References = Field(
+        default=(), description="Columns whose values are watched one by one, beside all together."
+    )
+    max_segments: Annotated[int, whole(1, 1000)] = Field(
+        default=50, description="Values of a segment column that are watched; the others are OTHER."
+    )
+    columns: References = Field(
+        default=(), description="Model inputs to watch; default: all that the reference has."
+    )
+    level: Annotated[float, number(1e-6, 0.5)] = Field(
+        default=0.01, description="Share of windows without drift that may be called drift."
+    )
+    min_effect: Annotated[float, number(0, 1)] = Field(
+        default=0.02, description="Share of the rows that must have moved, however sure it is."
+    )
+    thresholds: dict[str, dict[StatisticName, Annotated[float, number(0, 1e12)]]] = Field(
+        default_factory=dict,
+        description="Column: statistic: the value from which that column drifts, in place of the test.",
+    )
+    idle: PositiveDuration = Field(
+        default="5m", validate_default=True, description="Silence, on the clock, after which windows close."
+    )
+    early: PositiveDuration | None = Field(
+        default=None, description="Time on the clock between interim results of open windows."
+    )
+
+
+class AlertRule(Section):
+    """When an alert fires, and when it is over."""
+
+    on: Literal["drift", "missing", "unseen", "joint", "dead_rate", "volume"] = Field(
+        description="What is watched."
+    )
+    columns: References = Field(default=(), description="Columns; default: all.")
+    statistic: Annotated[str, matching(r"[a-z0-9_]{1,40}", "the name of a statistic")] = Field(
+        default="effect", description="The value that is compared with above."
+    )
+    above: Annotated[float, number(0, 1e12)] | None = Field(
+        default=None, description="Value from which a window is bad; default: the verdict decides."
+    )
+    severity: Literal["info", "warning", "critical"] = Field(default="warning", description="How bad it is.")
+    bad: Annotated[int, whole(1, 100)] = Field(default=2, description="Bad windows that fire the alert …")
+    of: Annotated[int, whole(1, 100)] = Field(default=3, description="… among the last so many.")
+    resolve_after: Annotated[int, whole(1, 100)] = Field(
+        default=2, description="Quiet windows in a row that end it."
+    )
+    cooldown: PositiveDuration | None = Field(
+        default=None, description="Event time after its end in which it does not fire again."
+    )
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> AlertRule:
+        if self.bad > self.of:
+            raise wrong_at({("bad",): wrong(f"at most of ({self.of})", str(self.bad))})
+        return self
+
+
+class Alerts(Section):
+    """What becomes of drift."""
+
+    topic: Topic = Field(
+        default="",
+        validate_default=False,
+        description="Topic to write; default: the job's name and .alerts.",
+    )
+    rules: dict[Annotated[str, matching(r"[a-z0-9_-]{1,60}", "a name of a-z, 0-9, _ and -")], AlertRule] = (
+        Field(default_factory=dict, description="Name: rule; default: Tailrace's own rules.")
+    )

@@ -1,0 +1,199 @@
+"""Drift and alerts of real jobs: the same bytes however the work is split, also after a restart."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from flink_jobs import preflight
+from flink_jobs.jars import PROJECT
+from flink_jobs.kafka import ClientSettings, Message, count_committed, create_topics, produce, read_topic
+from flink_jobs.loader import load_job_text
+from flink_jobs.plan import make_plan
+from flink_jobs.processes import wait_until
+from flink_jobs.program import Target, start
+from flink_jobs.spec import JobSpec
+from flink_jobs.testing import Broker, JobHarness, record
+from tests import models
+
+NOW = 1_767_225_600_000
+HOUR = 3_600_000
+ROWS_AN_HOUR = 700
+JOB = """
+job: watched
+source:
+  topic: payments
+  event_time: {out_of_order: 1d}
+  schema:
+    country: {type: string, values: [DE, FR, IT]}
+    amount: {type: double, range: [-100, 100]}
+    age: double
+WINDOWS
+model: {name: fraud, registry: models, inputs: {balance: amount}}
+predictions: {include: [country]}
+drift: {window: 1h, segments: [country], idle: 1h}
+alerts: {rules: {moved: {on: drift, bad: 1, of: 1, resolve_after: 1}}}
+runtime:
+  parallelism: PARALLELISM
+  checkpoint: {interval: 1s}
+  flink: {python.fn-execution.arrow.batch.size: BATCH}
+"""
+OVER = "features: {windows: {day: {by: country, over: 1d, select: {seen: count(*)}}}}"
+
+
+def job_text(parallelism: int = 1, batch: int = 10_000, windows: str = "") -> str:
+    text = JOB.replace("PARALLELISM", str(parallelism)).replace("BATCH", str(batch))
+    return text.replace("WINDOWS", windows)
+
+
+def payments(hours: int, moved_in: int) -> list[Message]:
+    """In each hour as in training, but that in one all balances are a deviation higher; some are broken."""
+    draw = random.Random(4)
+    rows = []
+    for hour in range(hours):
+        for i in range(ROWS_AN_HOUR):
+            value: dict[str, Any] = {
+                "country": draw.choice(["DE", "FR", "IT", None]),
+                "amount": draw.gauss(float(hour == moved_in), 1) if i % 10 else None,
+                "age": draw.gauss(0, 1),
+            }
+            if i % 100 == 7:
+                value["amount"] = 1_000.0
+            when = NOW + hour * HOUR + i * HOUR // ROWS_AN_HOUR
+            rows.append(record(value, key=str(draw.randrange(50)), timestamp=when, partition=i % 4))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drift")
+    random_numbers = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {"balance": random_numbers.normal(size=4_000), "age": random_numbers.normal(size=4_000)}
+    )
+    frame.loc[random_numbers.random(4_000) < 0.1, "balance"] = np.nan
+    filled = frame.fillna(0.0)
+    target = filled["balance"] + filled["age"] > 0
+    model = make_pipeline(_Zero(), StandardScaler(), LogisticRegression()).fit(frame, target)
+    outputs = pa.table({"score": model.predict_proba(frame)[:, 1]})
+    inputs = pa.Table.from_pandas(frame, preserve_index=False)
+    models.write(root / "models", "fraud", model, inputs, target.tolist(), "binary", profiled=outputs)
+    return root
+
+
+def _Zero() -> Any:  # noqa: N802 (used as an estimator's constructor)
+    from sklearn.impute import SimpleImputer
+
+    return SimpleImputer(strategy="constant", fill_value=0.0)
+
+
+def lines(results: Any) -> list[bytes]:
+    return sorted(outcome.value for outcome in (*results.drift, *results.alerts))
+
+
+def without_job(values: list[bytes]) -> list[bytes]:
+    """The harness gives each run a name of its own."""
+    return sorted(json.dumps({**json.loads(value), "job": ""}).encode() for value in values)
+
+
+@pytest.mark.parametrize("windows", ["", OVER])
+def test_drift_is_the_same_bytes_however_the_work_is_split(
+    broker: Broker, folder: Path, windows: str
+) -> None:
+    rows = payments(hours=3, moved_in=1)
+    expected = None
+    for parallelism, batch in ((1, 10_000), (2, 7), (4, 1)):
+        harness = JobHarness(broker, partitions=4)
+        results = harness.run(job_text(parallelism, batch, windows), rows, base=folder)
+        assert results.accounts() == {"read": 2100, "predicted": 2079, "dead": 21, "late": 0}
+        found = without_job(lines(results))
+        expected = expected or found
+        assert found == expected
+    records = [json.loads(line) for line in expected or []]
+    drift = {
+        (r["window"]["start"], (r["segment"] or {}).get("value")): r
+        for r in records
+        if r["schema"] == "tailrace.drift/1"
+    }
+    assert len(drift) == 3 * 5  # all together, DE, FR, IT, OTHER
+    verdicts = [record["verdict"] for (_, segment), record in sorted(drift.items(), key=str) if not segment]
+    assert verdicts == ["ok", "drift", "ok"]
+    moved = drift["2026-01-01T01:00:00.000Z", None]
+    assert set(moved["drifted"]) == {"balance", "score"}
+    assert moved["records"] == {"predicted": 693, "dead": 7, "late": 0, "duplicates": None}
+    assert moved["problems"] == [
+        {"stage": "contract", "reason": "out_of_range", "field": "$.amount", "count": 7}
+    ]
+    balance = next(column for column in moved["columns"] if column["name"] == "balance")
+    assert balance["direction"].startswith("balance moved up")
+    assert balance["mean"] == pytest.approx(1, abs=0.15)
+    alerts = [r for r in records if r["schema"] == "tailrace.alert/1" and not r["segment"]]
+    states = {(a["column"], a["state"], a["window"]["start"][11:13]) for a in alerts}
+    assert states == {
+        (column, state, hour)
+        for column in ("balance", "score")
+        for state, hour in (("firing", "01"), ("resolved", "02"))
+    }
+
+
+def test_a_restart_in_mid_window_changes_nothing(
+    broker: Broker, kafka: ClientSettings, folder: Path, tmp_path: Path
+) -> None:
+    rows = payments(hours=2, moved_in=0)
+    expected = JobHarness(broker, partitions=4).run(job_text(2), rows, base=folder)
+    topic = f"restart-{uuid.uuid4().hex[:8]}"
+    create_topics(kafka, {topic: 4})
+    produce(kafka, topic, rows[:500])
+    savepoint = in_a_process("until_stopped", broker.bootstrap, folder, topic, tmp_path / "savepoints")
+    assert count_committed(kafka, f"{topic}.drift") == 0
+    produce(kafka, topic, rows[500:])
+    in_a_process("to_the_end", broker.bootstrap, folder, topic, savepoint)
+    assert count_committed(kafka, f"{topic}.predictions") == 1386
+    written = [r.value or b"" for kind in ("drift", "alerts") for r in read_topic(kafka, f"{topic}.{kind}")]
+    assert without_job(written) == without_job(lines(expected))
+
+
+def in_a_process(function: str, *arguments: object) -> str:
+    """Ids of operators count what a process has planned, so a savepoint fits the first job of another one."""
+    code = f"import sys; from tests.kafka.test_drift import *; print({function}(*sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=PROJECT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def until_stopped(brokers: str, folder: str, topic: str, savepoints: str) -> str:
+    job = restarted_job(brokers, folder, topic)
+    plan = make_plan(job)
+    preflight.check(plan)
+    with start(plan, Target()) as running:
+        settings = ClientSettings(brokers)
+        assert wait_until(lambda: count_committed(settings, job.predictions.topic) >= 490, 120, interval=0.5)
+        savepoint = running.stop(savepoints)
+        running.wait()
+    return savepoint
+
+
+def to_the_end(brokers: str, folder: str, topic: str, savepoint: str) -> None:
+    with start(
+        make_plan(restarted_job(brokers, folder, topic), bounded=True), Target(None, savepoint)
+    ) as running:
+        running.wait()
+
+
+def restarted_job(brokers: str, folder: str, topic: str) -> JobSpec:
+    text = job_text(2).replace("job: watched", f'job: {topic}\nkafka: {{brokers: "{brokers}"}}')
+    return load_job_text(text.replace("topic: payments", f"topic: {topic}"), "job.yaml", Path(folder))

@@ -1,0 +1,1 @@
+"""Drift and data quality: mergeable counts of each window, and what they say against a reference profile."""

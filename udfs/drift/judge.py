@@ -1,0 +1,156 @@
+"""Decides, for all segments and versions of a window together, what drifted.
+
+judged = judge_window({1: reference}, {"dep_delay": "input"}, windows, previous, JudgeSettings())
+judged[(None, None, 1)].verdict
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import msgspec
+
+from udfs.drift import laws
+from udfs.drift.compare import Outcome, compare
+from udfs.drift.counts import WindowCounts
+from udfs.drift.joint import judge_joint
+from udfs.drift.records import ColumnReport, Comparison, JointReport, Role, Verdict
+from udfs.drift.reference import ColumnReference, Reference
+from udfs.drift.reports import JudgeSettings, column_reports, verdict_of
+
+__all__ = ["JudgeSettings", "Judged", "WindowKey", "judge_window"]
+
+WindowKey = tuple[str | None, str | None, int]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One segment and version. `drifted` names the columns; the joint test adds to the verdict only.
+
+    The verdict is drift if anything drifted, ok if at least half of the columns could be judged, else
+    insufficient_data; so it is without columns or rows.
+    """
+
+    columns: tuple[ColumnReport, ...]
+    joint: JointReport | None
+    verdict: Verdict
+    drifted: tuple[str, ...]
+
+
+Outcomes = dict[WindowKey, dict[str, Outcome]]
+
+
+def judge_window(
+    references: Mapping[int, Reference],
+    roles: Mapping[str, Role],
+    windows: Mapping[WindowKey, WindowCounts],
+    previous: Mapping[WindowKey, WindowCounts],
+    settings: JudgeSettings,
+) -> dict[WindowKey, Judged]:
+    """Compare each (segment column, segment value, version) with the version's reference.
+
+    A segment is compared with the reference of all rows, as there is none of its own: what always differs
+    between segments shows as drift, so see also each column's `previous`, against the same segment's previous
+    window. A segment's own column is left out, as are columns that the reference or the window lacks.
+    A column's p is that of its distribution (numbers: Kolmogorov-Smirnov; categories: two-sample χ²) and of
+    its missing rate, Bonferroni-corrected; q is over all columns and joint tests of all keys.
+    """
+    outcomes = _outcomes(references, windows, None)
+    against = _outcomes(references, windows, previous)
+    joints = {key: _joint(references, key, counts, settings.level) for key, counts in windows.items()}
+    ordered = [(key, name) for key in windows for name in outcomes[key]]
+    # Too few rows for a joint test is known from the counts alone, so those need no correction.
+    tested = [key for key, joint in joints.items() if joint and joint.verdict != "insufficient_data"]
+    p = [outcomes[key][name].p for key, name in ordered]
+    q = laws.benjamini_hochberg([*p, *(joints[key].p for key in tested)]).tolist()  # type: ignore[union-attr]
+    q_of = dict(zip(chain(ordered, tested), q, strict=True))
+    compared = _comparisons(against, settings)
+    family = max(len(q), 1)
+    reports: dict[WindowKey, list[ColumnReport]] = {key: [] for key in windows}
+    grouped: dict[tuple[int, str], list[tuple[WindowKey, Outcome]]] = {}
+    for key, name in ordered:
+        grouped.setdefault((key[2], name), []).append((key, outcomes[key][name]))
+    for (version, name), members in grouped.items():
+        qs = [q_of[key, name] for key, _ in members]
+        made = column_reports(
+            _column(references[version], name),
+            roles.get(name, "input"),
+            [outcome for _, outcome in members],
+            qs,
+            [compared.get((key, name)) for key, _ in members],
+            settings,
+            family,
+        )
+        for (key, _), report in zip(members, made, strict=True):
+            reports[key].append(report)
+    return {key: _judged(reports[key], joints[key], q_of.get(key), settings.level) for key in windows}
+
+
+def _outcomes(
+    references: Mapping[int, Reference],
+    windows: Mapping[WindowKey, WindowCounts],
+    previous: Mapping[WindowKey, WindowCounts] | None,
+) -> Outcomes:
+    """Against the references, or against `previous` where the same key and column are in it."""
+    found: Outcomes = {key: {} for key in windows}
+    for version, reference in references.items():
+        for name, column in (reference.columns | reference.outputs).items():
+            sources = windows.items() if previous is None else previous.items()
+            keys = [
+                key
+                for key, counts in sources
+                if key[2] == version
+                and key[0] != name
+                and name in counts.columns
+                and key in windows
+                and name in windows[key].columns
+            ]
+            if not keys:
+                continue
+            before = [column.as_counts()] if previous is None else [previous[k].columns[name] for k in keys]
+            current = [windows[key].columns[name] for key in keys]
+            tests = compare(before, current)
+            for i, key in enumerate(keys):
+                found[key][name] = Outcome(name, tests, i, before[min(i, len(before) - 1)], current[i])
+    return found
+
+
+def _comparisons(against: Outcomes, settings: JudgeSettings) -> dict[tuple[WindowKey, str], Comparison]:
+    pairs = [(key, name) for key, outcomes in against.items() for name in outcomes]
+    all_q = laws.benjamini_hochberg([against[key][name].p for key, name in pairs]).tolist()
+    result = {}
+    for (key, name), q in zip(pairs, all_q, strict=True):
+        outcome = against[key][name]
+        visible = float(outcome.tests.visible(settings.level / len(pairs))[outcome.place])
+        n = int(outcome.tests.rows[outcome.place])
+        verdict = verdict_of(outcome.effect, q, visible, settings)
+        result[key, name] = Comparison(n, outcome.effect, outcome.p, q, verdict)
+    return result
+
+
+def _judged(
+    reports: Sequence[ColumnReport], joint: JointReport | None, q: float | None, level: float
+) -> Judged:
+    if joint and q is not None:
+        joint = msgspec.structs.replace(joint, q=q, verdict="drift" if q <= level else "ok")
+    drifted = tuple(report.name for report in reports if report.verdict == "drift")
+    known = sum(report.verdict != "insufficient_data" for report in reports)
+    verdict: Verdict = "ok" if reports and 2 * known >= len(reports) else "insufficient_data"
+    if drifted or (joint and joint.verdict == "drift"):
+        verdict = "drift"
+    return Judged(tuple(reports), joint, verdict, drifted)
+
+
+def _joint(
+    references: Mapping[int, Reference], key: WindowKey, counts: WindowCounts, level: float
+) -> JointReport | None:
+    reference = references.get(key[2])
+    if not (reference and reference.joint and counts.joint):
+        return None
+    return judge_joint(reference.joint, counts.joint, level)
+
+
+def _column(reference: Reference, name: str) -> ColumnReference:
+    return reference.columns[name] if name in reference.columns else reference.outputs[name]

@@ -1,0 +1,155 @@
+"""What one closed window says: drift records per segment and version, and the alerts that they change.
+
+    monitor = Monitor(params)
+    closing = monitor.close(start, merge(parts), memory, closed="watermark", now_ms=None)
+    closing.drift, closing.alerts, closing.memory
+
+A pure function of counts and memory: the shell that Flink calls keeps both in its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from udfs.drift.alerts import AlertState, Rule, advance
+from udfs.drift.collect import Part
+from udfs.drift.counts import WindowCounts
+from udfs.drift.judge import Judged, JudgeSettings, WindowKey, judge_window
+from udfs.drift.records import (
+    AlertRecord,
+    Closed,
+    DriftRecord,
+    ProblemCount,
+    Role,
+    Segment,
+    Volume,
+    WindowSpan,
+)
+from udfs.drift.reference import parse_reference
+from udfs.drift.wire import decode_parts, encode_parts
+from udfs.manifest import PROFILE_FILE
+
+Windows = dict[WindowKey, WindowCounts]
+SHOWN_PROBLEMS = 100
+
+
+class MonitorParams(msgspec.Struct, frozen=True):
+    """What the monitor of a job is told. `versions` maps each model version to its folder."""
+
+    job: str
+    model: str
+    versions: dict[int, str]
+    window_ms: int
+    roles: dict[str, Role]
+    rules: tuple[Rule, ...]
+    settings: JudgeSettings = JudgeSettings()
+    idle_ms: int = 300_000
+    early_ms: int | None = None
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What a window leaves to the next: `previous` are its counts, as `udfs.drift.wire` writes them."""
+
+    previous: bytes = b""
+    alerts: dict[str, AlertState] = {}
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What a window's end brings."""
+
+    drift: list[DriftRecord]
+    alerts: list[AlertRecord]
+    memory: Memory
+
+
+class Monitor:
+    """Holds the references of the model versions; all else comes with each call."""
+
+    def __init__(self, params: MonitorParams) -> None:
+        self._params = params
+        profiles = {
+            version: (Path(folder) / PROFILE_FILE).read_bytes() for version, folder in params.versions.items()
+        }
+        self._references = {version: parse_reference(profile) for version, profile in profiles.items()}
+        self._importance = _importance(self._references[max(self._references)].importance, params.roles)
+
+    def close(
+        self, start: int, windows: Windows, memory: Memory, *, closed: Closed, now_ms: int | None
+    ) -> Closing:
+        """Judges a window; an early one changes nothing that is remembered."""
+        end = start + self._params.window_ms
+        previous = unpack(memory.previous)
+        judged = judge_window(self._references, self._params.roles, windows, previous, self._params.settings)
+        span = WindowSpan(iso(start), iso(end), closed)
+        freshness = float(max(now_ms - end, 0)) if now_ms is not None else None
+        drift = [
+            self._record(key, windows[key], judged[key], span, freshness) for key in sorted(windows, key=str)
+        ]
+        if closed == "early":
+            return Closing(drift, [], memory)
+        states, alerts = advance(memory.alerts, self._params.rules, drift, self._importance, end)
+        return Closing(drift, alerts, Memory(pack(windows), states))
+
+    def _record(
+        self, key: WindowKey, counts: WindowCounts, judged: Judged, span: WindowSpan, freshness: float | None
+    ) -> DriftRecord:
+        column, value, version = key
+        return DriftRecord(
+            job=self._params.job,
+            model=self._params.model,
+            version=version,
+            window=span,
+            segment=Segment(column, value) if column is not None else None,
+            records=Volume(counts.predicted, counts.dead, counts.late),
+            problems=_problems(counts),
+            freshness_ms=freshness,
+            level=self._params.settings.level,
+            verdict=judged.verdict,
+            drifted=judged.drifted,
+            columns=judged.columns,
+            joint=judged.joint,
+        )
+
+
+def merge(parts: Iterable[Part]) -> Windows:
+    """The counts per segment and version, whatever window the parts are of."""
+    merged: Windows = {}
+    for part in parts:
+        key = (part.column, part.value, part.version)
+        merged[key] = merged[key].merged(part.counts) if key in merged else part.counts
+    return merged
+
+
+def pack(windows: Mapping[WindowKey, WindowCounts]) -> bytes:
+    """The same bytes for the same counts."""
+    parts = [Part(None, key[0], key[1], key[2], windows[key]) for key in sorted(windows, key=str)]
+    return encode_parts(parts)
+
+
+def unpack(data: bytes) -> Windows:
+    return merge(decode_parts(data)) if data else {}
+
+
+def iso(ms: int) -> str:
+    """2013-07-01T06:00:00.000Z"""
+    text = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{ms % 1000:03}Z"
+
+
+def _importance(known: Mapping[str, float], roles: Mapping[str, Role]) -> dict[str, float]:
+    """Shares of the inputs; equal ones where the profile has none. Outputs count in full."""
+    inputs = [name for name, role in roles.items() if role in ("input", "feature")]
+    shares = {name: known.get(name, 0.0) if known else 1 / len(inputs) for name in inputs}
+    return shares | {name: 1.0 for name, role in roles.items() if role in ("prediction", "score")}
+
+
+def _problems(counts: WindowCounts) -> tuple[ProblemCount, ...]:
+    """The most frequent first."""
+    ranked = sorted(counts.problems.items(), key=lambda item: (-item[1], str(item[0])))
+    return tuple(ProblemCount(*key, count) for key, count in ranked[:SHOWN_PROBLEMS])

@@ -1,0 +1,265 @@
+"""Reports of one column for many windows: all statistics with their laws, quantiles, words and bins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from udfs.drift import laws, statistics
+from udfs.drift.compare import Outcome, Tests
+from udfs.drift.counts import ColumnCounts, Ints, NumericCounts
+from udfs.drift.records import ColumnReport, Comparison, Role, Statistic, Verdict
+from udfs.drift.reference import CategoricalReference, ColumnReference, NumericReference
+from udfs.drift.statistics import Floats
+from udfs.drift.words import NO_CHANGE, TOO_FEW, cells, direction, display, missing_direction
+
+PROBABILITIES = {"0.05": 0.05, "0.25": 0.25, "0.5": 0.5, "0.75": 0.75, "0.95": 0.95}
+_ASKED = np.array(list(PROBABILITIES.values()))
+
+
+class JudgeSettings(msgspec.Struct, frozen=True):
+    """`level`: share of windows without drift that may be called drift. `min_effect`: share of the rows that
+    must have moved. `enough`: a window that could have hidden a larger effect than this is insufficient data.
+
+    `thresholds` maps column and statistic to a value that alone decides that column, with no test; a
+    statistic that the column has no value of decides nothing.
+    """
+
+    level: float = 0.01
+    min_effect: float = 0.02
+    enough: float = 0.2
+    thresholds: dict[str, dict[str, float]] = {}
+
+
+def verdict_of(effect: float, q: float, visible: float, settings: JudgeSettings) -> Verdict:
+    """Drift if it is both sure and large enough; what could not have been seen is no `ok`."""
+    if q <= settings.level and effect >= settings.min_effect:
+        return "drift"
+    return "insufficient_data" if visible > settings.enough else "ok"
+
+
+def column_reports(
+    reference: ColumnReference,
+    role: Role,
+    outcomes: Sequence[Outcome],
+    qs: Sequence[float],
+    previous: Sequence[Comparison | None],
+    settings: JudgeSettings,
+    family: int,
+) -> list[ColumnReport]:
+    """One report for each outcome of one `compare` against the reference, in its order.
+
+    `family` is how many tests share the level: an effect counts as visible if it would show among them.
+    """
+    tests, before = outcomes[0].tests, outcomes[0].before
+    shown = display(reference)
+    known = _summary(reference, before)
+    visible = tests.visible(settings.level / family).tolist()
+    tables = _statistics(reference, before, outcomes, settings.level)
+    p_shares = statistics.shares(cells(before))
+    q_shares = statistics.shares(np.stack([cells(outcome.counts) for outcome in outcomes]))
+    fixed = settings.thresholds.get(outcomes[0].name, {})
+    result = []
+    for i, outcome in enumerate(outcomes):
+        table, q, counts = _fixed(tables[i], fixed), qs[i], outcome.counts
+        verdict = verdict_of(outcome.effect, q, visible[i], settings)
+        if fixed:
+            verdict = _fixed_verdict(table, int(tests.rows[i]))
+        now = _summary(reference, counts)
+        result.append(
+            ColumnReport(
+                name=outcome.name,
+                role=role,
+                kind="numeric" if tests.numeric else "categorical",
+                n=int(tests.rows[i]),
+                verdict=verdict,
+                p=outcome.p,
+                q=q,
+                effect=outcome.effect,
+                min_effect=settings.min_effect,
+                visible_effect=visible[i],
+                direction=_words(verdict, reference, outcome),
+                null_rate=counts.null / max(int(tests.rows[i]), 1),
+                reference_null_rate=_null_rate(before),
+                **_outside(counts),
+                mean=now.mean,
+                reference_mean=known.mean,
+                std=now.std,
+                reference_std=known.std,
+                quantiles=now.quantiles,
+                reference_quantiles=known.quantiles,
+                statistics=table,
+                bins=shown.bins(p_shares, q_shares[i]),
+                previous=previous[i],
+            )
+        )
+    return result
+
+
+class _Summary(msgspec.Struct, frozen=True):
+    mean: float | None = None
+    std: float | None = None
+    quantiles: dict[str, float] = {}
+
+
+def _summary(reference: ColumnReference, counts: ColumnCounts) -> _Summary:
+    if not (isinstance(reference, NumericReference) and isinstance(counts, NumericCounts)) or not counts.n:
+        return _Summary()
+    moments = statistics.moments(counts, reference.fixed_point.exponent)
+    assert counts.low is not None
+    assert counts.high is not None
+    ends = statistics.boundaries(np.array(reference.edges), counts.low, counts.high)
+    values = statistics.quantiles(counts, ends, _ASKED).tolist()
+    mean, std = moments or (None, None)
+    return _Summary(mean, std, dict(zip(PROBABILITIES, values, strict=True)))
+
+
+def _statistics(
+    reference: ColumnReference, before: ColumnCounts, outcomes: Sequence[Outcome], level: float
+) -> list[dict[str, Statistic]]:
+    """Per window; without values on one side only `missing` can be told, without rows nothing."""
+    tests = outcomes[0].tests
+    p, q = cells(before)[None], np.stack([cells(outcome.counts) for outcome in outcomes])
+    usable = (tests.m > 0) & (tests.n > 0)
+    variance = laws.noise(np.maximum(tests.n, 1), np.maximum(tests.m, 1))
+    tables: list[dict[str, Statistic]] = [{} for _ in outcomes]
+    common = _common(tests.numeric, p, q, variance, level)
+    for i, outcome in enumerate(outcomes):
+        if usable[i]:
+            tables[i] = {name: column[i] for name, column in common.items()}
+            tables[i] |= _own(reference, before, outcome.counts, float(variance[i]), level)
+        if tests.rows[i] and tests.reference_rows[i]:
+            tables[i]["missing"] = _missing(tests, i, level)
+    return tables
+
+
+def _common(numeric: bool, p: Ints, q: Ints, variance: Floats, level: float) -> dict[str, list[Statistic]]:
+    filled = tuple(sorted(p[p > 0].tolist()))
+    degrees = np.full(len(q), max(len(filled) - 1, 1))
+    sizes = q.sum(axis=1).tolist()
+    few = [i for i, n in enumerate(sizes) if laws.is_small(filled, n)]
+    table = {}
+    for name, function, law in laws.CELL_STATISTICS:
+        value = function(p, q)
+        limit, chance = law.threshold(level, degrees, variance), law.p(value, degrees, variance)
+        for i in few:
+            drawn = laws.small_laws(filled, numeric, laws.coarse(sizes[i]))[name]
+            limit[i], chance[i] = drawn.threshold(level, variance[i]), drawn.p(float(value[i]), variance[i])
+        table[name] = _column(value, limit, chance)
+    value, pooled, chance = statistics.chi2(p, q)
+    table["chi2"] = _column(value, laws.chi2_threshold(np.asarray(level), pooled), chance)
+    return table
+
+
+def _column(value: Floats, threshold: Floats, p: Floats) -> list[Statistic]:
+    rows = zip(value.tolist(), threshold.tolist(), p.tolist(), strict=True)
+    return [Statistic(value, threshold, p=p) for value, threshold, p in rows]
+
+
+def _own(
+    reference: ColumnReference, before: ColumnCounts, counts: ColumnCounts, variance: float, level: float
+) -> dict[str, Statistic]:
+    if isinstance(reference, CategoricalReference):
+        value = float(statistics.l_infinity(cells(before), cells(counts)))
+        filled = tuple(sorted(count for count in (*reference.counts, reference.other) if count))
+        law = laws.l_infinity_law(filled)
+        if laws.is_small(filled, counts.n):
+            law = laws.small_laws(filled, False, laws.coarse(counts.n))["l_infinity"]
+        return {"l_infinity": Statistic(value, law.threshold(level, variance), p=law.p(value, variance))}
+    assert isinstance(before, NumericCounts)
+    assert isinstance(counts, NumericCounts)
+    lower, upper = statistics.ks(before.counts, counts.counts)
+    chance = laws.kolmogorov_p(lower, np.asarray(variance))
+    limit = laws.kolmogorov_threshold(np.asarray(level), np.asarray(variance))
+    return {
+        "ks": Statistic(float(lower), float(limit), float(upper), float(chance)),
+        **_scaled(reference, before, counts, variance, level),
+    }
+
+
+def _scaled(
+    reference: NumericReference, before: NumericCounts, counts: NumericCounts, variance: float, level: float
+) -> dict[str, Statistic]:
+    """In units of the reference's standard deviation; a constant reference has none."""
+    exponent = reference.fixed_point.exponent
+    old, new = statistics.moments(before, 0), statistics.moments(counts, 0)
+    if old is None or new is None or old[1] <= 0:
+        return {}
+    assert counts.low is not None
+    assert counts.high is not None
+    ends = statistics.fixed(
+        statistics.boundaries(np.array(reference.edges), counts.low, counts.high), exponent
+    )
+    lower, upper = statistics.wasserstein(before, counts, ends)
+    law = laws.wasserstein_law(tuple(reference.counts), _widths(reference))
+    shift = abs(new[0] - old[0]) / old[1]
+    error = math.sqrt((new[1] / old[1]) ** 2 / counts.n + 1 / before.n)
+    return {
+        "wasserstein": Statistic(
+            lower / old[1],
+            law.threshold(level, variance) / old[1],
+            upper / old[1],
+            law.p(lower, variance),
+        ),
+        "mean": Statistic(shift, laws.normal_threshold(level, error), p=laws.normal_p(shift, error)),
+    }
+
+
+def _widths(reference: NumericReference) -> tuple[float, ...]:
+    ends = statistics.fixed(np.array(reference.edges), reference.fixed_point.exponent)
+    return tuple(np.diff(ends).tolist()) if len(ends) > 1 else (0.0,)
+
+
+def _missing(tests: Tests, i: int, level: float) -> Statistic:
+    lost, m, gone, n = (
+        int(each[i]) for each in (tests.reference_missing, tests.reference_rows, tests.missing, tests.rows)
+    )
+    return Statistic(gone / n, laws.missing_threshold(lost, m, n, level), p=float(tests.missing_p[i]))
+
+
+def _fixed(table: dict[str, Statistic], fixed: Mapping[str, float]) -> dict[str, Statistic]:
+    return {
+        name: msgspec.structs.replace(each, threshold=fixed[name], fixed=True) if name in fixed else each
+        for name, each in table.items()
+    }
+
+
+def _fixed_verdict(table: Mapping[str, Statistic], rows: int) -> Verdict:
+    decisive = [each for each in table.values() if each.fixed]
+    if not rows or not decisive:
+        return "insufficient_data"
+    return "drift" if any(each.value >= each.threshold for each in decisive) else "ok"
+
+
+def _words(verdict: Verdict, reference: ColumnReference, outcome: Outcome) -> str:
+    if verdict != "drift":
+        return TOO_FEW if verdict == "insufficient_data" else NO_CHANGE
+    i, tests = outcome.place, outcome.tests
+    if tests.missing_p[i] < tests.values_p[i]:
+        return missing_direction(outcome.before, outcome.counts)
+    return direction(outcome.name, reference, outcome.before, outcome.counts)
+
+
+def _outside(counts: ColumnCounts) -> dict[str, Any]:
+    """What no value of the reference is like."""
+    if isinstance(counts, NumericCounts):
+        below, above = int(counts.counts[0]), int(counts.counts[-1])
+        return {
+            "invalid": counts.invalid,
+            "below": below,
+            "above": above,
+            "other": 0,
+            "unseen": 0,
+            "unseen_examples": (),
+        }
+    seen = {"other": counts.other, "unseen": counts.unseen, "unseen_examples": counts.examples}
+    return {"invalid": 0, "below": 0, "above": 0, **seen}
+
+
+def _null_rate(counts: ColumnCounts) -> float:
+    invalid = counts.invalid if isinstance(counts, NumericCounts) else 0
+    return counts.null / max(counts.n + counts.null + invalid, 1)

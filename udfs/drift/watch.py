@@ -1,0 +1,65 @@
+"""What a worker has seen of a batch, for the monitor: predicted rows on bins, dead and late ones counted.
+
+watch = Watch(params, reference, version)
+watch.predicted(columns, event_time); watch.dead(problem, event_time); watch.late(event_time)
+watch.take()        # bytes for the stream, once per batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from udfs.drift.collect import Collector, CollectParams, Part
+from udfs.drift.counts import Ints, WindowCounts
+from udfs.drift.reference import Reference
+from udfs.drift.wire import encode_parts
+from udfs.problems import Problem
+
+
+class Watch:
+    """Gathers the parts of one batch after the other. Without a reference only outcomes are counted."""
+
+    def __init__(self, params: CollectParams, reference: Reference | None, version: int) -> None:
+        self._window_ms = params.window_ms
+        self._collector = Collector(params, reference, version) if reference else None
+        self._version = version
+        self._parts: list[Part] = []
+        self._outcomes: dict[int | None, WindowCounts] = {}
+
+    def predicted(self, columns: Mapping[str, pa.Array], event_time: Ints) -> None:
+        """n predicted rows; `event_time` in ms, shape (n,)."""
+        if self._collector:
+            self._parts += self._collector.collect(columns, event_time)
+
+    def dead(self, problem: Problem, event_time: int) -> None:
+        """One dead letter; without an event time it counts in the window that is open when it arrives."""
+        counts = self._window(event_time - event_time % self._window_ms if event_time > 0 else None)
+        counts.dead += 1
+        key = (problem.stage, problem.reason, _field(problem))
+        counts.problems[key] = counts.problems.get(key, 0) + 1
+
+    def late(self, event_time: Ints) -> None:
+        """Late records, which count where they would have been, if that window is still open."""
+        starts, sizes = np.unique(event_time - event_time % self._window_ms, return_counts=True)
+        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+            self._window(start).late += size
+
+    def take(self) -> bytes | None:
+        """All since the last call, or None if there was nothing."""
+        parts = self._parts + [
+            Part(start, None, None, self._version, counts) for start, counts in self._outcomes.items()
+        ]
+        self._parts, self._outcomes = [], {}
+        return encode_parts(parts) if parts else None
+
+    def _window(self, start: int | None) -> WindowCounts:
+        return self._outcomes.setdefault(start, WindowCounts())
+
+
+def _field(problem: Problem) -> str | None:
+    """The JSON path that a message of the contract begins with, or the feature that failed."""
+    path, separator, _ = problem.message.partition(": ")
+    return path if separator and problem.stage in ("contract", "feature") else None

@@ -1,0 +1,155 @@
+"""Parts and merged counts as bytes, for the stream and for Flink's state; only what is not zero is written.
+
+decode_parts(encode_parts(parts)) == parts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from udfs.drift.collect import Part
+from udfs.drift.counts import (
+    CategoricalCounts,
+    ColumnCounts,
+    Ints,
+    JointCounts,
+    NumericCounts,
+    WindowCounts,
+)
+
+VERSION = 1
+
+
+class _Numeric(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    cells: int
+    places: list[int]
+    counts: list[int]
+    sums: list[str]
+    squares: str
+    low: float | None
+    high: float | None
+    null: int
+    invalid: int
+
+
+class _Categorical(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    cells: int
+    places: list[int]
+    counts: list[int]
+    other: int
+    unseen: int
+    null: int
+    examples: list[str]
+
+
+class _Joint(msgspec.Struct, frozen=True, array_like=True):
+    n: int
+    first: bytes
+    second: bytes
+
+
+class _Window(msgspec.Struct, frozen=True, array_like=True):
+    predicted: int
+    dead: int
+    late: int
+    columns: dict[str, _Numeric | _Categorical]
+    joint: _Joint | None
+    problems: list[tuple[str, str, str | None, int]]
+
+
+class _Part(msgspec.Struct, frozen=True, array_like=True):
+    start: int | None
+    column: str | None
+    value: str | None
+    version: int
+    counts: _Window
+
+
+class _Parts(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    parts: list[_Part]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Parts)
+
+
+def encode_parts(parts: Iterable[Part]) -> bytes:
+    """Sums may outgrow 64 bits, so they travel as text."""
+    packed = [_Part(p.start, p.column, p.value, p.version, _pack(p.counts)) for p in parts]
+    return _encoder.encode(_Parts(VERSION, packed))
+
+
+def decode_parts(data: bytes) -> list[Part]:
+    """Raises ValueError for bytes of another version."""
+    decoded = _decoder.decode(data)
+    if decoded.version != VERSION:
+        raise ValueError(f"counts must be of version {VERSION}; got {decoded.version}")
+    return [Part(p.start, p.column, p.value, p.version, _unpack(p.counts)) for p in decoded.parts]
+
+
+def _pack(counts: WindowCounts) -> _Window:
+    columns = {name: _pack_column(column) for name, column in counts.columns.items()}
+    joint = counts.joint
+    packed = _Joint(joint.n, joint.first.tobytes(), joint.second.tobytes()) if joint else None
+    problems = [(*key, count) for key, count in counts.problems.items()]
+    return _Window(counts.predicted, counts.dead, counts.late, columns, packed, problems)
+
+
+def _pack_column(column: ColumnCounts) -> _Numeric | _Categorical:
+    places = np.flatnonzero(column.counts)
+    kept = column.counts[places].tolist()
+    if isinstance(column, CategoricalCounts):
+        return _Categorical(
+            len(column.counts),
+            places.tolist(),
+            kept,
+            column.other,
+            column.unseen,
+            column.null,
+            list(column.examples),
+        )
+    sums = [str(value) for value in column.sums[places].tolist()]
+    return _Numeric(
+        len(column.counts),
+        places.tolist(),
+        kept,
+        sums,
+        str(column.squares),
+        column.low,
+        column.high,
+        column.null,
+        column.invalid,
+    )
+
+
+def _unpack(packed: _Window) -> WindowCounts:
+    columns = {name: _unpack_column(column) for name, column in packed.columns.items()}
+    problems = {(stage, reason, field): count for stage, reason, field, count in packed.problems}
+    joint = _unpack_joint(packed.joint) if packed.joint else None
+    return WindowCounts(packed.predicted, packed.dead, packed.late, columns, joint, problems)
+
+
+def _unpack_column(packed: _Numeric | _Categorical) -> ColumnCounts:
+    counts: Ints = _spread(packed.cells, packed.places, packed.counts, np.dtype(np.int64))
+    if isinstance(packed, _Categorical):
+        return CategoricalCounts(counts, packed.other, packed.unseen, packed.null, tuple(packed.examples))
+    sums = _spread(packed.cells, packed.places, [int(value) for value in packed.sums], np.dtype(object))
+    return NumericCounts(
+        counts, sums, int(packed.squares), packed.low, packed.high, packed.null, packed.invalid
+    )
+
+
+def _spread(size: int, places: Sequence[int], values: Sequence[int], kind: np.dtype) -> np.ndarray:  # type: ignore[type-arg]
+    spread = np.zeros(size, dtype=kind)
+    spread[list(places)] = values
+    return spread
+
+
+def _unpack_joint(packed: _Joint) -> JointCounts:
+    first = np.frombuffer(packed.first, dtype=np.int64)
+    second = np.frombuffer(packed.second, dtype=np.int64)
+    return JointCounts(packed.n, first, second.reshape(len(first), -1))

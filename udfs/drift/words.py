@@ -1,0 +1,149 @@
+"""A column's change as a sentence and as a few bins, for people.
+
+direction("dep_delay", reference, before, counts)       # "dep_delay moved up; 31% of rows now above the …"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from udfs.drift.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts
+from udfs.drift.records import Bins
+from udfs.drift.reference import CategoricalReference, ColumnReference
+from udfs.drift.statistics import Floats, shares
+
+NO_CHANGE = "no change that matters"
+TOO_FEW = "too few rows to tell"
+# Beside them: below and above, or other and unseen.
+_SHOWN = 10
+_LONGEST = 60
+_LEAST = 0.01
+
+
+@dataclass(frozen=True)
+class Display:
+    """Display bin i holds the cells from `starts[i]` to before the next one."""
+
+    labels: tuple[str, ...]
+    starts: Ints
+
+    def bins(self, reference: Floats, current: Floats) -> Bins:
+        """`reference` and `current` are shares of the cells."""
+        first, second = np.add.reduceat(np.stack([reference, current]), self.starts, axis=1).tolist()
+        return Bins(self.labels, tuple(first), tuple(second))
+
+
+def display(reference: ColumnReference) -> Display:
+    """At most 12 bins: groups of neighbouring bins, or the most frequent values."""
+    if isinstance(reference, CategoricalReference):
+        shown = min(len(reference.values), _SHOWN)
+        labels = (*(_short(value) for value in reference.values[:shown]), "other", "unseen")
+        return Display(labels, np.array([*range(shown), shown, len(reference.values) + 1]))
+    bins = len(reference.counts)
+    if not bins:
+        return Display(("any value",), np.array([0]))
+    groups = min(bins, _SHOWN)
+    firsts = np.arange(groups) * bins // groups
+    cuts = [reference.edges[i] for i in firsts.tolist()] + [reference.edges[-1]]
+    texts = _numbers(cuts)
+    inner = [f"{a} to {b}" if a != b else a for a, b in pairwise(texts)]
+    return Display(
+        (f"below {texts[0]}", *inner, f"above {texts[-1]}"), np.array([0, *(firsts + 1), bins + 1])
+    )
+
+
+def direction(name: str, reference: ColumnReference, before: ColumnCounts, counts: ColumnCounts) -> str:
+    """How the values moved, in a sentence; `before` are the reference's counts."""
+    if isinstance(before, NumericCounts) and isinstance(counts, NumericCounts):
+        return _numeric(name, before, counts)
+    assert isinstance(reference, CategoricalReference)
+    assert isinstance(before, CategoricalCounts)
+    assert isinstance(counts, CategoricalCounts)
+    return _categorical(reference, before, counts)
+
+
+def missing_direction(before: ColumnCounts, counts: ColumnCounts) -> str:
+    """How the share of nulls, or of invalid values, changed: the larger of the two."""
+    named = {"null": "nulls", "invalid": "invalid values (NaN or infinite)"}
+    changes = [(what, *_rates(before, counts, kind)) for kind, what in named.items()]
+    return _rose(*max(changes, key=lambda change: abs(change[2] - change[1])))
+
+
+def cells(counts: ColumnCounts) -> Ints:
+    """The cells that are compared: below, the bins, above; or the values, OTHER, UNSEEN."""
+    if isinstance(counts, NumericCounts):
+        return counts.counts
+    return np.concatenate([counts.counts, [counts.other, counts.unseen]])
+
+
+def missing(counts: ColumnCounts) -> int:
+    """Rows without a usable value: null, NaN or infinite."""
+    return counts.null + (counts.invalid if isinstance(counts, NumericCounts) else 0)
+
+
+def rows(counts: ColumnCounts) -> int:
+    """All rows of the column."""
+    return counts.n + missing(counts)
+
+
+def _rates(before: ColumnCounts, counts: ColumnCounts, kind: str) -> tuple[float, float]:
+    old, new = (getattr(side, kind, 0) / max(rows(side), 1) for side in (before, counts))
+    return old, new
+
+
+def _numeric(name: str, before: NumericCounts, counts: NumericCounts) -> str:
+    """Looks at the shares beyond the reference's 10th and 90th percentile, which were 10% each."""
+    old, new = (np.concatenate([[0.0], np.cumsum(shares(side.counts))]) for side in (before, counts))
+    low, high = float(np.interp(0.1, old, new)), 1 - float(np.interp(0.9, old, new))
+    rise = float((old - new).max()) - float((new - old).max())
+    beyond = f"{_percent(high)} of rows now above the reference's 90th percentile"
+    under = f"{_percent(low)} of rows now below the reference's 10th percentile"
+    if min(low, high) > 0.1 + _LEAST and abs(rise) < 0.5 * float(np.abs(old - new).max()):
+        return f"{name} spread out; {under}, {beyond}"
+    if max(low, high) < 0.1 - _LEAST and abs(rise) < 0.5 * float(np.abs(old - new).max()):
+        return f"{name} narrowed; {under}, {beyond}"
+    if rise > 0:
+        return f"{name} moved up; {beyond if high > 0.1 + _LEAST else under}"
+    return f"{name} moved down; {under if low > 0.1 + _LEAST else beyond}"
+
+
+def _categorical(
+    reference: CategoricalReference, before: CategoricalCounts, counts: CategoricalCounts
+) -> str:
+    old, new = shares(cells(before)), shares(cells(counts))
+    place = int(np.argmax(np.abs(new - old)))
+    if place == len(reference.values) + 1:
+        examples = f", such as {_short(counts.examples[0])}" if counts.examples else ""
+        return f"{_percent(float(new[place]))} of rows now have values that the reference lacks{examples}"
+    names = [*reference.values, "rare values"]
+    return _rose(_short(names[place]), float(old[place]), float(new[place]))
+
+
+def _rose(what: str, old: float, new: float) -> str:
+    verb = "rose" if new > old else "fell"
+    for digits in range(4):
+        texts = [f"{100 * share:.{digits}f}%" for share in (old, new)]
+        if texts[0] != texts[1]:
+            break
+    return f"{what} {verb} from {texts[0]} to {texts[1]}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.01 or share <= 0 else f"{100 * share:.1g}%"
+
+
+def _numbers(values: Sequence[float]) -> list[str]:
+    """As few digits as tell the values apart, at least three."""
+    for digits in range(3, 18):
+        texts = [f"{value:.{digits}g}" for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
