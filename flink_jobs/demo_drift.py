@@ -28,7 +28,7 @@ def show_drift(console: Console, found: Found, outcomes: Outcomes, page: Path) -
     """Prints the table and writes the page; True if the windows hold each record once."""
     groups = grouped(found.drift)
     console.print()
-    print_report(console, groups, found.alerts)
+    print_report(Console(highlight=False, width=110), groups, found.alerts)
     page.write_text(render(groups, found.alerts), encoding="utf-8")
     console.print(f"\nMore of it: {page}")
     every = [record.records for record in found.drift if record.segment is None]

@@ -159,5 +159,6 @@ def _rule(name: str, rule: AlertRule) -> Rule:
         severity=rule.severity,
         windows=(rule.bad, rule.of),
         resolve_after=rule.resolve_after,
+        segments=rule.segments,
         cooldown_ms=rule.cooldown or 0,
     )

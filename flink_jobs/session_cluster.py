@@ -53,13 +53,18 @@ class SessionCluster:
     """A cluster that keeps settings, logs, checkpoints and savepoints in `directory`.
 
     Its processes outlive this one. `memory` is the whole TaskManager process, Python workers included.
+    With `metrics_port` one of them answers Prometheus there, the other on the next port, on all interfaces:
+    Flink's reporter has no setting for that.
     """
 
-    def __init__(self, directory: Path, port: int, slots: int, memory: str) -> None:
+    def __init__(
+        self, directory: Path, port: int, slots: int, memory: str, metrics_port: int | None = None
+    ) -> None:
         if not _SIZE.fullmatch(memory):
             raise InputError(f"--memory must be a size such as 3g or 4096m; got {memory!r}")
         self.directory = directory
         self.url = f"http://{HOST}:{port}"
+        self.metrics_ports = () if metrics_port is None else (metrics_port, metrics_port + 1)
         self._port = port
         self._slots = slots
         self._memory = memory
@@ -135,7 +140,18 @@ class SessionCluster:
             "classloader.resolve-order": "parent-first",
             "python.executable": sys.executable,
             "python.client.executable": sys.executable,
+            **self._reporter(),
         }
+
+    def _reporter(self) -> dict[str, str]:
+        if not self.metrics_ports:
+            return {}
+        settings = {
+            "factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+            "port": "-".join(map(str, self.metrics_ports)),
+            "filterLabelValueCharacters": "false",  # else the job flight-delay is flight_delay
+        }
+        return {f"metrics.reporter.prom.{key}": value for key, value in settings.items()}
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {

@@ -66,6 +66,7 @@ class AlertRule(Section):
     above: Annotated[float, number(0, 1e12)] | None = Field(
         default=None, description="Value from which a window is bad; default: the verdict decides."
     )
+    segments: bool = Field(default=False, description="Alerts of each segment too, not only of all records.")
     severity: Literal["info", "warning", "critical"] = Field(default="warning", description="How bad it is.")
     bad: Annotated[int, whole(1, 100)] = Field(default=2, description="Bad windows that fire the alert …")
     of: Annotated[int, whole(1, 100)] = Field(default=3, description="… among the last so many.")

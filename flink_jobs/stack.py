@@ -15,10 +15,10 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from flink_jobs.broker import Broker
+from flink_jobs.broker import HOST, Broker
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import ClientSettings, answers
 from flink_jobs.processes import ProcessId, find_java, require_free_port
@@ -50,12 +50,16 @@ class Health:
 
 @dataclass(frozen=True)
 class Stack:
-    """What `up` started: `brokers` for Kafka clients, `flink_url` for the cluster's REST interface."""
+    """What `up` started: `brokers` for Kafka clients, `flink_url` for the cluster's REST interface.
+
+    `metrics` are the addresses for Prometheus to scrape, if it was asked for them.
+    """
 
     directory: Path
     brokers: str
     flink_url: str
     services: tuple[Service, ...] = ()
+    metrics: tuple[str, ...] = ()
 
     def alive(self) -> bool:
         return bool(self.services) and all(service.process.alive() for service in self.services)
@@ -69,12 +73,16 @@ class Stack:
 
 @dataclass(frozen=True)
 class Options:
-    """How `up` starts: ports on 127.0.0.1, task slots, memory of the TaskManager as Flink writes it (3g)."""
+    """How `up` starts: ports on 127.0.0.1, task slots, memory of the TaskManager as Flink writes it (3g).
+
+    `metrics_port` is the first of two for Prometheus, which are open on all interfaces.
+    """
 
     kafka_port: int = 9092
     flink_port: int = 8081
     slots: int = 4
     memory: str = "3g"
+    metrics_port: int | None = None
 
 
 def load(directory: Path = DEFAULT_DIRECTORY) -> Stack | None:
@@ -83,7 +91,8 @@ def load(directory: Path = DEFAULT_DIRECTORY) -> Stack | None:
     try:
         state = json.loads(path.read_text())
         services = tuple(_service(entry) for entry in state["services"])
-        return Stack(directory, state["brokers"], state["flink_url"], services)
+        metrics = tuple(state.get("metrics", ()))
+        return Stack(directory, state["brokers"], state["flink_url"], services, metrics)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -113,6 +122,9 @@ def up(directory: Path, options: Options, report: Callable[[str], None] = print)
             _stop(before)
         require_free_port(options.kafka_port, "the Kafka broker", "--kafka-port")
         require_free_port(options.flink_port, "Flink's REST interface", "--flink-port")
+        if options.metrics_port is not None:
+            for port in (options.metrics_port, options.metrics_port + 1):
+                require_free_port(port, "metrics", "--metrics-port")
         find_java()
         return _start(directory, options, report), True
 
@@ -156,11 +168,14 @@ def _service(entry: dict[str, object]) -> Service:
 
 def _start(directory: Path, options: Options, report: Callable[[str], None]) -> Stack:
     broker = Broker(directory=directory / "kafka", port=options.kafka_port, detached=True)
-    cluster = SessionCluster(directory / "flink", options.flink_port, options.slots, options.memory)
-    stack = Stack(directory, broker.bootstrap, cluster.url)
+    cluster = SessionCluster(
+        directory / "flink", options.flink_port, options.slots, options.memory, options.metrics_port
+    )
+    metrics = tuple(f"{HOST}:{port}" for port in cluster.metrics_ports)
+    stack = Stack(directory, broker.bootstrap, cluster.url, metrics=metrics)
     try:
         for service in _launch(broker, cluster):
-            stack = Stack(directory, stack.brokers, stack.flink_url, (*stack.services, service))
+            stack = replace(stack, services=(*stack.services, service))
             stack.save()
         report(f"waiting for the Kafka broker at {stack.brokers}")
         broker.wait()

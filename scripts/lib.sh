@@ -58,23 +58,38 @@ java_is_new_enough() {
 
 has_maven() { command -v mvn >/dev/null 2>&1; }
 
+has_prometheus() { command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1; }
+
 apt_install() {
   apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
-# need CHECK NAME PACKAGE: installs PACKAGE when CHECK fails and we may; else says what to install.
+# Debian starts the service of a package with its installation and at each boot; only its commands are wanted.
+apt_install_without_service() {
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    # shellcheck disable=SC2064  # the name as it is now
+    trap "rm -f $policy" EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+  fi
+  apt_install "$1" && update-rc.d "$1" disable
+}
+
+# need CHECK NAME PACKAGE [INSTALL]: installs PACKAGE when CHECK fails and we may; else says what to install.
 need() {
-  local check=$1 name=$2 package=$3
+  local check=$1 name=$2 package=$3 install=${4:-apt_install}
   if "$check"; then return; fi
   if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     die "$name is missing; install it (Debian, Ubuntu: sudo apt-get install $package)"
   fi
-  step "Installing $package" "$ROOT/.tailrace/setup/apt-$package.log" apt_install "$package"
+  step "Installing $package" "$ROOT/.tailrace/setup/apt-$package.log" "$install" "$package"
   "$check" || die "$name is still missing after installing $package; is JAVA_HOME or PATH set to another one?"
 }
 
 need_java() { need java_is_new_enough "Java 17 or newer" openjdk-17-jre-headless; }
 need_maven() { need has_maven "Maven" maven; }
+need_prometheus() { need has_prometheus "Prometheus" prometheus apt_install_without_service; }
 
 # A pyenv shim may exist for a version that is not selected, so each candidate is tried, not looked up.
 find_python() {

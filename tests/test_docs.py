@@ -176,7 +176,7 @@ def run_script(lines: list[str], workspace: Workspace, **environ: str) -> str:
 def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those that need a broker."""
     lines = [line for page in DOCS.values() for line in commands(page) if " run " not in line]
-    assert len(lines) == 5
+    assert len(lines) == 7
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
     assert "flight_delay version 1 is the champion" in output

@@ -18,6 +18,9 @@ from udfs.drift.wire import decode_parts
 from udfs.log import configure_worker_logging
 
 DRIFT, ALERT = 0, 1
+# Outcomes without an event time, until there is a window that they can count in.
+PENDING = -1
+END_OF_INPUT = 2**63 - 2
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 RESULT = Types.ROW_NAMED(["_kind", "_key", "_value"], [Types.INT(), BYTES, BYTES])
 
@@ -26,14 +29,16 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
     """(bytes of parts) → ROW(_kind, _key, _value): records for the drift and the alert topic.
 
     A window closes when the watermark passes its end, or when nothing has come for `idle_ms`. What comes for
-    a closed window counts in the next one. Without any watermark, as when no record has an event time,
-    outcomes are counted in windows of the wall clock.
+    a closed window counts in the next one; what has no event time in the one that is open then or opens next.
+    Where none ever does, as when no record can be read, it gets windows of the wall clock.
     """
 
     def __init__(self, params: MonitorParams, *, live: bool) -> None:
         self._params = params
         self._live = live
         self._last_seen = 0
+        self._pending_since = 0
+        self._published = False
 
     def open(self, runtime_context: RuntimeContext) -> None:
         configure_worker_logging()
@@ -48,35 +53,49 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         }
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> None:
+        self._publish_zeros()
         timers = ctx.timer_service()
         watermark, now = timers.current_watermark(), _now()
         closed_until = self._closed_until.value() or 0
         by_start: dict[int, list[Any]] = {}
         for part in decode_parts(bytes(value[0])):
-            start = part.start if part.start is not None else self._present(watermark, now)
-            by_start.setdefault(max(start, closed_until), []).append(part)
+            start = self._present(watermark) if part.start is None else part.start
+            by_start.setdefault(start if start == PENDING else max(start, closed_until), []).append(part)
         for start, parts in by_start.items():
             kept = self._windows.get(start)
             merged = merge([*(_as_parts(kept) if kept else []), *parts])
             self._windows.put(start, pack(merged))
-            timers.register_event_time_timer(start + self._params.window_ms - 1)
+            end = END_OF_INPUT if start == PENDING else start + self._params.window_ms - 1
+            if start == PENDING:
+                self._pending_since = self._pending_since or now
+            timers.register_event_time_timer(end)
         self._last_seen = now
         self._register_clock(timers, now)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        if timestamp == END_OF_INPUT:
+            yield from self._close_pending()
+            return
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from self._close(timestamp + 1 - self._params.window_ms, "watermark")
             return
         now = _now()
-        silent = now - self._last_seen >= self._params.idle_ms
-        timeless = ctx.timer_service().current_watermark() <= 0
-        if silent or timeless:
-            for start in sorted(self._windows.keys()):
-                if silent or start + self._params.window_ms <= now:
-                    yield from self._close(start, "idle")
+        if now - self._last_seen >= self._params.idle_ms:
+            for start in sorted(set(self._windows.keys()) - {PENDING}):
+                yield from self._close(start, "idle")
+            yield from self._close_pending()
+        elif self._pending_since and now - self._pending_since >= self._params.window_ms:
+            yield from self._close_pending()
         elif self._params.early_ms and timestamp % self._params.early_ms == 0:
-            for start in sorted(self._windows.keys()):
+            for start in sorted(set(self._windows.keys()) - {PENDING}):
                 yield from self._rows(self._judge(start, "early"))
+
+    def _publish_zeros(self) -> None:
+        """A counter that appears with its first increment would hide that one from rates."""
+        if not self._published:
+            self._published = True
+            for counter in self._counters.values():
+                counter.inc(0)
 
     def _register_clock(self, timers: Any, now: int) -> None:
         """Timers on whole seconds, so that many records share one."""
@@ -84,18 +103,35 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         if self._params.early_ms:
             timers.register_processing_time_timer(now - now % self._params.early_ms + self._params.early_ms)
 
-    def _present(self, watermark: int, now: int) -> int:
-        at = watermark if watermark > 0 else now
-        return at - at % self._params.window_ms
+    def _present(self, watermark: int) -> int:
+        return watermark - watermark % self._params.window_ms if watermark > 0 else PENDING
+
+    def _close_pending(self) -> Iterator[Row]:
+        """What never had a window of its own gets one of the wall clock, so that it is not lost."""
+        self._pending_since = 0
+        if set(self._windows.keys()) == {PENDING}:
+            now = _now()
+            start = now - now % self._params.window_ms
+            self._windows.put(start, self._windows.get(PENDING))
+            self._windows.remove(PENDING)
+            yield from self._rows(self._judge(start, "idle"))
+            self._windows.remove(start)
 
     def _close(self, start: int, closed: Closed) -> Iterator[Row]:
         if self._windows.contains(start):
+            self._take_pending(start)
             closing = self._judge(start, closed)
             end = start + self._params.window_ms
             self._closed_until.update(max(self._closed_until.value() or 0, end))
             self._memory.update(msgspec.msgpack.encode(closing.memory))
             self._windows.remove(start)
             yield from self._rows(closing)
+
+    def _take_pending(self, start: int) -> None:
+        if self._windows.contains(PENDING):
+            both = [*_as_parts(self._windows.get(start)), *_as_parts(self._windows.get(PENDING))]
+            self._windows.put(start, pack(merge(both)))
+            self._windows.remove(PENDING)
 
     def _judge(self, start: int, closed: Closed) -> Closing:
         windows = unpack(bytes(self._windows.get(start)))

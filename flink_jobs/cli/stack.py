@@ -30,22 +30,29 @@ def up(
     flink_port: Annotated[int, typer.Option(help="Port of Flink's REST interface and web page.")] = 8081,
     slots: Annotated[int, typer.Option(min=1, max=256, help="Parallel task slots.")] = 4,
     memory: Annotated[str, typer.Option(help="Memory of the TaskManager with its Python workers.")] = "3g",
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Publish metrics for Prometheus on this port and the next.", show_default=False),
+    ] = None,
     directory: Directory = Path(".tailrace"),
 ) -> None:
     """Start a Kafka broker and a Flink cluster on this machine, and leave them running.
 
-    They listen on 127.0.0.1 only. Data in topics survives [bold]tailrace down[/] and the next [bold]up[/].
+    They listen on 127.0.0.1 only, but for metrics, which Flink publishes on all interfaces. Data in topics
+    survives [bold]tailrace down[/] and the next [bold]up[/].
 
     [bold]Examples[/]
 
       tailrace up
 
       tailrace up --kafka-port 19092 --flink-port 18081 --slots 2
+
+      tailrace up --metrics-port 9249
     """
     from flink_jobs import stack
 
     console = Console(highlight=False)
-    options = stack.Options(kafka_port, flink_port, slots, memory)
+    options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port)
     with console.status("starting") as line:
         found, started = stack.up(directory, options, report=line.update)
     console.print("Started." if started else "Already running.", style="green")
@@ -102,6 +109,8 @@ def status(json_output: Json = False, directory: Directory = Path(".tailrace")) 
 def _print_addresses(console: Console, found: Stack) -> None:
     console.print(f"Kafka  {found.brokers}", markup=False)
     console.print(f"Flink  {found.flink_url}", markup=False)
+    if found.metrics:
+        console.print(f"Metrics  {'  '.join(found.metrics)}", markup=False)
 
 
 def _table(report: list[Health]) -> Table:
@@ -135,5 +144,6 @@ def _as_json(found: Stack | None, report: list[Health]) -> dict[str, object]:
         "running": bool(report),
         "brokers": found.brokers if found else None,
         "flink_url": found.flink_url if found else None,
+        "metrics": list(found.metrics) if found else [],
         "services": services,
     }

@@ -34,6 +34,7 @@ BARS = "▁▂▃▄▅▆▇█"
 TOO_FEW = "·"
 VERDICTS = {"ok": ("ok", "green"), "drift": ("drift", "bold red"), "insufficient_data": ("too few", "yellow")}
 SHOWN_COLUMNS = 30
+SHOWN_ALERTS = 10
 SHOWN_SEGMENTS = 10
 _NAME_WIDTH = 20
 _LEAST_SCALE = 0.2
@@ -151,13 +152,15 @@ def _print_moves(console: Console, series: Series) -> None:
 
 def _print_alerts(console: Console, firing: Sequence[AlertRecord]) -> None:
     _print_title(console, "Open alerts, the largest impact on the model first")
-    for place, alert in enumerate(firing, start=1):
+    for place, alert in enumerate(firing[:SHOWN_ALERTS], start=1):
         style = {"critical": "bold red", "warning": "yellow", "info": "cyan"}[alert.severity]
         among = f" [{segment_name(alert.segment)}]" if alert.segment else ""
         text = Text.assemble(f"{place}. ", (alert.severity, style), f" since {day(alert.since)}")
         text.append(plain(f"{among}  {alert.message}"))
         text.append(f"  impact {percent(alert.impact)}", "dim")
         _print_item(console, text)
+    if left := firing[SHOWN_ALERTS:]:
+        _print_item(console, Text(f"and {len(left)} more"))
 
 
 def _segments(group: Group, width: int) -> Table:

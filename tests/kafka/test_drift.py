@@ -31,7 +31,7 @@ from tests import models
 
 NOW = 1_767_225_600_000
 HOUR = 3_600_000
-ROWS_AN_HOUR = 700
+ROWS_AN_HOUR = 400
 JOB = """
 job: watched
 source:
@@ -118,7 +118,7 @@ def test_drift_is_the_same_bytes_however_the_work_is_split(
     for parallelism, batch in ((1, 10_000), (2, 7), (4, 1)):
         harness = JobHarness(broker, partitions=4)
         results = harness.run(job_text(parallelism, batch, windows), rows, base=folder)
-        assert results.accounts() == {"read": 2100, "predicted": 2079, "dead": 21, "late": 0}
+        assert results.accounts() == {"read": 1200, "predicted": 1188, "dead": 12, "late": 0}
         found = without_job(lines(results))
         expected = expected or found
         assert found == expected
@@ -133,13 +133,13 @@ def test_drift_is_the_same_bytes_however_the_work_is_split(
     assert verdicts == ["ok", "drift", "ok"]
     moved = drift["2026-01-01T01:00:00.000Z", None]
     assert set(moved["drifted"]) == {"balance", "score"}
-    assert moved["records"] == {"predicted": 693, "dead": 7, "late": 0, "duplicates": None}
+    assert moved["records"] == {"predicted": 396, "dead": 4, "late": 0, "duplicates": None}
     assert moved["problems"] == [
-        {"stage": "contract", "reason": "out_of_range", "field": "$.amount", "count": 7}
+        {"stage": "contract", "reason": "out_of_range", "field": "$.amount", "count": 4}
     ]
     balance = next(column for column in moved["columns"] if column["name"] == "balance")
     assert balance["direction"].startswith("balance moved up")
-    assert balance["mean"] == pytest.approx(1, abs=0.15)
+    assert balance["mean"] == pytest.approx(1, abs=0.2)
     alerts = [r for r in records if r["schema"] == "tailrace.alert/1" and not r["segment"]]
     states = {(a["column"], a["state"], a["window"]["start"][11:13]) for a in alerts}
     assert states == {
@@ -149,6 +149,16 @@ def test_drift_is_the_same_bytes_however_the_work_is_split(
     }
 
 
+def test_a_topic_of_nothing_but_broken_records_is_still_told_of(broker: Broker, folder: Path) -> None:
+    text = job_text().replace("{out_of_order: 1d}", "{field: at, unit: ms}")
+    text = text.replace("  schema:", "  schema:\n    at: {type: long, required: true}")
+    results = JobHarness(broker).run(text, [record(b"{") for _ in range(20)], base=folder)
+    (drift,) = [outcome.json for outcome in results.drift]
+    assert drift["records"] == {"predicted": 0, "dead": 20, "late": 0, "duplicates": None}
+    assert drift["problems"] == [{"stage": "decode", "reason": "not_json", "field": None, "count": 20}]
+    assert drift["verdict"] == "insufficient_data"
+
+
 def test_a_restart_in_mid_window_changes_nothing(
     broker: Broker, kafka: ClientSettings, folder: Path, tmp_path: Path
 ) -> None:
@@ -156,12 +166,12 @@ def test_a_restart_in_mid_window_changes_nothing(
     expected = JobHarness(broker, partitions=4).run(job_text(2), rows, base=folder)
     topic = f"restart-{uuid.uuid4().hex[:8]}"
     create_topics(kafka, {topic: 4})
-    produce(kafka, topic, rows[:500])
+    produce(kafka, topic, rows[:300])
     savepoint = in_a_process("until_stopped", broker.bootstrap, folder, topic, tmp_path / "savepoints")
     assert count_committed(kafka, f"{topic}.drift") == 0
-    produce(kafka, topic, rows[500:])
+    produce(kafka, topic, rows[300:])
     in_a_process("to_the_end", broker.bootstrap, folder, topic, savepoint)
-    assert count_committed(kafka, f"{topic}.predictions") == 1386
+    assert count_committed(kafka, f"{topic}.predictions") == 792
     written = [r.value or b"" for kind in ("drift", "alerts") for r in read_topic(kafka, f"{topic}.{kind}")]
     assert without_job(written) == without_job(lines(expected))
 
@@ -181,7 +191,7 @@ def until_stopped(brokers: str, folder: str, topic: str, savepoints: str) -> str
     preflight.check(plan)
     with start(plan, Target()) as running:
         settings = ClientSettings(brokers)
-        assert wait_until(lambda: count_committed(settings, job.predictions.topic) >= 490, 120, interval=0.5)
+        assert wait_until(lambda: count_committed(settings, job.predictions.topic) >= 290, 120, interval=0.5)
         savepoint = running.stop(savepoints)
         running.wait()
     return savepoint

@@ -54,6 +54,7 @@ def lib(command: str, **env: str) -> subprocess.CompletedProcess[str]:
     [
         ("need_java", "Java 17 or newer is missing", "openjdk-17-jre-headless"),
         ("need_maven", "Maven is missing", "maven"),
+        ("need_prometheus", "Prometheus is missing", "prometheus"),
     ],
 )
 def test_a_missing_tool_is_one_line_that_names_the_package(

@@ -31,6 +31,9 @@ DEFAULT_VOLUME_FACTOR = 3.0
 class Rule(msgspec.Struct, frozen=True):
     """Fires after `windows` = (bad, of). No `columns` or `roles` means all.
 
+    With `segments` each segment has alerts of its own; by default there are none, since a segment is compared
+    with the reference of all rows, from which it may always differ.
+
     From `above` on a window is bad: of the column's `statistic` (drift), the rise of the null rate (missing),
     the share of the values (unseen), the score (joint), the share of the records (dead_rate), or the factor
     to the median of the last 8 windows, up or down (volume). With `above` null the record's verdict decides,
@@ -47,7 +50,7 @@ class Rule(msgspec.Struct, frozen=True):
     windows: tuple[int, int] = (2, 3)
     resolve_after: int = 2
     cooldown_ms: int = 0
-    segments: bool = True
+    segments: bool = False
 
     def __post_init__(self) -> None:
         bad, of = self.windows
@@ -63,8 +66,8 @@ DEFAULT_RULES = (
     Rule("missing", "missing", above=0.05),
     Rule("unseen", "unseen", above=0.01),
     Rule("joint-drift", "joint"),
-    Rule("dead-letters", "dead_rate", above=DEFAULT_DEAD_RATE, severity="critical", segments=False),
-    Rule("volume", "volume", above=DEFAULT_VOLUME_FACTOR, segments=False),
+    Rule("dead-letters", "dead_rate", above=DEFAULT_DEAD_RATE, severity="critical"),
+    Rule("volume", "volume", above=DEFAULT_VOLUME_FACTOR),
 )
 
 

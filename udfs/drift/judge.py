@@ -85,7 +85,7 @@ def judge_window(
         )
         for (key, _), report in zip(members, made, strict=True):
             reports[key].append(report)
-    return {key: _judged(reports[key], joints[key], q_of.get(key), settings.level) for key in windows}
+    return {key: _judged(reports[key], joints[key], q_of.get(key), settings) for key in windows}
 
 
 def _outcomes(
@@ -131,10 +131,11 @@ def _comparisons(against: Outcomes, settings: JudgeSettings) -> dict[tuple[Windo
 
 
 def _judged(
-    reports: Sequence[ColumnReport], joint: JointReport | None, q: float | None, level: float
+    reports: Sequence[ColumnReport], joint: JointReport | None, q: float | None, settings: JudgeSettings
 ) -> Judged:
     if joint and q is not None:
-        joint = msgspec.structs.replace(joint, q=q, verdict="drift" if q <= level else "ok")
+        moved = q <= settings.level and joint.value >= settings.min_effect
+        joint = msgspec.structs.replace(joint, q=q, verdict="drift" if moved else "ok")
     drifted = tuple(report.name for report in reports if report.verdict == "drift")
     known = sum(report.verdict != "insufficient_data" for report in reports)
     verdict: Verdict = "ok" if reports and 2 * known >= len(reports) else "insufficient_data"

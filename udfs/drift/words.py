@@ -98,7 +98,7 @@ def _rates(before: ColumnCounts, counts: ColumnCounts, kind: str) -> tuple[float
 def _numeric(name: str, before: NumericCounts, counts: NumericCounts) -> str:
     """Looks at the shares beyond the reference's 10th and 90th percentile, which were 10% each."""
     old, new = (np.concatenate([[0.0], np.cumsum(shares(side.counts))]) for side in (before, counts))
-    low, high = float(np.interp(0.1, old, new)), 1 - float(np.interp(0.9, old, new))
+    low, high = float(np.interp(0.1, old, new)), max(0.0, 1 - float(np.interp(0.9, old, new)))
     rise = float((old - new).max()) - float((new - old).max())
     beyond = f"{_percent(high)} of rows now above the reference's 90th percentile"
     under = f"{_percent(low)} of rows now below the reference's 10th percentile"

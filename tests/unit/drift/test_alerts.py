@@ -185,9 +185,9 @@ def test_segments_and_versions_are_apart_and_ids_do_not_collide() -> None:
         [record(i, report("y", "drift"), segment=s, version=v) for s in segments for v in (1, 2)]
         for i in range(2)
     ]
-    _, alerts = play(windows, DRIFT)
+    _, alerts = play(windows, msgspec.structs.replace(DRIFT, segments=True))
     assert len({alert.id for _, alert in alerts}) == len(alerts) == 12
-    _, alerts = play(windows, msgspec.structs.replace(DRIFT, segments=False))
+    _, alerts = play(windows, DRIFT)
     assert len(alerts) == 2
 
 
