@@ -70,6 +70,11 @@ def stateless(brokers: str, registry: str, name: str) -> None:
     _run(JobSpec.model_validate(job(brokers, registry, name)))
 
 
+def watched(brokers: str, registry: str, name: str) -> None:
+    """Stateless, and each minute of event time compared with the reference."""
+    _run(JobSpec.model_validate(job(brokers, registry, name, drift={"window": "1m"})))
+
+
 def windowed(brokers: str, registry: str, name: str) -> None:
     """Tailrace with three aggregates over each card's last minute."""
     _run(JobSpec.model_validate(job(brokers, registry, name, features=WINDOW)))
@@ -80,7 +85,13 @@ def _run(spec: JobSpec) -> None:
         running.wait()
 
 
-CONTENDERS = {"bare": bare, "java": java, "stateless": stateless, "windowed": windowed}
+CONTENDERS = {
+    "bare": bare,
+    "java": java,
+    "stateless": stateless,
+    "watched": watched,
+    "windowed": windowed,
+}
 
 if __name__ == "__main__":
     contender, *arguments = sys.argv[1:]

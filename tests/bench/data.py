@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.registry import Registry
 from udfs.manifest import Input, Output, Signature
+from udfs.profile import reference_profile
 
 COLUMNS = ["amount", *(f"f{j}" for j in range(9))]
 TOPIC = "transactions"
@@ -64,11 +65,18 @@ def write_model(registry: Path) -> None:
     rows = rng.normal(size=(2_000, len(COLUMNS)))
     pipeline = make_pipeline(StandardScaler(), LogisticRegression())
     pipeline.fit(rows, rows[:, 0] + rng.normal(size=2_000) > 0)
-    golden = pa.table({column: rows[:20, j] for j, column in enumerate(COLUMNS)})
+    table = pa.table({column: rows[:, j] for j, column in enumerate(COLUMNS)})
+    score = pa.table({"score": pipeline.predict_proba(rows)[:, 1]})
     inputs = tuple(Input(name=column, type="double") for column in COLUMNS)
     signature = Signature(inputs=inputs, output=Output(kind="binary", classes=(False, True)))
     manifest = Registry(registry).write_version(
-        MODEL, model=pipeline, signature=signature, golden_inputs=golden, profile={}, metrics={}, training={}
+        MODEL,
+        model=pipeline,
+        signature=signature,
+        golden_inputs=table.slice(0, 20),
+        profile=reference_profile(table, score),
+        metrics={},
+        training={},
     )
     Registry(registry).promote(MODEL, manifest.version)
 

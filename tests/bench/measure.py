@@ -18,6 +18,7 @@ from flink_jobs.kafka import ClientSettings, create_topics, read_topic
 from tests.bench.data import PARTITIONS
 
 OUTPUTS = ("predictions", "dead-letters", "late")
+REPORTS = ("drift", "alerts")
 
 
 @dataclass
@@ -42,6 +43,7 @@ def run(contender: str, brokers: str, registry: str, name: str) -> Run:
     """Runs a contender in a process of its own; raises if it fails."""
     topics = {f"{name}.{suffix}": PARTITIONS for suffix in OUTPUTS}
     create_topics(ClientSettings(brokers), topics, {"message.timestamp.type": "LogAppendTime"})
+    create_topics(ClientSettings(brokers), {f"{name}.{suffix}": 1 for suffix in REPORTS})
     command = [sys.executable, "-m", "tests.bench.contenders", contender, brokers, registry, name]
     begun = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
