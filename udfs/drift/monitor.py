@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from udfs.drift.alerts import AlertState, Rule, advance
+from udfs.drift.alerts import AlertState, advance
 from udfs.drift.collect import Part
 from udfs.drift.counts import WindowCounts
 from udfs.drift.judge import Judged, JudgeSettings, WindowKey, judge_window
@@ -31,6 +31,7 @@ from udfs.drift.records import (
     WindowSpan,
 )
 from udfs.drift.reference import parse_reference
+from udfs.drift.rules import Rule
 from udfs.drift.wire import decode_parts, encode_parts
 from udfs.manifest import PROFILE_FILE
 

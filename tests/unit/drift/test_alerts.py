@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.drift.alerts import DEFAULT_RULES, FORGET_AFTER, AlertState, Rule, Subject, advance
+from udfs.drift.alerts import FORGET_AFTER, AlertState, advance
 from udfs.drift.records import (
     AlertRecord,
     Bins,
@@ -24,6 +24,7 @@ from udfs.drift.records import (
     Volume,
     WindowSpan,
 )
+from udfs.drift.rules import DEFAULT_RULES, Rule, Subject
 
 HOUR = 3_600_000
 DRIFT = Rule("d", "drift")

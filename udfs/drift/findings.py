@@ -1,0 +1,226 @@
+"""What each rule says of the things that it watches in one window."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from udfs.drift.records import ColumnReport, DriftRecord, Segment
+from udfs.drift.rules import DEFAULT_DEAD_RATE, DEFAULT_VOLUME_FACTOR, Rule
+
+MIN_ROWS = 30
+VOLUME_WINDOWS = 8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule says of one thing in one window; `bad` is None where the data do not suffice."""
+
+    id: str
+    rule: Rule
+    record: DriftRecord
+    column: str | None
+    bad: bool | None
+    statistic: str
+    value: float
+    threshold: float
+    message: str
+    impact: float
+    examples: tuple[str, ...] = ()
+    volume: int | None = None
+
+
+def _id(rule: Rule, version: int | str, segment: Segment | None, column: str | None) -> str:
+    """rule/version/segment/column, `*` for all; parts are percent-encoded, so that ids cannot collide."""
+    place = "*"
+    if segment is not None:
+        value = "" if segment.value is None else f"={quote(segment.value, safe='')}"
+        place = quote(segment.column, safe="") + value
+    return (
+        f"{quote(rule.name, safe='')}/{version}/{place}/{'*' if column is None else quote(column, safe='')}"
+    )
+
+
+def find(
+    rules: Sequence[Rule],
+    records: Sequence[DriftRecord],
+    volumes: Mapping[str, Sequence[int]],
+    importance: Mapping[str, float],
+) -> Iterator[Finding]:
+    """What all rules say of the records of one window; `volumes` are those of the windows before, by id."""
+    for rule in rules:
+        watched = [record for record in records if rule.segments or record.segment is None]
+        if rule.on == "volume":
+            yield from _volumes(rule, watched, volumes)
+            continue
+        for record in watched:
+            if rule.on == "joint":
+                yield from _joint(rule, record, importance)
+            elif rule.on == "dead_rate":
+                yield _dead(rule, record)
+            else:
+                yield from _columns(rule, record, importance)
+
+
+def _columns(rule: Rule, record: DriftRecord, importance: Mapping[str, float]) -> Iterator[Finding]:
+    for column in record.columns:
+        if (rule.columns and column.name not in rule.columns) or (
+            rule.roles and column.role not in rule.roles
+        ):
+            continue
+        output = column.role in ("prediction", "score")
+        weight = 1.0 if output else importance.get(column.name, 0.0)
+        if rule.on == "missing":
+            yield _missing(rule, record, column, weight)
+        elif rule.on == "drift":
+            yield from _drift(rule, record, column, weight)
+        elif column.kind == "categorical":
+            yield _unseen(rule, record, column, weight)
+
+
+def _drift(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float) -> Iterator[Finding]:
+    value, threshold = column.effect, column.min_effect
+    if rule.statistic != "effect":
+        if rule.statistic not in column.statistics:
+            return
+        statistic = column.statistics[rule.statistic]
+        value, threshold = statistic.value, statistic.threshold
+    bad: bool | None = column.verdict == "drift"
+    if rule.above is not None:
+        threshold, bad = rule.above, value >= rule.above
+    if column.verdict == "insufficient_data":
+        bad = None
+    name = column.name
+    message = column.direction if column.direction.startswith(name) else f"{name}: {column.direction}"
+    key = _id(rule, record.version, record.segment, name)
+    impact = weight * column.effect
+    yield Finding(
+        key, rule, record, name, bad, rule.statistic, value, threshold, message, impact, _examples(column)
+    )
+
+
+def _examples(column: ColumnReport) -> tuple[str, ...]:
+    """Unseen values, else the three bins that moved the most."""
+    if column.unseen_examples:
+        return column.unseen_examples
+    bins = list(zip(column.bins.labels, column.bins.reference, column.bins.current, strict=True))
+    moved = sorted((part for part in bins if part[1] != part[2]), key=lambda part: -abs(part[2] - part[1]))
+    return tuple(f"{label}: {_share(before)} → {_share(now)}" for label, before, now in moved[:3])
+
+
+def _missing(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float) -> Finding:
+    expected, rows = column.reference_null_rate, record.records.predicted
+    value = column.null_rate - expected
+    # Three standard errors, so that few rows do not make an alert by chance.
+    noise = 3 * math.sqrt(expected * (1 - expected) / max(rows, 1))
+    threshold = max(column.min_effect if rule.above is None else rule.above, noise)
+    bad = value >= threshold if rows >= MIN_ROWS else None
+    message = f"{column.name}: nulls {_share(expected)} → {_share(column.null_rate)}"
+    key = _id(rule, record.version, record.segment, column.name)
+    return Finding(
+        key, rule, record, column.name, bad, "null_rate", value, threshold, message, weight * value
+    )
+
+
+def _unseen(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float) -> Finding:
+    value = column.unseen / column.n if column.n else 0.0
+    threshold = column.min_effect if rule.above is None else rule.above
+    bad = value >= threshold if column.n >= MIN_ROWS else None
+    message = f"{column.name}: {_share(value)} of the values are not in the reference"
+    key = _id(rule, record.version, record.segment, column.name)
+    return Finding(
+        key,
+        rule,
+        record,
+        column.name,
+        bad,
+        "unseen",
+        value,
+        threshold,
+        message,
+        weight * value,
+        column.unseen_examples,
+    )
+
+
+def _joint(rule: Rule, record: DriftRecord, importance: Mapping[str, float]) -> Iterator[Finding]:
+    joint = record.joint
+    if joint is None:
+        return
+    threshold = joint.threshold if rule.above is None else rule.above
+    bad: bool | None = joint.verdict == "drift" if rule.above is None else joint.value >= rule.above
+    if joint.verdict == "insufficient_data":
+        bad = None
+    names = {name for pair in joint.pairs for name in (pair.first, pair.second)}
+    weight = math.fsum(importance.get(name, 0.0) for name in names)
+    changes = tuple(f"{p.first} and {p.second}: {p.reference:.2f} → {p.current:.2f}" for p in joint.pairs)
+    message = "columns move together differently; correlation of " + ("; ".join(changes[:1]) or "none")
+    key = _id(rule, record.version, record.segment, None)
+    yield Finding(
+        key,
+        rule,
+        record,
+        None,
+        bad,
+        "correlation",
+        joint.value,
+        threshold,
+        message,
+        weight * joint.value,
+        changes,
+    )
+
+
+def _dead(rule: Rule, record: DriftRecord) -> Finding:
+    dead, total = record.records.dead, record.records.predicted + record.records.dead
+    value = dead / total if total else 0.0
+    threshold = DEFAULT_DEAD_RATE if rule.above is None else rule.above
+    bad = value >= threshold if total >= MIN_ROWS else None
+    reasons = tuple(
+        f"{part.count:,} {part.stage} {part.reason}{f' {part.field}' if part.field else ''}"
+        for part in record.problems[:3]
+    )
+    key = _id(rule, record.version, record.segment, None)
+    message = f"{_share(value)} of {total:,} records are dead letters"
+    return Finding(key, rule, record, None, bad, "dead_rate", value, threshold, message, value, reasons)
+
+
+def _volumes(
+    rule: Rule, records: Sequence[DriftRecord], volumes: Mapping[str, Sequence[int]]
+) -> Iterator[Finding]:
+    """All versions together: a release moves records from one to the other."""
+    places: dict[str, list[DriftRecord]] = {}
+    for record in records:
+        places.setdefault(_id(rule, "*", record.segment, None), []).append(record)
+    for key, same in places.items():
+        newest = max(same, key=lambda record: record.version)
+        volume = sum(r.records.predicted + r.records.dead + r.records.late for r in same)
+        before = volumes.get(key, ())
+        usual = float(statistics.median(before)) if before else 0.0
+        ratio = max(volume, 1) / max(usual, 1.0)
+        value = max(ratio, 1 / ratio)
+        threshold = DEFAULT_VOLUME_FACTOR if rule.above is None else rule.above
+        # Beyond chance as well: counts vary by about their square root.
+        bad = value >= threshold and abs(volume - usual) >= 3 * math.sqrt(max(usual, 1.0))
+        known = len(before) >= VOLUME_WINDOWS // 2
+        message = f"{volume:,} records, usually {usual:,.0f}"
+        yield Finding(
+            key,
+            rule,
+            newest,
+            None,
+            bad if known else None,
+            "volume",
+            value,
+            threshold,
+            message,
+            1 - 1 / value,
+            volume=volume,
+        )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.3g}%"
