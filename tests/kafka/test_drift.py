@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -87,17 +88,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame.loc[random_numbers.random(4_000) < 0.1, "balance"] = np.nan
     filled = frame.fillna(0.0)
     target = filled["balance"] + filled["age"] > 0
-    model = make_pipeline(_Zero(), StandardScaler(), LogisticRegression()).fit(frame, target)
+    model = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value=0.0), StandardScaler(), LogisticRegression()
+    ).fit(frame, target)
     outputs = pa.table({"score": model.predict_proba(frame)[:, 1]})
     inputs = pa.Table.from_pandas(frame, preserve_index=False)
     models.write(root / "models", "fraud", model, inputs, target.tolist(), "binary", profiled=outputs)
     return root
-
-
-def _Zero() -> Any:  # noqa: N802 (used as an estimator's constructor)
-    from sklearn.impute import SimpleImputer
-
-    return SimpleImputer(strategy="constant", fill_value=0.0)
 
 
 def lines(results: Any) -> list[bytes]:
