@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from flink_jobs.mistakes import wrong, wrong_at
 from flink_jobs.scalars import PositiveDuration, matching, number, whole
 from flink_jobs.section import References, Section, Topic
+from udfs.drift.rules import Severity, Subject
 
 StatisticName = Literal[
     "psi", "jensen_shannon", "hellinger", "ks", "wasserstein", "chi2", "l_infinity", "mean", "missing"
@@ -56,9 +57,7 @@ class Drift(Section):
 class AlertRule(Section):
     """When an alert fires, and when it is over."""
 
-    on: Literal["drift", "missing", "unseen", "joint", "dead_rate", "volume"] = Field(
-        description="What is watched."
-    )
+    on: Subject = Field(description="What is watched.")
     columns: References = Field(default=(), description="Columns; default: all.")
     statistic: Annotated[str, matching(r"[a-z0-9_]{1,40}", "the name of a statistic")] = Field(
         default="effect", description="The value that is compared with above."
@@ -67,7 +66,7 @@ class AlertRule(Section):
         default=None, description="Value from which a window is bad; default: the verdict decides."
     )
     segments: bool = Field(default=False, description="Alerts of each segment too, not only of all records.")
-    severity: Literal["info", "warning", "critical"] = Field(default="warning", description="How bad it is.")
+    severity: Severity = Field(default="warning", description="How bad it is.")
     bad: Annotated[int, whole(1, 100)] = Field(default=2, description="Bad windows that fire the alert …")
     of: Annotated[int, whole(1, 100)] = Field(default=3, description="… among the last so many.")
     resolve_after: Annotated[int, whole(1, 100)] = Field(

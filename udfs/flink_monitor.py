@@ -12,6 +12,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.time_domain import TimeDomain
 
+from udfs.drift.collect import Part
 from udfs.drift.monitor import Closing, Memory, Monitor, MonitorParams, merge, pack, unpack
 from udfs.drift.records import Closed, encode
 from udfs.drift.wire import decode_parts
@@ -57,14 +58,12 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         timers = ctx.timer_service()
         watermark, now = timers.current_watermark(), _now()
         closed_until = self._closed_until.value() or 0
-        by_start: dict[int, list[Any]] = {}
+        by_start: dict[int, list[Part]] = {}
         for part in decode_parts(bytes(value[0])):
             start = self._present(watermark) if part.start is None else part.start
             by_start.setdefault(start if start == PENDING else max(start, closed_until), []).append(part)
         for start, parts in by_start.items():
-            kept = self._windows.get(start)
-            merged = merge([*(_as_parts(kept) if kept else []), *parts])
-            self._windows.put(start, pack(merged))
+            self._add(start, parts)
             end = END_OF_INPUT if start == PENDING else start + self._params.window_ms - 1
             if start == PENDING:
                 self._pending_since = self._pending_since or now
@@ -81,14 +80,22 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             return
         now = _now()
         if now - self._last_seen >= self._params.idle_ms:
-            for start in sorted(set(self._windows.keys()) - {PENDING}):
+            for start in self._open_windows():
                 yield from self._close(start, "idle")
             yield from self._close_pending()
         elif self._pending_since and now - self._pending_since >= self._params.window_ms:
             yield from self._close_pending()
         elif self._params.early_ms and timestamp % self._params.early_ms == 0:
-            for start in sorted(set(self._windows.keys()) - {PENDING}):
+            for start in self._open_windows():
                 yield from self._rows(self._judge(start, "early"))
+
+    def _add(self, start: int, parts: list[Part]) -> None:
+        kept = self._windows.get(start)
+        before = decode_parts(bytes(kept)) if kept else []
+        self._windows.put(start, pack(merge([*before, *parts])))
+
+    def _open_windows(self) -> list[int]:
+        return sorted(set(self._windows.keys()) - {PENDING})
 
     def _publish_zeros(self) -> None:
         """A counter that appears with its first increment would hide that one from rates."""
@@ -129,8 +136,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _take_pending(self, start: int) -> None:
         if self._windows.contains(PENDING):
-            both = [*_as_parts(self._windows.get(start)), *_as_parts(self._windows.get(PENDING))]
-            self._windows.put(start, pack(merge(both)))
+            self._add(start, decode_parts(bytes(self._windows.get(PENDING))))
             self._windows.remove(PENDING)
 
     def _judge(self, start: int, closed: Closed) -> Closing:
@@ -153,10 +159,6 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             if alert.state == "firing":
                 self._counters["alerts_firing"].inc()
             yield Row(ALERT, alert.id.encode(), encode(alert))
-
-
-def _as_parts(data: bytes) -> Any:
-    return decode_parts(bytes(data))
 
 
 def _now() -> int:

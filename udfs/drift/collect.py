@@ -1,7 +1,7 @@
 """Counts the rows of a batch per window, segment and column, on the reference's bins.
 
-    collector = Collector(params, {1: reference})
-    parts = collector.collect(rows)            # one per window and segment that occurs in the batch
+    collector = Collector(params, reference, version)
+    parts = collector.collect(columns, event_time)     # one per window and segment that occurs in the batch
 
 A part is a few KB whatever the size of the batch; parts of all workers are merged per window.
 """
@@ -84,16 +84,14 @@ class Collector:
         self._params = params
         self._reference = reference
         self._version = version
-        self._columns = {
-            name: column
-            for name, column in (reference.columns | reference.outputs).items()
-            if name in {known for known, _ in params.columns} or name in reference.outputs
-        }
+        watched = {name: reference.columns[name] for name, _ in params.columns if name in reference.columns}
+        self._columns: dict[str, ColumnReference] = watched | reference.outputs
         self._codes = {
             name: pa.array([*column.values, *(column.rare or [])], pa.string())
             for name, column in self._columns.items()
             if isinstance(column, CategoricalReference)
         }
+        self._segments = {s.column: pa.array(s.values, pa.string()) for s in params.segments}
 
     def collect(self, columns: Mapping[str, pa.Array], event_time: Ints) -> list[Part]:
         """Parts of n predicted rows. `columns` holds the counted columns and those of the segments."""
@@ -120,7 +118,7 @@ class Collector:
         yield None, (np.zeros(rows, dtype=np.int64), [None])
         for segment in self._params.segments:
             text = columns[segment.column].cast(pa.string())
-            found = pc.index_in(text, value_set=pa.array(segment.values, pa.string()))
+            found = pc.index_in(text, value_set=self._segments[segment.column])
             ids = found.fill_null(len(segment.values)).to_numpy(zero_copy_only=False).astype(np.int64)
             yield segment.column, (ids, [*segment.values, OTHER])
 
@@ -226,10 +224,9 @@ def _sum_squares(fixed: Ints) -> int:
 
 def _categorical(reference: CategoricalReference, values: Coded, groups: Groups) -> list[CategoricalCounts]:
     top = len(reference.values)
-    rare = top + len(reference.rare or ())
     unseen_place = top if reference.rare is None else top + 1
-    codes = np.where((codes := values.codes) >= top, np.where(codes < rare, top, codes), codes)
-    places = np.select([codes == -1, codes == -2], [top + 2, unseen_place], codes)
+    codes = values.codes
+    places = np.select([codes == -1, codes == -2, codes >= top], [top + 2, unseen_place, top], codes)
     cells = top + 3
     counts = np.bincount(groups.ids * cells + places, minlength=len(groups.keys) * cells).reshape(-1, cells)
     return [

@@ -144,10 +144,9 @@ def iso(ms: int) -> str:
 
 
 def _importance(known: Mapping[str, float], roles: Mapping[str, Role]) -> dict[str, float]:
-    """Shares of the inputs; equal ones where the profile has none. Outputs count in full."""
+    """Shares of the inputs; equal ones where the profile has none."""
     inputs = [name for name, role in roles.items() if role in ("input", "feature")]
-    shares = {name: known.get(name, 0.0) if known else 1 / len(inputs) for name in inputs}
-    return shares | {name: 1.0 for name, role in roles.items() if role in ("prediction", "score")}
+    return {name: known.get(name, 0.0) if known else 1 / len(inputs) for name in inputs}
 
 
 def _problems(counts: WindowCounts) -> tuple[ProblemCount, ...]:
