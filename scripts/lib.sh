@@ -113,7 +113,7 @@ install_packages() {
   wanted=$(cat setup.cfg setup.py conf/constraints.txt - <<<"$VENV" | checksum)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
   step "Installing Python packages (1 to 3 minutes, 900 MB)" "$ROOT/.tailrace/setup/pip.log" \
-    "$VENV/bin/python" -m pip install --disable-pip-version-check -c conf/constraints.txt -e '.[models,demo,test]'
+    "$VENV/bin/python" -m pip install --disable-pip-version-check -c conf/constraints.txt -e '.[models,train,mlflow,demo,test]'
   echo "$wanted" >"$stamp"
 }
 
