@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flink_jobs.plan import Plan
+from flink_jobs.plan import Runnable
 
 
-def attach_monitor(plan: Plan, tables: Any, environment: Any, statements: Any) -> None:
+def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: Any) -> None:
     """Adds the statements' inserts and the monitor to the environment, which is ready to execute then."""
     from pyflink.common import Types
 

@@ -6,7 +6,7 @@ plan.tables, plan.views.views, plan.views.inserts, plan.options
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,23 +22,29 @@ from flink_jobs.views import Views, make_views
 from flink_jobs.worker_params import feature_params, model_params, output_params, source_params
 from udfs.errors import ModelError
 from udfs.manifest import Manifest, digest, read_manifest
-from udfs.params import PREDICTION_FIELDS, ScoreParams
+from udfs.params import PREDICTION_FIELDS, OutputParams, ScoreParams
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What runs: `tables` are Kafka topics, `views` the way between them, `inputs` what feeds the model."""
+@dataclass(frozen=True, kw_only=True)
+class Runnable:
+    """What Flink runs: `tables` are Kafka topics, `views` the way between them."""
 
     job: JobSpec
-    manifest: Manifest
-    release: Release
     columns: JobColumns
-    inputs: tuple[ModelInput, ...]
     tables: tuple[sql.Table, ...]
     views: Views
     options: Mapping[str, str] = field(repr=False)
     drift: DriftPlan | None = field(default=None, repr=False)
     bounded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Runnable):
+    """A job that scores; `inputs` is what feeds the model."""
+
+    manifest: Manifest
+    release: Release
+    inputs: tuple[ModelInput, ...]
 
 
 def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
@@ -69,6 +75,33 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
         options=flink_options(job),
         drift=drift,
         bounded=bounded,
+    )
+
+
+def make_feature_plan(job: JobSpec, features: Sequence[str]) -> Runnable:
+    """The job up to its model, which need not exist: bounded, its predictions are the named columns.
+
+    Personal data is as the model would get it, not hashed. Raises InputError for other names.
+    """
+    columns = job_columns(job)
+    for name in features:
+        if name not in columns.columns:
+            known = ", ".join(columns.columns)
+            raise InputError(f"features must be columns of the job ({known}); got {name!r}")
+    job = job.model_copy(update={"drift": None, "alerts": None})
+    params = ScoreParams(
+        source_params(job),
+        feature_params(job, columns),
+        None,
+        OutputParams(tuple(features), output_params(job).context),
+    )
+    return Runnable(
+        job=job,
+        columns=columns,
+        tables=kafka_tables(job, bounded=True),
+        views=make_views(job, columns, params),
+        options=flink_options(job),
+        bounded=True,
     )
 
 

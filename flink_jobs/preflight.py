@@ -24,7 +24,7 @@ from flink_jobs.kafka import (
     describe_topics,
     no_such_topic,
 )
-from flink_jobs.plan import Plan
+from flink_jobs.plan import Runnable
 from flink_jobs.processes import find_java
 from flink_jobs.runtime import checkpoint_ms, largest_message
 from flink_jobs.scalars import format_duration
@@ -55,7 +55,7 @@ class ClusterState:
     settings: Mapping[str, str]
 
 
-def check(plan: Plan, cluster: Cluster | None = None) -> Preflight:
+def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     """Makes sure that the plan's job can start, on the cluster or in this process.
 
     Raises InputError for what the user can put right, WorkError when brokers or cluster do not answer or a
@@ -130,7 +130,7 @@ def _transaction_timeout(job: JobSpec) -> int:
         raise InputError(f"kafka.properties: {_TIMEOUT} must be milliseconds; got {given!r}") from None
 
 
-def check_cluster(plan: Plan, found: ClusterState) -> None:
+def check_cluster(plan: Runnable, found: ClusterState) -> None:
     """Raises InputError when the plan's job cannot run on such a cluster, or runs there already."""
     job, ours = plan.job, metadata.version("apache-flink")
     if found.version.split(".")[:2] != ours.split(".")[:2]:

@@ -23,7 +23,7 @@ import udfs
 from flink_jobs.cluster import Cluster, failure_reason, root_cause, worker_traceback
 from flink_jobs.errors import JobFailedError, TailraceError, WorkError
 from flink_jobs.jars import connector_jar
-from flink_jobs.plan import Plan
+from flink_jobs.plan import Runnable
 from flink_jobs.processes import free_port
 from flink_jobs.runtime import as_uri
 from flink_jobs.views import Function
@@ -103,7 +103,7 @@ class RunningJob:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def start(plan: Plan, target: Target) -> RunningJob:
+def start(plan: Runnable, target: Target) -> RunningJob:
     """Submits the plan's job; returns as soon as the cluster has taken it.
 
     Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`.
@@ -125,13 +125,13 @@ def start(plan: Plan, target: Target) -> RunningJob:
     return RunningJob(str(client.get_job_id()), Cluster(url), client, scratch)
 
 
-def explain(plan: Plan) -> str:
+def explain(plan: Runnable) -> str:
     """Flink's own account of what it will run."""
     tables, _ = _environment(_options(plan, Target(), None))
     return str(_statements(plan, tables).explain())
 
 
-def _options(plan: Plan, target: Target, scratch: Path | None) -> dict[str, str]:
+def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, str]:
     """All Flink options; the job file's own override ours."""
     options = {"python.files": str(_shipped_code()), **_jars(target)}
     if target.savepoint:
@@ -206,7 +206,7 @@ def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
     return StreamTableEnvironment.create(environment), environment
 
 
-def _submit(plan: Plan, environments: tuple[Any, Any]) -> Any:
+def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
     tables, environment = environments
     statements = _statements(plan, tables)
     if plan.drift is None:
@@ -217,7 +217,7 @@ def _submit(plan: Plan, environments: tuple[Any, Any]) -> Any:
     return environment.execute_async(plan.job.job)
 
 
-def _statements(plan: Plan, tables: Any) -> Any:
+def _statements(plan: Runnable, tables: Any) -> Any:
     for table in plan.tables:
         tables.execute_sql(table.ddl(reveal=True))
     for name, function in plan.views.functions.items():

@@ -67,10 +67,10 @@ class OutputParams(msgspec.Struct, frozen=True):
 
 
 class ScoreParams(msgspec.Struct, frozen=True):
-    """All that a worker needs to know, as plain data."""
+    """All that a worker needs to know, as plain data. Without a model, included columns are the result."""
 
     source: SourceParams
     features: FeatureParams
-    model: ModelParams
+    model: ModelParams | None
     output: OutputParams
     drift: CollectParams | None = None

@@ -59,6 +59,7 @@ class RowBatch:
 class Scorer:
     """Loads the model once, then scores batch after batch; `counts` is what has happened so far.
 
+    Without a model, a record's prediction is the included columns, in an object called `features`.
     `clock` gives nanoseconds, for the count of the time that the model takes.
     """
 
@@ -67,15 +68,9 @@ class Scorer:
         self._clock = clock
         self._model_ns = 0
         self._checker = Checker(params.source)
-        self._model = _load(params.model)
+        self._model = _load(params.model) if params.model else None
         self._features = Features(params.features)
-        self._tail = {
-            "model": self._model.manifest.name,
-            "version": self._model.manifest.version,
-            "digest": self._model.digest,
-            "release": params.model.release,
-            "topic": params.source.topic,
-        }
+        self._tail = _tail(params, self._model)
         self._watch = _watch(params, self._model)
         self.counts: Counter[str] = Counter()
 
@@ -125,7 +120,7 @@ class Scorer:
             outcomes.prediction[rows[start:stop]] = lines
             if self._watch:
                 self._watch.predicted(watched, event_time[rows[start:stop]])
-        model = f"{self._model.manifest.name}/{self._model.manifest.version}"
+        model = f"{self._tail.get('model')}/{self._tail.get('version')}"
         for i, error in failures.items():
             text = f"{type(error).__name__}: {error}"[:300]
             problem = Problem("inference", "model_error", text, model)
@@ -133,24 +128,28 @@ class Scorer:
 
     def _predict(self, featured: pa.Table) -> tuple[npt.NDArray[np.object_], dict[str, pa.Array]]:
         """The predictions' bytes for feature rows, and what the monitor counts; raises if the model does."""
-        inputs = pa.table(
-            {
-                name: featured.column(column).cast(ARROW[kind])
-                for name, column, kind in self._params.model.inputs
-            }
-        )
-        scored = self._ask_model(inputs)
+        included = self._included(featured)
+        if self._params.model is None or self._model is None:
+            nested = pa.StructArray.from_arrays(list(included.values()), list(included))
+            return self._lines({"features": nested}, featured), {}
+        scored = self._ask_model(self._model, self._params.model, featured)
         scores = _score_columns(scored, self._model)
-        columns = self._included(featured) | scores
+        watched = self._watched(featured) | scores if self._watch else {}
+        return self._lines(included | scores, featured), watched
+
+    def _lines(self, columns: dict[str, pa.Array], featured: pa.Table) -> npt.NDArray[np.object_]:
         for name, column in self._params.output.context:
             columns[name] = _single(featured.column(column))
         lines: npt.NDArray[np.object_] = json_objects(columns, self._tail).to_pandas().to_numpy()
-        return lines, self._watched(featured) | scores if self._watch else {}
+        return lines
 
-    def _ask_model(self, inputs: pa.Table) -> Scored:
+    def _ask_model(self, model: LoadedModel, params: ModelParams, featured: pa.Table) -> Scored:
+        inputs = pa.table(
+            {name: featured.column(column).cast(ARROW[kind]) for name, column, kind in params.inputs}
+        )
         started = self._clock()
         try:
-            return self._model.model.predict(inputs, threshold=self._params.model.threshold)
+            return model.model.predict(inputs, threshold=params.threshold)
         finally:
             self._model_ns += self._clock() - started
 
@@ -193,8 +192,21 @@ def _load(params: ModelParams) -> LoadedModel:
     return loaded
 
 
-def _watch(params: ScoreParams, model: LoadedModel) -> Watch | None:
-    if params.drift is None:
+def _tail(params: ScoreParams, model: LoadedModel | None) -> dict[str, object]:
+    """What all predictions of this worker end in."""
+    if params.model is None or model is None:
+        return {"topic": params.source.topic}
+    return {
+        "model": model.manifest.name,
+        "version": model.manifest.version,
+        "digest": model.digest,
+        "release": params.model.release,
+        "topic": params.source.topic,
+    }
+
+
+def _watch(params: ScoreParams, model: LoadedModel | None) -> Watch | None:
+    if params.drift is None or params.model is None or model is None:
         return None
     path = Path(params.model.folder) / PROFILE_FILE
     try:

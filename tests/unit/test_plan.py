@@ -10,9 +10,10 @@ from sklearn.linear_model import LinearRegression
 
 from flink_jobs.errors import InputError
 from flink_jobs.loader import load_job_text
-from flink_jobs.plan import Plan, make_plan
+from flink_jobs.plan import Plan, make_feature_plan, make_plan
 from flink_jobs.registry import Registry
 from udfs.manifest import Input, Output, Signature
+from udfs.params import ScoreParams
 
 JOB = """
 job: lines
@@ -73,3 +74,15 @@ def test_inputs_are_matched_by_name_or_renamed(folder: Path) -> None:
         ("x", "double", "x"),
         ("slope", "long", "x"),
     ]
+
+
+def test_features_need_no_model(tmp_path: Path) -> None:
+    job = load_job_text(JOB.format(x="double", model="", include=""), "lines.yaml", tmp_path)
+    made = make_feature_plan(job, ["x", "event_time"])
+    params = made.views.functions["score_record"].params
+    assert isinstance(params, ScoreParams)
+    assert (params.model, params.output.include, made.bounded) == (None, ("x", "event_time"), True)
+    with pytest.raises(
+        InputError, match=r"features must be columns of the job \(x, label, score, "
+    ):
+        make_feature_plan(job, ["y"])

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -213,3 +214,25 @@ def test_hashed_columns_are_stable_keyed_and_keep_nulls(params: ScoreParams) -> 
     assert city(b"k1", "a") == city(b"k1", "a")
     assert len({city(b"k1", "a"), city(b"k1", "b"), city(b"k2", "a")}) == 3
     assert len(city(b"k1", "a")) == 32
+
+
+def test_without_a_model_the_features_are_the_result(params: ScoreParams) -> None:
+    scorer = Scorer(structs.replace(params, model=None, output=OutputParams(("share", "city", "at"))))
+    outcomes = scorer.score(batch([payment(amount=0.1, weight=0.3), payment(weight=0.0), payment(city="?")]))
+    assert outcomes.kind.tolist() == [PREDICTED, DEAD, PREDICTED]
+    assert json.loads(outcomes.prediction[0]) == {
+        "features": {"share": 0.1 / 0.3, "city": "a", "at": NOON},
+        "partition": 3,
+        "offset": 0,
+        "event_time": "2026-01-01T12:00:00.000Z",
+        "topic": "payments",
+    }
+    assert scorer.counts == {
+        "predicted": 2,
+        "dead": 1,
+        "dead_feature": 1,
+        "late": 0,
+        "batches": 1,
+        "lookup_misses": 0,
+        "model_ms": 0,
+    }
