@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from flink_jobs.columns import JobColumns, ModelInput
 from flink_jobs.errors import InputError
 from flink_jobs.spec import AlertRule, Alerts, Drift, JobSpec
-from udfs.drift.collect import CollectParams, SegmentParams
-from udfs.drift.judge import JudgeSettings
-from udfs.drift.monitor import MonitorParams
+from udfs.drift.params import CollectParams, JudgeSettings, MonitorParams, SegmentParams
 from udfs.drift.reference import CategoricalReference, Reference, parse_reference
 from udfs.drift.rules import DEFAULT_RULES, Rule
 from udfs.errors import ModelError

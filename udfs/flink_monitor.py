@@ -13,7 +13,8 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.drift.collect import Part
-from udfs.drift.monitor import Closing, Memory, Monitor, MonitorParams, merge, pack, unpack
+from udfs.drift.monitor import Closing, Memory, Monitor, merge, pack, unpack
+from udfs.drift.params import MonitorParams
 from udfs.drift.records import Closed, encode
 from udfs.drift.wire import decode_parts
 from udfs.log import configure_worker_logging

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from udfs.contract import Contract
-from udfs.drift.collect import CollectParams
+from udfs.drift.params import CollectParams
 from udfs.event_time import EventTimeField
 from udfs.features import FeatureParams
 from udfs.types import ColumnType

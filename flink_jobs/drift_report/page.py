@@ -18,14 +18,13 @@ from flink_jobs.drift_report.series import (
     alerts_of,
     day,
     headline,
-    moved,
     open_alerts,
     percent,
     plural,
     segment_name,
 )
 from flink_jobs.drift_report.style import SCRIPT, STYLE
-from udfs.drift.records import AlertRecord, DriftRecord
+from udfs.drift.records import AlertRecord, DriftRecord, named
 
 SEGMENTS, SEGMENT_COLUMNS, CLOSED_ALERTS, PROBLEMS = 50, 12, 50, 20
 _WORRY = {"alarm": "Worry.", "watch": "Look into it.", "calm": "No need to worry.", "unknown": "Unknown."}
@@ -143,7 +142,7 @@ def _move(line: Line) -> str:
         f'<tr><td>{text(line.name)}</td>{now}<td class="n">{len(line.drifted)} of {len(line.points)}</td>'
         f"<td>{text(day(line.since)) if line.since else 'over'}</td>"
         f"<td>{percent(report.effect)} on {text(day(worst.window.window.start))}</td>"
-        f"<td>{text(moved(line.name, report.direction))}</td></tr>"
+        f"<td>{text(named(line.name, report.direction))}</td></tr>"
     )
 
 

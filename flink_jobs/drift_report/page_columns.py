@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flink_jobs.drift_report.charts import distribution, effect_chart, null_chart, number, text, value_chart
-from flink_jobs.drift_report.series import Line, Point, day, moved, percent
-from udfs.drift.records import ColumnReport
+from flink_jobs.drift_report.series import Line, Point, day, percent
+from udfs.drift.records import ColumnReport, named
 
 VERDICTS = {"ok": "ok", "drift": "drift", "insufficient_data": "too few records"}
 DEFINITIONS = {
@@ -57,7 +57,7 @@ def _distribution(point: Point, what: str) -> str:
         return ""
     caption = (
         f"{what}, {text(day(point.window.window.start))}: upper bars the reference, lower bars the window"
-        f" ({report.n:,} values). {text(moved(report.name, report.direction))}"
+        f" ({report.n:,} values). {text(named(report.name, report.direction))}"
     )
     return _figure(distribution(report), caption)
 

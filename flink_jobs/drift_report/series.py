@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from udfs.drift.records import AlertRecord, ColumnReport, DriftRecord, Segment
+from udfs.drift.records import AlertRecord, ColumnReport, DriftRecord, Segment, named
 
 Worry = Literal["alarm", "watch", "calm", "unknown"]
 OUTPUTS = ("prediction", "score")
@@ -220,13 +220,7 @@ def _drifting(series: Series, now: list[Line], outputs: list[Line]) -> str:
 
 
 def _moved_now(line: Line) -> str:
-    return moved(line.name, line.last.direction)
-
-
-def moved(name: str, direction: str) -> str:
-    """The direction with the column's name in it, once."""
-    text = direction.rstrip(".")
-    return text if text.startswith(name) else f"{name}: {text}"
+    return named(line.name, line.last.direction.rstrip("."))
 
 
 def _listed(names: list[str]) -> str:

@@ -21,14 +21,13 @@ from flink_jobs.drift_report.series import (
     alerts_of,
     day,
     headline,
-    moved,
     open_alerts,
     percent,
     plain,
     plural,
     segment_name,
 )
-from udfs.drift.records import AlertRecord, DriftRecord
+from udfs.drift.records import AlertRecord, DriftRecord, named
 
 BARS = "▁▂▃▄▅▆▇█"
 TOO_FEW = "·"
@@ -146,7 +145,7 @@ def _print_moves(console: Console, series: Series) -> None:
     for line in lines:
         worst = line.worst
         if worst.report:
-            text = f"{day(worst.window.window.start)}  {moved(line.name, worst.report.direction)}"
+            text = f"{day(worst.window.window.start)}  {named(line.name, worst.report.direction)}"
             _print_item(console, Text(plain(text)))
 
 

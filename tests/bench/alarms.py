@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from udfs.drift.collect import Collector, CollectParams
+from udfs.drift.collect import Collector
 from udfs.drift.counts import WindowCounts
-from udfs.drift.judge import Judged, JudgeSettings, WindowKey, judge_window
+from udfs.drift.judge import Judged, WindowKey, judge_window
+from udfs.drift.params import CollectParams, JudgeSettings
 from udfs.drift.reference import ColumnReference, Reference, parse_reference
 from udfs.profile import encode_profile, reference_profile
 

@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression
 from flink_jobs.jars import PROJECT
 from tests import models
 from udfs.contract import Contract, Field
-from udfs.drift.monitor import MonitorParams
+from udfs.drift.params import MonitorParams
 from udfs.features import FeatureParams
 from udfs.flink import Columns, WindowScoreFunction
 from udfs.flink_monitor import MonitorFunction

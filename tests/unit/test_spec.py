@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +257,9 @@ def test_security_needs_what_its_protocol_needs() -> None:
     assert wrong_keys({"protocol": "PLAINTEXT", "ca_file": "ca.pem"}) == ["ca_file"]
     job = JobSpec.model_validate(job_data(kafka={"security": {"protocol": "SSL", "ca_file": "ca.pem"}}))
     assert job.kafka.security is not None
+
+
+def test_checking_job_files_does_not_load_statistics() -> None:
+    """They take longer to load than a job file to check."""
+    code = "import sys, flink_jobs.validation\nsys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -27,6 +26,7 @@ from udfs.drift.counts import (
     WindowCounts,
 )
 from udfs.drift.joint import joint_counts
+from udfs.drift.params import CollectParams
 from udfs.drift.reference import CategoricalReference, ColumnReference, NumericReference, Reference
 
 OTHER = "OTHER"
@@ -35,21 +35,6 @@ EXAMPLE_LENGTH = 100
 LARGEST_FIXED = 2**40
 Floats = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
-
-
-class SegmentParams(msgspec.Struct, frozen=True):
-    """A column whose `values` are segments of their own; the others, and null, are OTHER."""
-
-    column: str
-    values: tuple[str, ...]
-
-
-class CollectParams(msgspec.Struct, frozen=True):
-    """`columns` maps the reference's names to the job's columns; its outputs are always counted."""
-
-    window_ms: int
-    columns: tuple[tuple[str, str], ...]
-    segments: tuple[SegmentParams, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from udfs.drift.records import ColumnReport, DriftRecord, Segment
+from udfs.drift.records import ColumnReport, DriftRecord, Segment, named
 from udfs.drift.rules import DEFAULT_DEAD_RATE, DEFAULT_VOLUME_FACTOR, Rule
 
 MIN_ROWS = 30
@@ -94,11 +94,20 @@ def _drift(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float)
     if column.verdict == "insufficient_data":
         bad = None
     name = column.name
-    message = column.direction if column.direction.startswith(name) else f"{name}: {column.direction}"
     key = _id(rule, record.version, record.segment, name)
     impact = weight * column.effect
     yield Finding(
-        key, rule, record, name, bad, rule.statistic, value, threshold, message, impact, _examples(column)
+        key,
+        rule,
+        record,
+        name,
+        bad,
+        rule.statistic,
+        value,
+        threshold,
+        named(name, column.direction),
+        impact,
+        _examples(column),
     )
 
 

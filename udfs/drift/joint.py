@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaincc, gammainccinv
 
 from udfs.drift.counts import JointCounts
 from udfs.drift.records import JointReport, PairChange, Verdict
@@ -153,6 +152,8 @@ def judge_joint(reference: JointReference, counts: JointCounts, level: float) ->
     With fewer than 30 or 3·k rows the verdict is `insufficient_data` and p = 1. q = p: the caller corrects
     it. A column that is constant in the window keeps the reference's correlations.
     """
+    from scipy.special import gammaincc, gammainccinv
+
     expected = np.array(reference.correlation)
     current = _correlation(counts, expected)
     first, second = np.triu_indices(len(expected), 1)

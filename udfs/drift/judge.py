@@ -16,11 +16,10 @@ from udfs.drift import laws
 from udfs.drift.compare import Outcome, compare
 from udfs.drift.counts import WindowCounts
 from udfs.drift.joint import judge_joint
+from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport, Comparison, JointReport, Role, Verdict
 from udfs.drift.reference import ColumnReference, Reference
-from udfs.drift.reports import JudgeSettings, column_reports, verdict_of
-
-__all__ = ["JudgeSettings", "Judged", "WindowKey", "judge_window"]
+from udfs.drift.reports import column_reports, verdict_of
 
 WindowKey = tuple[str | None, str | None, int]
 

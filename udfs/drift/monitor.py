@@ -19,7 +19,8 @@ import msgspec
 from udfs.drift.alerts import AlertState, advance
 from udfs.drift.collect import Part
 from udfs.drift.counts import WindowCounts
-from udfs.drift.judge import Judged, JudgeSettings, WindowKey, judge_window
+from udfs.drift.judge import Judged, WindowKey, judge_window
+from udfs.drift.params import MonitorParams
 from udfs.drift.records import (
     AlertRecord,
     Closed,
@@ -31,26 +32,11 @@ from udfs.drift.records import (
     WindowSpan,
 )
 from udfs.drift.reference import parse_reference
-from udfs.drift.rules import Rule
 from udfs.drift.wire import decode_parts, encode_parts
 from udfs.manifest import PROFILE_FILE
 
 Windows = dict[WindowKey, WindowCounts]
 SHOWN_PROBLEMS = 100
-
-
-class MonitorParams(msgspec.Struct, frozen=True):
-    """What the monitor of a job is told. `versions` maps each model version to its folder."""
-
-    job: str
-    model: str
-    versions: dict[int, str]
-    window_ms: int
-    roles: dict[str, Role]
-    rules: tuple[Rule, ...]
-    settings: JudgeSettings = JudgeSettings()
-    idle_ms: int = 300_000
-    early_ms: int | None = None
 
 
 class Memory(msgspec.Struct, frozen=True):

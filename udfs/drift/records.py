@@ -187,6 +187,11 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[str, ...]
 
 
+def named(column: str, direction: str) -> str:
+    """The direction with the column's name in it, once."""
+    return direction if direction.startswith(column) else f"{column}: {direction}"
+
+
 def encode(record: DriftRecord | AlertRecord) -> bytes:
     """One line of JSON; the same bytes for the same record. Not-a-number and infinity become null."""
     return msgspec.json.encode(record)

@@ -12,6 +12,7 @@ import numpy as np
 from udfs.drift import laws, statistics
 from udfs.drift.compare import Outcome, Tests
 from udfs.drift.counts import ColumnCounts, Ints, NumericCounts
+from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport, Comparison, Role, Statistic, Verdict
 from udfs.drift.reference import CategoricalReference, ColumnReference, NumericReference
 from udfs.drift.statistics import Floats
@@ -19,20 +20,6 @@ from udfs.drift.words import NO_CHANGE, TOO_FEW, cells, direction, display, miss
 
 PROBABILITIES = {"0.05": 0.05, "0.25": 0.25, "0.5": 0.5, "0.75": 0.75, "0.95": 0.95}
 _ASKED = np.array(list(PROBABILITIES.values()))
-
-
-class JudgeSettings(msgspec.Struct, frozen=True):
-    """`level`: share of windows without drift that may be called drift. `min_effect`: share of the rows that
-    must have moved. `enough`: a window that could have hidden a larger effect than this is insufficient data.
-
-    `thresholds` maps column and statistic to a value that alone decides that column, with no test; a
-    statistic that the column has no value of decides nothing.
-    """
-
-    level: float = 0.01
-    min_effect: float = 0.02
-    enough: float = 0.2
-    thresholds: dict[str, dict[str, float]] = {}
 
 
 def verdict_of(effect: float, q: float, visible: float, settings: JudgeSettings) -> Verdict:

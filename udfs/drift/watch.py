@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from udfs.drift.collect import Collector, CollectParams, Part
+from udfs.drift.collect import Collector, Part
 from udfs.drift.counts import Ints, WindowCounts
+from udfs.drift.params import CollectParams
 from udfs.drift.reference import Reference
 from udfs.drift.wire import encode_parts
 from udfs.problems import Problem

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.drift.collect import OTHER, Collector, CollectParams, Part, SegmentParams
+from udfs.drift.collect import OTHER, Collector, Part
 from udfs.drift.counts import CategoricalCounts, NumericCounts
 from udfs.drift.monitor import merge, pack, unpack
+from udfs.drift.params import CollectParams, SegmentParams
 from udfs.drift.reference import Reference, parse_reference
 from udfs.drift.watch import Watch
 from udfs.drift.wire import decode_parts, encode_parts

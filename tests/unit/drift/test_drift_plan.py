@@ -15,7 +15,7 @@ from flink_jobs.errors import InputError
 from flink_jobs.loader import load_job_text
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.registry import Registry
-from udfs.drift.collect import SegmentParams
+from udfs.drift.params import SegmentParams
 from udfs.drift.rules import DEFAULT_RULES
 from udfs.manifest import Input, Output, Signature
 from udfs.profile import reference_profile

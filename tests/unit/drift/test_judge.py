@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 
 from tests.bench.alarms import KEY, collector_of, counts_of, reference_of
-from udfs.drift.collect import Collector, CollectParams, SegmentParams
+from udfs.drift.collect import Collector
 from udfs.drift.counts import CategoricalCounts, WindowCounts
-from udfs.drift.judge import Judged, JudgeSettings, WindowKey, judge_window
+from udfs.drift.judge import Judged, WindowKey, judge_window
+from udfs.drift.params import CollectParams, JudgeSettings, SegmentParams
 from udfs.drift.records import ColumnReport
 from udfs.drift.reference import Reference, parse_reference
 from udfs.profile import encode_profile, reference_profile

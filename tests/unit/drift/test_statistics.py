@@ -15,8 +15,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
 
 from udfs.drift import statistics
-from udfs.drift.collect import Collector, CollectParams
+from udfs.drift.collect import Collector
 from udfs.drift.counts import NumericCounts
+from udfs.drift.params import CollectParams
 from udfs.drift.reference import NumericReference, Reference, parse_reference
 from udfs.profile import encode_profile, reference_profile
 

@@ -1,0 +1,68 @@
+"""What the drift part of a job is told, as plain data; every job file is checked with it.
+
+params = CollectParams(window_ms=3_600_000, columns=(("balance", "amount"),))
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from udfs.drift.records import Role
+from udfs.drift.rules import Rule
+
+
+class SegmentParams(msgspec.Struct, frozen=True):
+    """A column whose `values` are segments of their own; the others, and null, are OTHER."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+class CollectParams(msgspec.Struct, frozen=True):
+    """`columns` maps the reference's names to the job's columns; its outputs are always counted.
+
+    `step_columns` are names of the reference that the sequential detector watches, in steps of `step_ms`.
+    """
+
+    window_ms: int
+    columns: tuple[tuple[str, str], ...]
+    segments: tuple[SegmentParams, ...] = ()
+    step_ms: int = 0
+    step_columns: tuple[str, ...] = ()
+
+
+class JudgeSettings(msgspec.Struct, frozen=True):
+    """`level`: share of windows without drift that may be called drift. `min_effect`: share of the rows that
+    must have moved. `enough`: a window that could have hidden a larger effect than this is insufficient data.
+
+    `thresholds` maps column and statistic to a value that alone decides that column, with no test; a
+    statistic that the column has no value of decides nothing.
+    """
+
+    level: float = 0.01
+    min_effect: float = 0.02
+    enough: float = 0.2
+    thresholds: dict[str, dict[str, float]] = {}
+
+
+class SequentialParams(msgspec.Struct, frozen=True):
+    """`run_length_ms` is the expected time to a false signal of all `columns` together."""
+
+    columns: tuple[str, ...]
+    step_ms: int
+    run_length_ms: int
+
+
+class MonitorParams(msgspec.Struct, frozen=True):
+    """What the monitor of a job is told. `versions` maps each model version to its folder."""
+
+    job: str
+    model: str
+    versions: dict[int, str]
+    window_ms: int
+    roles: dict[str, Role]
+    rules: tuple[Rule, ...]
+    settings: JudgeSettings = JudgeSettings()
+    idle_ms: int = 300_000
+    early_ms: int | None = None
+    sequential: SequentialParams | None = None
