@@ -1,7 +1,11 @@
-"""The errors of models: a version that must not be used, or a batch that it cannot score."""
+"""The errors of models and of the stores that hold them."""
 
 from __future__ import annotations
 
 
 class ModelError(Exception):
     """A model version cannot be trusted or loaded, or its output for a batch is not usable."""
+
+
+class StoreError(Exception):
+    """A store of models cannot be opened, read or written."""
