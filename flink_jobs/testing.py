@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import pytest
 from flink_jobs import preflight
 from flink_jobs.broker import Broker
 from flink_jobs.errors import WorkError
+from flink_jobs.isolation import isolated
 from flink_jobs.kafka import (
     ClientSettings,
     Message,
@@ -39,7 +39,7 @@ from flink_jobs.kafka import (
 from flink_jobs.loader import load_job, load_job_text
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.program import RunningJob, Target, start
-from flink_jobs.spec import JobSpec, Kafka
+from flink_jobs.spec import JobSpec
 from flink_jobs.tables import output_topics, report_topics
 
 __all__ = ["Broker", "JobHarness", "Message", "Outcome", "Results", "broker", "record"]
@@ -186,7 +186,7 @@ class JobHarness:
         With `until` the topic does not end: the job is stopped when so many outcomes are written.
         Raises JobFileError, InputError, JobFailedError as the job itself does, WorkError after the timeout.
         """
-        spec = self._isolated(_load(job, base or Path.cwd(), environ))
+        spec = isolated(_load(job, base or Path.cwd(), environ), self._settings.brokers)
         create_topics(self._settings, {spec.source.topic: self._partitions})
         plan = make_plan(spec, bounded=until is None)
         produce(self._settings, spec.source.topic, rows)
@@ -194,14 +194,6 @@ class JobHarness:
         with start(plan, Target()) as running:
             self._wait(running, plan, until)
         return self._results(spec)
-
-    def _isolated(self, job: JobSpec) -> JobSpec:
-        name = f"{job.job[:40]}-{uuid.uuid4().hex[:8]}"
-        changes: dict[str, Any] = {"job": name, "kafka": Kafka(brokers=self._settings.brokers)}
-        for section in ("source", *output_topics(job), *report_topics(job)):
-            topic = f"{name}.{section.replace('_', '-')}"
-            changes[section] = getattr(job, section).model_copy(update={"topic": topic})
-        return job.model_copy(update=changes)
 
     def _wait(self, running: RunningJob, plan: Plan, until: int | None) -> None:
         deadline = time.monotonic() + self._timeout

@@ -82,7 +82,5 @@ def test_features_need_no_model(tmp_path: Path) -> None:
     params = made.views.functions["score_record"].params
     assert isinstance(params, ScoreParams)
     assert (params.model, params.output.include, made.bounded) == (None, ("x", "event_time"), True)
-    with pytest.raises(
-        InputError, match=r"features must be columns of the job \(x, label, score, "
-    ):
+    with pytest.raises(InputError, match=r"features must be columns of the job \(x, label, score, "):
         make_feature_plan(job, ["y"])

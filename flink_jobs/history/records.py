@@ -1,0 +1,185 @@
+"""Historical records from a file: each as the JSON that a producer would have sent.
+
+    read = read_records(job, Path("flights.parquet"))
+    read.records[0].value           # b'{"flight_id":"…","dep_delay":2.0,…}'
+    read.columns.column("late")     # all columns of the file, row by row: labels, segments
+
+Parquet: a column for each field of the job's schema, or a binary column `value` with whole records. Where the
+schema has no such fields, `key` and `timestamp` (a time, or ms) are the Kafka record's. JSON lines: a record
+each.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from flink_jobs.errors import InputError
+from flink_jobs.history.fields import as_field, as_milliseconds, event_time_kind
+from flink_jobs.kafka import Message
+from flink_jobs.kafka.records import Headers
+from flink_jobs.spec import JobSpec
+from udfs.encode import json_objects
+
+PARQUET = (".parquet", ".pq")
+LINES = (".jsonl", ".ndjson", ".json")
+
+
+@dataclass(frozen=True)
+class HistoryFile:
+    """The records of a file, and its columns, one row for each record; `absent` fields are null in all."""
+
+    records: list[Message]
+    columns: pa.Table
+    absent: tuple[str, ...] = ()
+
+
+def read_records(job: JobSpec, path: Path, limit: int | None = None) -> HistoryFile:
+    """At most `limit` records. Raises InputError when the file is not what the job reads."""
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise InputError(f"{path} must be a Parquet or JSON lines file; there is no such file")
+    if suffix in LINES:
+        return _from_lines(path, limit)
+    if suffix not in PARQUET:
+        endings = ", ".join((*PARQUET, *LINES))
+        raise InputError(f"{path} must end in one of {endings}; got {suffix or 'no ending'!r}")
+    return from_table(job, _read_parquet(path, limit), str(path))
+
+
+def from_table(job: JobSpec, table: pa.Table, source: str = "the table") -> HistoryFile:
+    """The records of a table in memory; see `read_records`."""
+    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{source} must have each column once; repeated: {', '.join(repeated)}")
+    fields = _fields(job)
+    absent: tuple[str, ...] = ()
+    if "value" in table.column_names and _is_binary(table.schema.field("value").type):
+        values = table.column("value").to_pylist()
+    else:
+        absent = _absent(job, fields, table, source)
+        when = job.source.event_time
+        columns = {
+            name: as_field(table.column(name), kind, f"{source}: column {name!r}", when.unit)
+            for name, kind in fields.items()
+            if name in table.column_names
+        }
+        values = json_objects(columns, {}).to_pylist()
+    keys, times = _keys(table, fields), _timestamps(table, fields, source)
+    headers = _headers(job, table, source)
+    messages = [Message(*parts) for parts in zip(values, keys, headers, times, strict=True)]
+    return HistoryFile(messages, table, absent)
+
+
+def _fields(job: JobSpec) -> dict[str, str]:
+    """Name to type of what a record holds."""
+    fields: dict[str, str] = {name: field.type for name, field in job.source.fields.items()}
+    when = job.source.event_time
+    if when.field:
+        fields.setdefault(when.field, event_time_kind(when.unit))
+    return fields
+
+
+def _absent(job: JobSpec, fields: dict[str, str], table: pa.Table, source: str) -> tuple[str, ...]:
+    """Fields without a column. Raises InputError where records would be refused for it."""
+    absent = tuple(name for name in fields if name not in table.column_names)
+    required = [name for name in absent if name not in job.source.fields or job.source.fields[name].required]
+    if required:
+        hints = [f"{name}{_hint(name, table.column_names)}" for name in required]
+        raise InputError(
+            f"{source} must have a column for each required field of source.schema, or a binary column "
+            f"'value'; missing: {', '.join(hints)}"
+        )
+    return absent
+
+
+def _keys(table: pa.Table, fields: dict[str, str]) -> list[bytes | None]:
+    if "key" in fields or "key" not in table.column_names:
+        return [None] * table.num_rows
+    column = table.column("key")
+    if not _is_binary(column.type):
+        column = column.cast(pa.string())
+    return [key.encode() if isinstance(key, str) else key for key in column.to_pylist()]
+
+
+def _timestamps(table: pa.Table, fields: dict[str, str], source: str) -> list[int | None]:
+    if "timestamp" in fields or "timestamp" not in table.column_names:
+        return [None] * table.num_rows
+    found: list[int | None] = as_milliseconds(
+        table.column("timestamp"), f"{source}: column 'timestamp'"
+    ).to_pylist()
+    return found
+
+
+def _headers(job: JobSpec, table: pa.Table, source: str) -> list[Headers]:
+    """The header that has the event time, if that is where it is, from the column of its name."""
+    when = job.source.event_time
+    if not when.header:
+        return [()] * table.num_rows
+    if when.header not in table.column_names:
+        raise InputError(f"{source} must have a column {when.header!r}: the header that has the event time")
+    kind = event_time_kind(when.unit)
+    column = as_field(table.column(when.header), kind, f"{source}: column {when.header!r}", when.unit)
+    return [() if time is None else ((when.header, str(time).encode()),) for time in column.to_pylist()]
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _read_parquet(path: Path, limit: int | None) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            if limit is None:
+                return file.read()
+            batches = list(_until(file.iter_batches(), limit))
+            return pa.Table.from_batches(batches, file.schema_arrow).slice(0, limit)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} must be a Parquet file; {error}") from error
+
+
+def _until(batches: Iterable[pa.RecordBatch], limit: int) -> Iterable[pa.RecordBatch]:
+    left = limit
+    for batch in batches:
+        if left <= 0:
+            return
+        yield batch
+        left -= batch.num_rows
+
+
+def _from_lines(path: Path, limit: int | None) -> HistoryFile:
+    """Lines are records as they are; columns only of those that are plain objects with simple values."""
+    try:
+        with path.open("rb") as file:
+            lines = [line.rstrip(b"\r\n") for line in islice(file, limit)]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return HistoryFile([Message(line) for line in lines], _columns_of(lines))
+
+
+def _columns_of(lines: list[bytes]) -> pa.Table:
+    """What can be read of the lines as a table with a row for each; no columns where they are not objects."""
+    blob = b"\n".join(lines)
+    read = pyarrow.json.ReadOptions(block_size=max(len(blob) + 1, 1))
+    try:
+        table = pyarrow.json.read_json(io.BytesIO(blob), read)
+    except pa.ArrowInvalid:
+        table = None
+    if table is None or table.num_rows != len(lines):
+        return pa.table({"_line": pa.array(range(len(lines)))})
+    return table
+
+
+def _hint(name: str, known: list[str]) -> str:
+    plain = {re.sub(r"[^a-z0-9]", "", other.lower()): other for other in known}
+    close = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), plain, n=1)
+    return f" (did you mean {plain[close[0]]!r}?)" if close else ""

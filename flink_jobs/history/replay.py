@@ -1,0 +1,177 @@
+"""Runs a job on records that are there already, once for each model version, or without a model.
+
+with Replay(job, [b'{"amount": 1.5}', b"oops"]) as replay:
+    history = replay.predictions(2)
+history.table, history.context["row"], history.dead, history.late
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+from flink_jobs import preflight
+from flink_jobs.broker import Broker
+from flink_jobs.columns import job_columns
+from flink_jobs.errors import InputError, WorkError
+from flink_jobs.history.results import History, Outputs, feature_history, prediction_history
+from flink_jobs.isolation import isolated
+from flink_jobs.kafka import ClientSettings, Message, Record, create_topics, produce, read_topic
+from flink_jobs.plan import Runnable, make_feature_plan, make_plan
+from flink_jobs.program import Target, start
+from flink_jobs.runtime import largest_message
+from flink_jobs.spec import JobSpec
+from flink_jobs.tables import output_topics
+
+OnProgress = Callable[[Counter[str]], None]
+
+
+def features(
+    job: JobSpec, records: Iterable[bytes | Message], columns: Sequence[str] | None = None
+) -> History:
+    """The job's columns (default: all) of each record, as a model would get them. See `Replay.features`."""
+    with Replay(job, records) as replay:
+        return replay.features(columns)
+
+
+def predictions(job: JobSpec, records: Iterable[bytes | Message], version: int) -> History:
+    """What a version of the job's model says of each record. See `Replay.predictions`."""
+    with Replay(job, records) as replay:
+        return replay.predictions(version)
+
+
+class Replay:
+    """The records on a broker of their own, for any number of runs of a job; a context manager.
+
+    A record is the bytes of its value, or a Message. `brokers` are used instead of a new broker if given; the
+    topics stay there. Raises WorkError when the broker does not come up or takes no record.
+    """
+
+    def __init__(
+        self, job: JobSpec, records: Iterable[bytes | Message], *, brokers: str | None = None
+    ) -> None:
+        self._broker = None if brokers else Broker()
+        self._given = brokers
+        self._records = records
+        self._job = _replayed(job)
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        if self._broker:
+            self._broker.start()
+        try:
+            self._send()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._broker:
+            self._broker.stop()
+
+    def features(
+        self, columns: Sequence[str] | None = None, on_progress: OnProgress | None = None
+    ) -> History:
+        """The job's columns, without a model, which need not exist.
+
+        Doubles are the same to the last bit, personal data is not hashed. Raises InputError for other names,
+        JobFailedError when the job fails.
+        """
+        job = self._isolated(self._job)
+        names = list(columns) if columns is not None else list(job_columns(job).columns)
+        plan = make_feature_plan(job, names)
+        return feature_history(self._run(plan, on_progress), plan, names, self.count)
+
+    def predictions(
+        self,
+        use: str | int | None = None,
+        *,
+        model: str | None = None,
+        include: Sequence[str] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> History:
+        """What a version predicts: a number, "champion" or "latest"; default: as the job file says.
+
+        `model` is the name of another model of the same registry; `include` replaces predictions.include.
+        Raises InputError when the version is not there or the job cannot feed it, JobFailedError when the job
+        fails.
+        """
+        changes: dict[str, Any] = {} if use is None else {"use": use}
+        changes |= {} if model is None else {"name": model}
+        job = self._isolated(self._job)
+        job = job.model_copy(update={"model": job.model.model_copy(update=changes)})
+        if include is not None:
+            predicted = job.predictions.model_copy(update={"include": tuple(include)})
+            job = job.model_copy(update={"predictions": predicted})
+        plan = make_plan(job, bounded=True)
+        return prediction_history(self._run(plan, on_progress), plan, self.count)
+
+    @property
+    def _settings(self) -> ClientSettings:
+        return ClientSettings(self._given or self._require_broker().bootstrap)
+
+    def _require_broker(self) -> Broker:
+        assert self._broker is not None
+        return self._broker
+
+    def _send(self) -> None:
+        self._job = isolated(self._job, self._settings.brokers)
+        topic = self._job.source.topic
+        limit = {"max.message.bytes": str(largest_message(self._job.source.max_bytes))}
+        create_topics(self._settings, {topic: 1}, limit)
+        self.count = produce(self._settings, topic, map(_message, self._records))
+        self._records = ()
+        if not self.count:
+            raise InputError("the history must have at least one record; got none")
+
+    def _isolated(self, job: JobSpec) -> JobSpec:
+        """Output topics of their own for each run; the source is the same."""
+        fresh = isolated(job, self._settings.brokers)
+        return fresh.model_copy(update={"source": job.source})
+
+    def _run(self, plan: Runnable, on_progress: OnProgress | None) -> Outputs:
+        preflight.check(plan)
+        with start(_without_checkpoints(plan), Target()) as running:
+            running.wait(on_progress)
+        topics = output_topics(plan.job)
+        outputs = Outputs(**{sink: self._read(topic) for sink, topic in topics.items()})
+        _check_accounts(plan.job, outputs, self.count)
+        return outputs
+
+    def _read(self, topic: str) -> list[Record]:
+        return list(read_topic(self._settings, topic))
+
+
+def _replayed(job: JobSpec) -> JobSpec:
+    """The job to its end on this machine: from the first record, nothing to watch or to recover."""
+    runtime = job.runtime.model_copy(
+        update={
+            "parallelism": min(job.runtime.parallelism, os.cpu_count() or 1),
+            "latency": "throughput",
+            "delivery": "at_least_once",  # nobody reads before the end, and a failure ends the run
+        }
+    )
+    source = job.source.model_copy(update={"start": "earliest"})
+    return job.model_copy(update={"source": source, "runtime": runtime, "drift": None, "alerts": None})
+
+
+def _without_checkpoints(plan: Runnable) -> Runnable:
+    """A job that ends waits for its last checkpoint; one that is not to be recovered needs none."""
+    options = {k: v for k, v in plan.options.items() if not k.startswith("execution.checkpointing.")}
+    return replace(plan, options=options)
+
+
+def _message(record: bytes | Message) -> Message:
+    return record if isinstance(record, Message) else Message(record)
+
+
+def _check_accounts(job: JobSpec, outputs: Outputs, count: int) -> None:
+    if job.score == "per_window":
+        return
+    found = len(outputs.predictions) + len(outputs.dead_letters) + len(outputs.late)
+    if found != count:
+        raise WorkError(f"each of the {count} records must have one outcome; there are {found}")
