@@ -39,6 +39,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "source": _source_data(job),
         "outputs": {name: {"topic": topic} for name, topic in _written(job).items()},
         "include": list(job.predictions.include),
+        "explain": job.predictions.explain,
         "windows": {name: _window_data(window) for name, window in job.features.windows.items()},
         "lookups": {name: _lookup_data(lookup) for name, lookup in job.features.lookups.items()},
         "derived": {name: expression.text for name, expression in plan.columns.derived},
@@ -171,9 +172,10 @@ def _aligned(rows: Rows) -> list[str]:
 def _topics(job: JobSpec, row: str) -> Rows:
     start = {"committed": "where the group stopped"}.get(job.source.start, f"the {job.source.start} record")
     yield "reads", job.source.topic, f"{job.source.format}, from {start} at {job.kafka.brokers}"
-    carried = f", with {', '.join(job.predictions.include)}" if job.predictions.include else ""
+    carried = [*job.predictions.include, *_explained(job)]
+    with_them = f", with {', '.join(carried)}" if carried else ""
     for name, topic in _written(job).items():
-        yield "writes", topic, _CARRIES[name].format(row=row, carried=carried)
+        yield "writes", topic, _CARRIES[name].format(row=row, carried=with_them)
     interval = format_duration(checkpoint_ms(job))
     if job.runtime.delivery == "exactly_once":
         yield (
@@ -183,6 +185,13 @@ def _topics(job: JobSpec, row: str) -> Rows:
         )
     else:
         yield "", "all of them", f"at least once: after a failure up to {interval} are written again"
+
+
+def _explained(job: JobSpec) -> list[str]:
+    count = job.predictions.explain
+    if not count:
+        return []
+    return ["the largest contribution" if count == 1 else f"the {count} largest contributions"]
 
 
 def _event_time(job: JobSpec) -> str:

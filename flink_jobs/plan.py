@@ -14,6 +14,7 @@ from flink_jobs import sql
 from flink_jobs.columns import JobColumns, ModelInput, job_columns, match_inputs
 from flink_jobs.drift import DriftPlan, drift_plan
 from flink_jobs.errors import InputError
+from flink_jobs.explain import check_explainable
 from flink_jobs.registry import Registry, Release
 from flink_jobs.runtime import flink_options
 from flink_jobs.spec import JobSpec
@@ -55,6 +56,8 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
     manifest = _read(folder)
     columns = job_columns(job)
     _check_included(job, columns)
+    if job.predictions.explain:
+        check_explainable(folder)
     inputs = tuple(match_inputs(manifest, columns, job.model.inputs))
     drift = drift_plan(job, manifest, folder, inputs, columns)
     params = ScoreParams(

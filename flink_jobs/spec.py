@@ -178,6 +178,9 @@ class Predictions(Section):
 
     topic: Topic = _topic_field("predictions")
     include: References = Field(default=(), description="Columns to write next to the prediction.")
+    explain: Annotated[int, whole(0, 1000)] = Field(
+        default=0, description="So many of the inputs that moved each score most are written with it."
+    )
     pii_key: Secret | None = Field(
         default=None, description="Key for hashing personal data: ${VARIABLE} or {file: path}."
     )

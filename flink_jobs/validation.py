@@ -58,7 +58,8 @@ def _problems(job: JobSpec, first: InputError) -> list[Placed]:
     """All that keeps the job from being planned; `first` is what planning stumbled on."""
     columns = [*_lookup_problems(job)] or [*_expression_problems(job)]
     found = [*columns, *_model_problems(job), *_kafka_problems(job)]
-    part = "predictions.include" if str(first).startswith("predictions.include") else "model"
+    keys = ("predictions.include", "predictions.explain")
+    part = next((key for key in keys if str(first).startswith(key)), "model")
     return found or [(tuple(part.split(".")), first)]
 
 

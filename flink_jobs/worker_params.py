@@ -61,4 +61,5 @@ def output_params(job: JobSpec) -> OutputParams:
         context=RECORD_CONTEXT if job.score == "per_event" else WINDOW_CONTEXT,
         hashed=frozenset(name for name in include if name in fields and fields[name].pii == "hash"),
         hash_key=key.get_secret_value().encode() if key else b"",
+        explain=job.predictions.explain,
     )

@@ -7,6 +7,7 @@ lines.to_pylist()   # [b'{"id":1,"score":0.5,"model":"fraud"}', b'{"id":2,"score
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,16 +17,23 @@ import pyarrow.compute as pc
 _encode = msgspec.json.Encoder().encode
 
 
-def json_objects(columns: Mapping[str, pa.Array], tail: Mapping[str, object]) -> pa.Array:
+class RawJson(NamedTuple):
+    """A column of strings that are JSON already."""
+
+    text: pa.Array
+
+
+def json_objects(columns: Mapping[str, pa.Array | RawJson], tail: Mapping[str, object]) -> pa.Array:
     """A binary array, shape (rows,), of JSON objects with the columns' values, then the constant `tail`.
 
-    Columns are string, double, long, boolean, timestamp (ISO 8601, UTC), or a struct of these. NaN and
-    infinity become null.
+    Columns are string, double, long, boolean, timestamp (ISO 8601, UTC), a struct of these, or raw JSON. NaN
+    and infinity become null.
     """
     pieces: list[object] = []
     opening = "{"
     for name, column in columns.items():
-        pieces += [opening + _text(name) + ":", json_values(column)]
+        text = column.text if isinstance(column, RawJson) else json_values(column)
+        pieces += [opening + _text(name) + ":", text]
         opening = ","
     constants = _encode(tail).decode()[1:-1]
     pieces.append((opening + constants if constants else "") + "}")

@@ -34,6 +34,7 @@ COUNTERS = (
     "dead_inference",
     "batches",
     "lookup_misses",
+    "explain_failures",
     "model_ms",
     "worker_ms",
 )

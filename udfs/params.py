@@ -25,6 +25,7 @@ PREDICTION_FIELDS = frozenset(
         "partition",
         "offset",
         "event_time",
+        "explanation",
         "window_start",
         "window_end",
         "records",
@@ -57,13 +58,14 @@ class OutputParams(msgspec.Struct, frozen=True):
     """What a prediction repeats of its record.
 
     `context` are (field, column) pairs that always follow the score; `hashed` columns are replaced by a
-    keyed hash.
+    keyed hash; `explain` contributions of inputs to the score are added.
     """
 
     include: tuple[str, ...] = ()
     context: tuple[tuple[str, str], ...] = RECORD_CONTEXT
     hashed: frozenset[str] = frozenset()
     hash_key: bytes = b""
+    explain: int = 0
 
 
 class ScoreParams(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from udfs.drift.reference import parse_reference
 from udfs.drift.watch import Watch
 from udfs.encode import json_objects
 from udfs.errors import ModelError
+from udfs.explain.column import Explaining
 from udfs.features import Features
 from udfs.isolate import isolate
 from udfs.manifest import PROFILE_FILE
@@ -73,6 +74,9 @@ class Scorer:
         self._tail = _tail(params, self._model)
         self._watch = _watch(params, self._model)
         self.counts: Counter[str] = Counter()
+        self._explaining = Explaining(
+            self._model.model if self._model else None, params.output.explain, self.counts
+        )
 
     def score(self, batch: Batch) -> Outcomes:
         """Never raises for what a record contains or for what the model does with it."""
@@ -132,10 +136,12 @@ class Scorer:
         if self._params.model is None or self._model is None:
             nested = pa.StructArray.from_arrays(list(included.values()), list(included))
             return self._lines({"features": nested}, featured), {}
-        scored = self._ask_model(self._model, self._params.model, featured)
+        inputs = _inputs(self._params.model, featured)
+        scored = self._ask_model(self._model, inputs, self._params.model.threshold)
         scores = _score_columns(scored, self._model)
         watched = self._watched(featured) | scores if self._watch else {}
-        return self._lines(included | scores, featured), watched
+        explanation = self._explaining(inputs, scored)
+        return self._lines(included | scores | explanation, featured), watched
 
     def _lines(self, columns: dict[str, pa.Array], featured: pa.Table) -> npt.NDArray[np.object_]:
         for name, column in self._params.output.context:
@@ -143,13 +149,10 @@ class Scorer:
         lines: npt.NDArray[np.object_] = json_objects(columns, self._tail).to_pandas().to_numpy()
         return lines
 
-    def _ask_model(self, model: LoadedModel, params: ModelParams, featured: pa.Table) -> Scored:
-        inputs = pa.table(
-            {name: featured.column(column).cast(ARROW[kind]) for name, column, kind in params.inputs}
-        )
+    def _ask_model(self, model: LoadedModel, inputs: pa.Table, threshold: float) -> Scored:
         started = self._clock()
         try:
-            return model.model.predict(inputs, threshold=params.threshold)
+            return model.model.predict(inputs, threshold=threshold)
         finally:
             self._model_ns += self._clock() - started
 
@@ -226,6 +229,10 @@ def _context_columns(batch: Batch, decoded: Decoded) -> pa.Table:
         table = table.append_column(name, column if taken is None else column.take(taken))
     table = table.append_column("_partition", pa.array(batch.partition[rows]))
     return table.append_column("_offset", pa.array(batch.offset[rows]))
+
+
+def _inputs(params: ModelParams, featured: pa.Table) -> pa.Table:
+    return pa.table({name: featured.column(column).cast(ARROW[kind]) for name, column, kind in params.inputs})
 
 
 def _score_columns(scored: Scored, model: LoadedModel) -> dict[str, pa.Array]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.special import logit
 
 from flink_jobs import demo, flights
 from flink_jobs.testing import Broker, JobHarness, Message
@@ -19,10 +20,11 @@ TOLERANCE = 1e-9
 
 
 def job_text(files: FlightFiles) -> str:
-    """The committed job file with all features in its predictions, and the session's model."""
+    """The committed job file with all features and an explanation in its predictions, and the session's model."""
     text = demo.JOB_FILE.read_text()
     lines = [line for line in text.splitlines() if not line.startswith("  include:")]
     lines.insert(lines.index("predictions:") + 1, f"  include: [flight_id, {', '.join(flights.FEATURES)}]")
+    lines.insert(lines.index("predictions:") + 1, "  explain: 3")
     edited = "\n".join(lines).replace("registry: ../models", f"registry: {files.models}")
     assert str(files.models) in edited
     return edited
@@ -49,6 +51,17 @@ def test_offline_and_streamed_features_and_scores_agree(broker: Broker, flight_f
     scored = model.predict(offline)
     assert_equal("score", [row["score"] for row in ordered], pa.chunked_array([scored.score]))
     assert [row["prediction"] for row in ordered] == list(scored.prediction)
+    assert scored.score is not None
+    np.testing.assert_allclose(
+        [log_odds(row["explanation"]) for row in ordered], logit(scored.score), atol=1e-9
+    )
+
+
+def log_odds(explanation: dict[str, Any]) -> float:
+    """What an explanation adds up to; it names three inputs."""
+    contributions = explanation["contributions"]
+    assert len(contributions.keys() & flights.FEATURES.keys()) == len(contributions) == 3
+    return float(explanation["base"] + sum(contributions.values()) + explanation["rest"])
 
 
 def assert_equal(name: str, streamed: list[Any], offline: pa.ChunkedArray) -> None:

@@ -37,8 +37,8 @@ def plan(tmp_path: Path) -> Plan:
 def test_the_keys_are_those_that_programs_know(plan: Plan) -> None:
     data = describe.as_data(plan)
     assert list(data) == [
-        "schema", "job", "score", "brokers", "delivery", "source", "outputs", "include", "windows", "lookups",
-        "derived", "columns", "model", "options", "sql",
+        "schema", "job", "score", "brokers", "delivery", "source", "outputs", "include", "explain", "windows",
+        "lookups", "derived", "columns", "model", "options", "sql",
     ]  # fmt: skip
     assert json.loads(json.dumps(data)) == data
     assert data["source"]["event_time"] == {

@@ -236,3 +236,21 @@ def test_without_a_model_the_features_are_the_result(params: ScoreParams) -> Non
         "lookup_misses": 0,
         "model_ms": 0,
     }
+
+
+def test_predictions_carry_what_moved_their_score(params: ScoreParams) -> None:
+    """The cities decide: one share is as good as the other in the rows that the model was fitted to."""
+    scorer = Scorer(structs.replace(params, output=OutputParams(("city",), explain=1)))
+    outcomes = scorer.score(batch([payment(amount=9.0), payment(city="?"), payment(amount=0.1, city="b")]))
+    assert outcomes.kind.tolist() == [PREDICTED, DEAD, PREDICTED]
+    signs = []
+    for line in outcomes.prediction[[0, 2]]:
+        made = json.loads(line)
+        assert list(made)[:4] == ["city", "prediction", "score", "explanation"]
+        explanation = made["explanation"]
+        assert list(explanation["contributions"]) == ["city"]
+        signs.append(explanation["contributions"]["city"] > 0)
+        raw = explanation["base"] + explanation["contributions"]["city"] + explanation["rest"]
+        assert 1 / (1 + np.exp(-raw)) == pytest.approx(made["score"], abs=1e-9)
+    assert signs == [False, True]
+    assert scorer.counts["explain_failures"] == 0

@@ -29,7 +29,11 @@ class Raw(NamedTuple):
 
 
 class FormatModel(ABC):
-    """A `Model` whose format only has to say what `infer` returns."""
+    """A `Model` whose format only has to say what `infer` returns.
+
+    A format whose models can be explained also has `native`, the library's model, and `rows(inputs)`, what
+    that takes.
+    """
 
     def __init__(self, signature: Signature) -> None:
         self._signature = signature

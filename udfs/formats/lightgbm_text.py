@@ -12,6 +12,7 @@ from udfs.errors import ModelError
 from udfs.formats import inputs as arrow
 from udfs.formats.base import FormatModel, Raw, need_codes, same_count, same_names
 from udfs.manifest import Signature
+from udfs.model import Floats
 
 _OBJECTIVES = {"binary": ("binary", "cross_entropy"), "multiclass": ("multiclass", "multiclassova")}
 _UNNAMED = re.compile(r"Column_\d+\Z")
@@ -27,7 +28,7 @@ class LightGBMModel(FormatModel):
 
     def __init__(self, booster: lightgbm.Booster, signature: Signature) -> None:
         super().__init__(signature)
-        self._booster = booster
+        self.native = booster
         self._categories = arrow.categories(signature)
         need_codes(signature)
         same_count(booster.num_feature(), signature)
@@ -37,8 +38,10 @@ class LightGBMModel(FormatModel):
         _check_objective(booster, signature)
 
     def infer(self, inputs: pa.Table) -> Raw:
-        rows = arrow.matrix(inputs, self._categories)
-        return Raw(np.asarray(self._booster.predict(rows, num_threads=1)))
+        return Raw(np.asarray(self.native.predict(self.rows(inputs), num_threads=1)))
+
+    def rows(self, inputs: pa.Table) -> Floats:
+        return arrow.matrix(inputs, self._categories)
 
 
 def _check_objective(booster: lightgbm.Booster, signature: Signature) -> None:

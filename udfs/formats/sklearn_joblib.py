@@ -35,7 +35,7 @@ class SklearnModel(FormatModel):
 
     def __init__(self, estimator: Any, signature: Signature) -> None:
         super().__init__(signature)
-        self._estimator = estimator
+        self.native = estimator
         _check_methods(estimator, signature)
         _check_classes(estimator, signature)
         self._as_frame = _wants_frame(estimator, signature)
@@ -43,16 +43,19 @@ class SklearnModel(FormatModel):
 
     def infer(self, inputs: pa.Table) -> Raw:
         _one_thread()
-        rows = arrow.frame(inputs) if self._as_frame else arrow.matrix(inputs)
+        rows = self.rows(inputs)
         kind = self.signature.output.kind
         if kind == "binary":
-            return Raw(self._estimator.predict_proba(rows)[:, 1])
+            return Raw(self.native.predict_proba(rows)[:, 1])
         if kind == "multiclass":
-            return Raw(self._estimator.predict_proba(rows))
-        predicted = np.asarray(self._estimator.predict(rows))
+            return Raw(self.native.predict_proba(rows))
+        predicted = np.asarray(self.native.predict(rows))
         if kind == "anomaly":
-            return Raw(-self._estimator.score_samples(rows), predicted == -1)
+            return Raw(-self.native.score_samples(rows), predicted == -1)
         return Raw(predicted)
+
+    def rows(self, inputs: pa.Table) -> Any:
+        return arrow.frame(inputs) if self._as_frame else arrow.matrix(inputs)
 
 
 def _check_methods(estimator: Any, signature: Signature) -> None:

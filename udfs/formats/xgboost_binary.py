@@ -12,6 +12,7 @@ from udfs.errors import ModelError
 from udfs.formats import inputs as arrow
 from udfs.formats.base import FormatModel, Raw, need_codes, same_count, same_names
 from udfs.manifest import Signature
+from udfs.model import Floats
 
 _OBJECTIVES = {"binary": ("binary:logistic",), "multiclass": ("multi:softprob",)}
 
@@ -28,7 +29,7 @@ class XGBoostModel(FormatModel):
 
     def __init__(self, booster: xgboost.Booster, signature: Signature) -> None:
         super().__init__(signature)
-        self._booster = booster
+        self.native = booster
         self._categories = arrow.categories(signature)
         best = booster.attr("best_iteration")
         self._range = (0, int(best) + 1 if best else 0)
@@ -40,9 +41,13 @@ class XGBoostModel(FormatModel):
         booster.set_param({"nthread": 1})
 
     def infer(self, inputs: pa.Table) -> Raw:
-        rows = arrow.matrix(inputs, self._categories)
-        predicted = self._booster.inplace_predict(rows, iteration_range=self._range, validate_features=False)
+        predicted = self.native.inplace_predict(
+            self.rows(inputs), iteration_range=self._range, validate_features=False
+        )
         return Raw(np.asarray(predicted))
+
+    def rows(self, inputs: pa.Table) -> Floats:
+        return arrow.matrix(inputs, self._categories)
 
 
 def _check_objective(booster: xgboost.Booster, signature: Signature) -> None:
