@@ -20,7 +20,7 @@ TOLERANCE = 1e-9
 
 
 def job_text(files: FlightFiles) -> str:
-    """The committed job file with all features and an explanation in its predictions, and the session's model."""
+    """The committed job file with explanations and all features in its predictions, the session's model."""
     text = demo.JOB_FILE.read_text()
     lines = [line for line in text.splitlines() if not line.startswith("  include:")]
     lines.insert(lines.index("predictions:") + 1, f"  include: [flight_id, {', '.join(flights.FEATURES)}]")
