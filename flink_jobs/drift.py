@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.columns import JobColumns, ModelInput
 from flink_jobs.errors import InputError
+from flink_jobs.scalars import format_duration
 from flink_jobs.spec import AlertRule, Alerts, Drift, JobSpec
-from udfs.drift.params import CollectParams, JudgeSettings, MonitorParams, SegmentParams
+from udfs.drift.params import CollectParams, JudgeSettings, MonitorParams, SegmentParams, SequentialParams
 from udfs.drift.reference import CategoricalReference, Reference, parse_reference
 from udfs.drift.rules import DEFAULT_RULES, Rule
 from udfs.errors import ModelError
 from udfs.manifest import PROFILE_FILE
+
+SEQUENTIAL_RULE = "sequential"
 
 if TYPE_CHECKING:
     from udfs.drift.records import Role
@@ -41,10 +44,19 @@ def drift_plan(
     }
     roles |= {name: "score" if name == "score" else "prediction" for name in reference.outputs}
     _check_thresholds(job.drift, roles)
+    sequential = _sequential(job.drift, roles)
+    if sequential and SEQUENTIAL_RULE in job.alerts.rules:
+        raise InputError(f"alerts.rules: must not name a rule {SEQUENTIAL_RULE!r} beside drift.sequential")
+    segments = tuple(
+        _segment(job, job.drift, name, inputs, reference, columns) for name in job.drift.segments
+    )
+    _check_parts(job.drift, reference, folder)
     collect = CollectParams(
         job.drift.window,
         tuple((item.name, item.column.name) for item in watched),
-        tuple(_segment(job, job.drift, name, inputs, reference, columns) for name in job.drift.segments),
+        segments,
+        step_ms=sequential.step_ms if sequential else 0,
+        step_columns=sequential.columns if sequential else (),
     )
     monitor = MonitorParams(
         job=job.job,
@@ -63,6 +75,9 @@ def drift_plan(
         ),
         idle_ms=job.drift.idle,
         early_ms=job.drift.early,
+        sequential=sequential,
+        segments=segments,
+        seasonal=job.drift.seasonal is not None,
     )
     return DriftPlan(collect, monitor)
 
@@ -128,6 +143,51 @@ def _values_of_reference(name: str, inputs: tuple[ModelInput, ...], reference: R
         "drift.segments: must be columns whose values are known: with `values` in source.schema, boolean, or "
         f"a categorical input in the model's reference profile; got {name!r}"
     )
+
+
+def _check_parts(drift: Drift, reference: Reference, folder: Path) -> None:
+    """References of segments are used where there are some; of hours only if the job asks for them."""
+    from udfs.drift.references import ReferenceParts
+
+    path = folder / PROFILE_FILE
+    try:
+        parts = ReferenceParts(reference, ())
+    except ModelError as error:
+        raise InputError(f"drift: {path}: {error}") from error
+    if drift.seasonal and not parts.seasonal:
+        raise InputError(
+            f"drift.seasonal: {path} must have a reference by hour of the week; it has none "
+            "(reference_profile(..., event_time=...) makes it, or tailrace profile --event-time COLUMN)"
+        )
+
+
+def _sequential(drift: Drift, roles: dict[str, Role]) -> SequentialParams | None:
+    """Its step is a part of the window, and its run length one that can be set by so many steps."""
+    asked = drift.sequential
+    if asked is None:
+        return None
+    outputs = [name for name in ("score", "prediction") if name in roles]
+    columns = asked.columns or tuple(outputs[:1])
+    for name in columns or ("",):
+        if name not in roles:
+            raise InputError(
+                f"drift.sequential.columns: must name watched columns ({', '.join(roles)}); got {name!r}"
+            )
+    step = asked.step or next(
+        drift.window // parts for parts in (12, 10, 8, 6, 5, 4, 3, 2, 1) if drift.window % parts == 0
+    )
+    if drift.window % step:
+        raise InputError(
+            f"drift.sequential.step: must divide the window of {format_duration(drift.window)}; "
+            f"got {format_duration(step)}"
+        )
+    steps = asked.run_length / step
+    if not 20 <= steps * len(columns) <= 100_000:
+        raise InputError(
+            f"drift.sequential.run_length: must be 20 to {100_000 // len(columns):,} steps of "
+            f"{format_duration(step)}; got {format_duration(asked.run_length)}"
+        )
+    return SequentialParams(columns, step, asked.run_length)
 
 
 def _check_thresholds(drift: Drift, roles: dict[str, Role]) -> None:

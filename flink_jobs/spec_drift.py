@@ -16,6 +16,23 @@ StatisticName = Literal[
 ]
 
 
+class Sequential(Section):
+    """Alerts within a window: a detector that adds up small steps of event time."""
+
+    columns: References = Field(
+        default=(), description="Model inputs, score or prediction; default: the score, else the prediction."
+    )
+    run_length: PositiveDuration = Field(
+        default="720h",
+        validate_default=True,
+        description="Expected time to a false alert, of all the columns together.",
+    )
+    step: PositiveDuration | None = Field(
+        default=None,
+        description="Event time of a step; the window must be a multiple of it; default: a 12th.",
+    )
+
+
 class Drift(Section):
     """Comparing each window with the model's reference profile."""
 
@@ -49,6 +66,10 @@ class Drift(Section):
     idle: PositiveDuration = Field(
         default="5m", validate_default=True, description="Silence, on the clock, after which windows close."
     )
+    seasonal: Literal["hour_of_week"] | None = Field(
+        default=None, description="Compare with the reference rows of the same hours of the week."
+    )
+    sequential: Sequential | None = Field(default=None, description="Alerts before the window ends.")
     early: PositiveDuration | None = Field(
         default=None, description="Time on the clock between interim results of open windows."
     )

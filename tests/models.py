@@ -29,10 +29,12 @@ def write(
     kind: OutputKind,
     *,
     profiled: pa.Table | None = None,
+    segments: Sequence[str] | pa.Table = (),
 ) -> Path:
     """Fits the estimator to the rows, writes it as the champion, and gives its folder.
 
-    `profiled` are the outputs for the rows, if the version is to have a reference profile of both.
+    `profiled` are the outputs for the rows, if the version is to have a reference profile of both, and of
+    `segments`.
     """
     frame = pd.DataFrame(inputs.to_pydict())
     estimator.fit(frame, targets)
@@ -46,7 +48,7 @@ def write(
             output=Output(kind=kind, classes=classes),
         ),
         golden_inputs=inputs,
-        profile=reference_profile(inputs, profiled) if profiled is not None else {},
+        profile=reference_profile(inputs, profiled, segments=segments) if profiled is not None else {},
         metrics={},
         training={},
     )

@@ -75,6 +75,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `model`": "Model",
         "## `predictions`": "Predictions",
         "## `drift`\n": "Drift",
+        "## `drift.sequential`": "Sequential",
         "## `alerts`\n": "Alerts",
         "## `alerts.rules`": "AlertRule",
         "## `runtime`\n": "Runtime",

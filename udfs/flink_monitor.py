@@ -15,8 +15,9 @@ from pyflink.datastream.time_domain import TimeDomain
 from udfs.drift.collect import Part
 from udfs.drift.monitor import Closing, Memory, Monitor, merge, pack, unpack
 from udfs.drift.params import MonitorParams
-from udfs.drift.records import Closed, encode
-from udfs.drift.wire import decode_parts
+from udfs.drift.records import AlertRecord, Closed, encode
+from udfs.drift.steps import StepPart, Sums, merged_steps
+from udfs.drift.wire import decode, decode_parts, encode_parts
 from udfs.log import configure_worker_logging
 
 DRIFT, ALERT = 0, 1
@@ -47,6 +48,8 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._monitor = Monitor(self._params)
         self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), BYTES))
         self._closed_until = runtime_context.get_state(ValueStateDescriptor("closed_until", Types.LONG()))
+        self._steps = runtime_context.get_map_state(MapStateDescriptor("steps", Types.LONG(), BYTES))
+        self._stepped_until = runtime_context.get_state(ValueStateDescriptor("stepped_until", Types.LONG()))
         self._memory = runtime_context.get_state(ValueStateDescriptor("memory", BYTES))
         group = runtime_context.get_metrics_group().add_group("tailrace")
         self._counters = {
@@ -59,8 +62,10 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         timers = ctx.timer_service()
         watermark, now = timers.current_watermark(), _now()
         closed_until = self._closed_until.value() or 0
+        told = decode(bytes(value[0]))
+        self._add_steps(told.steps, timers)
         by_start: dict[int, list[Part]] = {}
-        for part in decode_parts(bytes(value[0])):
+        for part in told.parts:
             start = self._present(watermark) if part.start is None else part.start
             by_start.setdefault(start if start == PENDING else max(start, closed_until), []).append(part)
         for start, parts in by_start.items():
@@ -77,10 +82,12 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             yield from self._close_pending()
             return
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
+            yield from self._advance(timestamp + 1)
             yield from self._close(timestamp + 1 - self._params.window_ms, "watermark")
             return
         now = _now()
         if now - self._last_seen >= self._params.idle_ms:
+            yield from self._advance(END_OF_INPUT)
             for start in self._open_windows():
                 yield from self._close(start, "idle")
             yield from self._close_pending()
@@ -89,6 +96,39 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         elif self._params.early_ms and timestamp % self._params.early_ms == 0:
             for start in self._open_windows():
                 yield from self._rows(self._judge(start, "early"))
+
+    def _add_steps(self, steps: list[StepPart], timers: Any) -> None:
+        """What comes for a step that is over counts in the next one, as it does for windows."""
+        sequential = self._params.sequential
+        if not (sequential and steps):
+            return
+        open_from = self._stepped_until.value() or 0
+        by_start: dict[int, list[StepPart]] = {}
+        for step in steps:
+            by_start.setdefault(max(step.start, open_from), []).append(step)
+        for start, parts in by_start.items():
+            kept = self._steps.get(start)
+            before = decode(bytes(kept)).steps if kept else []
+            sums: dict[int, dict[str, Sums]] = {}
+            for (version, name), pair in merged_steps([*before, *parts]).items():
+                sums.setdefault(version, {})[name] = pair
+            self._steps.put(start, encode_parts([], [StepPart(start, v, s) for v, s in sums.items()]))
+            timers.register_event_time_timer(start + sequential.step_ms - 1)
+
+    def _advance(self, until: int) -> Iterator[Row]:
+        """The sequential detector takes all steps that end by `until`, in order."""
+        sequential = self._params.sequential
+        if not sequential:
+            return
+        for start in sorted(self._steps.keys()):
+            end = start + sequential.step_ms
+            if end <= until:
+                parts = decode(bytes(self._steps.get(start))).steps
+                alerts, memory = self._monitor.step(start, parts, self._load_memory())
+                self._memory.update(msgspec.msgpack.encode(memory))
+                self._steps.remove(start)
+                self._stepped_until.update(end)
+                yield from self._alert_rows(alerts)
 
     def _add(self, start: int, parts: list[Part]) -> None:
         kept = self._windows.get(start)
@@ -156,7 +196,10 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             segment = record.segment
             key = f"{segment.column}={segment.value}" if segment else "all"
             yield Row(DRIFT, key.encode(), encode(record))
-        for alert in closing.alerts:
+        yield from self._alert_rows(closing.alerts)
+
+    def _alert_rows(self, alerts: list[AlertRecord]) -> Iterator[Row]:
+        for alert in alerts:
             if alert.state == "firing":
                 self._counters["alerts_firing"].inc()
             yield Row(ALERT, alert.id.encode(), encode(alert))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.drift.joint import joint_reference
+from udfs.drift.reference import parse_reference
+from udfs.drift.references import reference_parts
 
 BINS = 64
 TOP = 100
@@ -38,6 +40,8 @@ def reference_profile(
     bins: int = BINS,
     top: int = TOP,
     importance: Mapping[str, float] | None = None,
+    segments: Sequence[str] | pa.Table = (),
+    event_time: pa.ChunkedArray | None = None,
 ) -> dict[str, Any]:
     """Profile n reference rows, as plain JSON values.
 
@@ -45,9 +49,11 @@ def reference_profile(
     per bin [edge, next edge), the last one closed; for strings and booleans the `top` most frequent values,
     and the `rare` others unless they are more than 1,000. `joint` tells how the numeric inputs move together.
     `importance` weighs the inputs' drift: not negative, written as shares of 1; equal ones by default.
-    Raises ValueError if it names no input, or is not a weight.
+    `segments` are inputs, or other columns of the rows, whose values get references of their own; with
+    `event_time` (timestamps) so does each hour of the week.
+    Raises ValueError if importance names no input or is not a weight, and KeyError for an unknown segment.
     """
-    return {
+    profile = {
         "schema": "tailrace.profile/1",
         "rows": inputs.num_rows,
         "columns": _columns(inputs, bins, top),
@@ -55,11 +61,31 @@ def reference_profile(
         "joint": _joint(inputs),
         "importance": _shares(inputs.column_names, importance),
     }
+    chosen = segments if isinstance(segments, pa.Table) else inputs.select(list(segments))
+    if not chosen.column_names and event_time is None:
+        return profile
+    columns = dict(zip(inputs.column_names, inputs.columns, strict=True))
+    made = dict(zip(outputs.column_names, outputs.columns, strict=True)) if outputs is not None else {}
+    return profile | reference_parts(
+        parse_reference(encode_profile(profile)),
+        {name: _whole(column) for name, column in (columns | made).items()},
+        {name: _whole(chosen[name]) for name in chosen.column_names},
+        None if event_time is None else _milliseconds(event_time),
+    )
 
 
 def encode_profile(profile: dict[str, Any]) -> bytes:
     """The bytes of `profile.json`: the same for the same rows."""
     return json.dumps(profile, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _milliseconds(times: pa.ChunkedArray) -> Ints:
+    found: Ints = _whole(times.cast(pa.timestamp("ms"))).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _columns(table: pa.Table, bins: int, top: int) -> dict[str, Column]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,19 @@ def profile(
         str | None,
         typer.Option(help="Columns that the model made, such as score,prediction.", show_default=False),
     ] = None,
+    segments: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns whose values get references of their own, for drift.segments.", show_default=False
+        ),
+    ] = None,
+    event_time: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the rows' times, for references by hour of the week (drift.seasonal).",
+            show_default=False,
+        ),
+    ] = None,
     bins: Annotated[int, typer.Option(min=2, max=1000, help="Bins of a numeric column.")] = 64,
     top: Annotated[int, typer.Option(min=1, max=10_000, help="Values kept of a categorical column.")] = 100,
 ) -> None:
@@ -43,21 +56,32 @@ def profile(
       tailrace profile holdout.parquet --out profile.json
 
       tailrace profile holdout.csv --columns dep_delay,origin --outputs score,prediction
+
+      tailrace profile holdout.parquet --outputs score --segments origin --event-time departed_at
     """
     from udfs.profile import encode_profile, reference_profile
 
     table = _read(file)
     made_names = _names(outputs, table, file) or []
-    names = _names(columns, table, file) or [name for name in table.column_names if name not in made_names]
-    _require_usable(table.select([*names, *made_names]), file)
+    parts = _names(segments, table, file) or []
+    times = _times(event_time, table, file) if event_time else None
+    others = {*made_names, event_time}
+    names = _names(columns, table, file) or [name for name in table.column_names if name not in others]
+    _require_usable(table.select(list(dict.fromkeys([*names, *made_names, *parts]))), file)
     made = reference_profile(
-        table.select(names), table.select(made_names) if made_names else None, bins=bins, top=top
+        table.select(names),
+        table.select(made_names) if made_names else None,
+        bins=bins,
+        top=top,
+        segments=table.select(parts),
+        event_time=times,
     )
     try:
         out.write_bytes(encode_profile(made))
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
     _print_summary(out, table, names, made_names)
+    _print_parts(made)
 
 
 def _read(file: Path) -> pa.Table:
@@ -98,6 +122,28 @@ def _names(given: str | None, table: pa.Table, file: Path) -> list[str] | None:
     return names
 
 
+def _times(name: str, table: pa.Table, file: Path) -> pa.ChunkedArray:
+    """Timestamps, ISO 8601 texts or milliseconds since the epoch, as timestamps in UTC."""
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    _names(name, table, file)
+    column = table[name]
+    try:
+        if types.is_integer(column.type):
+            column = column.cast(pa.timestamp("ms"))
+        column = column.cast(pa.timestamp("ms", tz="UTC"), safe=False)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{file}: column {name!r} must be timestamps, ISO 8601 texts or milliseconds; {error}"
+        ) from error
+    if column.null_count:
+        raise InputError(
+            f"{file}: column {name!r} must have a time in each row; {column.null_count:,} have none"
+        )
+    return column
+
+
 def _require_usable(table: pa.Table, file: Path) -> None:
     """Numbers, text and booleans can be profiled; dates and nested values cannot."""
     import pyarrow.types as types
@@ -121,3 +167,17 @@ def _print_summary(out: Path, table: pa.Table, names: list[str], outputs: list[s
     if empty := [name for name in (*names, *outputs) if table[name].null_count == table.num_rows]:
         print(f"without any value: {', '.join(empty)}")
     print(f"wrote {out}")
+
+
+def _print_parts(made: dict[str, Any]) -> None:
+    """Of which parts there are enough rows for a reference of their own."""
+    from udfs.drift.references import MIN_ROWS
+
+    for column, values in made.get("segments", {}).items():
+        enough = sum(part["rows"] >= MIN_ROWS for part in values.values())
+        print(
+            f"values of {column}: {enough} of {len(values)} have the {MIN_ROWS} rows that a reference needs"
+        )
+    if hours := made.get("hour_of_week"):
+        rows = sorted(part["rows"] for part in hours.values())
+        print(f"hours of the week: {len(hours)} of 168, of {rows[0]:,} to {rows[-1]:,} rows")

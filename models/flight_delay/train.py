@@ -127,6 +127,7 @@ def train(registry: Registry) -> Manifest:
             reference,
             pa.table({"score": model.predict_proba(rows[out])[:, 1]}),
             importance=importance(model, rows[out], late[out]),
+            segments=["origin"],
         ),
         metrics={**metrics(model, rows[out], late[out], "holdout"), **test_metrics(model, plain)},
         training={

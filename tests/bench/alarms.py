@@ -147,7 +147,7 @@ def single(totals: dict[str, Counter[str]]) -> str:
 
 def _judge(reference: Reference, counts: WindowCounts, earlier: WindowCounts | None) -> Judged:
     previous = {KEY: earlier} if earlier else {}
-    return judge_window({1: reference}, {}, {KEY: counts}, previous, JudgeSettings())[KEY]
+    return judge_window({KEY: reference}, {}, {KEY: counts}, previous, JudgeSettings())[KEY]
 
 
 def _exceeded(n: int, judged: Judged) -> Counter[str]:

@@ -44,7 +44,11 @@ source:
 WINDOWS
 model: {name: fraud, registry: models, inputs: {balance: amount}}
 predictions: {include: [country]}
-drift: {window: 1h, segments: [country], idle: 1h}
+drift:
+  window: 1h
+  segments: [country]
+  idle: 1h
+  sequential: {columns: [score, balance], run_length: 1000h}
 alerts: {rules: {moved: {on: drift, bad: 1, of: 1, resolve_after: 1}}}
 runtime:
   parallelism: PARALLELISM
@@ -92,7 +96,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).fit(frame, target)
     outputs = pa.table({"score": model.predict_proba(frame)[:, 1]})
     inputs = pa.Table.from_pandas(frame, preserve_index=False)
-    models.write(root / "models", "fraud", model, inputs, target.tolist(), "binary", profiled=outputs)
+    countries = pa.table({"country": random_numbers.choice(["DE", "FR", "IT", "ES"], 4_000)})
+    models.write(
+        root / "models",
+        "fraud",
+        model,
+        inputs,
+        target.tolist(),
+        "binary",
+        profiled=outputs,
+        segments=countries,
+    )
     return root
 
 
@@ -127,6 +141,10 @@ def test_drift_is_the_same_bytes_however_the_work_is_split(
         if r["schema"] == "tailrace.drift/1"
     }
     assert len(drift) == 3 * 5  # all together, DE, FR, IT, OTHER
+    assert {(r["segment"] or {}).get("value"): r["reference"] for r in drift.values()} == {
+        None: "all",
+        **dict.fromkeys(("DE", "FR", "IT", "OTHER"), "segment"),
+    }
     verdicts = [record["verdict"] for (_, segment), record in sorted(drift.items(), key=str) if not segment]
     assert verdicts == ["ok", "drift", "ok"]
     moved = drift["2026-01-01T01:00:00.000Z", None]
@@ -138,13 +156,30 @@ def test_drift_is_the_same_bytes_however_the_work_is_split(
     balance = next(column for column in moved["columns"] if column["name"] == "balance")
     assert balance["direction"].startswith("balance moved up")
     assert balance["mean"] == pytest.approx(1, abs=0.2)
-    alerts = [r for r in records if r["schema"] == "tailrace.alert/1" and not r["segment"]]
+    assert [chart["open"] for chart in moved["sequential"]] == [True, True]
+    told = [r for r in records if r["schema"] == "tailrace.alert/1" and not r["segment"]]
+    _check_early([r for r in told if r["rule"] == "sequential"])
+    alerts = [r for r in told if r["rule"] == "moved"]
     states = {(a["column"], a["state"], a["window"]["start"][11:13]) for a in alerts}
     assert states == {
         (column, state, hour)
         for column in ("balance", "score")
         for state, hour in (("firing", "01"), ("resolved", "02"))
     }
+
+
+def _check_early(alerts: list[dict[str, Any]]) -> None:
+    """The change of 01:00 is seen long before its window ends, and so is its end at 02:00."""
+    changes = sorted((a["column"], a["at"], a["state"], a["since"][11:16]) for a in alerts)
+    assert [(column, state) for column, _, state, _ in changes] == [
+        ("balance", "firing"),
+        ("balance", "resolved"),
+        ("score", "firing"),
+        ("score", "resolved"),
+    ]
+    for _, at, state, since in changes:
+        assert at[11:16] <= ("01:30" if state == "firing" else "02:45")
+        assert "00:50" <= since <= "01:05"
 
 
 def test_a_topic_of_nothing_but_broken_records_is_still_told_of(broker: Broker, folder: Path) -> None:

@@ -64,7 +64,7 @@ def advance(
         for key, state in sorted(after.items())
         if not _says_nothing(state, cooldowns.get(key.partition("/")[0], 0), window_end_ms)
     }
-    return kept, _ranked(changed)
+    return kept, ranked(changed)
 
 
 def _next(state: AlertState, finding: Finding, window_end_ms: int) -> tuple[AlertState, AlertRecord | None]:
@@ -142,7 +142,8 @@ def _forgotten(opened: AlertRecord, records: Sequence[DriftRecord]) -> AlertReco
     )
 
 
-def _ranked(alerts: Sequence[AlertRecord]) -> list[AlertRecord]:
+def ranked(alerts: Sequence[AlertRecord]) -> list[AlertRecord]:
+    """The alerts that change together, by impact."""
     order = sorted(alerts, key=lambda alert: (-alert.impact, alert.id))
     return [msgspec.structs.replace(alert, rank=rank) for rank, alert in enumerate(order, 1)]
 

@@ -94,8 +94,8 @@ class Collector:
 
     def _prepare(self, name: str, column: pa.Array) -> Floats | Coded:
         if isinstance(self._columns[name], NumericReference):
-            return _floats(column)
-        return _coded(column, self._codes[name])
+            return floats(column)
+        return coded(column, self._codes[name])
 
     def _segmentations(
         self, columns: Mapping[str, pa.Array], rows: int
@@ -142,16 +142,16 @@ def _groups(starts: Ints, labels: tuple[Ints, Sequence[str | None]]) -> Groups:
     return Groups(dense, keys, order, bounds)
 
 
-def _floats(column: pa.Array) -> Floats:
+def floats(column: pa.Array) -> Floats:
     """Values with NaN for null; infinities stay. NaN itself becomes infinity, which counts as invalid too."""
     values = column.cast(pa.float64(), safe=False)
     if pa.types.is_floating(column.type):
         values = pc.if_else(pc.is_nan(values), float("inf"), values)
-    floats: Floats = values.to_numpy(zero_copy_only=False)
-    return floats
+    result: Floats = values.to_numpy(zero_copy_only=False)
+    return result
 
 
-def _coded(column: pa.Array, known: pa.Array) -> Coded:
+def coded(column: pa.Array, known: pa.Array) -> Coded:
     text = column.cast(pa.string())
     found = pc.index_in(text, value_set=known).fill_null(-2)
     codes = found.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -207,11 +207,16 @@ def _sum_squares(fixed: Ints) -> int:
     return (int(high @ high) << 40) + (int(high @ low) << 21) + int(low @ low)
 
 
+def places_of(reference: CategoricalReference, codes: Ints) -> Ints:
+    """The cell of each code: the values, OTHER, UNSEEN, null."""
+    top = len(reference.values)
+    unseen = top if reference.rare is None else top + 1
+    return np.select([codes == -1, codes == -2, codes >= top], [top + 2, unseen, top], codes)
+
+
 def _categorical(reference: CategoricalReference, values: Coded, groups: Groups) -> list[CategoricalCounts]:
     top = len(reference.values)
-    unseen_place = top if reference.rare is None else top + 1
-    codes = values.codes
-    places = np.select([codes == -1, codes == -2, codes >= top], [top + 2, unseen_place, top], codes)
+    places = places_of(reference, values.codes)
     cells = top + 3
     counts = np.bincount(groups.ids * cells + places, minlength=len(groups.keys) * cells).reshape(-1, cells)
     return [

@@ -33,15 +33,13 @@ class Finding:
     volume: int | None = None
 
 
-def _id(rule: Rule, version: int | str, segment: Segment | None, column: str | None) -> str:
+def alert_id(rule: str, version: int | str, segment: Segment | None, column: str | None) -> str:
     """rule/version/segment/column, `*` for all; parts are percent-encoded, so that ids cannot collide."""
     place = "*"
     if segment is not None:
         value = "" if segment.value is None else f"={quote(segment.value, safe='')}"
         place = quote(segment.column, safe="") + value
-    return (
-        f"{quote(rule.name, safe='')}/{version}/{place}/{'*' if column is None else quote(column, safe='')}"
-    )
+    return f"{quote(rule, safe='')}/{version}/{place}/{'*' if column is None else quote(column, safe='')}"
 
 
 def find(
@@ -94,7 +92,7 @@ def _drift(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float)
     if column.verdict == "insufficient_data":
         bad = None
     name = column.name
-    key = _id(rule, record.version, record.segment, name)
+    key = alert_id(rule.name, record.version, record.segment, name)
     impact = weight * column.effect
     yield Finding(
         key,
@@ -128,7 +126,7 @@ def _missing(rule: Rule, record: DriftRecord, column: ColumnReport, weight: floa
     threshold = max(column.min_effect if rule.above is None else rule.above, noise)
     bad = value >= threshold if rows >= MIN_ROWS else None
     message = f"{column.name}: nulls {_share(expected)} → {_share(column.null_rate)}"
-    key = _id(rule, record.version, record.segment, column.name)
+    key = alert_id(rule.name, record.version, record.segment, column.name)
     return Finding(
         key, rule, record, column.name, bad, "null_rate", value, threshold, message, weight * value
     )
@@ -139,7 +137,7 @@ def _unseen(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float
     threshold = column.min_effect if rule.above is None else rule.above
     bad = value >= threshold if column.n >= MIN_ROWS else None
     message = f"{column.name}: {_share(value)} of the values are not in the reference"
-    key = _id(rule, record.version, record.segment, column.name)
+    key = alert_id(rule.name, record.version, record.segment, column.name)
     return Finding(
         key,
         rule,
@@ -167,7 +165,7 @@ def _joint(rule: Rule, record: DriftRecord, importance: Mapping[str, float]) -> 
     weight = math.fsum(importance.get(name, 0.0) for name in names)
     changes = tuple(f"{p.first} and {p.second}: {p.reference:.2f} → {p.current:.2f}" for p in joint.pairs)
     message = "columns move together differently; correlation of " + ("; ".join(changes[:1]) or "none")
-    key = _id(rule, record.version, record.segment, None)
+    key = alert_id(rule.name, record.version, record.segment, None)
     yield Finding(
         key,
         rule,
@@ -192,7 +190,7 @@ def _dead(rule: Rule, record: DriftRecord) -> Finding:
         f"{part.count:,} {part.stage} {part.reason}{f' {part.field}' if part.field else ''}"
         for part in record.problems[:3]
     )
-    key = _id(rule, record.version, record.segment, None)
+    key = alert_id(rule.name, record.version, record.segment, None)
     message = f"{_share(value)} of {total:,} records are dead letters"
     return Finding(key, rule, record, None, bad, "dead_rate", value, threshold, message, value, reasons)
 
@@ -203,7 +201,7 @@ def _volumes(
     """All versions together: a release moves records from one to the other."""
     places: dict[str, list[DriftRecord]] = {}
     for record in records:
-        places.setdefault(_id(rule, "*", record.segment, None), []).append(record)
+        places.setdefault(alert_id(rule.name, "*", record.segment, None), []).append(record)
     for key, same in places.items():
         newest = max(same, key=lambda record: record.version)
         volume = sum(r.records.predicted + r.records.dead + r.records.late for r in same)

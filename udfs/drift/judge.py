@@ -39,20 +39,21 @@ class Judged:
 
 
 Outcomes = dict[WindowKey, dict[str, Outcome]]
+References = Mapping[WindowKey, Reference]
 
 
 def judge_window(
-    references: Mapping[int, Reference],
+    references: References,
     roles: Mapping[str, Role],
     windows: Mapping[WindowKey, WindowCounts],
     previous: Mapping[WindowKey, WindowCounts],
     settings: JudgeSettings,
 ) -> dict[WindowKey, Judged]:
-    """Compare each (segment column, segment value, version) with the version's reference.
+    """Compare each (segment column, segment value, version) with the reference of that key.
 
-    A segment is compared with the reference of all rows, as there is none of its own: what always differs
-    between segments shows as drift, so see also each column's `previous`, against the same segment's previous
-    window. A segment's own column is left out, as are columns that the reference or the window lacks.
+    Where that is the reference of all rows, what always differs between segments shows as drift, so see also
+    each column's `previous`, against the same segment's previous window. A segment's own column is left out,
+    as are columns that the reference or the window lacks.
     A column's p is that of its distribution (numbers: Kolmogorov-Smirnov; categories: two-sample χ²) and of
     its missing rate, Bonferroni-corrected; q is over all columns and joint tests of all keys.
     """
@@ -70,11 +71,11 @@ def judge_window(
     reports: dict[WindowKey, list[ColumnReport]] = {key: [] for key in windows}
     grouped: dict[tuple[int, str], list[tuple[WindowKey, Outcome]]] = {}
     for key, name in ordered:
-        grouped.setdefault((key[2], name), []).append((key, outcomes[key][name]))
-    for (version, name), members in grouped.items():
+        grouped.setdefault((id(references[key]), name), []).append((key, outcomes[key][name]))
+    for (_, name), members in grouped.items():
         qs = [q_of[key, name] for key, _ in members]
         made = column_reports(
-            _column(references[version], name),
+            _column(references[members[0][0]], name),
             roles.get(name, "input"),
             [outcome for _, outcome in members],
             qs,
@@ -88,19 +89,19 @@ def judge_window(
 
 
 def _outcomes(
-    references: Mapping[int, Reference],
+    references: References,
     windows: Mapping[WindowKey, WindowCounts],
     previous: Mapping[WindowKey, WindowCounts] | None,
 ) -> Outcomes:
     """Against the references, or against `previous` where the same key and column are in it."""
     found: Outcomes = {key: {} for key in windows}
-    for version, reference in references.items():
+    for same, reference in _grouped(references, windows):
         for name, column in (reference.columns | reference.outputs).items():
             sources = windows.items() if previous is None else previous.items()
             keys = [
                 key
                 for key, counts in sources
-                if key[2] == version
+                if key in same
                 and key[0] != name
                 and name in counts.columns
                 and key in windows
@@ -114,6 +115,17 @@ def _outcomes(
             for i, key in enumerate(keys):
                 found[key][name] = Outcome(name, tests, i, before[min(i, len(before) - 1)], current[i])
     return found
+
+
+def _grouped(
+    references: References, windows: Mapping[WindowKey, WindowCounts]
+) -> list[tuple[set[WindowKey], Reference]]:
+    """The keys that share a reference, to be compared together."""
+    groups: dict[int, tuple[set[WindowKey], Reference]] = {}
+    for key in windows:
+        if key in references:
+            groups.setdefault(id(references[key]), (set(), references[key]))[0].add(key)
+    return list(groups.values())
 
 
 def _comparisons(against: Outcomes, settings: JudgeSettings) -> dict[tuple[WindowKey, str], Comparison]:
@@ -143,10 +155,8 @@ def _judged(
     return Judged(tuple(reports), joint, verdict, drifted)
 
 
-def _joint(
-    references: Mapping[int, Reference], key: WindowKey, counts: WindowCounts, level: float
-) -> JointReport | None:
-    reference = references.get(key[2])
+def _joint(references: References, key: WindowKey, counts: WindowCounts, level: float) -> JointReport | None:
+    reference = references.get(key)
     if not (reference and reference.joint and counts.joint):
         return None
     return judge_joint(reference.joint, counts.joint, level)

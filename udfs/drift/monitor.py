@@ -9,9 +9,8 @@ A pure function of counts and memory: the shell that Flink calls keeps both in i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -19,19 +18,24 @@ import msgspec
 from udfs.drift.alerts import AlertState, advance
 from udfs.drift.collect import Part
 from udfs.drift.counts import WindowCounts
+from udfs.drift.detect import Charts, Detector
 from udfs.drift.judge import Judged, WindowKey, judge_window
 from udfs.drift.params import MonitorParams
 from udfs.drift.records import (
     AlertRecord,
     Closed,
+    Compared,
     DriftRecord,
     ProblemCount,
     Role,
     Segment,
     Volume,
     WindowSpan,
+    iso,
 )
-from udfs.drift.reference import parse_reference
+from udfs.drift.reference import Reference, parse_reference
+from udfs.drift.references import ReferenceParts
+from udfs.drift.steps import StepPart, merged_steps
 from udfs.drift.wire import decode_parts, encode_parts
 from udfs.manifest import PROFILE_FILE
 
@@ -40,10 +44,14 @@ SHOWN_PROBLEMS = 100
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What a window leaves to the next: `previous` are its counts, as `udfs.drift.wire` writes them."""
+    """What a window leaves to the next: `previous` are its counts, as `udfs.drift.wire` writes them.
+
+    `charts` are those of the sequential detector, which moves on with each of its steps.
+    """
 
     previous: bytes = b""
     alerts: dict[str, AlertState] = {}
+    charts: Charts = {}
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,20 @@ class Monitor:
             version: (Path(folder) / PROFILE_FILE).read_bytes() for version, folder in params.versions.items()
         }
         self._references = {version: parse_reference(profile) for version, profile in profiles.items()}
+        self._parts = {
+            version: ReferenceParts(reference, params.segments)
+            for version, reference in self._references.items()
+        }
+        self._detector = Detector(params) if params.sequential else None
         self._importance = _importance(self._references[max(self._references)].importance, params.roles)
+
+    def step(self, start: int, parts: Sequence[StepPart], memory: Memory) -> tuple[list[AlertRecord], Memory]:
+        """What the sequential detector makes of one of its steps; steps must come in the order of time."""
+        assert self._detector
+        charts, alerts = self._detector.advance(
+            start, merged_steps(parts), memory.charts, self._references, self._importance
+        )
+        return alerts, msgspec.structs.replace(memory, charts=charts)
 
     def close(
         self, start: int, windows: Windows, memory: Memory, *, closed: Closed, now_ms: int | None
@@ -72,21 +93,39 @@ class Monitor:
         """Judges a window; an early one changes nothing that is remembered."""
         end = start + self._params.window_ms
         previous = unpack(memory.previous)
-        judged = judge_window(self._references, self._params.roles, windows, previous, self._params.settings)
+        picked = {key: self._pick(key, start, end) for key in windows if key[2] in self._references}
+        references = {key: reference for key, (reference, _) in picked.items()}
+        compared = {key: name for key, (_, name) in picked.items()}
+        judged = judge_window(references, self._params.roles, windows, previous, self._params.settings)
         span = WindowSpan(iso(start), iso(end), closed)
         freshness = float(max(now_ms - end, 0)) if now_ms is not None else None
         drift = [
-            self._record(key, windows[key], judged[key], span, freshness) for key in sorted(windows, key=str)
+            self._record(
+                key, windows[key], judged[key], span, freshness, memory.charts, compared.get(key, "all")
+            )
+            for key in sorted(windows, key=str)
         ]
         if closed == "early":
             return Closing(drift, [], memory)
         states, alerts = advance(memory.alerts, self._params.rules, drift, self._importance, end)
-        return Closing(drift, alerts, Memory(pack(windows), states))
+        return Closing(drift, alerts, Memory(pack(windows), states, memory.charts))
+
+    def _pick(self, key: WindowKey, start: int, end: int) -> tuple[Reference, Compared]:
+        column, value, version = key
+        return self._parts[version].pick(column, value, start, end, seasonal=self._params.seasonal)
 
     def _record(
-        self, key: WindowKey, counts: WindowCounts, judged: Judged, span: WindowSpan, freshness: float | None
+        self,
+        key: WindowKey,
+        counts: WindowCounts,
+        judged: Judged,
+        span: WindowSpan,
+        freshness: float | None,
+        charts: Charts,
+        reference: Compared,
     ) -> DriftRecord:
         column, value, version = key
+        detector = self._detector if column is None else None
         return DriftRecord(
             job=self._params.job,
             model=self._params.model,
@@ -101,6 +140,8 @@ class Monitor:
             drifted=judged.drifted,
             columns=judged.columns,
             joint=judged.joint,
+            reference=reference,
+            sequential=detector.reports(charts, version) if detector else None,
         )
 
 
@@ -121,12 +162,6 @@ def pack(windows: Mapping[WindowKey, WindowCounts]) -> bytes:
 
 def unpack(data: bytes) -> Windows:
     return merge(decode_parts(data)) if data else {}
-
-
-def iso(ms: int) -> str:
-    """2013-07-01T06:00:00.000Z"""
-    text = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{ms % 1000:03}Z"
 
 
 def _importance(known: Mapping[str, float], roles: Mapping[str, Role]) -> dict[str, float]:

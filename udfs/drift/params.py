@@ -66,3 +66,5 @@ class MonitorParams(msgspec.Struct, frozen=True):
     idle_ms: int = 300_000
     early_ms: int | None = None
     sequential: SequentialParams | None = None
+    segments: tuple[SegmentParams, ...] = ()
+    seasonal: bool = False

@@ -7,6 +7,7 @@ Numbers are finite or null. Times are ISO 8601 with milliseconds, UTC. Shares an
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 Verdict = Literal["ok", "drift", "insufficient_data"]
 Role = Literal["input", "feature", "prediction", "score"]
 Closed = Literal["watermark", "idle", "early"]
+Compared = Literal["all", "segment", "hour_of_week"]
 
 
 class WindowSpan(msgspec.Struct, frozen=True):
@@ -137,8 +139,26 @@ class JointReport(msgspec.Struct, frozen=True):
     pairs: tuple[PairChange, ...]
 
 
+class SequentialReport(msgspec.Struct, frozen=True):
+    """Where the sequential detector stands at the end of the window: it signals above the threshold.
+
+    `since` is when a change would have begun, and `open` whether one is known.
+    """
+
+    column: str
+    value: float
+    threshold: float
+    direction: Literal["up", "down"] | None
+    since: str | None
+    open: bool
+
+
 class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One window of one segment and model version; `segment` is null for all records together."""
+    """One window of one segment and model version; `segment` is null for all records together.
+
+    `reference` says which reference rows it is compared with: all, those of the same segment, or those of the
+    same hours of the week.
+    """
 
     schema: Literal["tailrace.drift/1"] = "tailrace.drift/1"
     job: str
@@ -154,6 +174,8 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     drifted: tuple[str, ...]
     columns: tuple[ColumnReport, ...]
     joint: JointReport | None
+    sequential: tuple[SequentialReport, ...] | None = None
+    reference: Compared = "all"
 
 
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +183,8 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `impact` estimates the effect on the model: the column's importance × its effect, 0 to 1. `rank` orders
     the alerts that one window changed, 1 first. `window` is the window that changed the state; its drift
-    record is found by job, version, segment and start.
+    record is found by job, version, segment and start. `at` is the event time of a change that is
+    known before the window ends.
     """
 
     schema: Literal["tailrace.alert/1"] = "tailrace.alert/1"
@@ -185,6 +208,13 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
     impact: float
     rank: int
     examples: tuple[str, ...]
+    at: str | None = None
+
+
+def iso(ms: int) -> str:
+    """2013-07-01T06:00:00.000Z"""
+    text = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{ms % 1000:03}Z"
 
 
 def named(column: str, direction: str) -> str:

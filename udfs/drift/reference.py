@@ -83,16 +83,23 @@ class _Profile(msgspec.Struct, frozen=True):
     outputs: dict[str, ColumnReference] = {}
     joint: dict[str, Any] | None = None
     importance: dict[str, float] = {}
+    segments: msgspec.Raw = msgspec.Raw(b"")
+    hour_of_week: msgspec.Raw = msgspec.Raw(b"")
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """`columns` are the model's inputs and other columns; `outputs` are `prediction` and `score`."""
+    """`columns` are the model's inputs and other columns; `outputs` are `prediction` and `score`.
+
+    `segments` and `hour_of_week` are parts of the rows, for `udfs.drift.references` to read.
+    """
 
     rows: int
     columns: dict[str, ColumnReference]
     outputs: dict[str, ColumnReference]
     joint: JointReference | None
     importance: dict[str, float] = {}
+    segments: msgspec.Raw = msgspec.Raw(b"")
+    hour_of_week: msgspec.Raw = msgspec.Raw(b"")
 
     def counts(self) -> dict[str, ColumnCounts]:
         """All columns and outputs as counts."""
@@ -106,4 +113,12 @@ def parse_reference(profile: bytes) -> Reference:
         joint = parse_joint(parsed.joint) if parsed.joint else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ModelError(f"the reference profile must be of tailrace.profile/1: {error}") from None
-    return Reference(parsed.rows, parsed.columns, parsed.outputs, joint, parsed.importance)
+    return Reference(
+        parsed.rows,
+        parsed.columns,
+        parsed.outputs,
+        joint,
+        parsed.importance,
+        parsed.segments,
+        parsed.hour_of_week,
+    )

@@ -1,10 +1,11 @@
-"""A two-sided CUSUM on the means of fixed steps in event time: reacts before a window ends.
+"""A two-sided CUSUM on the mean rank of fixed steps in event time: reacts before a window ends.
 
-    z = score(n, total, reference_mean, reference_std, reference_rows)
-    state, change = step(state, settings, z, at)
+    state, change = advance(state, settings, ranks, Step(start, end, n, total))
 
-How often it signals without a change is set as a run length; the decision interval follows from it by the
-Markov chain of Brook and Evans (Biometrika 59, 1972, 539-549).
+A step is compared with the reference and all steps before it together: so without change the scores are
+independent and standard normal, however small the reference is (recursive residuals, as in the self-starting
+CUSUM of Hawkins, The Statistician 36, 1987, 299-316). How often it signals without change is set as a run
+length; from that follows the decision interval, by the Markov chain of Brook and Evans (Biometrika 59, 1972).
 """
 
 from __future__ import annotations
@@ -18,86 +19,174 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+from udfs.drift.steps import UNIT, Ranks, Sums
+
 _STATES = 200
-_MAX_SCORE = 100.0
+# The mean rank of so many values is close enough to normal.
+MIN_VALUES = 20
+Direction = Literal["up", "down"]
 
 
 class SequentialSettings(msgspec.Struct, frozen=True):
-    """`run_length_steps` is the expected number of steps to a false signal, 20 to 100,000.
+    """`run_length` is the expected number of steps to a false signal, 20 to 100,000.
 
-    `shift` is the change of a step's mean, in its standard errors, that is to be found the fastest.
+    `shift` is the change of a step's mean, in its standard errors, that is to be found the fastest. A change
+    of the mean rank below `min_effect` is no signal, however sure it is.
     """
 
-    run_length_steps: float
+    run_length: float
     shift: float = 1.0
+    min_effect: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 20 <= self.run_length_steps <= 100_000:
-            raise ValueError(f"run_length_steps must be 20 to 100,000; got {self.run_length_steps}")
+        if not 20 <= self.run_length <= 100_000:
+            raise ValueError(f"run_length must be 20 to 100,000 steps; got {self.run_length}")
         if not 0.1 <= self.shift <= 5:
             raise ValueError(f"shift must be 0.1 to 5; got {self.shift}")
 
 
-class SequentialState(msgspec.Struct, frozen=True):
-    """The two sums, the number of steps, and the step after which each sum last was zero."""
+class Step(msgspec.Struct, frozen=True):
+    """[start, end) in ms of event time, and the sum of n ranks."""
 
-    up: float = 0.0
-    down: float = 0.0
-    steps: int = 0
-    up_zero: int = 0
-    down_zero: int = 0
+    start: int
+    end: int
+    n: int
+    total: int
+
+
+class Sum(msgspec.Struct, frozen=True):
+    """One of the two sums. `since` is where the first step after its last zero began, null while it is zero;
+    `before` are all values before that."""
+
+    value: float = 0.0
+    since: int | None = None
+    before: Sums = (0, 0)
+
+
+class SequentialState(msgspec.Struct, frozen=True):
+    """`past` are the steps without change; `waiting` what is too little to be a step yet, and its start.
+
+    While a change is `open`, nothing is added to `past`: its steps are not what is normal. It is over when
+    the values are nearer to the past again than to the change, whose size is `moved`, of a mean rank.
+    """
+
+    up: Sum = Sum()
+    down: Sum = Sum()
+    past: Sums = (0, 0)
+    waiting: Sums = (0, 0)
+    waiting_since: int | None = None
+    open: Direction | None = None
+    moved: float = 0.0
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A signal at step `step`; the change began after step `since`, both counted from the last restart."""
+    """`began`: a change of the mean rank by `effect` since `since` (ms); else that it is over."""
 
-    direction: Literal["up", "down"]
+    began: bool
+    direction: Direction
     since: int
-    step: int
     value: float
     threshold: float
+    effect: float
 
 
-def score(n: int, total: float, mean: float, std: float, rows: int) -> float | None:
-    """z of a step with n values of sum `total`, against a reference of `rows` rows.
-
-    The reference's mean is uncertain too, so that the standard error is std·√(1/n + 1/rows). At most ±100.
-    None, which `step` skips, for fewer than 2 values or a constant reference.
-    """
-    if n < 2 or rows < 1 or not std > 0:
-        return None
-    error = std * math.sqrt(1 / n + 1 / rows)
-    distance = total / n - mean
-    return math.copysign(_MAX_SCORE, distance) if abs(distance) >= _MAX_SCORE * error else distance / error
-
-
-def step(
-    state: SequentialState, settings: SequentialSettings, z: float | None
+def advance(
+    state: SequentialState, settings: SequentialSettings, ranks: Ranks, step: Step
 ) -> tuple[SequentialState, Change | None]:
-    """The state after one more step, and a change if a sum has passed the threshold; then it starts again."""
-    if z is None:
-        return msgspec.structs.replace(state, steps=state.steps + 1), None
-    allowance, limit = settings.shift / 2, threshold(settings)
-    steps = state.steps + 1
-    up, down = max(state.up + z - allowance, 0.0), max(state.down - z - allowance, 0.0)
-    if max(up, down) > limit:
-        if up >= down:
-            return SequentialState(), Change("up", state.up_zero, steps, up, limit)
-        return SequentialState(), Change("down", state.down_zero, steps, down, limit)
-    up_zero = steps if up == 0 else state.up_zero
-    down_zero = steps if down == 0 else state.down_zero
-    return SequentialState(up, down, steps, up_zero, down_zero), None
+    """The state after a step, and what changed with it. A step of few values waits for the next one."""
+    n, total = state.waiting[0] + step.n, state.waiting[1] + step.total
+    start = step.start if state.waiting_since is None else state.waiting_since
+    if n < MIN_VALUES:
+        return msgspec.structs.replace(state, waiting=(n, total), waiting_since=start), None
+    z = score((n, total), state.past, ranks)
+    least = settings.shift / 2
+    halfway = max(least, _in_errors(state.moved * UNIT / 2, n, state.past, ranks))
+    up = _summed(state.up, z, halfway if state.open == "up" else least)
+    down = _summed(state.down, -z, halfway if state.open == "down" else least)
+    past = state.past if state.open else _plus(state.past, (n, total))
+    up, down = _dated(up, start, state.past, past), _dated(down, start, state.past, past)
+    after = SequentialState(up, down, past, open=state.open, moved=state.moved)
+    if state.open:
+        return _closed(after, settings, ranks)
+    return _opened(after, settings, ranks)
+
+
+def score(step: Sums, past: Sums, ranks: Ranks) -> float:
+    """How far a step's mean lies from that of all before, in standard errors; 0 for a constant column."""
+    distance = step[1] / step[0] - (ranks.total + past[1]) / max(ranks.rows + past[0], 1)
+    return _in_errors(distance, step[0], past, ranks)
+
+
+def _in_errors(distance: float, n: int, past: Sums, ranks: Ranks) -> float:
+    rows = ranks.rows + past[0]
+    if not (ranks.deviation > 0 and rows):
+        return 0.0
+    return distance / (ranks.deviation * math.sqrt(1 / n + 1 / rows))
+
+
+def _summed(before: Sum, z: float, allowance: float) -> Sum:
+    return msgspec.structs.replace(before, value=max(before.value + z - allowance, 0.0))
+
+
+def _dated(current: Sum, start: int, before: Sums, past: Sums) -> Sum:
+    if not current.value:
+        return Sum(before=past)
+    return current if current.since is not None else Sum(current.value, start, before)
+
+
+def _opened(
+    state: SequentialState, settings: SequentialSettings, ranks: Ranks
+) -> tuple[SequentialState, Change | None]:
+    direction: Direction = "up" if state.up.value >= state.down.value else "down"
+    leading, limit = getattr(state, direction), threshold(settings)
+    if leading.value <= limit:
+        return state, None
+    effect = _effect(leading, state.past, ranks)
+    if effect < settings.min_effect:
+        return _clamped(state, limit), None
+    change = Change(True, direction, leading.since, leading.value, limit, effect)
+    opened = msgspec.structs.replace(state, past=leading.before, open=direction, moved=effect)
+    return _clamped(opened, limit), change
+
+
+def _closed(
+    state: SequentialState, settings: SequentialSettings, ranks: Ranks
+) -> tuple[SequentialState, Change | None]:
+    assert state.open
+    leading, limit = getattr(state, state.open), threshold(settings)
+    if leading.value:
+        return _clamped(state, limit), None
+    over = Change(False, state.open, 0, 0.0, limit, 0.0)
+    return SequentialState(past=state.past), over
+
+
+def _clamped(state: SequentialState, limit: float) -> SequentialState:
+    """At most the threshold, so that a change that is over is soon seen to be."""
+    replace = msgspec.structs.replace
+    up, down = (replace(each, value=min(each.value, limit)) for each in (state.up, state.down))
+    return replace(state, up=up, down=down)
+
+
+def _effect(leading: Sum, past: Sums, ranks: Ranks) -> float:
+    """By how much the mean rank since the change differs from that before, as a share of 1."""
+    n, total = past[0] - leading.before[0], past[1] - leading.before[1]
+    rows = ranks.rows + leading.before[0]
+    return abs(total / n - (ranks.total + leading.before[1]) / rows) / UNIT
+
+
+def _plus(first: Sums, second: Sums) -> Sums:
+    return first[0] + second[0], first[1] + second[1]
 
 
 @lru_cache(maxsize=64)
 def threshold(settings: SequentialSettings) -> float:
     """The decision interval with the expected run length without change; by bisection."""
     low, high = 0.0, 1.0
-    while run_length(settings.shift / 2, high) < settings.run_length_steps:
+    while run_length(settings.shift / 2, high) < settings.run_length:
         low, high = high, 2 * high
     for _ in range(40):
         middle = (low + high) / 2
-        if run_length(settings.shift / 2, middle) < settings.run_length_steps:
+        if run_length(settings.shift / 2, middle) < settings.run_length:
             low = middle
         else:
             high = middle

@@ -16,6 +16,7 @@ from udfs.drift.collect import Collector, Part
 from udfs.drift.counts import Ints, WindowCounts
 from udfs.drift.params import CollectParams
 from udfs.drift.reference import Reference
+from udfs.drift.steps import StepCounter, StepPart
 from udfs.drift.wire import encode_parts
 from udfs.problems import Problem
 
@@ -26,14 +27,18 @@ class Watch:
     def __init__(self, params: CollectParams, reference: Reference | None, version: int) -> None:
         self._window_ms = params.window_ms
         self._collector = Collector(params, reference, version) if reference else None
+        self._stepper = StepCounter(params, reference, version) if reference and params.step_columns else None
         self._version = version
         self._parts: list[Part] = []
+        self._steps: list[StepPart] = []
         self._outcomes: dict[int | None, WindowCounts] = {}
 
     def predicted(self, columns: Mapping[str, pa.Array], event_time: Ints) -> None:
         """n predicted rows; `event_time` in ms, shape (n,)."""
         if self._collector:
             self._parts += self._collector.collect(columns, event_time)
+        if self._stepper:
+            self._steps += self._stepper.count(columns, event_time)
 
     def dead(self, problem: Problem, event_time: int) -> None:
         """One dead letter; without an event time it counts in the window that is open when it arrives."""
@@ -53,8 +58,8 @@ class Watch:
         parts = self._parts + [
             Part(start, None, None, self._version, counts) for start, counts in self._outcomes.items()
         ]
-        self._parts, self._outcomes = [], {}
-        return encode_parts(parts) if parts else None
+        steps, self._parts, self._steps, self._outcomes = self._steps, [], [], {}
+        return encode_parts(parts, steps) if parts else None
 
     def _window(self, start: int | None) -> WindowCounts:
         return self._outcomes.setdefault(start, WindowCounts())

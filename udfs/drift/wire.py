@@ -5,7 +5,8 @@ decode_parts(encode_parts(parts)) == parts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from udfs.drift.counts import (
     NumericCounts,
     WindowCounts,
 )
+from udfs.drift.steps import StepPart
 
 VERSION = 1
 
@@ -51,11 +53,14 @@ class _Joint(msgspec.Struct, frozen=True, array_like=True):
     second: bytes
 
 
+Columns = dict[str, _Numeric | _Categorical]
+
+
 class _Window(msgspec.Struct, frozen=True, array_like=True):
     predicted: int
     dead: int
     late: int
-    columns: dict[str, _Numeric | _Categorical]
+    columns: Columns
     joint: _Joint | None
     problems: list[tuple[str, str, str | None, int]]
 
@@ -68,31 +73,62 @@ class _Part(msgspec.Struct, frozen=True, array_like=True):
     counts: _Window
 
 
+class _Step(msgspec.Struct, frozen=True, array_like=True):
+    start: int
+    version: int
+    sums: dict[str, tuple[int, int]]
+
+
 class _Parts(msgspec.Struct, frozen=True, array_like=True):
     version: int
     parts: list[_Part]
+    steps: list[_Step] = []
+
+
+class Told(NamedTuple):
+    """What a worker tells the monitor of a batch."""
+
+    parts: list[Part]
+    steps: list[StepPart]
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Parts)
 
 
-def encode_parts(parts: Iterable[Part]) -> bytes:
+def encode_parts(parts: Iterable[Part], steps: Iterable[StepPart] = ()) -> bytes:
     """Sums may outgrow 64 bits, so they travel as text."""
     packed = [_Part(p.start, p.column, p.value, p.version, _pack(p.counts)) for p in parts]
-    return _encoder.encode(_Parts(VERSION, packed))
+    stepped = [_Step(step.start, step.version, dict(step.sums)) for step in steps]
+    return _encoder.encode(_Parts(VERSION, packed, stepped))
 
 
 def decode_parts(data: bytes) -> list[Part]:
-    """Raises ValueError for bytes of another version."""
+    """The counts alone. Raises ValueError for bytes of another version."""
+    return decode(data).parts
+
+
+def decode(data: bytes) -> Told:
+    """All that `encode_parts` was given. Raises ValueError for bytes of another version."""
     decoded = _decoder.decode(data)
     if decoded.version != VERSION:
         raise ValueError(f"counts must be of version {VERSION}; got {decoded.version}")
-    return [Part(p.start, p.column, p.value, p.version, _unpack(p.counts)) for p in decoded.parts]
+    parts = [Part(p.start, p.column, p.value, p.version, _unpack(p.counts)) for p in decoded.parts]
+    return Told(parts, [StepPart(step.start, step.version, step.sums) for step in decoded.steps])
+
+
+def pack_columns(columns: Mapping[str, ColumnCounts]) -> Columns:
+    """Counts as plain data."""
+    return {name: _pack_column(column) for name, column in columns.items()}
+
+
+def unpack_columns(packed: Columns) -> dict[str, ColumnCounts]:
+    """What `pack_columns` was given."""
+    return {name: _unpack_column(column) for name, column in packed.items()}
 
 
 def _pack(counts: WindowCounts) -> _Window:
-    columns = {name: _pack_column(column) for name, column in counts.columns.items()}
+    columns = pack_columns(counts.columns)
     joint = counts.joint
     packed = _Joint(joint.n, joint.first.tobytes(), joint.second.tobytes()) if joint else None
     problems = [(*key, count) for key, count in counts.problems.items()]
@@ -127,7 +163,7 @@ def _pack_column(column: ColumnCounts) -> _Numeric | _Categorical:
 
 
 def _unpack(packed: _Window) -> WindowCounts:
-    columns = {name: _unpack_column(column) for name, column in packed.columns.items()}
+    columns = unpack_columns(packed.columns)
     problems = {(stage, reason, field): count for stage, reason, field, count in packed.problems}
     joint = _unpack_joint(packed.joint) if packed.joint else None
     return WindowCounts(packed.predicted, packed.dead, packed.late, columns, joint, problems)

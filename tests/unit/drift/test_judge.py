@@ -40,7 +40,7 @@ def window(
 def judge(
     known: Reference, windows: Mapping[WindowKey, WindowCounts], **settings: Any
 ) -> dict[WindowKey, Judged]:
-    judged = judge_window({1: known}, {}, windows, {}, JudgeSettings(**settings))
+    judged = judge_window(dict.fromkeys(windows, known), {}, windows, {}, JudgeSettings(**settings))
     for each in judged.values():
         _check_finite(msgspec.to_builtins((each.columns, each.joint)))
     return judged
@@ -187,7 +187,7 @@ def test_empty_windows_are_insufficient(random: np.random.Generator) -> None:
 def test_what_the_reference_lacks_is_left_out(random: np.random.Generator) -> None:
     both = {"x": random.normal(size=500), "y": random.normal(size=500)}
     counted = window(reference(both), both)
-    judged = judge_window({1: reference({"x": both["x"]})}, {"x": "feature"}, counted, {}, JudgeSettings())
+    judged = judge_window({KEY: reference({"x": both["x"]})}, {"x": "feature"}, counted, {}, JudgeSettings())
     assert [(report.name, report.role) for report in judged[KEY].columns] == [("x", "feature")]
     assert judge_window({}, {}, counted, {}, JudgeSettings())[KEY].verdict == "insufficient_data"
 
@@ -206,11 +206,12 @@ def test_a_fixed_threshold_alone_decides(random: np.random.Generator) -> None:
 def test_the_previous_window_has_its_own_comparison(random: np.random.Generator) -> None:
     known = reference({"x": random.normal(size=10_000)})
     first, second = (window(known, {"x": random.normal(1, size=N)}) for _ in range(2))
-    judged = judge_window({1: known}, {}, second, first, JudgeSettings())[KEY].columns[0]
+    judged = judge_window({KEY: known}, {}, second, first, JudgeSettings())[KEY].columns[0]
     assert judged.verdict == "drift"
     assert judged.previous is not None
     assert (judged.previous.verdict, judged.previous.n) == ("ok", N)
-    back = judge_window({1: known}, {}, window(known, {"x": random.normal(size=N)}), first, JudgeSettings())
+    third = window(known, {"x": random.normal(size=N)})
+    back = judge_window({KEY: known}, {}, third, first, JudgeSettings())
     assert back[KEY].columns[0].previous is not None
     assert back[KEY].columns[0].previous.verdict == "drift"
 

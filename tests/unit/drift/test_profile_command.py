@@ -93,3 +93,33 @@ def test_a_profile_that_cannot_be_written_is_an_error(parquet: Path) -> None:
     result = runner.invoke(app, ["profile", str(parquet), "--out", str(parquet.parent / "none" / "p.json")])
     assert isinstance(result.exception, InputError)
     assert "cannot be written" in str(result.exception)
+
+
+def test_references_of_segments_and_hours(tmp_path: Path) -> None:
+    rows = pa.table(
+        {
+            "delay": [float(i % 17) for i in range(800)],
+            "origin": ["EWR", "JFK", "LGA", "EWR"] * 200,
+            "at": [f"2013-07-0{i % 7 + 1}T{i % 24:02}:30:00Z" for i in range(800)],
+        }
+    )
+    pyarrow.parquet.write_table(rows, tmp_path / "rows.parquet")
+    result = run(tmp_path / "rows.parquet", "--segments", "origin", "--event-time", "at")
+    assert result.exit_code == 0, result.output
+    made = json.loads((tmp_path / "made.json").read_bytes())
+    assert list(made["columns"]) == ["delay", "origin"]
+    assert {value: part["rows"] for value, part in made["segments"]["origin"].items()} == {
+        "EWR": 400,
+        "JFK": 200,
+        "LGA": 200,
+    }
+    assert len(made["hour_of_week"]) == 168
+    assert "values of origin: 3 of 3 have the 200 rows" in result.output
+    assert "hours of the week: 168 of 168, of 4 to 5 rows" in result.output
+
+
+def test_times_must_be_times(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(TABLE, tmp_path / "rows.parquet")
+    result = run(tmp_path / "rows.parquet", "--event-time", "origin")
+    assert isinstance(result.exception, InputError)
+    assert "must be timestamps" in str(result.exception)

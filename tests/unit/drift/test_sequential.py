@@ -12,20 +12,27 @@ from udfs.drift.sequential import (
     Change,
     SequentialSettings,
     SequentialState,
+    Step,
+    advance,
     run_length,
     score,
-    step,
     threshold,
 )
+from udfs.drift.steps import UNIT, Ranks
+
+SURE = Ranks(np.zeros(2, dtype=np.int64), 10**12, 10**12 * UNIT // 2, 0.3 * UNIT)
+HOUR = 3_600_000
 
 
 def run(
-    values: list[float | None], settings: SequentialSettings, state: SequentialState | None = None
-) -> tuple[SequentialState, list[Change]]:
+    values: list[float], settings: SequentialSettings, state: SequentialState | None = None, first: int = 0
+) -> tuple[SequentialState, list[tuple[int, Change]]]:
+    """Steps of an hour and 100 values each, whose means have these z against a reference that is sure."""
     state, changes = state or SequentialState(), []
-    for z in values:
-        state, change = step(state, settings, z)
-        changes += [change] if change else []
+    for hour, z in enumerate(values, first):
+        total = round(100 * (UNIT / 2 + z * 0.03 * UNIT))
+        state, change = advance(state, settings, SURE, Step(hour * HOUR, (hour + 1) * HOUR, 100, total))
+        changes += [(hour, change)] if change else []
     return state, changes
 
 
@@ -58,11 +65,24 @@ def test_the_measured_run_length_is_the_set_one(steps: int, shift: float, runs: 
     assert measured(SequentialSettings(steps, shift), 0.0, runs, seed=1) == pytest.approx(steps, rel=0.1)
 
 
-def test_step_signals_as_the_vectorized_recursion() -> None:
-    settings = SequentialSettings(50)
-    random = np.random.default_rng(2)
-    _, changes = run(random.normal(size=20_000).tolist(), settings)
-    assert 20_000 / len(changes) == pytest.approx(50, rel=0.15)
+@pytest.mark.parametrize(("reference_rows", "values"), [(300, 30), (5_000, 400)])
+def test_the_run_length_in_hours_is_the_set_one_however_small_the_reference(
+    reference_rows: int, values: int
+) -> None:
+    """Each run has a reference of its own: what the stream really is, a reference only resembles."""
+    random = np.random.default_rng(5)
+    settings = SequentialSettings(120 * 60 / 30)  # 120 h in steps of 30 minutes
+    hours = []
+    for _ in range(700):
+        sample = np.rint(random.random(reference_rows) * UNIT).astype(np.int64)
+        known = Ranks(sample[:0], reference_rows, int(sample.sum()), float(sample.std()))
+        state, step = SequentialState(), 0
+        while not state.open:
+            total = round(float(random.random(values).sum()) * UNIT)
+            state, _ = advance(state, settings, known, Step(step, step + 1, values, total))
+            step += 1
+        hours.append(step / 2)
+    assert np.mean(hours) == pytest.approx(120, rel=0.1)
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(1.0, 8, 12), (0.5, 25, 45)])
@@ -71,51 +91,59 @@ def test_reaction_to_a_shift(shift: float, low: float, high: float) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_change_tells_since_when_and_where_to(sign: int) -> None:
+def test_a_change_tells_since_when_and_where_to_and_is_over_when_it_is(sign: int) -> None:
     settings = SequentialSettings(1_000)
-    state, changes = run([0.0] * 30 + [sign * 1.5] * 6, settings)
-    assert [(change.direction, change.since, change.step) for change in changes] == [
-        ("up" if sign > 0 else "down", 30, 36)
-    ]
-    assert changes[0].value == pytest.approx(6.0)
-    assert changes[0].value > changes[0].threshold == threshold(settings)
-    assert state == SequentialState()
+    state, changes = run([0.0] * 30 + [sign * 1.5] * 40 + [0.0] * 30, settings)
+    (fired, change), (ended, over) = changes
+    assert (fired, change.began, change.since) == (35, True, 30 * HOUR)
+    assert change.direction == over.direction == ("up" if sign > 0 else "down")
+    assert change.value == pytest.approx(6.0)
+    assert change.value > change.threshold == threshold(settings)
+    assert change.effect == pytest.approx(1.5 * 0.03, rel=1e-3)
+    assert not over.began
+    assert 70 < ended < 82
+    assert not state.open
 
 
-def test_steps_without_a_score_are_skipped() -> None:
+def test_a_change_that_goes_on_stays_open() -> None:
+    _, changes = run([0.0] * 30 + [1.5] * 3_000, SequentialSettings(1_000))
+    assert [change.began for _, change in changes] == [True]
+
+
+def test_the_end_of_a_large_change_is_seen_soon() -> None:
+    _, changes = run([0.0] * 30 + [6.0] * 40 + [0.0] * 30, SequentialSettings(10_000))
+    assert [(hour, change.began) for hour, change in changes] == [(31, True), (72, False)]
+
+
+def test_what_is_too_small_to_matter_is_no_signal() -> None:
+    settings = SequentialSettings(1_000, min_effect=0.05)
+    assert run([0.0] * 30 + [1.5] * 40, settings)[1] == []
+    assert len(run([0.0] * 30 + [3.0] * 40, settings)[1]) == 1
+
+
+def test_few_values_wait_for_more() -> None:
     settings = SequentialSettings(1_000)
-    with_gaps, changes = run([1.0, None, 1.0, None], settings)
-    without, _ = run([1.0, 1.0], settings)
-    assert (with_gaps.up, with_gaps.down) == (without.up, without.down)
-    assert (with_gaps.steps, changes) == (4, [])
+    state = SequentialState()
+    for start in range(3):
+        state, _ = advance(state, settings, SURE, Step(start, start + 1, 8, 5 * UNIT))
+        if start < 2:
+            assert (state.up.value, state.waiting[0]) == (0.0, 8 * (start + 1))
+    assert state.up.since == 0
+    assert (state.waiting, state.past) == ((0, 0), (24, 15 * UNIT))
 
 
 def test_a_state_survives_as_json() -> None:
     settings = SequentialSettings(100)
-    values: list[float | None] = list(np.random.default_rng(4).normal(size=400).tolist())
-    half, first = run(values[:200], settings)
+    values = list(np.random.default_rng(4).normal(size=600).tolist())
+    half, first = run(values[:300], settings)
     restored = msgspec.json.decode(msgspec.json.encode(half), type=SequentialState)
-    assert first + run(values[200:], settings, restored)[1] == run(values, settings)[1] != []
+    assert first + run(values[300:], settings, restored, 300)[1] == run(values, settings)[1] != []
 
 
-def test_score_counts_the_error_of_the_reference() -> None:
-    assert score(100, 150.0, mean=1.0, std=2.0, rows=100) == pytest.approx(0.5 / (2 * math.sqrt(0.02)))
-    random = np.random.default_rng(5)
-    scores = [
-        score(50, random.normal(size=50).sum(), means, 1.0, 60)
-        for means in random.normal(size=(2_000, 60)).mean(axis=1)
-    ]
-    assert np.std(np.array(scores, dtype=float)) == pytest.approx(1, abs=0.06)
-
-
-@pytest.mark.parametrize(("n", "std", "rows"), [(0, 1.0, 9), (1, 1.0, 9), (5, 0.0, 9), (5, 1.0, 0)])
-def test_nothing_to_compare_is_no_score(n: int, std: float, rows: int) -> None:
-    assert score(n, 3.0, 0.0, std, rows) is None
-
-
-def test_scores_are_finite() -> None:
-    assert score(2, 1e308, -1e308, 1e-320, 10) == 100.0
-    assert score(2, -1e308, 1e308, 1e-320, 10) == -100.0
+def test_nothing_to_compare_is_no_score() -> None:
+    constant = Ranks(np.zeros(1, dtype=np.int64), 100, 50 * UNIT, 0.0)
+    empty = Ranks(np.zeros(1, dtype=np.int64), 0, 0, 1.0)
+    assert score((30, 0), (0, 0), constant) == score((30, 0), (0, 0), empty) == 0.0
 
 
 @pytest.mark.parametrize(("steps", "shift"), [(19, 1.0), (100_001, 1.0), (math.nan, 1.0), (100, 0.0)])
