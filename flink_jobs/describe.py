@@ -15,6 +15,7 @@ from flink_jobs.scalars import format_duration
 from flink_jobs.spec import JobSpec, Lookup, Window
 from flink_jobs.tables import output_topics, report_topics
 from udfs.manifest import digest
+from udfs.store import without_secrets
 
 SCHEMA = "tailrace.plan/1"
 Rows = Iterable[tuple[str, ...]]
@@ -95,7 +96,7 @@ def _model_data(plan: Plan) -> dict[str, Any]:
         "version": manifest.version,
         "release": plan.release.number,
         "use": job.model.use,
-        "registry": str(job.model.registry),
+        "registry": without_secrets(job.model.registry),
         "digest": digest(manifest),
         "format": manifest.format,
         "output": {

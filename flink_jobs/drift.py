@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flink_jobs.columns import JobColumns, ModelInput
@@ -15,6 +14,7 @@ from udfs.drift.reference import CategoricalReference, Reference, parse_referenc
 from udfs.drift.rules import DEFAULT_RULES, Rule
 from udfs.errors import ModelError
 from udfs.manifest import PROFILE_FILE
+from udfs.store import open_store
 
 SEQUENTIAL_RULE = "sequential"
 
@@ -32,7 +32,7 @@ class DriftPlan:
 
 
 def drift_plan(
-    job: JobSpec, manifest: Manifest, folder: Path, inputs: tuple[ModelInput, ...], columns: JobColumns
+    job: JobSpec, manifest: Manifest, folder: str, inputs: tuple[ModelInput, ...], columns: JobColumns
 ) -> DriftPlan | None:
     """None without a drift section. Raises InputError where it does not fit the model's reference."""
     if job.drift is None or job.alerts is None:
@@ -61,7 +61,7 @@ def drift_plan(
     monitor = MonitorParams(
         job=job.job,
         model=manifest.name,
-        versions={manifest.version: str(folder)},
+        versions={manifest.version: folder},
         window_ms=job.drift.window,
         roles=roles,
         rules=_rules(job.alerts, roles),
@@ -82,10 +82,11 @@ def drift_plan(
     return DriftPlan(collect, monitor)
 
 
-def _reference(folder: Path) -> Reference:
-    path = folder / PROFILE_FILE
+def _reference(folder: str) -> Reference:
+    store = open_store(folder)
+    path = store.where(PROFILE_FILE)
     try:
-        reference = parse_reference(path.read_bytes())
+        reference = parse_reference(store.read(PROFILE_FILE))
     except FileNotFoundError:
         raise InputError(f"drift: {path} is missing: the model version has no reference profile") from None
     except ModelError as error:

@@ -32,6 +32,11 @@ def _absolute_or_uri(value: object, info: ValidationInfo) -> str:
     )
 
 
+def _registry(value: object, info: ValidationInfo) -> Path | str:
+    found = _absolute_or_uri(value, info)
+    return found if "://" in found else Path(found)
+
+
 def _table_file(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value.lower().endswith((".parquet", ".csv")):
         raise wrong("the path of a .parquet or .csv file")
@@ -84,4 +89,5 @@ TableFile = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"\.([Pp][Aa][Rr][Qq][Uu][Ee][Tt]|[Cc][Ss][Vv])$"}),
 ]
 PathOrUri = Annotated[str, BeforeValidator(_absolute_or_uri), WithJsonSchema(_PATH_SCHEMA)]
+RegistryPlace = Annotated[Path | str, BeforeValidator(_registry), WithJsonSchema(_PATH_SCHEMA)]
 Secret = Annotated[SecretStr, BeforeValidator(_read_secret), WithJsonSchema(_SECRET_SCHEMA)]

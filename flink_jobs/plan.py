@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flink_jobs import sql
 from flink_jobs.columns import JobColumns, ModelInput, job_columns, match_inputs
@@ -20,10 +19,13 @@ from flink_jobs.runtime import flink_options
 from flink_jobs.spec import JobSpec
 from flink_jobs.tables import kafka_tables
 from flink_jobs.views import Views, make_views
-from flink_jobs.worker_params import feature_params, model_params, output_params, source_params
-from udfs.errors import ModelError
+from flink_jobs.worker_params import feature_params, model_params, output_params, source_params, trust_of
+from udfs.errors import ModelError, StoreError
 from udfs.manifest import Manifest, digest, read_manifest
+from udfs.model import check_trust
 from udfs.params import PREDICTION_FIELDS, OutputParams, ScoreParams
+from udfs.signatures import Trust
+from udfs.store import open_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,8 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
     """Compiles the job. Raises InputError when the model, a lookup or an expression does not fit."""
     registry = Registry(job.model.registry)
     release = registry.resolve(job.model.name, job.model.use)
-    folder = registry.folder(job.model.name, release.version)
-    manifest = _read(folder)
+    folder = registry.location(job.model.name, release.version)
+    manifest = _read(folder, trust_of(job))
     columns = job_columns(job)
     _check_included(job, columns)
     if job.predictions.explain:
@@ -63,7 +65,7 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
     params = ScoreParams(
         source_params(job, drift, manifest.version),
         feature_params(job, columns),
-        model_params(job, str(folder), digest(manifest), release.number, inputs),
+        model_params(job, folder, digest(manifest), release.number, inputs),
         output_params(job),
         drift.collect if drift else None,
     )
@@ -108,11 +110,14 @@ def make_feature_plan(job: JobSpec, features: Sequence[str]) -> Runnable:
     )
 
 
-def _read(folder: Path) -> Manifest:
+def _read(folder: str, trust: Trust) -> Manifest:
     try:
-        return read_manifest(folder)
-    except ModelError as error:
+        store = open_store(folder)
+        manifest = read_manifest(store)
+        check_trust(store, manifest, trust)
+    except (ModelError, StoreError) as error:
         raise InputError(str(error)) from error
+    return manifest
 
 
 def _check_included(job: JobSpec, columns: JobColumns) -> None:

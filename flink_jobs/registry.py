@@ -1,6 +1,6 @@
 """The model registry: numbered, immutable versions under `models/<name>/` and the log of releases.
 
-registry = Registry(Path("models"))
+registry = Registry("models")                      # or a URI, such as s3://bucket/models
 manifest = registry.write_version("flight_delay", model=pipeline, signature=signature, ...)
 registry.promote("flight_delay", manifest.version)
 registry.resolve("flight_delay", "champion")        # Release(version=1, number=1)
@@ -9,10 +9,8 @@ registry.resolve("flight_delay", "champion")        # Release(version=1, number=
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +19,12 @@ from typing import Any, Literal
 import msgspec
 import pyarrow as pa
 
+from flink_jobs.client_store import ClientStore
 from flink_jobs.errors import InputError
-from flink_jobs.versions import VersionFiles, version_files, write_folder, write_once
+from flink_jobs.versions import version_files
 from udfs.errors import ModelError
-from udfs.manifest import Format, Manifest, Signature, read_manifest
+from udfs.manifest import MANIFEST_FILE, Format, Lineage, Manifest, Signature, read_manifest
+from udfs.store import is_uri
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}\Z")
@@ -55,18 +55,19 @@ def _now() -> datetime:
 
 
 class Registry:
-    """The models under `root`. All methods raise `InputError` for what is not there."""
+    """The models under `root`, a folder or URI.
 
-    def __init__(self, root: Path, clock: Clock = _now) -> None:
-        self.root = Path(root)
+    All methods raise `InputError` for what is not there, and `WorkError` when the store fails.
+    """
+
+    def __init__(self, root: Path | str, clock: Clock = _now) -> None:
+        self.root: Path | str = root if isinstance(root, str) and is_uri(root) else Path(root)
+        self.store = ClientStore(root)
         self._clock = clock
 
     def models(self) -> list[str]:
         """The names of the models that have versions."""
-        if not self.root.is_dir():
-            return []
-        names = (entry.name for entry in self.root.iterdir() if _NAME.match(entry.name))
-        return sorted(name for name in names if self._numbers(name))
+        return [name for name in self.store.names("") if _NAME.match(name) and self._numbers(name)]
 
     def versions(self, name: str) -> list[int]:
         """The version numbers of a model, ascending."""
@@ -89,20 +90,27 @@ class Registry:
         return Release(use, None)
 
     def folder(self, name: str, version: int) -> Path:
-        """The folder of an existing version."""
+        """The folder of an existing version in a registry on this machine."""
+        location = self.location(name, version)
+        if is_uri(location):
+            raise InputError(f"{self._where(name)} must be a folder of this machine")
+        return Path(location)
+
+    def location(self, name: str, version: int) -> str:
+        """The path or URI of an existing version: what `udfs.model.load_version` takes."""
         self._require(name, version, self.versions(name))
-        return self._versions_folder(name) / str(version)
+        return self.store.location(_folder(name, version))
 
     def manifest(self, name: str, version: int) -> Manifest:
         """The manifest of an existing version, which must be its own."""
-        folder = self.folder(name, version)
+        where = self.store.where(_folder(name, version))
         try:
-            manifest = read_manifest(folder)
+            manifest = read_manifest(self.location(name, version))
         except ModelError as error:
             raise InputError(str(error)) from None
         if (manifest.name, manifest.version) != (name, version):
             found = f"{manifest.name} version {manifest.version}"
-            raise InputError(f"{folder} must hold {name} version {version}; its manifest says {found}")
+            raise InputError(f"{where} must hold {name} version {version}; its manifest says {found}")
         return manifest
 
     def write_version(
@@ -116,6 +124,8 @@ class Registry:
         profile: dict[str, Any],
         metrics: dict[str, float],
         training: dict[str, Any],
+        lineage: Lineage | None = None,
+        trusted_types: Sequence[str] = (),
     ) -> Manifest:
         """Write the next version and return its manifest.
 
@@ -123,102 +133,92 @@ class Registry:
         schema, whose predictions each later load must reproduce. Raises `InputError` when the model cannot be
         loaded back, does not fit its signature, or cannot score these rows.
         """
-        files = version_files(model, format, signature, golden_inputs, profile)
-        parent = self._versions_folder(_checked(name))
-        parent.mkdir(parents=True, exist_ok=True)
+        _checked(name)
+        if lineage is not None and lineage.parent is not None:
+            self._require(name, lineage.parent, self.versions(name))
+        files = version_files(model, format, signature, golden_inputs, profile, trusted_types)
         created_at = self._timestamp()
+        number = max(map(int, filter(_VERSION.match, self.store.names(f"{name}/versions"))), default=0)
         while True:
-            number = max(self._numbers(name), default=0) + 1
-            manifest = files.manifest(name, number, signature, metrics, training, created_at)
-            if _claim(parent / str(number), files, manifest):
+            number += 1
+            manifest = files.manifest(name, number, signature, metrics, training, created_at, lineage)
+            if self.store.write_folder(_folder(name, number), files.with_manifest(manifest)):
                 return manifest
 
     def promote(self, name: str, version: int) -> Release:
         """Make a version the champion: append a release to the log."""
         self.manifest(name, version)
-        folder = self._releases_folder(name)
-        folder.mkdir(parents=True, exist_ok=True)
         while True:
             number = max(self.releases(name), default=0) + 1
             record = ReleaseRecord(number=number, champion=version, written_at=self._timestamp())
-            if write_once(folder / f"{number:08}.json", msgspec.json.encode(record) + b"\n"):
+            if self.store.write_once(_release(name, number), msgspec.json.encode(record) + b"\n"):
                 return Release(version, number)
 
     def releases(self, name: str) -> list[int]:
         """The numbers of a model's releases, ascending; empty before the first."""
-        return sorted(
-            int(entry[:8])
-            for entry in _entries(self._releases_folder(_checked(name)))
-            if _RELEASE.match(entry)
-        )
+        entries = self.store.names(f"{_checked(name)}/releases")
+        return [int(entry[:8]) for entry in entries if _RELEASE.match(entry)]
 
     def _champion(self, name: str, versions: list[int]) -> Release:
         numbers = self.releases(name)
         if not numbers:
+            where = self.store.where(f"{name}/releases")
             raise InputError(
-                f"model {name} has no champion: {self._releases_folder(name)} has no release; promote one "
-                f"of its versions ({_listed(versions)}) with `tailrace models promote {name} {versions[-1]}`"
+                f"model {name} has no champion: {where} has no release; promote one of its versions "
+                f"({_listed(versions)}) with `tailrace models promote {name} {versions[-1]}`"
             )
         record = self._release(name, numbers[-1])
         self._require(name, record.champion, versions)
         return Release(record.champion, record.number)
 
     def _release(self, name: str, number: int) -> ReleaseRecord:
-        path = self._releases_folder(name) / f"{number:08}.json"
+        where = self.store.where(_release(name, number))
         try:
-            record = msgspec.json.decode(path.read_bytes(), type=ReleaseRecord)
+            record = msgspec.json.decode(self.store.read(_release(name, number)), type=ReleaseRecord)
         except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"{path} must be a tailrace.release/1 record: {error}") from None
+            raise InputError(f"{where} must be a tailrace.release/1 record: {error}") from None
         if record.number != number:
-            raise InputError(f"{path} must be release {number}; it says {record.number}")
+            raise InputError(f"{where} must be release {number}; it says {record.number}")
         return record
 
     def _require(self, name: str, version: int, versions: list[int]) -> None:
         if version not in versions:
-            where = self._versions_folder(name)
+            where = self._where(name)
             raise InputError(
                 f"version {version} of model {name} must be one of {_listed(versions)} in {where}"
             )
 
     def _missing(self, name: str) -> str:
-        if (train := self.root / name / "train.py").is_file():
-            return f"model {name} has no versions in {self._versions_folder(name)}; make one: python {train}"
+        if "train.py" in self.store.names(name):
+            train = self.store.where(f"{name}/train.py")
+            return f"model {name} has no versions in {self._where(name)}; make one: python {train}"
         models = self.models()
         there = f"the models there: {', '.join(models)}" if models else "there are none"
-        return f"model {name} is not in {self.root} ({there}){_suggestion(name, models)}"
+        return f"model {name} is not in {self.store.where('')} ({there}){_suggestion(name, models)}"
 
     def _numbers(self, name: str) -> list[int]:
-        return sorted(int(entry) for entry in _entries(self._versions_folder(name)) if _VERSION.match(entry))
+        found = self.store.folders(f"{name}/versions", MANIFEST_FILE)
+        return sorted(int(entry) for entry in found if _VERSION.match(entry))
 
-    def _versions_folder(self, name: str) -> Path:
-        return self.root / name / "versions"
-
-    def _releases_folder(self, name: str) -> Path:
-        return self.root / name / "releases"
+    def _where(self, name: str) -> str:
+        return self.store.where(f"{name}/versions")
 
     def _timestamp(self) -> str:
         return self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _claim(folder: Path, files: VersionFiles, manifest: Manifest) -> bool:
-    """Put a version into place; False when another process took the number first."""
-    try:
-        write_folder(folder, files, manifest)
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            return False
-        raise
-    return True
+def _folder(name: str, version: int) -> str:
+    return f"{name}/versions/{version}"
+
+
+def _release(name: str, number: int) -> str:
+    return f"{name}/releases/{number:08}.json"
 
 
 def _checked(name: str) -> str:
     if not _NAME.match(name):
         raise InputError(f"a model's name must be letters, digits, '_' and '-'; got {name[:100]!r}")
     return name
-
-
-def _entries(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []
 
 
 def _listed(versions: Iterable[int]) -> str:

@@ -19,7 +19,8 @@ from pydantic_core import PydanticCustomError
 
 from flink_jobs.aggregates import Aggregate
 from flink_jobs.mistakes import Location, wrong, wrong_at
-from flink_jobs.paths import AbsolutePath, PathOrUri, Secret
+from flink_jobs.paths import AbsolutePath, PathOrUri, RegistryPlace, Secret
+from flink_jobs.public_keys import PublicKey
 from flink_jobs.scalars import (
     Brokers,
     CheckpointInterval,
@@ -151,8 +152,10 @@ class Model(Section):
     name: Annotated[
         str, matching(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,199}", "a model name of letters, digits, _ and -")
     ] = Field(description="Folder of the model in the registry.")
-    registry: AbsolutePath = Field(
-        default="models", validate_default=True, description="Folder of all models, relative to the job file."
+    registry: RegistryPlace = Field(
+        default="models",
+        validate_default=True,
+        description="Folder of all models, relative to the job file, or a URI such as s3://bucket/models.",
     )
     use: Annotated[str | int, Parsed(_parse_use, _USE_SCHEMA)] = Field(
         default="champion", description="The released version, the latest one, or a version number."
@@ -163,6 +166,23 @@ class Model(Section):
     threshold: Annotated[float, number(0, 1)] = Field(
         default=0.5, description="Score from which a binary model says yes."
     )
+    require_signature: bool = Field(
+        default=False, description="Use only versions that one of the trusted keys has signed."
+    )
+    trusted_keys: Annotated[tuple[PublicKey, ...], Field(strict=False)] = Field(
+        default=(), description="Ed25519 public keys: paths of PEM files, PEM text, or base64 of 32 bytes."
+    )
+    pickle: Literal["allow", "refuse"] = Field(
+        default="allow", description="Whether formats may be used whose loading runs code: joblib."
+    )
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Model:
+        if self.require_signature and not self.trusted_keys:
+            raise wrong_at({("trusted_keys",): wrong("given, as require_signature needs them", "none")})
+        if self.trusted_keys and not self.require_signature:
+            raise wrong_at({("require_signature",): wrong("true, as trusted_keys are given", "false")})
+        return self
 
 
 def _topic_field(suffix: str) -> Any:

@@ -1,7 +1,8 @@
 """What a model version's folder holds, and how it gets there whole or not at all.
 
 files = version_files(model, "joblib", signature, golden_inputs, profile)
-write_folder(folder, files, files.manifest("flight_delay", 1, signature, metrics, training, created_at))
+manifest = files.manifest("flight_delay", 1, signature, metrics, training, created_at)
+store.write_folder("flight_delay/versions/1", files.with_manifest(manifest))
 """
 
 from __future__ import annotations
@@ -9,11 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
-import shutil
-import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import joblib
@@ -23,7 +21,16 @@ import pyarrow as pa
 from flink_jobs.errors import InputError
 from udfs import formats, golden
 from udfs.errors import ModelError
-from udfs.manifest import GOLDEN_FILE, MANIFEST_FILE, PROFILE_FILE, Format, Manifest, Signature, encode
+from udfs.manifest import (
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    PROFILE_FILE,
+    Format,
+    Lineage,
+    Manifest,
+    Signature,
+    encode,
+)
 from udfs.profile import encode_profile
 
 
@@ -34,6 +41,7 @@ class VersionFiles:
     format: Format
     contents: dict[str, bytes]
     libraries: dict[str, str]
+    trusted_types: tuple[str, ...] = ()
 
     def manifest(
         self,
@@ -43,6 +51,7 @@ class VersionFiles:
         metrics: dict[str, float],
         training: dict[str, Any],
         created_at: str,
+        lineage: Lineage | None = None,
     ) -> Manifest:
         """The manifest of these files as a version. Raises `InputError` for metrics that are not finite."""
         for metric, value in metrics.items():
@@ -60,11 +69,22 @@ class VersionFiles:
             metrics=metrics,
             created_at=created_at,
             golden_tolerance=formats.TOLERANCES[self.format],
+            lineage=msgspec.UNSET if lineage is None else lineage,
+            trusted_types=self.trusted_types or msgspec.UNSET,
         )
+
+    def with_manifest(self, manifest: Manifest) -> dict[str, bytes]:
+        """All files of the folder, the manifest as the last."""
+        return {**self.contents, MANIFEST_FILE: _encoded(manifest)}
 
 
 def version_files(
-    model: Any, kind: Format, signature: Signature, golden_inputs: pa.Table, profile: dict[str, Any]
+    model: Any,
+    kind: Format,
+    signature: Signature,
+    golden_inputs: pa.Table,
+    profile: dict[str, Any],
+    trusted_types: Sequence[str] = (),
 ) -> VersionFiles:
     """Serialize a model with its golden rows and profile.
 
@@ -74,13 +94,14 @@ def version_files(
         raise InputError("golden_inputs must have rows; got none")
     try:
         data = serialized(model, kind)
-        expected = golden.make(formats.build(kind, data, signature), golden_inputs)
+        expected = golden.make(formats.build(kind, data, signature, trusted_types), golden_inputs)
     except ModelError as error:
         raise InputError(f"the model cannot be registered: {error}") from error
     except Exception as error:
         raise InputError(f"the model cannot be registered: {type(error).__name__}: {error}") from error
     contents = {formats.MODEL_FILES[kind]: data, GOLDEN_FILE: expected, PROFILE_FILE: encode_profile(profile)}
-    return VersionFiles(kind, contents, formats.installed_versions(_libraries(model, kind)))
+    libraries = formats.installed_versions(_libraries(model, kind))
+    return VersionFiles(kind, contents, libraries, tuple(trusted_types))
 
 
 def serialized(model: Any, kind: Format) -> bytes:
@@ -93,6 +114,10 @@ def serialized(model: Any, kind: Format) -> bytes:
         return bytes((model.get_booster() if hasattr(model, "get_booster") else model).save_raw("ubj"))
     if kind == "onnx":
         return bytes(model.SerializeToString())
+    if kind == "skops":
+        from skops import io as skops
+
+        return bytes(skops.dumps(model))
     buffer = io.BytesIO()
     joblib.dump(model, buffer, compress=3)
     return buffer.getvalue()
@@ -106,38 +131,6 @@ def _libraries(model: Any, kind: Format) -> list[str]:
     return names + sorted((roots & {"lightgbm", "xgboost"}) - set(names))
 
 
-def write_folder(folder: Path, files: VersionFiles, manifest: Manifest) -> None:
-    """Write a version beside `folder`, then rename it: whole on disk or absent, also after a power cut.
-
-    Raises `OSError` (ENOTEMPTY or EEXIST) when the folder is there: versions are never empty.
-    """
-    temporary = folder.parent / f".{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
-        for name, data in {**files.contents, MANIFEST_FILE: _encoded(manifest)}.items():
-            _write(temporary / name, data)
-        _sync(temporary)
-        os.rename(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _sync(folder.parent)
-
-
-def write_once(path: Path, data: bytes) -> bool:
-    """Create a file with its whole content; False when it is there already."""
-    temporary = path.parent / f".{uuid.uuid4().hex}"
-    _write(temporary, data)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    _sync(path.parent)
-    return True
-
-
 def _encoded(manifest: Manifest) -> bytes:
     try:
         data = encode(manifest)
@@ -145,19 +138,3 @@ def _encoded(manifest: Manifest) -> bytes:
     except (TypeError, msgspec.MsgspecError) as error:
         raise InputError(f"the manifest must be plain JSON values: {error}") from None
     return data
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(0o444)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from flink_jobs.tables import event_time_field
 from udfs.contract import Contract, Field
 from udfs.features import DerivedParams, FeatureParams, LookupParams
 from udfs.params import RECORD_CONTEXT, ModelParams, OutputParams, SourceParams
+from udfs.signatures import Trust
 
 WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
 
@@ -50,7 +51,13 @@ def model_params(
     job: JobSpec, folder: str, digest: str, release: int | None, inputs: tuple[ModelInput, ...]
 ) -> ModelParams:
     matched = tuple((item.name, item.column.name, item.type) for item in inputs)
-    return ModelParams(folder, digest, release, matched, job.model.threshold)
+    return ModelParams(folder, digest, release, matched, job.model.threshold, trust_of(job))
+
+
+def trust_of(job: JobSpec) -> Trust:
+    """What the job demands of a version before it is loaded."""
+    model = job.model
+    return Trust(model.trusted_keys, model.require_signature, model.pickle == "allow")
 
 
 def output_params(job: JobSpec) -> OutputParams:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import msgspec
 import pyarrow as pa
 
-from udfs.errors import ModelError
+from udfs.errors import ModelError, StoreError
+from udfs.store import Store, open_store
 from udfs.types import ARROW
 
 MANIFEST_FILE = "manifest.json"
@@ -23,7 +24,7 @@ PROFILE_FILE = "profile.json"
 
 InputType = Literal["double", "long", "string", "boolean"]
 OutputKind = Literal["binary", "multiclass", "regression", "anomaly"]
-Format = Literal["joblib", "lightgbm", "xgboost", "onnx"]
+Format = Literal["joblib", "skops", "lightgbm", "xgboost", "onnx"]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -87,8 +88,25 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return pa.schema([(item.name, ARROW[item.type]) for item in self.inputs])
 
 
+class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a version comes from.
+
+    `data`: fingerprint of the training data; `code`: a commit, or a hash of the code that trained;
+    `parent`: the version that it was made from.
+    """
+
+    data: str | None = None
+    code: str | None = None
+    parameters: dict[str, Any] = {}
+    parent: int | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A version's manifest. `files` maps each file of the folder, but the manifest, to its SHA-256 in hex."""
+    """A version's manifest. `files` maps each file of the folder, but the manifest, to its SHA-256 in hex.
+
+    Keys that came later are left out where they are not set, so that digests of older versions stay.
+    `trusted_types`: classes that a skops model may hold beyond those that are safe.
+    """
 
     schema: Literal["tailrace.model/1"] = "tailrace.model/1"
     name: str
@@ -102,6 +120,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics: dict[str, float]
     created_at: str
     golden_tolerance: float = 1e-9
+    lineage: Lineage | msgspec.UnsetType = msgspec.UNSET
+    trusted_types: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if self.version < 1:
@@ -137,14 +157,16 @@ def digest(manifest: Manifest) -> str:
     return f"sha256:{hashlib.sha256(canonical(manifest)).hexdigest()}"
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read `folder`/manifest.json. Raises `ModelError` when it is missing or not a manifest."""
-    path = Path(folder) / MANIFEST_FILE
+def read_manifest(place: str | Path | Store) -> Manifest:
+    """Read a version's manifest.json. Raises `ModelError` when it is missing or not a manifest."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        store = open_store(place) if isinstance(place, str | Path) else place
+        return msgspec.json.decode(store.read(MANIFEST_FILE), type=Manifest)
     except FileNotFoundError:
-        raise ModelError(f"{path} is missing: {folder} is not a model version") from None
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
+        where = store.where("")
+        raise ModelError(f"{store.where(MANIFEST_FILE)} is missing: {where} is not a model version") from None
+    except StoreError as error:
+        raise ModelError(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(f"{path} must be a tailrace.model/1 manifest: {error}") from None
+        where = store.where(MANIFEST_FILE)
+        raise ModelError(f"{where} must be a tailrace.model/1 manifest: {error}") from None

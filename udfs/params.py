@@ -8,6 +8,7 @@ from udfs.contract import Contract
 from udfs.drift.params import CollectParams
 from udfs.event_time import EventTimeField
 from udfs.features import FeatureParams
+from udfs.signatures import Trust
 from udfs.types import ColumnType
 
 RECORD_CONTEXT = (("partition", "_partition"), ("offset", "_offset"), ("event_time", "event_time"))
@@ -45,13 +46,17 @@ class SourceParams(msgspec.Struct, frozen=True):
 
 
 class ModelParams(msgspec.Struct, frozen=True):
-    """Which version scores; `inputs` are (column, type) in the order of the model's signature."""
+    """Which version scores; `inputs` are (column, type) in the order of the model's signature.
+
+    `folder` is the path or URI of the version, `trust` what is demanded of it before it is loaded.
+    """
 
     folder: str
     digest: str
     release: int | None
     inputs: tuple[tuple[str, str, ColumnType], ...]
     threshold: float = 0.5
+    trust: Trust = Trust()
 
 
 class OutputParams(msgspec.Struct, frozen=True):

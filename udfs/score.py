@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from udfs.manifest import PROFILE_FILE
 from udfs.model import LoadedModel, Scored, load_version
 from udfs.params import ModelParams, ScoreParams
 from udfs.problems import Problem
+from udfs.store import without_secrets
 from udfs.types import ARROW
 
 __all__ = ["DEAD", "LATE", "PREDICTED", "Batch", "Outcomes", "RowBatch", "Scorer"]
@@ -189,10 +189,7 @@ class Scorer:
 
 
 def _load(params: ModelParams) -> LoadedModel:
-    loaded = load_version(Path(params.folder))
-    if loaded.digest != params.digest:
-        raise ValueError(f"{params.folder}: must have the digest {params.digest}; got {loaded.digest}")
-    return loaded
+    return load_version(params.folder, digest=params.digest, trust=params.trust)
 
 
 def _tail(params: ScoreParams, model: LoadedModel | None) -> dict[str, object]:
@@ -211,11 +208,10 @@ def _tail(params: ScoreParams, model: LoadedModel | None) -> dict[str, object]:
 def _watch(params: ScoreParams, model: LoadedModel | None) -> Watch | None:
     if params.drift is None or params.model is None or model is None:
         return None
-    path = Path(params.model.folder) / PROFILE_FILE
     try:
-        reference = parse_reference(path.read_bytes())
+        reference = parse_reference(model.profile)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{without_secrets(params.model.folder)}: {PROFILE_FILE}: {error}") from error
     return Watch(params.drift, reference, model.manifest.version)
 
 

@@ -25,12 +25,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
 
+from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.versions import serialized
 from udfs import formats
 from udfs.errors import ModelError
 from udfs.manifest import Input, Output, Signature
 from udfs.model import load_version
+from udfs.signatures import Trust
 
 NAMES = ("early", "late", "never")
 A, B = Input(name="a", type="double"), Input(name="b", type="double")
@@ -192,6 +194,10 @@ CASES: dict[str, tuple[str, str, tuple[Input, ...], Callable[[tuple[Input, ...],
     "joblib regression matrix": ("joblib", "regression", (A, B), sklearn_numbers),
     "joblib binary frame": ("joblib", "binary", (A, LONG, TEXT, FLAG), sklearn_frame),
     "joblib multiclass frame": ("joblib", "multiclass", (A, LONG, TEXT, FLAG), sklearn_frame),
+    "skops binary matrix": ("skops", "binary", (A, B, LONG, FLAG), sklearn_numbers),
+    "skops regression matrix": ("skops", "regression", (A, B), sklearn_numbers),
+    "skops multiclass frame": ("skops", "multiclass", (A, LONG, TEXT, FLAG), sklearn_frame),
+    "skops anomaly": ("skops", "anomaly", (WHOLE_A, WHOLE_B), sklearn_anomaly),
     "joblib anomaly": ("joblib", "anomaly", (WHOLE_A, WHOLE_B), sklearn_anomaly),
     "joblib of lightgbm": ("joblib", "multiclass", (A, B), sklearn_lightgbm),
     "lightgbm binary": ("lightgbm", "binary", (A, LONG, CODED, FLAG), lightgbm_booster),
@@ -373,3 +379,38 @@ def test_a_model_that_does_not_fit_its_signature_is_refused(name: str) -> None:
 def test_signatures_that_make_no_sense_are_errors(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Doubling(LinearRegression):  # type: ignore[misc]
+    """A class that skops does not know."""
+
+    def predict(self, rows: Any) -> Any:
+        return 2 * super().predict(rows)
+
+
+def register_doubling(root: Path, **more: Any) -> Path:
+    registry = Registry(root)
+    manifest = registry.write_version(
+        "m",
+        model=Doubling().fit([[0.0], [1.0]], [0.0, 1.0]),
+        format="skops",
+        signature=signature("regression", (WHOLE_A,)),
+        golden_inputs=pa.table({"a": [1.0]}),
+        profile={},
+        metrics={},
+        training={},
+        **more,
+    )
+    return registry.folder("m", manifest.version)
+
+
+def test_a_skops_model_holds_only_types_that_the_manifest_trusts(tmp_path: Path) -> None:
+    name = f"{Doubling.__module__}.Doubling"
+    with pytest.raises(InputError, match=rf"or in trusted_types \(none\); got {name}"):
+        register_doubling(tmp_path)
+    folder = register_doubling(tmp_path, trusted_types=[name])
+    loaded = load_version(folder)
+    assert loaded.manifest.trusted_types == (name,)
+    assert loaded.model.predict(pa.table({"a": [2.0]})).prediction == pytest.approx([4.0])
+    with pytest.raises(ModelError, match=f"as the job refuses pickles; its manifest trusts {name}"):
+        load_version(folder, trust=Trust(pickles=False))

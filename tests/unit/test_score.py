@@ -20,6 +20,7 @@ from sklearn.preprocessing import OneHotEncoder
 from flink_jobs.expressions import compile_all
 from tests import models
 from udfs.contract import Contract, Field
+from udfs.errors import ModelError
 from udfs.event_time import EventTimeField
 from udfs.features import DerivedParams, FeatureParams
 from udfs.manifest import digest, read_manifest
@@ -199,7 +200,7 @@ def test_nothing_is_nothing(scorer: Scorer) -> None:
 
 def test_a_model_that_is_not_the_planned_one_is_refused(params: ScoreParams) -> None:
     other = ModelParams(params.model.folder, "sha256:00", 1, params.model.inputs)
-    with pytest.raises(ValueError, match=r"must have the digest sha256:00; got sha256:"):
+    with pytest.raises(ModelError, match=r"must have the digest sha256:00; got sha256:"):
         Scorer(ScoreParams(params.source, params.features, other, params.output))
 
 

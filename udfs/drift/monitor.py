@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -38,6 +37,7 @@ from udfs.drift.references import ReferenceParts
 from udfs.drift.steps import StepPart, merged_steps
 from udfs.drift.wire import decode_parts, encode_parts
 from udfs.manifest import PROFILE_FILE
+from udfs.store import open_store
 
 Windows = dict[WindowKey, WindowCounts]
 SHOWN_PROBLEMS = 100
@@ -69,7 +69,7 @@ class Monitor:
     def __init__(self, params: MonitorParams) -> None:
         self._params = params
         profiles = {
-            version: (Path(folder) / PROFILE_FILE).read_bytes() for version, folder in params.versions.items()
+            version: open_store(folder).read(PROFILE_FILE) for version, folder in params.versions.items()
         }
         self._references = {version: parse_reference(profile) for version, profile in profiles.items()}
         self._parts = {

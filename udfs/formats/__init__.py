@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
@@ -20,30 +20,46 @@ from udfs.model import Model
 
 _MODULES: dict[Format, str] = {
     "joblib": "udfs.formats.sklearn_joblib",
+    "skops": "udfs.formats.sklearn_skops",
     "lightgbm": "udfs.formats.lightgbm_text",
     "xgboost": "udfs.formats.xgboost_binary",
     "onnx": "udfs.formats.onnx_runtime",
 }
 MODEL_FILES: dict[Format, str] = {
     "joblib": "model.joblib",
+    "skops": "model.skops",
     "lightgbm": "model.txt",
     "xgboost": "model.ubj",
     "onnx": "model.onnx",
 }
 LIBRARIES: dict[Format, tuple[str, ...]] = {
     "joblib": ("python", "numpy", "pandas", "scikit-learn", "joblib"),
+    "skops": ("python", "numpy", "pandas", "scikit-learn", "skops"),
     "lightgbm": ("python", "numpy", "lightgbm"),
     "xgboost": ("python", "numpy", "xgboost"),
     "onnx": ("python", "numpy", "onnxruntime"),
 }
+# Loading one of these runs code that its maker chose.
+PICKLED: frozenset[Format] = frozenset(["joblib"])
 # Formats that compute in 32 bits differ in the last of them between processors.
-TOLERANCES: dict[Format, float] = {"joblib": 1e-9, "lightgbm": 1e-9, "xgboost": 1e-5, "onnx": 1e-5}
+TOLERANCES: dict[Format, float] = {
+    "joblib": 1e-9,
+    "skops": 1e-9,
+    "lightgbm": 1e-9,
+    "xgboost": 1e-5,
+    "onnx": 1e-5,
+}
 
 
-def build(name: Format, data: bytes, signature: Signature) -> Model:
-    """Build the model that `data` holds. Raises `ModelError` when it cannot or does not fit `signature`."""
+def build(name: Format, data: bytes, signature: Signature, trusted_types: Sequence[str] = ()) -> Model:
+    """Build the model that `data` holds; `trusted_types` is for skops.
+
+    Raises `ModelError` when it cannot, or when the model does not fit `signature`.
+    """
     try:
-        return cast(Model, importlib.import_module(_MODULES[name]).load(data, signature))
+        module = importlib.import_module(_MODULES[name])
+        extra = (trusted_types,) if name == "skops" else ()
+        return cast(Model, module.load(data, signature, *extra))
     except ModelError:
         raise
     except ImportError as error:
