@@ -1,12 +1,11 @@
 """Whether a version's predictions can be explained, found out before the job starts.
 
-check_explainable(registry.folder("flight_delay", 1))    # raises InputError when they cannot
+check_explainable(registry.location("flight_delay", 1))    # raises InputError when they cannot
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flink_jobs.errors import InputError
@@ -14,15 +13,17 @@ from udfs.errors import ModelError
 from udfs.explain import EXPLAINED, explainer
 from udfs.golden import GOLDEN_FILE
 from udfs.model import LoadedModel, load_version
+from udfs.signatures import ANYONE, Trust
+from udfs.store import open_store
 
 
-def check_explainable(folder: Path) -> None:
+def check_explainable(folder: str, trust: Trust = ANYONE) -> None:
     """Load the version, as a worker would, and explain its golden rows.
 
     Raises `InputError` with the models that can be explained when this one cannot.
     """
     try:
-        loaded = load_version(folder)
+        loaded = load_version(folder, trust=trust)
     except ModelError as error:
         raise InputError(f"predictions.explain needs the model, and {error}") from error
     try:
@@ -36,7 +37,8 @@ def check_explainable(folder: Path) -> None:
         ) from error
 
 
-def _explain_golden_rows(folder: Path, loaded: LoadedModel) -> None:
+def _explain_golden_rows(folder: str, loaded: LoadedModel) -> None:
     explain = explainer(loaded.model)
-    inputs = pq.read_table(folder / GOLDEN_FILE).select(loaded.model.signature.names)
+    golden = pa.BufferReader(open_store(folder).read(GOLDEN_FILE))
+    inputs = pq.read_table(golden).select(loaded.model.signature.names)
     explain(inputs, loaded.model.predict(inputs))

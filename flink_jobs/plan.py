@@ -59,7 +59,7 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
     columns = job_columns(job)
     _check_included(job, columns)
     if job.predictions.explain:
-        check_explainable(folder)
+        check_explainable(folder, trust_of(job))
     inputs = tuple(match_inputs(manifest, columns, job.model.inputs))
     drift = drift_plan(job, manifest, folder, inputs, columns)
     params = ScoreParams(
