@@ -146,11 +146,11 @@ def _values_of_reference(name: str, inputs: tuple[ModelInput, ...], reference: R
     )
 
 
-def _check_parts(drift: Drift, reference: Reference, folder: Path) -> None:
+def _check_parts(drift: Drift, reference: Reference, folder: str) -> None:
     """References of segments are used where there are some; of hours only if the job asks for them."""
     from udfs.drift.references import ReferenceParts
 
-    path = folder / PROFILE_FILE
+    path = open_store(folder).where(PROFILE_FILE)
     try:
         parts = ReferenceParts(reference, ())
     except ModelError as error:
