@@ -15,6 +15,7 @@ from udfs.drift.rules import DEFAULT_RULES, Rule
 from udfs.errors import ModelError
 from udfs.manifest import PROFILE_FILE
 from udfs.store import open_store
+from udfs.webhook import WebhookParams
 
 SEQUENTIAL_RULE = "sequential"
 
@@ -29,6 +30,7 @@ class DriftPlan:
 
     collect: CollectParams
     monitor: MonitorParams
+    webhook: WebhookParams | None = None
 
 
 def drift_plan(
@@ -79,7 +81,7 @@ def drift_plan(
         segments=segments,
         seasonal=job.drift.seasonal is not None,
     )
-    return DriftPlan(collect, monitor)
+    return DriftPlan(collect, monitor, _webhook(job.alerts))
 
 
 def _reference(folder: str) -> Reference:
@@ -197,6 +199,14 @@ def _check_thresholds(drift: Drift, roles: dict[str, Role]) -> None:
             raise InputError(
                 f"drift.thresholds: must name watched columns ({', '.join(roles)}); got {name!r}"
             )
+
+
+def _webhook(alerts: Alerts) -> WebhookParams | None:
+    asked = alerts.webhook
+    if asked is None:
+        return None
+    headers = tuple((name, value.get_secret_value()) for name, value in asked.headers.items())
+    return WebhookParams(asked.url.get_secret_value(), headers, asked.timeout / 1000, asked.retries)
 
 
 def _rules(alerts: Alerts, roles: dict[str, Role]) -> tuple[Rule, ...]:

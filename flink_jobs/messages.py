@@ -20,10 +20,12 @@ PRIVATE: tuple[Location, ...] = (
     ("kafka", "properties"),
     ("predictions", "pii_key"),
     ("runtime", "flink"),
+    ("alerts", "webhook"),
 )
 # Plain to read, although they are below a private place.
 _PUBLIC: tuple[Location, ...] = tuple(
-    ("kafka", "security", key) for key in ("protocol", "mechanism", "username", "ca_file")
+    [("kafka", "security", key) for key in ("protocol", "mechanism", "username", "ca_file")]
+    + [("alerts", "webhook", key) for key in ("timeout", "retries")]
 )
 _EXPECTED = {
     "missing": "given",

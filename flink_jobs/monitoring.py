@@ -12,6 +12,7 @@ def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: An
     from pyflink.common import Types
 
     from udfs.flink_monitor import ALERT, DRIFT, RESULT, MonitorFunction
+    from udfs.flink_webhook import WebhookFunction
 
     assert plan.drift is not None
     assert plan.views.parts is not None
@@ -25,6 +26,15 @@ def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: An
         .set_parallelism(1)
         .set_max_parallelism(1)
     )
+    if plan.drift.webhook:
+        (
+            reports.key_by(lambda _: 0, key_type=Types.INT())
+            .process(WebhookFunction(plan.drift.webhook), output_type=RESULT)
+            .uid("tailrace-webhook")
+            .name("webhook")
+            .set_parallelism(1)
+            .set_max_parallelism(1)
+        )
     tables.create_temporary_view("reports", tables.from_data_stream(reports))
     outputs = tables.create_statement_set()
     for sink, kind in (("drift", DRIFT), ("alerts", ALERT)):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from flink_jobs.mistakes import wrong, wrong_at
+from flink_jobs.paths import Secret
 from flink_jobs.scalars import PositiveDuration, matching, number, whole
 from flink_jobs.section import References, Section, Topic
 from udfs.drift.rules import Severity, Subject
@@ -104,6 +106,31 @@ class AlertRule(Section):
         return self
 
 
+def _address(value: Secret) -> Secret:
+    """Its text is not shown in errors."""
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise wrong("an address that begins with http:// or https://", "another text (not shown)")
+    return value
+
+
+class Webhook(Section):
+    """A web address that is sent each alert."""
+
+    url: Annotated[Secret, AfterValidator(_address)] = Field(
+        description="Address, http:// or https://; ${VARIABLE} or {file: path} if it is secret."
+    )
+    headers: dict[Annotated[str, matching(r"[A-Za-z0-9-]{1,100}", "the name of a header")], Secret] = Field(
+        default_factory=dict, description="Header: value, as ${VARIABLE} or {file: path}."
+    )
+    timeout: PositiveDuration = Field(
+        default="10s", validate_default=True, description="How long an answer may take."
+    )
+    retries: Annotated[int, whole(0, 20)] = Field(
+        default=5, description="Further attempts, after 1, 2, 4, … and at most 60 seconds."
+    )
+
+
 class Alerts(Section):
     """What becomes of drift."""
 
@@ -115,3 +142,4 @@ class Alerts(Section):
     rules: dict[Annotated[str, matching(r"[a-z0-9_-]{1,60}", "a name of a-z, 0-9, _ and -")], AlertRule] = (
         Field(default_factory=dict, description="Name: rule; default: Tailrace's own rules.")
     )
+    webhook: Webhook | None = Field(default=None, description="A web address that is sent each alert too.")

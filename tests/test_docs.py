@@ -77,6 +77,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `drift`\n": "Drift",
         "## `drift.sequential`": "Sequential",
         "## `alerts`\n": "Alerts",
+        "## `alerts.webhook`": "Webhook",
         "## `alerts.rules`": "AlertRule",
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import structlog
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
@@ -21,6 +22,7 @@ from udfs.drift.wire import decode, decode_parts, encode_parts
 from udfs.log import configure_worker_logging
 
 DRIFT, ALERT = 0, 1
+log = structlog.get_logger(__name__)
 # Outcomes without an event time, until there is a window that they can count in.
 PENDING = -1
 END_OF_INPUT = 2**63 - 2
@@ -60,7 +62,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> None:
         self._publish_zeros()
         timers = ctx.timer_service()
-        watermark, now = timers.current_watermark(), _now()
+        watermark, now = timers.current_watermark(), now_ms()
         closed_until = self._closed_until.value() or 0
         told = decode(bytes(value[0]))
         self._add_steps(told.steps, timers)
@@ -85,7 +87,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             yield from self._advance(timestamp + 1)
             yield from self._close(timestamp + 1 - self._params.window_ms, "watermark")
             return
-        now = _now()
+        now = now_ms()
         if now - self._last_seen >= self._params.idle_ms:
             yield from self._advance(END_OF_INPUT)
             for start in self._open_windows():
@@ -158,7 +160,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         """What never had a window of its own gets one of the wall clock, so that it is not lost."""
         self._pending_since = 0
         if set(self._windows.keys()) == {PENDING}:
-            now = _now()
+            now = now_ms()
             start = now - now % self._params.window_ms
             self._windows.put(start, self._windows.get(PENDING))
             self._windows.remove(PENDING)
@@ -182,7 +184,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _judge(self, start: int, closed: Closed) -> Closing:
         windows = unpack(bytes(self._windows.get(start)))
-        now = _now() if self._live else None
+        now = now_ms() if self._live else None
         return self._monitor.close(start, windows, self._load_memory(), closed=closed, now_ms=now)
 
     def _load_memory(self) -> Memory:
@@ -200,10 +202,21 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _alert_rows(self, alerts: list[AlertRecord]) -> Iterator[Row]:
         for alert in alerts:
+            log.info(
+                f"alert.{alert.state}",
+                id=alert.id,
+                severity=alert.severity,
+                value=alert.value,
+                threshold=alert.threshold,
+                since=alert.since,
+                window=alert.window.start,
+                impact=alert.impact,
+            )
             if alert.state == "firing":
                 self._counters["alerts_firing"].inc()
             yield Row(ALERT, alert.id.encode(), encode(alert))
 
 
-def _now() -> int:
+def now_ms() -> int:
+    """The clock, in ms since the epoch."""
     return time.time_ns() // 1_000_000

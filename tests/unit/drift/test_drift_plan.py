@@ -11,14 +11,16 @@ from sklearn.dummy import DummyRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-from flink_jobs.errors import InputError
+from flink_jobs.describe import as_data, as_text
+from flink_jobs.errors import InputError, JobFileError
 from flink_jobs.loader import load_job_text
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.registry import Registry
-from udfs.drift.params import SegmentParams
+from udfs.drift.params import SegmentParams, SequentialParams
 from udfs.drift.rules import DEFAULT_RULES
 from udfs.manifest import Input, Output, Signature
 from udfs.profile import reference_profile
+from udfs.webhook import WebhookParams
 
 JOB = """
 job: homes
@@ -111,12 +113,45 @@ def test_rules_and_columns_of_ones_own(folder: Path) -> None:
     )
 
 
+def test_the_sequential_detector_watches_the_output_by_default(folder: Path) -> None:
+    made = plan(folder, "drift: {window: 6h, sequential: {run_length: 100h}}").drift
+    assert made is not None
+    assert made.monitor.sequential == SequentialParams(("prediction",), 1_800_000, 360_000_000)
+    assert (made.collect.step_ms, made.collect.step_columns) == (1_800_000, ("prediction",))
+
+
+def test_a_webhook_is_told_in_full_to_the_worker_and_shown_to_nobody(folder: Path) -> None:
+    text = 'drift: {}\nalerts: {webhook: {url: "${ADDRESS}", headers: {X-Key: "${KEY}"}, timeout: 2s}}'
+    environ = {"ADDRESS": "https://hooks.example.org/T0/secret", "KEY": "hidden"}
+    job = load_job_text(JOB.format(model="prices", sections=text), "homes.yaml", folder, environ)
+    made = make_plan(job)
+    assert made.drift is not None
+    assert made.drift.webhook == WebhookParams(environ["ADDRESS"], (("X-Key", "hidden"),), 2.0, 5)
+    shown = f"{job!r}{made!r}{job.model_dump_json()}{made.drift!r}{as_data(made)}{as_text(made)}"
+    assert not any(secret in shown for secret in ("T0/secret", "hidden"))
+
+
+@pytest.mark.parametrize("url", ["hooks.example.org/T0", "ftp://example.org", "https://:80/x"])
+def test_a_wrong_address_is_not_shown(folder: Path, url: str) -> None:
+    with pytest.raises(JobFileError, match="an address that begins with http") as caught:
+        plan(folder, f"drift: {{}}\nalerts: {{webhook: {{url: '{url}'}}}}")
+    assert url not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
         (
             "drift: {columns: [sise]}",
             r"drift.columns: must name inputs .*\(area, per_room, street\); got 'sise'",
+        ),
+        ("drift: {seasonal: hour_of_week}", r"drift.seasonal: .*must have a reference by hour of the week"),
+        ("drift: {sequential: {columns: [size]}}", r"drift.sequential.columns: .*area.*; got 'size'"),
+        ("drift: {sequential: {step: 7m}}", r"drift.sequential.step: must divide the window of 1h; got 7m"),
+        ("drift: {sequential: {run_length: 1h}}", r"run_length: must be 20 to 100,000 steps of 5m; got 1h"),
+        (
+            "drift: {sequential: {}}\nalerts: {rules: {sequential: {on: drift}}}",
+            r"alerts.rules: must not name a rule 'sequential'",
         ),
         ("drift: {columns: [rooms]}", r"drift.columns: .*not personal data .*; got 'rooms'"),
         (
