@@ -1,22 +1,28 @@
-"""`tailrace models`: which versions there are, and which one jobs use."""
+"""`tailrace models`: which versions there are, what they are, and whether they can be trusted."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flink_jobs.cli.models_shared import (
+    Name,
+    RegistryFolder,
+    Version,
+    as_json_option,
+    open_registry,
+    print_json,
+    signers,
+)
 from flink_jobs.errors import InputError
 
 if TYPE_CHECKING:
     from flink_jobs.registry import Registry
+    from udfs.signatures import Trust
 
-models = typer.Typer(no_args_is_help=True, help="List model versions; choose the one that jobs use.")
-RegistryFolder = Annotated[
-    Path, typer.Option("--registry", envvar="TAILRACE_MODELS", help="Folder of all models.")
-]
-Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
+models = typer.Typer(no_args_is_help=True, help="Model versions: list, show, add, verify, sign, compare.")
 
 
 def register(app: typer.Typer) -> None:
@@ -25,38 +31,225 @@ def register(app: typer.Typer) -> None:
 
 
 @models.command("list")
-def list_versions(registry: RegistryFolder = Path("models")) -> None:
-    """List all models and their versions, with digest, format and champion.
+def list_versions(registry: RegistryFolder = "models", as_json: as_json_option = False) -> None:
+    """List all models and their versions, with digest, format, signatures and champion.
 
-    [bold]Example[/]
+    [bold]Examples[/]
 
       tailrace models list --registry models
+
+      tailrace models list --registry s3://bucket/models --json
     """
     from rich.console import Console
     from rich.table import Table
 
-    from flink_jobs.registry import Registry
+    found = open_registry(registry)
+    rows = [row for name in found.models() for row in _rows(found, name)]
+    if as_json:
+        return print_json(rows)
+    columns = ("model", "version", "champion", "format", "created", "signed by", "digest")
+    table = Table(*columns)
+    for row in rows:
+        champion, signed = "yes" if row["champion"] else "", ", ".join(row["signed_by"])
+        shown = (row["name"], row["version"], champion, row["format"], row["created_at"], signed)
+        table.add_row(*map(str, shown), str(row["digest"])[:19])
+    Console().print(table)
+    return None
+
+
+def _rows(registry: Registry, name: str) -> list[dict[str, Any]]:
     from udfs.manifest import digest
 
-    found = Registry(registry)
-    table = Table("model", "version", "champion", "format", "created", "digest")
-    for name in found.models():
-        champion = _champion(found, name)
-        for version in found.versions(name):
-            manifest = found.manifest(name, version)
-            mark = "yes" if version == champion else ""
-            table.add_row(
-                name, str(version), mark, manifest.format, manifest.created_at, digest(manifest)[:19]
-            )
-    Console().print(table)
+    champion, rows = _champion(registry, name), []
+    for version in registry.versions(name):
+        manifest = registry.manifest(name, version)
+        rows.append(
+            {
+                "name": name,
+                "version": version,
+                "champion": version == champion,
+                "format": manifest.format,
+                "created_at": manifest.created_at,
+                "signed_by": signers(registry, name, version),
+                "digest": digest(manifest),
+            }
+        )
+    return rows
 
 
 @models.command()
-def promote(
+def show(
     name: Name,
-    version: Annotated[int, typer.Argument(min=1, help="Version to use.", show_default=False)],
-    registry: RegistryFolder = Path("models"),
+    version: Annotated[int | None, typer.Argument(min=1, help="Default: the latest.")] = None,
+    registry: RegistryFolder = "models",
+    as_json: as_json_option = False,
 ) -> None:
+    """Show a version: its inputs and output, where it comes from, and its metrics.
+
+    [bold]Example[/]
+
+      tailrace models show flight_delay 1
+    """
+    from rich.console import Console
+
+    from flink_jobs.cli.models_show import print_version
+    from flink_jobs.comparing import as_data
+
+    found = open_registry(registry)
+    version = version or found.versions(name)[-1]
+    manifest = found.manifest(name, version)
+    signed_by = signers(found, name, version)
+    champion = _champion(found, name) == version
+    if as_json:
+        return print_json(as_data(manifest) | {"signed_by": signed_by, "champion": champion})
+    print_version(Console(highlight=False), manifest, signed_by, champion)
+    return None
+
+
+@models.command()
+def verify(
+    name: Name,
+    version: Annotated[int | None, typer.Argument(min=1, help="Default: all.", show_default=False)] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="Public key that must have signed: PEM file or base64.", show_default=False),
+    ] = None,
+    pickle: Annotated[bool, typer.Option(help="Whether formats that unpickle may be loaded.")] = True,
+    registry: RegistryFolder = "models",
+    as_json: as_json_option = False,
+) -> None:
+    """Check a version's files, its signatures, and that it reproduces its golden rows in this environment.
+
+    Exits with 1 if a check fails. Loading a joblib model runs code of its maker: --no-pickle refuses to.
+
+    [bold]Examples[/]
+
+      tailrace models verify flight_delay 1
+
+      tailrace models verify flight_delay --key release.key.pub --no-pickle
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from flink_jobs.cli.models_show import print_checks
+    from flink_jobs.verifying import checks
+
+    found, trust = open_registry(registry), _trust(key or [], pickle)
+    versions = [version] if version else found.versions(name)
+    results = {number: checks(found, name, number, trust) for number in versions}
+    if as_json:
+        rows = [
+            {"name": name, "version": number, **asdict(check)}
+            for number, done in results.items()
+            for check in done
+        ]
+        print_json(rows)
+    else:
+        print_checks(Console(highlight=False), name, results)
+    if not all(check.passed for done in results.values() for check in done):
+        raise typer.Exit(1)
+
+
+def _trust(keys: list[str], pickle: bool) -> Trust:
+    from flink_jobs.public_keys import EXPECTED, parse_public_key
+    from udfs.signatures import Trust
+
+    try:
+        return Trust(tuple(map(parse_public_key, keys)), bool(keys), pickle)
+    except ValueError as error:
+        raise InputError(f"--key must be {EXPECTED}; got {error}") from None
+
+
+@models.command()
+def sign(
+    name: Name,
+    version: Version,
+    key: Annotated[Path, typer.Option(help="Private key, made by keygen.", show_default=False)],
+    registry: RegistryFolder = "models",
+) -> None:
+    """Sign a version, for jobs that require it (model.require_signature). The version itself stays as it is.
+
+    Its files are checked before.
+
+    [bold]Example[/]
+
+      tailrace models sign flight_delay 1 --key release.key
+    """
+    from flink_jobs.signing import read_private_key
+    from flink_jobs.signing import sign as put_signature
+    from udfs.errors import ModelError
+    from udfs.model import verified_files
+    from udfs.signatures import key_id
+
+    found, private = open_registry(registry), read_private_key(key)
+    try:
+        verified_files(found.location(name, version))
+    except ModelError as error:
+        raise InputError(f"{name} version {version} cannot be signed: {error}") from error
+    record = put_signature(found, name, version, private)
+    print(f"{name} version {version} is signed by {key_id(record.key)}: {record.digest}")
+
+
+@models.command()
+def keygen(
+    path: Annotated[Path, typer.Argument(help="Where to write the private key.", show_default=False)],
+) -> None:
+    """Make a key for signing: PATH, which you keep, and PATH.pub, which jobs trust (model.trusted_keys).
+
+    [bold]Example[/]
+
+      tailrace models keygen release.key
+    """
+    from flink_jobs.public_keys import parse_public_key
+    from flink_jobs.signing import generate_key
+    from udfs.signatures import key_id
+
+    public = generate_key(path)
+    key = parse_public_key(str(public))
+    print(f"private key {path}, public key {public}, id {key_id(key)}\ntrusted_keys: [{key}]")
+
+
+@models.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="NAME/VERSION.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="NAME/VERSION, or VERSION.", show_default=False)],
+    registry: RegistryFolder = "models",
+    as_json: as_json_option = False,
+) -> None:
+    """Compare two versions: inputs, metrics, parameters, libraries, and predictions on their golden rows.
+
+    [bold]Examples[/]
+
+      tailrace models diff flight_delay/1 2
+
+      tailrace models diff flight_delay/champion flight_delay/latest --json
+    """
+    from rich.console import Console
+
+    from flink_jobs.cli.models_show import print_diff
+    from flink_jobs.comparing import compare
+
+    found = open_registry(registry)
+    first = _named(found, a, None)
+    compared = compare(found, first, _named(found, b, first[0]))
+    if as_json:
+        return print_json(compared)
+    print_diff(Console(highlight=False), compared)
+    return None
+
+
+def _named(registry: Registry, text: str, name: str | None) -> tuple[str, int]:
+    """NAME/VERSION, where the version may be champion or latest; with a `name`, VERSION alone."""
+    given, slash, use = text.rpartition("/")
+    name = given if slash else name
+    if not name:
+        raise InputError(f"a version must be given as NAME/VERSION, such as flight_delay/1; got {text!r}")
+    return name, registry.resolve(name, int(use) if use.isdecimal() else use).version
+
+
+@models.command()
+def promote(name: Name, version: Version, registry: RegistryFolder = "models") -> None:
     """Make a version the champion: what jobs with [bold]use: champion[/] score with when they start.
 
     The version is loaded first, and must reproduce its golden rows in this environment.
@@ -65,14 +258,13 @@ def promote(
 
       tailrace models promote flight_delay 2
     """
-    from flink_jobs.registry import Registry
     from udfs.errors import ModelError
     from udfs.model import load_version
 
-    found = Registry(registry)
+    found = open_registry(registry)
     found.manifest(name, version)
     try:
-        load_version(found.folder(name, version))
+        load_version(found.location(name, version))
     except ModelError as error:
         raise InputError(f"{name} version {version} cannot be used: {error}") from error
     release = found.promote(name, version)

@@ -6,16 +6,20 @@ import hashlib
 import io
 import json
 import pickle
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import joblib
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sklearn
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -23,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from udfs.errors import ModelError
-from udfs.manifest import Input, Output, Signature, digest, read_manifest
+from udfs.manifest import Input, Lineage, Output, Signature, digest, read_manifest
 from udfs.model import load_version
 
 A, B = Input(name="a", type="double"), Input(name="b", type="double")
@@ -212,3 +216,53 @@ def test_a_model_that_cannot_be_loaded_back_is_not_registered(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"cannot be registered: .*the model was fitted with"):
         write(tmp_path, other, Signature(inputs=(A,), output=Output(kind="regression")))
     assert not (tmp_path / "m").exists()
+
+
+def test_other_library_versions_do_if_the_golden_rows_agree(version: Path) -> None:
+    edit_manifest(version, lambda m: m["libraries"].update({"scikit-learn": "0.1", "gone": "1.0"}))
+    assert load_version(version).manifest.libraries["scikit-learn"] == "0.1"
+
+
+def test_other_library_versions_are_told_if_the_golden_rows_disagree(version: Path) -> None:
+    edit_manifest(version, lambda m: m["libraries"].update({"scikit-learn": "0.1", "gone": "1.0"}))
+    change_golden(version)
+    here = sklearn.__version__
+    message = rf"golden row .*; it was made with scikit-learn 0.1 \(here {here}\), gone 1.0 \(here none\)$"
+    with pytest.raises(ModelError, match=message):
+        load_version(version)
+
+
+def test_a_class_that_is_not_here_is_named(version: Path) -> None:
+    """The class is in a module that the worker does not have."""
+    module = types.ModuleType("elsewhere")
+    exec("class Scaler: pass", module.__dict__)
+    sys.modules["elsewhere"] = module
+    try:
+        replace(version, "model.joblib", dumped(module.Scaler()))
+    finally:
+        del sys.modules["elsewhere"]
+    with pytest.raises(ModelError, match="is not installed: No module named 'elsewhere'"):
+        load_version(version)
+
+
+def test_a_version_that_is_not_written_to_its_end_is_refused(version: Path) -> None:
+    """As a copy that was broken off leaves it: the last file is cut short."""
+    data = (version / "model.joblib").read_bytes()
+    (version / "model.joblib").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match=r"model.joblib was changed"):
+        load_version(version)
+
+
+def test_lineage_does_not_change_the_digest_of_versions_without_it(version: Path) -> None:
+    content = json.loads((version / "manifest.json").read_bytes())
+    assert content.keys() & {"lineage", "trusted_types"} == set()
+    plain = msgspec.json.encode(content, order="sorted")
+    assert digest(read_manifest(version)) == f"sha256:{hashlib.sha256(plain).hexdigest()}"
+
+
+def test_a_parent_must_be_a_version(tmp_path: Path) -> None:
+    write(tmp_path, logistic(0.0), BINARY)
+    registry = Registry(tmp_path)
+    parts: dict[str, Any] = {"golden_inputs": rows(count=5), "profile": {}, "metrics": {}, "training": {}}
+    with pytest.raises(InputError, match="version 7 of model m must be one of 1"):
+        registry.write_version("m", model=logistic(0.0), signature=BINARY, lineage=Lineage(parent=7), **parts)

@@ -1,0 +1,40 @@
+"""What the commands of `tailrace models` share: their options, and how they print.
+
+def command(name: Name, registry: RegistryFolder = "models", as_json: as_json_option = False) -> None: ...
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flink_jobs.registry import Registry
+
+RegistryFolder = Annotated[
+    str, typer.Option("--registry", envvar="TAILRACE_MODELS", help="Folder or URI of all models.")
+]
+Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
+Version = Annotated[int, typer.Argument(min=1, help="Version of the model.", show_default=False)]
+as_json_option = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def open_registry(place: str) -> Registry:
+    from flink_jobs.registry import Registry
+
+    return Registry(place)
+
+
+def print_json(data: object) -> None:
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+
+
+def signers(registry: Registry, name: str, version: int) -> list[str]:
+    """The ids of the keys that claim to have signed a version; `verify` tells whether they have."""
+    from udfs.signatures import SIGNATURES
+
+    entries = registry.store.names(f"{name}/versions/{version}/{SIGNATURES}")
+    return [entry.removesuffix(".json") for entry in entries]
