@@ -22,6 +22,7 @@ from flink_jobs.isolation import isolated
 from flink_jobs.kafka import ClientSettings, Message, Record, create_topics, produce, read_topic
 from flink_jobs.plan import Runnable, make_feature_plan, make_plan
 from flink_jobs.program import Target, start
+from flink_jobs.registry import Registry
 from flink_jobs.runtime import largest_message
 from flink_jobs.spec import JobSpec
 from flink_jobs.tables import output_topics
@@ -100,14 +101,7 @@ class Replay:
         Raises InputError when the version is not there or the job cannot feed it, JobFailedError when the job
         fails.
         """
-        changes: dict[str, Any] = {} if use is None else {"use": use}
-        changes |= {} if model is None else {"name": model}
-        job = self._isolated(self._job)
-        job = job.model_copy(update={"model": job.model.model_copy(update=changes)})
-        if include is not None:
-            predicted = job.predictions.model_copy(update={"include": tuple(include)})
-            job = job.model_copy(update={"predictions": predicted})
-        plan = make_plan(job, bounded=True)
+        plan = make_plan(with_version(self._isolated(self._job), use, model, include), bounded=True)
         return prediction_history(self._run(plan, on_progress), plan, self.count)
 
     @property
@@ -144,6 +138,23 @@ class Replay:
 
     def _read(self, topic: str) -> list[Record]:
         return list(read_topic(self._settings, topic))
+
+
+def with_version(
+    job: JobSpec, use: str | int | None, model: str | None = None, include: Sequence[str] | None = None
+) -> JobSpec:
+    """The job with another version, model or included columns; None leaves its own."""
+    changes: dict[str, Any] = {} if use is None else {"use": use}
+    if model not in (None, job.model.name):
+        registry = Registry(job.model.registry)
+        version = registry.resolve(model or "", use or job.model.use).version
+        named = registry.manifest(model or "", version).signature.names
+        kept = {name: column for name, column in job.model.inputs.items() if name in named}
+        changes |= {"name": model, "inputs": kept}
+    changed: dict[str, Any] = {"model": job.model.model_copy(update=changes)}
+    if include is not None:
+        changed["predictions"] = job.predictions.model_copy(update={"include": tuple(include)})
+    return job.model_copy(update=changed)
 
 
 def _replayed(job: JobSpec) -> JobSpec:
