@@ -121,7 +121,8 @@ def _differences(found: Backtest) -> Table:
     what = "largest change of a probability" if found.kind == "multiclass" else "score of B - score of A"
     table.add_row(
         what,
-        f"mean {signed(apart.mean)}, mean size {number(apart.mean_absolute)}, largest {number(apart.largest)}",
+        f"mean {signed(apart.mean)}, mean size {number(apart.mean_absolute)}, "
+        f"largest {number(apart.largest)}",
     )
     quantiles = "  ".join(f"{name} {signed(value)}" for name, value in apart.quantiles.items())
     table.add_row("quantiles", quantiles)

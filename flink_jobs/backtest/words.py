@@ -79,8 +79,8 @@ def _chief(found: Backtest) -> str:
         return ""
     apart = metric.difference
     return (
-        f"{NAMES[name]} {number(metric.a.value)} → {number(metric.b.value)}, difference {signed(apart.value)} "
-        f"({found.level:.0%} interval {signed(apart.low)} to {signed(apart.high)})."
+        f"{NAMES[name]} {number(metric.a.value)} → {number(metric.b.value)}, "
+        f"difference {signed(apart.value)} ({found.level:.0%} interval {signed(apart.low)} to {signed(apart.high)})."
     )
 
 

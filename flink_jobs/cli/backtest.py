@@ -68,7 +68,7 @@ def backtest(
 
     [bold]Examples[/]
 
-      tailrace backtest conf/flight_delay.yaml --input flights.parquet --model champion --model latest --label late
+      tailrace backtest job.yaml --input july.parquet --model champion --model latest --label late
 
       tailrace backtest job.yaml --input july.parquet --model 3 --model 4 --labels landed.parquet:flight_id
       --by origin --html backtest.html
