@@ -80,7 +80,8 @@ def _chief(found: Backtest) -> str:
     apart = metric.difference
     return (
         f"{NAMES[name]} {number(metric.a.value)} → {number(metric.b.value)}, "
-        f"difference {signed(apart.value)} ({found.level:.0%} interval {signed(apart.low)} to {signed(apart.high)})."
+        f"difference {signed(apart.value)} "
+        f"({found.level:.0%} interval {signed(apart.low)} to {signed(apart.high)})."
     )
 
 

@@ -39,7 +39,7 @@ def heat_map(series: Series, lines: Sequence[Line]) -> str:
     axis = f'<text x="{_NAMES}" y="{y}">{text(day(first))}</text>'
     if len(series.windows) > 1:
         axis += f'<text x="{width:.0f}" y="{y}" class="end">{text(day(last))}</text>'
-    return _svg(max(width, _NAMES + 240), height, rows + axis, "heat", "effect per column and window")
+    return svg(max(width, _NAMES + 240), height, rows + axis, "heat", "effect per column and window")
 
 
 def _heat_row(line: Line, y: int, cell: float) -> str:
@@ -74,14 +74,14 @@ def effect_chart(line: Line) -> str:
     effects = [_of(point, lambda report: report.effect) for point in line.points]
     needed = [_of(point, lambda r: max(r.min_effect, r.visible_effect)) for point in line.points]
     top = max(0.05, *(value for value in (*effects, *needed) if value is not None))
-    frame = _Frame(len(line.points), 0.0, top)
+    frame = Frame(len(line.points), 0.0, top)
     dots = "".join(
         frame.dot(place, point.report.effect)
         for place, point in enumerate(line.points)
         if point.report and point.report.verdict == "drift"
     )
-    body = frame.axes(line, percent) + frame.path(needed, "limit") + frame.path(effects, "now") + dots
-    return _svg(WIDTH, HEIGHT, body, "line", "effect per window")
+    body = frame.axes(*_ends(line), percent) + frame.path(needed, "limit") + frame.path(effects, "now") + dots
+    return svg(WIDTH, HEIGHT, body, "line", "effect per window")
 
 
 def value_chart(line: Line) -> str:
@@ -95,10 +95,10 @@ def value_chart(line: Line) -> str:
     every = [v for values in (*bands, means) for v in values if v is not None]
     every += [level] if level is not None else []
     bottom, top = min(every), max(every)
-    frame = _Frame(len(line.points), bottom, top)
+    frame = Frame(len(line.points), bottom, top)
     marks = frame.level(level) if level is not None else ""
-    body = frame.axes(line, number) + marks + "".join(frame.path(band, "band") for band in bands)
-    return _svg(WIDTH, HEIGHT, body + frame.path(means, "now"), "line", "mean per window")
+    body = frame.axes(*_ends(line), number) + marks + "".join(frame.path(band, "band") for band in bands)
+    return svg(WIDTH, HEIGHT, body + frame.path(means, "now"), "line", "mean per window")
 
 
 def null_chart(line: Line) -> str:
@@ -108,9 +108,9 @@ def null_chart(line: Line) -> str:
     top = max([level, *(rate for rate in rates if rate is not None)])
     if top == 0:
         return ""
-    frame = _Frame(len(line.points), 0.0, top)
-    body = frame.axes(line, percent) + frame.level(level) + frame.path(rates, "now")
-    return _svg(WIDTH, HEIGHT, body, "line", "share of nulls per window")
+    frame = Frame(len(line.points), 0.0, top)
+    body = frame.axes(*_ends(line), percent) + frame.level(level) + frame.path(rates, "now")
+    return svg(WIDTH, HEIGHT, body, "line", "share of nulls per window")
 
 
 def distribution(report: ColumnReport) -> str:
@@ -121,7 +121,7 @@ def distribution(report: ColumnReport) -> str:
         return ""
     scale = 250 / max(1e-9, *bins.reference, *bins.current)
     rows = "".join(_bars(place * 22, *triple, scale) for place, triple in enumerate(triples))
-    return _svg(480, 22 * len(triples), rows, "bars", "shares of the rows per bin")
+    return svg(480, 22 * len(triples), rows, "bars", "shares of the rows per bin")
 
 
 def _bars(y: int, label: str, reference: float, current: float, scale: float) -> str:
@@ -136,7 +136,7 @@ def _bars(y: int, label: str, reference: float, current: float, scale: float) ->
     )
 
 
-class _Frame:
+class Frame:
     """Places n windows and values from `bottom` to `top` on the picture."""
 
     def __init__(self, count: int, bottom: float, top: float) -> None:
@@ -168,17 +168,21 @@ class _Frame:
         y = f"{self.y(value):.1f}"
         return f'<line class="{name}" x1="{LEFT}" x2="{WIDTH - 10}" y1="{y}" y2="{y}"/>'
 
-    def axes(self, line: Line, label: Callable[[float], str]) -> str:
+    def axes(self, first: str, last: str, label: Callable[[float], str]) -> str:
+        """The least and greatest value at the side, the first and last time below."""
         ends = "".join(
             f'<text x="{LEFT - 5}" y="{self.y(value) + 4:.1f}" class="end">{escape(label(value))}</text>'
             f"{self.level(value, 'axis')}"
             for value in (self.bottom, self.top)
         )
-        first, last = line.points[0].window.window.start, line.points[-1].window.window.start
         ends += f'<text x="{LEFT}" y="{HEIGHT - 4}">{text(day(first))}</text>'
         if first != last:
             ends += f'<text x="{WIDTH - 10}" y="{HEIGHT - 4}" class="end">{text(day(last))}</text>'
         return ends
+
+
+def _ends(line: Line) -> tuple[str, str]:
+    return line.points[0].window.window.start, line.points[-1].window.window.start
 
 
 def _of(point: Point, take: Callable[[ColumnReport], float | None]) -> float | None:
@@ -204,6 +208,6 @@ def _quantile(point: Point, name: str) -> float | None:
     return point.report.quantiles.get(name) if point.report else None
 
 
-def _svg(width: float, height: float, body: str, name: str, label: str) -> str:
+def svg(width: float, height: float, body: str, name: str, label: str) -> str:
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
     return f'<svg {size} class="{name}" role="img" aria-label="{label}">{body}</svg>'
