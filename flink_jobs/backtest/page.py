@@ -83,8 +83,8 @@ def _facts(found: Backtest) -> str:
         dates = f", {span(first).split(' to ')[0]} to {span(last).split(' to ')[1]} (UTC)"
     facts = f"{text(found.input)}: {plural(found.read, 'record')}{dates}; {text(label_text(found))}."
     method = (
-        f" Both versions ran by the same job file. In brackets {found.level:.0%} intervals: a paired bootstrap "
-        f"over blocks of {found.block}, {found.resamples:,} draws, seed {found.seed}."
+        f" Both versions ran by the same job file. In brackets {found.level:.0%} intervals: a paired "
+        f"bootstrap over blocks of {found.block}, {found.resamples:,} draws, seed {found.seed}."
         if found.total.metrics
         else ""
     )
@@ -124,7 +124,7 @@ def _time(found: Backtest) -> str:
         caption = f"{NAMES[name]} per window: {_chip('A')}, {_chip('B')}, with their intervals."
         pictures.append(_figure(metric_over_time(found.windows, name), caption))
         pictures.append(_figure(difference_over_time(found.windows, name), f"{NAMES[name]}, B − A."))
-    what = "predictions" if found.kind in ("regression", "multiclass") else "score"
+    what = "prediction" if found.kind == "regression" else "score"
     pictures.append(
         _figure(scores_over_time(found.windows), f"Mean {what} per window: {_chip('A')}, {_chip('B')}.")
     )
@@ -189,9 +189,8 @@ def _differences(found: Backtest) -> str:
     changed = ""
     if found.kind != "regression" and apart.changed is not None:
         changed = f"{percent(apart.changed)} of the predictions are others. "
-    what = (
-        "The largest change of a class's probability" if found.kind == "multiclass" else "B's score minus A's"
-    )
+    several = found.kind == "multiclass"
+    what = "The largest change of a class's probability" if several else "B's score minus A's"
     sentence = (
         f"{changed}{what}: mean {signed(apart.mean)}, mean size {number(apart.mean_absolute)}, "
         f"largest {number(apart.largest)}."
