@@ -25,7 +25,7 @@ from flink_jobs.backtest.pairs import Pairs, paired, times
 from flink_jobs.backtest.records import Backtest
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.history import History, HistoryFile, Replay, read_records
-from flink_jobs.history.replay import with_version
+from flink_jobs.history.replay import replayed, with_version
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.registry import Registry
 from flink_jobs.scalars import format_duration
@@ -76,7 +76,7 @@ def backtest(
     JobFailedError when broker or job fail.
     """
     note(f"reading {request.file}")
-    ready = _prepare(job, request)
+    ready = _prepare(replayed(job), request)
     note("starting a Kafka broker")
     with Replay(job, ready.file.records) as replay:
         histories = []

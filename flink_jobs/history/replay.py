@@ -57,7 +57,7 @@ class Replay:
         self._broker = None if brokers else Broker()
         self._given = brokers
         self._records = records
-        self._job = _replayed(job)
+        self._job = replayed(job)
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -157,7 +157,7 @@ def with_version(
     return job.model_copy(update=changed)
 
 
-def _replayed(job: JobSpec) -> JobSpec:
+def replayed(job: JobSpec) -> JobSpec:
     """The job to its end on this machine: from the first record, nothing to watch or to recover."""
     runtime = job.runtime.model_copy(
         update={
