@@ -57,12 +57,8 @@ def test_writers_at_once(registry: Registry) -> None:
 
 def test_a_half_written_version_does_not_exist_and_keeps_its_number(registry: Registry) -> None:
     write(registry)
-    (root,) = [
-        path
-        for path in MemoryFileSystem.store
-        if path.endswith("1/manifest.json") and root_of(registry) in path
-    ]
-    MemoryFileSystem.store[root.replace("/1/manifest.json", "/2/model.joblib")] = MemoryFileSystem.store[root]
+    folder = f"/{str(registry.root).removeprefix('memory://')}/fraud/versions"
+    MemoryFileSystem().copy(f"{folder}/1/model.joblib", f"{folder}/2/model.joblib")
     assert registry.versions("fraud") == [1]
     with pytest.raises(InputError, match="version 2 of model fraud must be one of 1"):
         registry.promote("fraud", 2)
