@@ -117,6 +117,21 @@ install_packages() {
   echo "$wanted" >"$stamp"
 }
 
+# MLflow's server wants packages that .venv must not have, so it gets an environment of its own, on top of .venv's.
+make_mlflow_env() {
+  local env=$ROOT/.venv-mlflow wanted
+  wanted=$(cat tests/mlflow/server.txt "$VENV/.tailrace-stamp" - <<<"$env" | checksum)
+  if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
+  step "Making .venv-mlflow for the tests (110 MB)" "$ROOT/.tailrace/setup/mlflow.log" install_mlflow_server "$env"
+  echo "$wanted" >"$env/.tailrace-stamp"
+}
+
+install_mlflow_server() {
+  "$VENV/bin/python" -m venv --clear "$1" &&
+    echo "$VENV/lib/python3.11/site-packages" >"$1/lib/python3.11/site-packages/tailrace.pth" &&
+    "$1/bin/python" -m pip install --disable-pip-version-check --no-deps -r tests/mlflow/server.txt
+}
+
 # Downloads into a directory beside the last one and renames; the stamp comes last, so that an interrupted run
 # is repeated. Removes only what it fetched, since $TAILRACE_JARS may hold other things.
 fetch_jars() {
