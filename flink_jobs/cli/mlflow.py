@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flink_jobs.cli.models import Name, RegistryFolder, models
+from flink_jobs.cli.models import models
+from flink_jobs.cli.models_shared import Name, RegistryFolder, open_registry
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,7 @@ def push(
     experiment: Annotated[
         str | None, typer.Option("--experiment", help="MLflow experiment; default: the model's name.")
     ] = None,
-    registry: RegistryFolder = Path("models"),
+    registry: RegistryFolder = "models",
 ) -> None:
     """Copy a version to an MLflow server: a run, and a version of the registered model of that name.
 
@@ -37,9 +37,8 @@ def push(
       tailrace models push flight_delay 1 --to http://127.0.0.1:5000
     """
     from flink_jobs.mlflow_registry import Server
-    from flink_jobs.registry import Registry
 
-    done = Server(to).push(Registry(registry), name, version, experiment)
+    done = Server(to).push(open_registry(registry), name, version, experiment)
     where = f"{done.model} version {done.version} on the server"
     print(f"{name} version {version} is {where} (run {done.run_id})" + ("" if done.new else ", as before"))
 
@@ -64,7 +63,7 @@ def pull(
         bool,
         typer.Option("--pickles/--no-pickles", help="Take formats that run code when loaded."),
     ] = True,
-    registry: RegistryFolder = Path("models"),
+    registry: RegistryFolder = "models",
 ) -> None:
     """Register a version of an MLflow server as the next version of NAME, once it has been checked.
 
@@ -76,13 +75,12 @@ def pull(
       tailrace models pull flight_delay --from http://127.0.0.1:5000 --version 1
     """
     from flink_jobs.mlflow_registry import Server
-    from flink_jobs.registry import Registry
     from udfs.manifest import digest as digest_of
     from udfs.signatures import Trust
 
     number = str(version) if version is not None else None
     trust = Trust(pickles=pickles)
     found = Server(source).pull(
-        Registry(registry), name, model=model, version=number, expected=digest, trust=trust
+        open_registry(registry), name, model=model, version=number, expected=digest, trust=trust
     )
     print(f"{name} version {found.version} is {model or name} of the server, {digest_of(found)[:19]}…")
