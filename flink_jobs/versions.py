@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -114,13 +116,42 @@ def serialized(model: Any, kind: Format) -> bytes:
         return bytes((model.get_booster() if hasattr(model, "get_booster") else model).save_raw("ubj"))
     if kind == "onnx":
         return bytes(model.SerializeToString())
-    if kind == "skops":
-        from skops import io as skops
+    return _OTHERS[kind](model)
 
-        return bytes(skops.dumps(model))
+
+def _skops_bytes(model: Any) -> bytes:
+    from skops import io as skops
+
+    return bytes(skops.dumps(model))
+
+
+def _torch_bytes(program: Any) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def _keras_bytes(model: Any) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()
+
+
+def _joblib_bytes(model: Any) -> bytes:
     buffer = io.BytesIO()
     joblib.dump(model, buffer, compress=3)
     return buffer.getvalue()
+
+
+_OTHERS: dict[Format, Callable[[Any], bytes]] = {
+    "joblib": _joblib_bytes,
+    "skops": _skops_bytes,
+    "torch": _torch_bytes,
+    "keras": _keras_bytes,
+}
 
 
 def _libraries(model: Any, kind: Format) -> list[str]:

@@ -24,7 +24,7 @@ PROFILE_FILE = "profile.json"
 
 InputType = Literal["double", "long", "string", "boolean"]
 OutputKind = Literal["binary", "multiclass", "regression", "anomaly"]
-Format = Literal["joblib", "skops", "lightgbm", "xgboost", "onnx"]
+Format = Literal["joblib", "skops", "lightgbm", "xgboost", "onnx", "torch", "keras"]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")

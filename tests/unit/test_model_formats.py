@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from flink_jobs.registry import Registry
 from flink_jobs.versions import serialized
 from udfs import formats
 from udfs.errors import ModelError
+from udfs.formats import keras_zip
 from udfs.manifest import Input, Output, Signature
 from udfs.model import load_version
 from udfs.signatures import Trust
@@ -186,6 +188,64 @@ def onnx_anomaly(inputs: tuple[Input, ...], kind: str) -> Trained:
     return Trained(graph, lambda table: -fitted.decision_function(np.asarray(table.to_pandas(), np.float32)))
 
 
+def network_rows(table: pa.Table) -> Any:
+    """Floats and codes as one matrix, as the formats make it."""
+    columns = [
+        [CODED.values.index(v) if v in CODED.values else np.nan for v in column]
+        if name == "c"
+        else column.astype("float64")
+        for name, column in table.to_pandas().items()
+    ]
+    return np.column_stack(columns).astype(np.float32)
+
+
+def torch_program(inputs: tuple[Input, ...], kind: str) -> Trained:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    count = {"binary": 2, "multiclass": 3, "regression": 1}[kind]
+
+    class Network(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(len(inputs), count)
+
+        def forward(self, rows: Any) -> Any:
+            values = self.layer(torch.nan_to_num(rows))
+            return values if kind == "regression" else torch.softmax(values, 1)
+
+    network = Network().eval()
+    example = torch.zeros(4, len(inputs))
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+
+    def oracle(table: pa.Table) -> Any:
+        found = network(torch.from_numpy(network_rows(table))).detach().numpy()
+        return found[:, 0] if kind == "regression" else found
+
+    return Trained(program, oracle)
+
+
+def keras_model(inputs: tuple[Input, ...], kind: str) -> Trained:
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("could not import 'keras'")
+    keras = keras_zip.import_keras()
+    keras.utils.set_random_seed(0)
+    units, activation = {
+        "binary": (1, "sigmoid"),
+        "multiclass": (3, "softmax"),
+        "regression": (1, "linear"),
+    }[kind]
+    layers = [keras.layers.Input((len(inputs),)), keras.layers.Dense(units, activation=activation)]
+    model = keras.Sequential(layers)
+
+    def oracle(table: pa.Table) -> Any:
+        found = model.predict(network_rows(table), verbose=0)
+        if kind == "binary":
+            return np.column_stack([1 - found, found])
+        return found if kind == "multiclass" else found[:, 0]
+
+    return Trained(model, oracle)
+
+
 WHOLE_A = Input(name="a", type="double", nullable=False)
 WHOLE_B = Input(name="b", type="double", nullable=False)
 CASES: dict[str, tuple[str, str, tuple[Input, ...], Callable[[tuple[Input, ...], str], Trained]]] = {
@@ -212,6 +272,12 @@ CASES: dict[str, tuple[str, str, tuple[Input, ...], Callable[[tuple[Input, ...],
     "onnx multiclass zipmap": ("onnx", "multiclass", (A, B), onnx_matrix(True)),
     "onnx regression": ("onnx", "regression", (A, B), onnx_matrix(False)),
     "onnx columns": ("onnx", "binary", (A, TEXT), onnx_columns),
+    "torch binary": ("torch", "binary", (A, LONG, CODED), torch_program),
+    "torch multiclass": ("torch", "multiclass", (A, B), torch_program),
+    "torch regression": ("torch", "regression", (A, B), torch_program),
+    "keras binary": ("keras", "binary", (WHOLE_A, WHOLE_B), keras_model),
+    "keras multiclass": ("keras", "multiclass", (WHOLE_A, WHOLE_B), keras_model),
+    "keras regression": ("keras", "regression", (WHOLE_A, WHOLE_B), keras_model),
     "onnx anomaly": ("onnx", "anomaly", (WHOLE_A, WHOLE_B), onnx_anomaly),
 }
 
@@ -414,3 +480,31 @@ def test_a_skops_model_holds_only_types_that_the_manifest_trusts(tmp_path: Path)
     assert loaded.model.predict(pa.table({"a": [2.0]})).prediction == pytest.approx([4.0])
     with pytest.raises(ModelError, match=f"as the job refuses pickles; its manifest trusts {name}"):
         load_version(folder, trust=Trust(pickles=False))
+
+
+def test_a_keras_model_with_code_in_it_is_refused(tmp_path: Path) -> None:
+    keras_model((WHOLE_A,), "regression")
+    keras = keras_zip.import_keras()
+    layers = [keras.layers.Input((1,)), keras.layers.Lambda(lambda rows: rows * 2)]
+    keras.Sequential(layers).save(tmp_path / "lambda.keras")
+    data = (tmp_path / "lambda.keras").read_bytes()
+    with pytest.raises(ModelError, match=r"the keras model cannot be loaded: .*[Ll]ambda"):
+        formats.build("keras", data, signature("regression", (WHOLE_A,)))
+
+
+def test_a_torch_program_unpickles_so_that_jobs_can_refuse_it(tmp_path: Path) -> None:
+    inputs = (A, B)
+    folder = write(tmp_path, torch_program(inputs, "binary"), "binary", inputs, "torch")
+    with pytest.raises(ModelError, match="as the job refuses them; got torch"):
+        load_version(folder, trust=Trust(pickles=False))
+
+
+@pytest.mark.parametrize(("name", "train"), [("torch", torch_program), ("keras", keras_model)])
+def test_networks_that_do_not_fit_are_refused(name: Any, train: Any) -> None:
+    data = serialized(train((A, B), "binary").model, name)
+    with pytest.raises(ModelError, match="must have 2 inputs as the model does; got 3"):
+        formats.build(name, data, signature("binary", (A, B, LONG)))
+    with pytest.raises(ModelError, match="the signature says anomaly"):
+        formats.build(name, data, signature("anomaly", (A, B)))
+    with pytest.raises(ModelError, match="shape"):
+        formats.build(name, data, signature("multiclass", (A, B))).predict(rows((A, B)))

@@ -24,6 +24,8 @@ _MODULES: dict[Format, str] = {
     "lightgbm": "udfs.formats.lightgbm_text",
     "xgboost": "udfs.formats.xgboost_binary",
     "onnx": "udfs.formats.onnx_runtime",
+    "torch": "udfs.formats.torch_export",
+    "keras": "udfs.formats.keras_zip",
 }
 MODEL_FILES: dict[Format, str] = {
     "joblib": "model.joblib",
@@ -31,6 +33,8 @@ MODEL_FILES: dict[Format, str] = {
     "lightgbm": "model.txt",
     "xgboost": "model.ubj",
     "onnx": "model.onnx",
+    "torch": "model.pt2",
+    "keras": "model.keras",
 }
 LIBRARIES: dict[Format, tuple[str, ...]] = {
     "joblib": ("python", "numpy", "pandas", "scikit-learn", "joblib"),
@@ -38,9 +42,11 @@ LIBRARIES: dict[Format, tuple[str, ...]] = {
     "lightgbm": ("python", "numpy", "lightgbm"),
     "xgboost": ("python", "numpy", "xgboost"),
     "onnx": ("python", "numpy", "onnxruntime"),
+    "torch": ("python", "numpy", "torch"),
+    "keras": ("python", "numpy", "keras"),
 }
 # Loading one of these runs code that its maker chose.
-PICKLED: frozenset[Format] = frozenset(["joblib"])
+PICKLED: frozenset[Format] = frozenset(["joblib", "torch"])
 # Formats that compute in 32 bits differ in the last of them between processors.
 TOLERANCES: dict[Format, float] = {
     "joblib": 1e-9,
@@ -48,6 +54,8 @@ TOLERANCES: dict[Format, float] = {
     "lightgbm": 1e-9,
     "xgboost": 1e-5,
     "onnx": 1e-5,
+    "torch": 1e-5,
+    "keras": 1e-5,
 }
 
 
