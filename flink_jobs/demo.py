@@ -7,14 +7,13 @@ Exits with 1 unless every record has exactly one outcome, and each wrong one tha
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -32,11 +31,15 @@ from flink_jobs.plan import make_plan
 from flink_jobs.program import Target, start
 from flink_jobs.registry import Registry
 from flink_jobs.spec import JobSpec
+from flink_jobs.training import Settings, Trainer, load_trainer, train
+from flink_jobs.training.data import Features, features_on_flink, job_signature, read_history
+from flink_jobs.training.lineage import table_fingerprint
+from flink_jobs.training.show import Show
 from udfs.formats import installed_versions
 from udfs.manifest import Manifest
 
 JOB_FILE = PROJECT / "conf" / "flight_delay.yaml"
-TRAINING = PROJECT / "models" / "flight_delay" / "train.py"
+TRAINING = PROJECT / "models" / "flight_delay"
 FOLDER = PROJECT / ".tailrace" / "demo"
 MONTHS = range(7, 13)
 PARTITIONS = 4
@@ -80,7 +83,8 @@ def _on(broker: Broker) -> bool:
     settings = ClientSettings(broker.bootstrap)
     job = demo_job(broker.bootstrap)
     with _step("Model of January to June") as note:
-        manifest, trained = ready_model(Registry(job.model.registry))
+        features = partial(features_on_flink, brokers=broker.bootstrap)
+        manifest, trained = ready_model(Registry(job.model.registry), features, note=note)
         note(f"{manifest.name} version {manifest.version}, " + ("trained" if trained else "trained before"))
     with _step("Flights of July to December") as note:
         departures = flights.events(MONTHS)
@@ -113,41 +117,40 @@ def write_planes(folder: Path) -> None:
     part.replace(folder / "planes.parquet")
 
 
-def ready_model(registry: Registry) -> tuple[Manifest, bool]:
-    """The champion, if it was trained here in this way; else a new one. And whether it is new."""
-    trainer = _trainer()
-    name: str = trainer.NAME
-    if name in registry.models() and registry.releases(name):
-        champion = registry.manifest(name, registry.resolve(name, "champion").version)
-        if _is_current(champion, trainer):
+def ready_model(
+    registry: Registry,
+    features: Features = features_on_flink,
+    folder: Path = FOLDER,
+    note: Note = lambda _: None,
+) -> tuple[Manifest, bool]:
+    """The champion, if it was trained here in this way; else a new one. And whether it is new.
+
+    `folder` is where the job file finds the lookup table, and where computed features are kept.
+    """
+    trainer = load_trainer(TRAINING)
+    if trainer.name in registry.models() and registry.releases(trainer.name):
+        champion = registry.manifest(trainer.name, registry.resolve(trainer.name, "champion").version)
+        if _is_current(champion, trainer, folder):
             return champion, False
-    manifest: Manifest = trainer.train(registry)
-    if registry.resolve(name, "champion").version != manifest.version:
-        registry.promote(name, manifest.version)
-    return manifest, True
+    settings = Settings(
+        promote=True, cache=folder / "features", environ={**os.environ, "TAILRACE_DEMO": str(folder)}
+    )
+    return train(trainer, registry, settings, Show.through(note), features), True
 
 
-def _is_current(manifest: Manifest, trainer: Any) -> bool:
-    events = flights.events(trainer.TRAINING_MONTHS)
+def _is_current(manifest: Manifest, trainer: Trainer, folder: Path) -> bool:
+    job = demo_job("unused:9092", folder)
     made = {
-        "fingerprint": trainer.fingerprint(events[events["late"].notna()]),
-        "parameters": trainer.PARAMETERS,
-        "seed": trainer.SEED,
+        "fingerprint": table_fingerprint(read_history(trainer, job)),
+        "parameters": trainer.parameters,
+        "seed": trainer.seed,
+        "test_from": trainer.test_from,
     }
     return (
         made.items() <= manifest.training.items()
-        and manifest.signature == trainer.SIGNATURE
+        and manifest.signature == job_signature(trainer, job)
         and manifest.libraries == installed_versions(manifest.libraries)
     )
-
-
-def _trainer() -> Any:
-    spec = importlib.util.spec_from_file_location("flight_delay_train", TRAINING)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def send(settings: ClientSettings, topic: str, stream: Sequence[Sent]) -> None:

@@ -89,6 +89,16 @@ def payloads(departures: pd.DataFrame) -> list[bytes]:
     return [encode(dict(zip(EVENT_FIELDS, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
+def records_table(departures: pd.DataFrame) -> pa.Table:
+    """The events as a table of `EVENT_FIELDS`: what is missing is null."""
+    whole = ("flight", "distance", "scheduled_minutes")
+    columns = {name: departures[name] for name in EVENT_FIELDS}
+    kinds = {name: pa.int64() if name in whole else pa.float64() for name in (*whole, "dep_delay", *WEATHER)}
+    return pa.table(
+        {n: pa.array(column, kinds.get(n, pa.string()), from_pandas=True) for n, column in columns.items()}
+    )
+
+
 def planes_table() -> pa.Table:
     """The lookup table: `tailnum` (string, unique) and `year_built` (long, null when unknown)."""
     planes = _source().planes.sort_values("tailnum")

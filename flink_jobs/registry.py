@@ -190,8 +190,8 @@ class Registry:
 
     def _missing(self, name: str) -> str:
         if "train.py" in self.store.names(name):
-            train = self.store.where(f"{name}/train.py")
-            return f"model {name} has no versions in {self._where(name)}; make one: python {train}"
+            where, folder = self._where(name), self.store.where(name)
+            return f"model {name} has no versions in {where}; make one: tailrace train {folder}"
         models = self.models()
         there = f"the models there: {', '.join(models)}" if models else "there are none"
         return f"model {name} is not in {self.store.where('')} ({there}){_suggestion(name, models)}"

@@ -5,13 +5,19 @@ from tests.flight_model import flight_files     # a pytest fixture
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
-from flink_jobs import demo
+from flink_jobs import demo, flights
 from flink_jobs.registry import Registry
+from flink_jobs.spec import JobSpec
+from flink_jobs.training.data import Computed, Note
 
 
 @dataclass(frozen=True)
@@ -25,9 +31,17 @@ class FlightFiles:
         return {"TAILRACE_BROKERS": brokers, "TAILRACE_DEMO": str(self.tables)}
 
 
+def offline_features(job: JobSpec, records: pa.Table, columns: Sequence[str], note: Note) -> Computed:
+    """What the job computes, without Flink; tests/kafka/test_flights.py shows that it is the same."""
+    departures = records.to_pandas()
+    times = pd.to_datetime(departures["departed_at"]).dt.tz_localize(None).to_numpy("datetime64[ms]")
+    table = flights.offline_features(departures).select(list(columns))
+    return Computed(table, np.arange(len(departures)), times)
+
+
 @pytest.fixture(scope="session")
 def flight_files(tmp_path_factory: pytest.TempPathFactory) -> FlightFiles:
     root = tmp_path_factory.mktemp("flights")
     demo.write_planes(root / "tables")
-    demo.ready_model(Registry(root / "models"))
+    demo.ready_model(Registry(root / "models"), offline_features, root / "tables")
     return FlightFiles(root / "models", root / "tables")

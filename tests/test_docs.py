@@ -12,14 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from flink_jobs import stack
 from flink_jobs.jars import PROJECT
+from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.loader import load_job_text
 from flink_jobs.processes import free_port
 from flink_jobs.runtime import PROFILES
 from flink_jobs.testing import Broker
+from flink_jobs.training import load_trainer
 from tests.flight_model import FlightFiles, flight_files
 from udfs import problems
 from udfs.formats import MODEL_FILES, TOLERANCES
@@ -177,7 +180,8 @@ def run_script(lines: list[str], workspace: Workspace, **environ: str) -> str:
 
 def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those that need a broker."""
-    lines = [line for page in DOCS.values() for line in commands(page) if " run " not in line]
+    pages = [page for name, page in DOCS.items() if name != "training.md"]
+    lines = [line for page in pages for line in commands(page) if " run " not in line]
     assert len(lines) == 7
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
@@ -203,6 +207,31 @@ def test_a_day_on_the_cluster_of_the_readme(workspace: Workspace) -> None:
     read = [line for line in output.splitlines() if '"topic": "flight-delay.predictions"' in line]
     assert len([line for line in read if '"offset"' in line]) == 2
     assert "flight-delay │ running" in output or re.search(r"flight-delay\s.*running", output)
+
+
+def test_training_as_documented(tmp_path: Path, kafka: ClientSettings, workspace: Workspace) -> None:
+    """The files and commands of docs/training.md; what the job computed is what an hour is."""
+    page = DOCS["training.md"]
+    root = workspace[0]
+    shutil.rmtree(root / "models")
+    for block in (*blocks(page, "yaml"), *blocks(page, "python")):
+        path = root / block.splitlines()[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block)
+    create_topics(kafka, {"payments.drift": 1})
+    output = run_script(commands(page), workspace, TAILRACE_BROKERS=kafka.brokers)
+    assert "best of 5 trials: log_loss" in output
+    assert "card_fraud version 1 is registered" in output
+    assert "card_fraud version 1: no window to judge by" in output
+    (features,) = (root / ".tailrace" / "features").glob("*.parquet")
+    computed = pq.read_table(features).to_pandas()
+    sent = load_trainer(root / "models" / "card_fraud").history().to_pandas()
+    assert computed["@row"].tolist() == list(range(len(sent))) == list(range(4000))
+    assert computed["amount"].tolist() == sent["amount"].tolist()
+    for row in range(0, 4000, 37):
+        age = sent["paid_at"][row] - sent["paid_at"]
+        near = (sent["card"] == sent["card"][row]) & (age >= 0) & (age <= 3_600_000)
+        assert computed["spent_1h"][row] == pytest.approx(sent["amount"][near].sum())
 
 
 def test_a_model_of_ones_own(

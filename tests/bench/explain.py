@@ -33,6 +33,7 @@ from sklearn.preprocessing import StandardScaler
 from flink_jobs import demo
 from flink_jobs.registry import Registry
 from flink_jobs.versions import serialized
+from tests.flight_model import offline_features
 from udfs import formats
 from udfs.encode import json_objects
 from udfs.explain.column import Explaining
@@ -81,7 +82,7 @@ def models() -> Iterator[tuple[str, Model, pa.Table]]:
         yield name, formats.build(form, serialized(estimator.fit(x, y), form), SIGNATURE), batch
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(Path(folder))
-        demo.ready_model(registry)
+        demo.ready_model(registry, offline_features, Path(folder) / "tables")
         version = registry.folder("flight_delay", 1)
         model = load_version(version).model
         rows = pq.read_table(version / GOLDEN_FILE).select(model.signature.names)

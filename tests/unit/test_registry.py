@@ -117,7 +117,7 @@ def test_a_missing_model_is_named_with_what_there_is(registry: Registry) -> None
 def test_a_model_without_versions_says_how_to_make_one(registry: Registry) -> None:
     (registry.root / "fraud").mkdir(parents=True)
     (registry.root / "fraud" / "train.py").touch()
-    with pytest.raises(InputError, match=r"fraud has no versions in .*; make one: python .*fraud/train.py"):
+    with pytest.raises(InputError, match=r"fraud has no versions in .*; make one: tailrace train .*fraud"):
         registry.versions("fraud")
 
 

@@ -1,0 +1,226 @@
+"""`tailrace train` and `tailrace retrain`: a model's own train.py, by the contract of docs/training.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flink_jobs.cli.topics import Brokers
+
+if TYPE_CHECKING:
+    from flink_jobs.training.contract import Trainer
+    from flink_jobs.training.retrain import Outcome
+    from flink_jobs.training.run import Settings
+    from flink_jobs.training.show import Show
+    from udfs.drift.records import DriftRecord
+    from udfs.manifest import Manifest
+
+ModelFolder = Annotated[
+    Path, typer.Argument(metavar="MODEL_DIR", help="Folder with train.py.", show_default=False)
+]
+RegistryRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry",
+        envvar="TAILRACE_MODELS",
+        help="Folder of all models. Default: that of MODEL_DIR.",
+        show_default=False,
+    ),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(min=1, help="Search until this many trials are finished, earlier ones included."),
+]
+Timeout = Annotated[
+    float | None, typer.Option(min=0, help="Search for parameters; begin no trial after so many seconds.")
+]
+Resume = Annotated[bool, typer.Option(help="Go on with the search of before, if data and code are the same.")]
+Promote = Annotated[bool, typer.Option("--promote", help="Make the new version the champion.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Cache = Annotated[Path, typer.Option(help="Where computed features are kept.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the app."""
+    app.command(rich_help_panel="Models")(train)
+    app.command(rich_help_panel="Models")(retrain)
+
+
+def train(
+    model_dir: ModelFolder,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    resume: Resume = True,
+    test_from: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Event time at which the test begins, instead of train.py's."),
+    ] = None,
+    promote: Promote = False,
+    registry: RegistryRoot = None,
+    cache: Cache = Path(".tailrace/features"),
+    as_json: Json = False,
+) -> None:
+    """Train a model and register it as its next version.
+
+    The job file that train.py names computes the features, on Flink, as it does for live records; they are
+    kept for the next time. Without [bold]--trials[/] or [bold]--timeout[/] the parameters are train.py's own.
+    The first version becomes the champion.
+
+    [bold]Examples[/]
+
+      tailrace train models/flight_delay
+
+      tailrace train models/flight_delay --trials 40
+    """
+    from flink_jobs.registry import Registry
+    from flink_jobs.training.contract import load_trainer
+    from flink_jobs.training.retrain import alone
+    from flink_jobs.training.run import train as run
+
+    trainer = load_trainer(model_dir)
+    show = _show()
+    settings = _settings(model_dir, trials, timeout, resume, promote, cache, test_from)
+    with alone(model_dir / "studies", lambda: show.say("another training of this model runs; waiting")):
+        manifest = run(trainer, Registry(registry or model_dir.resolve().parent), settings, show)
+    if as_json:
+        print(json.dumps(_summary(manifest)))
+    else:
+        _print_version(manifest, trainer)
+
+
+def retrain(
+    model_dir: ModelFolder,
+    if_drifted: Annotated[
+        str,
+        typer.Option(metavar="DRIFT", help="Drift topic, or a file of its records.", show_default=False),
+    ],
+    bad: Annotated[int, typer.Option(min=1, help="So many windows must have drifted …")] = 2,
+    of: Annotated[int, typer.Option(min=1, help="… of the last so many.")] = 3,
+    input_share: Annotated[
+        float,
+        typer.Option(help="Inputs of more than this share of the importance must have drifted; 1: never."),
+    ] = 0.5,
+    job: Annotated[
+        str | None, typer.Option(help="Only this job's records, if there are several.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    resume: Resume = True,
+    promote: Promote = False,
+    registry: RegistryRoot = None,
+    cache: Cache = Path(".tailrace/features"),
+    as_json: Json = False,
+    brokers: Brokers = None,
+) -> None:
+    """Train again if the champion's drift records are reason enough; for a scheduler.
+
+    Exits with 0 whether it trained or had nothing to do. Windows that the newest version has seen count no
+    more, so calling it twice does not train twice.
+
+    [bold]Examples[/]
+
+      tailrace retrain models/flight_delay --if-drifted flight-delay.drift --trials 20
+
+      tailrace retrain models/flight_delay --if-drifted drift.jsonl --dry-run
+    """
+    from flink_jobs.registry import Registry
+    from flink_jobs.training.contract import load_trainer
+    from flink_jobs.training.decide import Rule
+    from flink_jobs.training.retrain import Retraining, alone, retrain_if_drifted
+
+    retraining = Retraining(if_drifted, Rule(bad, of, input_share), job, dry_run)
+    trainer = load_trainer(model_dir)
+    show = _show()
+    with alone(model_dir / "studies", lambda: show.say("another training of this model runs; waiting")):
+        outcome = retrain_if_drifted(
+            trainer,
+            Registry(registry or model_dir.resolve().parent),
+            lambda: _drift_records(if_drifted, brokers),
+            retraining,
+            _settings(model_dir, trials, timeout, resume, promote, cache),
+            show,
+        )
+    _print_outcome(outcome, trainer, dry_run, as_json)
+
+
+def _show() -> Show:
+    from rich.console import Console
+
+    from flink_jobs.training.show import Show
+
+    return Show(Console(stderr=True, highlight=False))
+
+
+def _settings(
+    model_dir: Path,
+    trials: int | None,
+    timeout: float | None,
+    resume: bool,
+    promote: bool,
+    cache: Path,
+    test_from: str | None = None,
+) -> Settings:
+    from flink_jobs.training.run import Settings
+    from flink_jobs.training.search import Limits
+
+    limits = Limits(trials, timeout, resume)
+    return Settings(limits, promote, test_from, cache, model_dir / "studies")
+
+
+def _drift_records(source: str, brokers: str | None) -> Sequence[DriftRecord]:
+    from flink_jobs.drift_report.reader import read
+    from flink_jobs.kafka import ClientSettings
+    from flink_jobs.stack import default_brokers
+
+    return read(source, ClientSettings(brokers or default_brokers())).drift
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "model": manifest.name,
+        "version": manifest.version,
+        "metrics": manifest.metrics,
+        "training": manifest.training,
+    }
+
+
+def _print_version(manifest: Manifest, trainer: Trainer) -> None:
+    for name, value in manifest.metrics.items():
+        print(f"{name:32} {value:.5g}")
+    training = manifest.training
+    print(f"calibration: {training['calibration']['method']} ({training['calibration']['reason']})")
+    if found := training["search"]:
+        print(
+            f"best of {found['trials']} trials: {found['objective']} {found['value']:.5g}, "
+            f"{json.dumps(training['parameters'])}"
+        )
+    print(f"{trainer.name} version {manifest.version} is registered")
+
+
+def _print_outcome(outcome: Outcome, trainer: Trainer, dry_run: bool, as_json: bool) -> None:
+    decision, manifest = outcome.decision, outcome.manifest
+    if as_json:
+        known = {"model": trainer.name, "champion": outcome.champion, "windows_known": decision.known}
+        done = {
+            "retrain": decision.retrain,
+            "dry_run": dry_run,
+            "trained": manifest.version if manifest else None,
+        }
+        print(json.dumps({"schema": "tailrace.retrain/1", **known, **done, **decision.record()}))
+        return
+    for window in decision.windows:
+        outputs = ", ".join(window.outputs) or "none"
+        print(f"{window.start[:10]} to {window.end[:10]}: drifted outputs: {outputs}; "
+              f"inputs of {window.input_share:.0%} of the importance")  # fmt: skip
+    print(f"{trainer.name} version {outcome.champion}: {decision.reason}")
+    if manifest:
+        _print_version(manifest, trainer)
+    elif decision.retrain:
+        print("would train (--dry-run)")
+    else:
+        print("nothing to do")
