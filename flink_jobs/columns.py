@@ -6,7 +6,6 @@ columns["mean_delay"]     # Column("mean_delay", "double", "window origin_1h: av
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,25 +14,13 @@ from flink_jobs.errors import InputError
 from flink_jobs.expressions import Expression, compile_all
 from flink_jobs.lookups import describe_lookup
 from flink_jobs.spec import JobSpec
+from udfs.columns import Column, ModelInput
+from udfs.columns import match_inputs as columns_of_model
+from udfs.errors import ModelError
 from udfs.manifest import Manifest
 from udfs.types import ColumnType
 
-FEEDS: dict[ColumnType, tuple[ColumnType, ...]] = {
-    "double": ("double", "long", "boolean"),
-    "long": ("long", "boolean"),
-    "string": ("string",),
-    "boolean": ("boolean",),
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column; `origin` says where it comes from in the words of the job file."""
-
-    name: str
-    type: ColumnType
-    origin: str
-    nullable: bool = True
+__all__ = ["Column", "JobColumns", "ModelInput", "aggregate_type", "job_columns", "match_inputs"]
 
 
 @dataclass(frozen=True)
@@ -45,15 +32,6 @@ class JobColumns:
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """A model's input and the column that feeds it."""
-
-    name: str
-    type: ColumnType
-    column: Column
 
 
 def job_columns(job: JobSpec) -> JobColumns:
@@ -115,35 +93,15 @@ def aggregate_type(aggregate: Aggregate, job: JobSpec) -> ColumnType:
     return job.source.fields[aggregate.column].type
 
 
-def match_inputs(manifest: Manifest, columns: JobColumns, renamed: Mapping[str, str]) -> list[ModelInput]:
+def match_inputs(
+    manifest: Manifest, columns: JobColumns, renamed: Mapping[str, str]
+) -> tuple[ModelInput, ...]:
     """The column for each input of the model's signature, in its order.
 
     Raises InputError that lists every input that the job cannot feed, and why.
     """
-    problems: list[str] = []
-    matched: list[ModelInput] = []
-    signature = {item.name for item in manifest.signature.inputs}
-    for name in renamed.keys() - signature:
-        problems.append(f"{name}: the model has no such input{_hint(name, signature)}")
-    for item in manifest.signature.inputs:
-        wanted = renamed.get(item.name, item.name)
-        column = columns.columns.get(wanted)
-        if column is None:
-            problems.append(
-                f"{item.name} ({item.type}): no column {wanted!r}{_hint(wanted, columns.columns)}"
-            )
-        elif column.type not in FEEDS[item.type]:
-            problems.append(f"{item.name}: must be {item.type}; got {column.type} ({column.origin})")
-        elif not item.nullable and column.nullable and column.origin.startswith("field"):
-            problems.append(f"{item.name}: must never be null; {wanted} is not required in source.schema")
-        else:
-            matched.append(ModelInput(item.name, item.type, column))
-    if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise InputError(f"the job cannot feed the model {manifest.name} version {manifest.version}:{lines}")
-    return matched
-
-
-def _hint(name: str, known: object) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)  # type: ignore[call-overload]
-    return f"; did you mean {close[0]!r}?" if close else ""
+    try:
+        return columns_of_model(manifest.signature, columns.columns, renamed)
+    except ModelError as error:
+        model = f"{manifest.name} version {manifest.version}"
+        raise InputError(f"the job cannot feed the model {model}:{error}") from None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from flink_jobs.aggregates import NUMERIC_AGGREGATES
 from flink_jobs.mistakes import Location, Mistake, dotted
 from flink_jobs.outline import Outline, Result, mapping, texts
-from flink_jobs.spec import OUTPUT_SUFFIXES, REPORT_SUFFIXES, with_default_topics
+from flink_jobs.spec import OPTIONAL_SUFFIXES, OUTPUT_SUFFIXES, with_default_topics
 from flink_jobs.spec_features import GROUP_WINDOW_KINDS, WINDOW_KINDS
 
 KEY_TYPES = frozenset({"string", "long", "boolean"})
@@ -177,7 +177,7 @@ def _private(job: Outline, place: Location, name: str, has_key: bool) -> Iterato
 def _topics(job: Outline) -> Iterator[Mistake]:
     source = (mapping(job.data, "source") or {}).get("topic")
     taken = {source: ("source", "topic")} if isinstance(source, str) else {}
-    for section in (*OUTPUT_SUFFIXES, *REPORT_SUFFIXES):
+    for section in (*OUTPUT_SUFFIXES, *OPTIONAL_SUFFIXES):
         topic = (mapping(with_default_topics(job.data), section) or {}).get("topic")
         if isinstance(topic, str) and topic in taken:
             found = f"{topic!r}, also at {dotted(taken[topic])}"
@@ -188,8 +188,13 @@ def _topics(job: Outline) -> Iterator[Mistake]:
 
 def _drift(job: Outline) -> Iterator[Mistake]:
     drift = mapping(job.data, "drift")
-    if drift is None and job.data.get("alerts") is not None:
-        yield Mistake(("alerts",), "left out, as there is no drift section", "alerts")
+    compared = [key for key in ("shadows", "comparisons") if job.data.get(key) is not None]
+    if drift is None and not compared and job.data.get("alerts") is not None:
+        yield Mistake(("alerts",), "left out, as there is no drift or comparisons section", "alerts")
+    use = (mapping(job.data, "model") or {}).get("use", "champion")
+    if compared and use != "champion":
+        expected = "left out, as model.use is one version, which nothing can be compared with"
+        yield Mistake((compared[0],), expected, compared[0])
     for place, name in texts(drift, "segments", ("drift",)):
         if job.columns is not None and name not in job.columns:
             yield _unknown(place, _column_expected(job), name, job.columns)

@@ -13,7 +13,7 @@ from flink_jobs.plan import Plan
 from flink_jobs.runtime import checkpoint_ms
 from flink_jobs.scalars import format_duration
 from flink_jobs.spec import JobSpec, Lookup, Window
-from flink_jobs.tables import output_topics, report_topics
+from flink_jobs.tables import all_topics
 from udfs.manifest import digest
 from udfs.store import without_secrets
 
@@ -25,6 +25,8 @@ _CARRIES = {
     "late": "records that the watermark has passed, whole",
     "drift": "one for each window and segment, compared with the reference",
     "alerts": "what fires and what is over",
+    "shadows": "what shadow versions say of each record",
+    "comparisons": "versions beside each other, per window",
 }
 
 
@@ -38,7 +40,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "brokers": job.kafka.brokers,
         "delivery": job.runtime.delivery,
         "source": _source_data(job),
-        "outputs": {name: {"topic": topic} for name, topic in _written(job).items()},
+        "outputs": {name: {"topic": topic} for name, topic in all_topics(job).items()},
         "include": list(job.predictions.include),
         "explain": job.predictions.explain,
         "windows": {name: _window_data(window) for name, window in job.features.windows.items()},
@@ -52,10 +54,6 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "options": shown_options(plan),
         "sql": sql_data(plan),
     }
-
-
-def _written(job: JobSpec) -> dict[str, str]:
-    return output_topics(job) | report_topics(job)
 
 
 def _source_data(job: JobSpec) -> dict[str, Any]:
@@ -175,7 +173,7 @@ def _topics(job: JobSpec, row: str) -> Rows:
     yield "reads", job.source.topic, f"{job.source.format}, from {start} at {job.kafka.brokers}"
     carried = [*job.predictions.include, *_explained(job)]
     with_them = f", with {', '.join(carried)}" if carried else ""
-    for name, topic in _written(job).items():
+    for name, topic in all_topics(job).items():
         yield "writes", topic, _CARRIES[name].format(row=row, carried=with_them)
     interval = format_duration(checkpoint_ms(job))
     if job.runtime.delivery == "exactly_once":

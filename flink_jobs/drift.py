@@ -34,9 +34,17 @@ class DriftPlan:
 
 
 def drift_plan(
-    job: JobSpec, manifest: Manifest, folder: str, inputs: tuple[ModelInput, ...], columns: JobColumns
+    job: JobSpec,
+    manifest: Manifest,
+    folder: str,
+    inputs: tuple[ModelInput, ...],
+    columns: JobColumns,
+    model_folder: str | None = None,
 ) -> DriftPlan | None:
-    """None without a drift section. Raises InputError where it does not fit the model's reference."""
+    """None without a drift section. Raises InputError where it does not fit the model's reference.
+
+    `model_folder` is where later versions may appear.
+    """
     if job.drift is None or job.alerts is None:
         return None
     reference = _reference(folder)
@@ -64,6 +72,7 @@ def drift_plan(
         job=job.job,
         model=manifest.name,
         versions={manifest.version: folder},
+        model_folder=model_folder,
         window_ms=job.drift.window,
         roles=roles,
         rules=_rules(job.alerts, roles),

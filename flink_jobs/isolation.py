@@ -9,14 +9,14 @@ import uuid
 from typing import Any
 
 from flink_jobs.spec import JobSpec, Kafka
-from flink_jobs.tables import output_topics, report_topics
+from flink_jobs.tables import all_topics
 
 
 def isolated(job: JobSpec, brokers: str) -> JobSpec:
     """The job with a name, topics and brokers that are not its own; all else is as the job file says."""
     name = f"{job.job[:40]}-{uuid.uuid4().hex[:8]}"
     changes: dict[str, Any] = {"job": name, "kafka": Kafka(brokers=brokers)}
-    for section in ("source", *output_topics(job), *report_topics(job)):
+    for section in ("source", *all_topics(job)):
         topic = f"{name}.{section.replace('_', '-')}"
         changes[section] = getattr(job, section).model_copy(update={"topic": topic})
     return job.model_copy(update=changes)

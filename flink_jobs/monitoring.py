@@ -1,49 +1,71 @@
-"""Joins the monitor to a job: the DataStream part between the scored rows and the drift and alert topics."""
+"""Joins what watches a job to it: the DataStream part between the scored rows and the topics of reports."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flink_jobs.plan import Runnable
 
 
 def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: Any) -> None:
-    """Adds the statements' inserts and the monitor to the environment, which is ready to execute then."""
-    from pyflink.common import Types
-
-    from udfs.flink_monitor import ALERT, DRIFT, RESULT, MonitorFunction
-    from udfs.flink_webhook import WebhookFunction
-
-    assert plan.drift is not None
-    assert plan.views.parts is not None
-    parts = _translate_together(tables, environment, statements, plan.views.parts)
-    monitor = MonitorFunction(plan.drift.monitor, live=not plan.bounded)
-    reports = (
-        parts.key_by(lambda _: 0, key_type=Types.INT())
-        .process(monitor, output_type=RESULT)
-        .uid("tailrace-monitor")
-        .name("monitor")
-        .set_parallelism(1)
-        .set_max_parallelism(1)
-    )
-    if plan.drift.webhook:
-        (
-            reports.key_by(lambda _: 0, key_type=Types.INT())
-            .process(WebhookFunction(plan.drift.webhook), output_type=RESULT)
-            .uid("tailrace-webhook")
-            .name("webhook")
-            .set_parallelism(1)
-            .set_max_parallelism(1)
-        )
-    tables.create_temporary_view("reports", tables.from_data_stream(reports))
+    """Adds the statements' inserts and the monitors to the environment, which is ready to execute then."""
+    queries = [query for query in (plan.views.parts, plan.views.rollout) if query]
+    streams = iter(_translate_together(tables, environment, statements, queries))
+    selects: dict[str, list[str]] = {}
+    if plan.drift is not None:
+        _attach_drift(plan, tables, next(streams), selects)
+    if plan.steward is not None:
+        _attach_steward(plan, tables, next(streams), selects)
     outputs = tables.create_statement_set()
-    for sink, kind in (("drift", DRIFT), ("alerts", ALERT)):
-        outputs.add_insert_sql(f"INSERT INTO {sink} SELECT _key, _value FROM reports WHERE _kind = {kind}")
+    for sink, parts in selects.items():
+        outputs.add_insert_sql(f"INSERT INTO {sink} {' UNION ALL '.join(parts)}")
     outputs.attach_as_datastream()
 
 
-def _translate_together(tables: Any, environment: Any, statements: Any, query: str) -> Any:
-    """The query as a DataStream that shares its operators with the statements.
+def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
+    from udfs.flink_monitor import ALERT, DRIFT, RESULT, MonitorFunction
+
+    assert plan.drift is not None
+    monitor = MonitorFunction(plan.drift.monitor, live=not plan.bounded)
+    reports = _single(parts, monitor, RESULT, "monitor")
+    _attach_webhook(plan, reports)
+    _select(tables, reports, "reports", {"drift": DRIFT, "alerts": ALERT}, selects)
+
+
+def _attach_steward(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
+    from udfs.flink_rollout import ALERT, COMPARISON, RESULT, RolloutFunction
+
+    assert plan.steward is not None
+    steward = RolloutFunction(plan.steward, live=not plan.bounded)
+    compared = _single(parts, steward, RESULT, "rollout")
+    _select(tables, compared, "compared", {"comparisons": COMPARISON, "alerts": ALERT}, selects)
+
+
+def _single(stream: Any, function: Any, result: Any, name: str) -> Any:
+    """The function over the whole stream, in one instance."""
+    from pyflink.common import Types
+
+    return (
+        stream.key_by(lambda _: 0, key_type=Types.INT())
+        .process(function, output_type=result)
+        .uid(f"tailrace-{name}")
+        .name(name)
+        .set_parallelism(1)
+        .set_max_parallelism(1)
+    )
+
+
+def _select(
+    tables: Any, stream: Any, view: str, kinds: dict[str, int], selects: dict[str, list[str]]
+) -> None:
+    tables.create_temporary_view(view, tables.from_data_stream(stream))
+    for sink, kind in kinds.items():
+        selects.setdefault(sink, []).append(f"SELECT _key, _value FROM {view} WHERE _kind = {kind}")
+
+
+def _translate_together(tables: Any, environment: Any, statements: Any, queries: Sequence[str]) -> list[Any]:
+    """The queries as DataStreams that share their operators with the statements.
 
     `to_data_stream` would be planned on its own, and so run the scoring a second time. This does what it does
     (Flink 2.3, AbstractStreamTableEnvironmentImpl.toStreamInternal), but hands the planner all at once.
@@ -52,24 +74,33 @@ def _translate_together(tables: Any, environment: Any, statements: Any, query: s
     from pyflink.java_gateway import get_gateway
 
     flink = get_gateway().jvm.org.apache.flink
-    environment_of_tables = tables._j_tenv
-    catalog = environment_of_tables.getCatalogManager()
-    table = environment_of_tables.sqlQuery(query)
+    operations = get_gateway().jvm.java.util.ArrayList(statements._j_statement_set.getOperations())
+    for number, query in enumerate(queries):
+        operations.add(_as_sink(tables._j_tenv, query, f"parts_{number}"))
+    transformations = list(tables._j_tenv.getPlanner().translate(operations))
+    java = environment._j_stream_execution_environment
+    for transformation in transformations:
+        java.addOperator(transformation)
+    return [
+        DataStream(flink.streaming.api.datastream.DataStream(java, transformation))
+        for transformation in transformations[-len(queries) :]
+    ]
+
+
+def _as_sink(environment: Any, query: str, name: str) -> Any:
+    from pyflink.java_gateway import get_gateway
+
+    flink = get_gateway().jvm.org.apache.flink
+    catalog = environment.getCatalogManager()
+    table = environment.sqlQuery(query)
     schema = table.getResolvedSchema()
     produced = flink.table.catalog.SchemaTranslator.createProducingResult(
         catalog.getDataTypeFactory(), schema, schema.toSourceRowDataType()
     )
     resolved = catalog.resolveCatalogTable(flink.table.catalog.ExternalCatalogTable(produced.getSchema()))
-    sink = flink.table.operations.ExternalModifyOperation(
-        flink.table.catalog.ContextResolvedTable.anonymous("parts", resolved),
+    return flink.table.operations.ExternalModifyOperation(
+        flink.table.catalog.ContextResolvedTable.anonymous(name, resolved),
         table.getQueryOperation(),
         flink.table.connector.ChangelogMode.insertOnly(),
         produced.getPhysicalDataType().get(),
     )
-    operations = get_gateway().jvm.java.util.ArrayList(statements._j_statement_set.getOperations())
-    operations.add(sink)
-    *_, parts = transformations = list(environment_of_tables.getPlanner().translate(operations))
-    for transformation in transformations:
-        environment._j_stream_execution_environment.addOperator(transformation)
-    stream = flink.streaming.api.datastream.DataStream(environment._j_stream_execution_environment, parts)
-    return DataStream(stream)

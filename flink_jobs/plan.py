@@ -19,11 +19,21 @@ from flink_jobs.runtime import flink_options
 from flink_jobs.spec import JobSpec
 from flink_jobs.tables import kafka_tables
 from flink_jobs.views import Views, make_views
-from flink_jobs.worker_params import feature_params, model_params, output_params, source_params, trust_of
+from flink_jobs.worker_params import (
+    FoundVersion,
+    feature_params,
+    model_params,
+    output_params,
+    rollout_params,
+    source_params,
+    steward_params,
+    trust_of,
+)
 from udfs.errors import ModelError, StoreError
 from udfs.manifest import Manifest, digest, read_manifest
 from udfs.model import check_trust
 from udfs.params import PREDICTION_FIELDS, OutputParams, ScoreParams
+from udfs.rollout.steward import StewardParams
 from udfs.signatures import Trust
 from udfs.store import open_store
 
@@ -38,6 +48,7 @@ class Runnable:
     views: Views
     options: Mapping[str, str] = field(repr=False)
     drift: DriftPlan | None = field(default=None, repr=False)
+    steward: StewardParams | None = field(default=None, repr=False)
     bounded: bool = False
 
 
@@ -60,14 +71,18 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
     _check_included(job, columns)
     if job.predictions.explain:
         check_explainable(folder, trust_of(job))
-    inputs = tuple(match_inputs(manifest, columns, job.model.inputs))
-    drift = drift_plan(job, manifest, folder, inputs, columns)
+    inputs = match_inputs(manifest, columns, job.model.inputs)
+    model_folder = registry.model_location(job.model.name)
+    followed = model_folder if job.model.use == "champion" else None
+    drift = drift_plan(job, manifest, folder, inputs, columns, followed)
+    found = FoundVersion(folder, model_folder, digest(manifest), release.number)
     params = ScoreParams(
-        source_params(job, drift, manifest.version),
+        source_params(job, drift),
         feature_params(job, columns),
-        model_params(job, folder, digest(manifest), release.number, inputs),
+        model_params(job, found, inputs, columns),
         output_params(job),
         drift.collect if drift else None,
+        rollout_params(job),
     )
     return Plan(
         job=job,
@@ -79,6 +94,7 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
         views=make_views(job, columns, params),
         options=flink_options(job),
         drift=drift,
+        steward=steward_params(job, model_folder),
         bounded=bounded,
     )
 
@@ -93,7 +109,8 @@ def make_feature_plan(job: JobSpec, features: Sequence[str]) -> Runnable:
         if name not in columns.columns:
             known = ", ".join(columns.columns)
             raise InputError(f"features must be columns of the job ({known}); got {name!r}")
-    job = job.model_copy(update={"drift": None, "alerts": None})
+    reports = dict.fromkeys(("drift", "alerts", "shadows", "comparisons"))
+    job = job.model_copy(update=reports)
     params = ScoreParams(
         source_params(job),
         feature_params(job, columns),

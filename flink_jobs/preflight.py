@@ -29,7 +29,13 @@ from flink_jobs.processes import find_java
 from flink_jobs.runtime import checkpoint_ms, largest_message
 from flink_jobs.scalars import format_duration
 from flink_jobs.spec import JobSpec
-from flink_jobs.tables import TRANSACTION_TIMEOUT_MS, client_settings, output_topics, report_topics
+from flink_jobs.tables import (
+    TRANSACTION_TIMEOUT_MS,
+    all_topics,
+    client_settings,
+    output_topics,
+    report_topics,
+)
 
 CHECKPOINT_DIR = ("execution.checkpointing.dir", "state.checkpoints.dir")
 _TIMEOUT = "transaction.timeout.ms"
@@ -65,7 +71,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     find_java()
     connector_jar()
     settings = client_settings(job)
-    written = {**output_topics(job), **report_topics(job)}
+    written = all_topics(job)
     topics = describe_topics(settings, [job.source.topic, *written.values()])
     source = topics[job.source.topic]
     if source is None:
@@ -75,7 +81,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
         _check_transactions(job, settings)
     if cluster:
         check_cluster(plan, _look_at(cluster))
-    partitions = dict.fromkeys(output_topics(job), source.partitions) | dict.fromkeys(report_topics(job), 1)
+    partitions = dict.fromkeys(written, source.partitions) | dict.fromkeys(report_topics(job), 1)
     missing = {topic: partitions[sink] for sink, topic in written.items() if topics[topic] is None}
     config = {"max.message.bytes": str(largest_message(job.source.max_bytes))}
     created = create_topics(settings, missing, config)
@@ -83,7 +89,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
 
 
 def _check_outputs(job: JobSpec, settings: ClientSettings, topics: Mapping[str, TopicInfo | None]) -> None:
-    written = [*output_topics(job).values(), *report_topics(job).values()]
+    written = list(all_topics(job).values())
     missing = [topic for topic in written if topics[topic] is None]
     if missing and not job.kafka.create_topics:
         raise InputError(

@@ -14,32 +14,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import pyarrow as pa
 
 from flink_jobs.client_store import ClientStore
 from flink_jobs.errors import InputError
+from flink_jobs.releases import Moment, Releases
 from flink_jobs.versions import version_files
 from udfs.errors import ModelError
 from udfs.manifest import MANIFEST_FILE, Format, Lineage, Manifest, Signature, read_manifest
+from udfs.releases import BEGINNING
 from udfs.store import is_uri
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}\Z")
-_RELEASE = re.compile(r"[0-9]{8}\.json\Z")
 
 Clock = Callable[[], datetime]
-
-
-class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry of the release log, `releases/<8-digit number>.json`."""
-
-    schema: Literal["tailrace.release/1"] = "tailrace.release/1"
-    number: int
-    champion: int
-    written_at: str
 
 
 @dataclass(frozen=True)
@@ -146,40 +137,36 @@ class Registry:
                 return manifest
 
     def promote(self, name: str, version: int) -> Release:
-        """Make a version the champion: append a release to the log."""
-        self.manifest(name, version)
-        while True:
-            number = max(self.releases(name), default=0) + 1
-            record = ReleaseRecord(number=number, champion=version, written_at=self._timestamp())
-            if self.store.write_once(_release(name, number), msgspec.json.encode(record) + b"\n"):
-                return Release(version, number)
+        """Make a version the champion of all records, past ones too; `Releases` does it at a moment."""
+        record = self._releases(name).promote(version, Moment(BEGINNING, past=True))
+        return Release(version, record.number)
 
     def releases(self, name: str) -> list[int]:
         """The numbers of a model's releases, ascending; empty before the first."""
-        entries = self.store.names(f"{_checked(name)}/releases")
-        return [int(entry[:8]) for entry in entries if _RELEASE.match(entry)]
+        log = self._releases(_checked(name)).log()
+        return [record.number for record in log.records] if log else []
+
+    def _releases(self, name: str) -> Releases:
+        return Releases(self, name, lambda: int(self._clock().timestamp() * 1000))
+
+    def model_location(self, name: str) -> str:
+        """The folder of a model, as a text that workers can open."""
+        return self.store.location(_checked(name))
 
     def _champion(self, name: str, versions: list[int]) -> Release:
-        numbers = self.releases(name)
-        if not numbers:
+        log = self._releases(name).log()
+        if log is None:
             where = self.store.where(f"{name}/releases")
             raise InputError(
                 f"model {name} has no champion: {where} has no release; promote one of its versions "
-                f"({_listed(versions)}) with `tailrace models promote {name} {versions[-1]}`"
+                f" ({_listed(versions)}) with `tailrace release promote {name} {versions[-1]}`"
             )
-        record = self._release(name, numbers[-1])
-        self._require(name, record.champion, versions)
-        return Release(record.champion, record.number)
-
-    def _release(self, name: str, number: int) -> ReleaseRecord:
-        where = self.store.where(_release(name, number))
         try:
-            record = msgspec.json.decode(self.store.read(_release(name, number)), type=ReleaseRecord)
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"{where} must be a tailrace.release/1 record: {error}") from None
-        if record.number != number:
-            raise InputError(f"{where} must be release {number}; it says {record.number}")
-        return record
+            state = log.state(log.place_at(int(self._clock().timestamp() * 1000)))
+        except ModelError as error:
+            raise InputError(f"model {name}: {error}") from None
+        self._require(name, state.champion, versions)
+        return Release(state.champion, state.champion_since)
 
     def _require(self, name: str, version: int, versions: list[int]) -> None:
         if version not in versions:

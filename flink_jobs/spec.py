@@ -25,6 +25,7 @@ from flink_jobs.scalars import (
     Brokers,
     CheckpointInterval,
     Parsed,
+    PositiveDuration,
     Property,
     Scalar,
     matching,
@@ -34,6 +35,7 @@ from flink_jobs.scalars import (
 from flink_jobs.section import Reference, References, Section, Topic
 from flink_jobs.spec_drift import AlertRule, Alerts, Drift
 from flink_jobs.spec_features import GROUP_WINDOW_KINDS, Features, Lookup, Window, WindowKind
+from flink_jobs.spec_rollout import AutomaticSteps, Comparisons, GateRules, Shadows
 from flink_jobs.spec_source import EventTime, FieldType, SchemaField, Source
 
 __all__ = [
@@ -41,12 +43,15 @@ __all__ = [
     "Aggregate",
     "AlertRule",
     "Alerts",
+    "AutomaticSteps",
     "Checkpoint",
+    "Comparisons",
     "DeadLetters",
     "Drift",
     "EventTime",
     "Features",
     "FieldType",
+    "GateRules",
     "JobSpec",
     "Kafka",
     "Late",
@@ -56,6 +61,7 @@ __all__ = [
     "Runtime",
     "SchemaField",
     "Security",
+    "Shadows",
     "Source",
     "Window",
     "WindowKind",
@@ -63,7 +69,15 @@ __all__ = [
 
 JOB_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 OUTPUT_SUFFIXES = {"predictions": "predictions", "dead_letters": "dead-letters", "late": "late"}
-REPORT_SUFFIXES = {"drift": "drift", "alerts": "alerts"}
+REPORT_SUFFIXES = {"drift": "drift", "alerts": "alerts", "comparisons": "comparisons"}
+# Topics that there are only if the job file has their section, or one that needs it.
+OPTIONAL_SUFFIXES = {**REPORT_SUFFIXES, "shadows": "shadows"}
+NEEDED_WITH = (
+    ("drift", "alerts"),
+    ("shadows", "comparisons"),
+    ("comparisons", "shadows"),
+    ("comparisons", "alerts"),
+)
 _OWNED_PROPERTIES = {
     "bootstrap.servers": "kafka.brokers",
     "group.id": "job",
@@ -159,6 +173,11 @@ class Model(Section):
     )
     use: Annotated[str | int, Parsed(_parse_use, _USE_SCHEMA)] = Field(
         default="champion", description="The released version, the latest one, or a version number."
+    )
+    refresh: PositiveDuration = Field(
+        default="10s",
+        validate_default=True,
+        description="How old a worker's view of the release log may be, with use: champion.",
     )
     inputs: dict[Annotated[str, matching(r"[\s\S]{1,200}", "the name of a model input")], Reference] = Field(
         default_factory=dict, description="Model input: column, where the names differ."
@@ -274,6 +293,13 @@ class JobSpec(Section):
     alerts: Alerts | None = Field(
         default=None, description="Alerts about drift; default, with drift: Tailrace's own rules."
     )
+    shadows: Shadows | None = Field(
+        default=None,
+        description="Predictions of shadow versions; left out: none, unless comparisons is there.",
+    )
+    comparisons: Comparisons | None = Field(
+        default=None, description="Comparing versions, and the gate; left out: none, unless shadows is there."
+    )
     runtime: Runtime = Field(
         default_factory=Runtime, description="Parallelism, latency, delivery, checkpoints."
     )
@@ -293,9 +319,10 @@ def with_default_topics(data: dict[str, Any]) -> dict[str, Any]:
         given = data.get(section, {})
         if isinstance(given, dict):
             filled[section] = {"topic": f"{prefix}.{suffix}", **given}
-    if data.get("drift") is not None:
-        filled.setdefault("alerts", {})
-    for section, suffix in REPORT_SUFFIXES.items():
+    for needing, needed in NEEDED_WITH:
+        if filled.get(needing) is not None:
+            filled.setdefault(needed, {})
+    for section, suffix in OPTIONAL_SUFFIXES.items():
         given = filled.get(section)
         if isinstance(given, dict):
             filled[section] = {"topic": f"{prefix}.{suffix}", **given}

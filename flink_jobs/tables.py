@@ -45,16 +45,27 @@ def output_topics(job: JobSpec) -> dict[str, str]:
     }
 
 
+def shadow_topics(job: JobSpec) -> dict[str, str]:
+    """Sink to topic of what shadows say of each record; empty without `shadows`."""
+    return {"shadows": job.shadows.topic} if job.shadows else {}
+
+
 def report_topics(job: JobSpec) -> dict[str, str]:
-    """Sink to topic of what the monitor writes; empty without `drift`."""
-    if job.drift is None or job.alerts is None:
+    """Sink to topic of what is said of windows; empty without `drift` and `comparisons`."""
+    sections = {"drift": job.drift, "alerts": job.alerts, "comparisons": job.comparisons}
+    if job.drift is None and job.comparisons is None:
         return {}
-    return {"drift": job.drift.topic, "alerts": job.alerts.topic}
+    return {name: section.topic for name, section in sections.items() if section}
+
+
+def all_topics(job: JobSpec) -> dict[str, str]:
+    """Sink to topic of all that the job writes."""
+    return output_topics(job) | shadow_topics(job) | report_topics(job)
 
 
 def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
     """The source, then the sinks; a bounded source ends at the topic's present end."""
-    topics = output_topics(job) | report_topics(job)
+    topics = all_topics(job)
     return (_source(job, bounded), *(_sink(job, name, topic) for name, topic in topics.items()))
 
 

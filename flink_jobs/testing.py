@@ -40,7 +40,7 @@ from flink_jobs.loader import load_job, load_job_text
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.program import RunningJob, Target, start
 from flink_jobs.spec import JobSpec
-from flink_jobs.tables import output_topics, report_topics
+from flink_jobs.tables import all_topics, output_topics
 
 __all__ = ["Broker", "JobHarness", "Message", "Outcome", "Results", "broker", "record"]
 
@@ -117,6 +117,8 @@ class Results:
     late: Sequence[Outcome]
     drift: Sequence[Outcome] = ()
     alerts: Sequence[Outcome] = ()
+    shadows: Sequence[Outcome] = ()
+    comparisons: Sequence[Outcome] = ()
 
     def accounts(self) -> dict[str, int]:
         """How many records were read, predicted, dead and late.
@@ -210,8 +212,7 @@ class JobHarness:
         return sum(count_committed(self._settings, topic) for topic in output_topics(job).values())
 
     def _results(self, job: JobSpec) -> Results:
-        topics = output_topics(job) | report_topics(job)
-        outputs = {sink: self._read(topic) for sink, topic in topics.items()}
+        outputs = {sink: self._read(topic) for sink, topic in all_topics(job).items()}
         return Results(job=job, read=end_offsets(self._settings, job.source.topic), **outputs)
 
     def _read(self, topic: str) -> list[Outcome]:

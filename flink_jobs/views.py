@@ -25,6 +25,7 @@ Columns = tuple[tuple[str, ColumnType], ...]
 PREDICTED, DEAD, LATE = (f"r._result._kind = {kind}" for kind in range(3))
 RECORD = ("_key", "_value", "_partition", "_offset", "_timestamp", "_headers")
 EVENT_TIME = "CAST(event_time AS TIMESTAMP(3))"
+TIMESTAMP = "CAST(_timestamp AS TIMESTAMP(3))"
 Result = tuple[tuple[str, str], ...]
 OUTCOME: Result = (("_kind", "TINYINT"), ("_prediction", "BYTES"), ("_problem", "STRING"))
 OVER = " OVER w"
@@ -42,12 +43,16 @@ class Function:
 
 @dataclass(frozen=True)
 class Views:
-    """`views` in order of dependency; `inserts` by sink; `parts` is what the monitor reads."""
+    """`views` in order of dependency; `inserts` by sink.
+
+    `parts` is what the monitor reads, `rollout` what the comparison of versions does.
+    """
 
     views: Mapping[str, str]
     functions: Mapping[str, Function]
     inserts: Mapping[str, str]
     parts: str | None = None
+    rollout: str | None = None
 
 
 def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -63,12 +68,12 @@ def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     views = {
         "records": sql.with_lateness("source"),
         "scored": _called(
-            f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset)", RECORD, "records"
+            f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP})", RECORD, "records"
         ),
     }
     functions = {"score_record": Function("ScoreFunction", params, (), _outcome(job))}
     inserts = _inserts(job, dead=_record_rows("scored", DEAD), late="scored")
-    return Views(views, functions, inserts, _parts(job, "scored"))
+    return Views(views, functions, inserts, _parts(job, "scored"), _rollout(job))
 
 
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -82,11 +87,19 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
             results += [(result, columns[result].type) for result in aggregates]
     arguments = "".join(f", {name(result)}" for result, _ in results)
     views["scored"] = _called(
-        f"score_record(_value, {EVENT_TIME}, FALSE, _partition, _offset{arguments})", RECORD, table
+        f"score_record(_value, {EVENT_TIME}, FALSE, _partition, _offset, {TIMESTAMP}{arguments})",
+        RECORD,
+        table,
     )
     functions["score_record"] = Function("ScoreFunction", params, tuple(results), _outcome(job))
     dead = f"{_record_rows('checked', DEAD)} UNION ALL {_record_rows('scored', DEAD)}"
-    return Views(views, functions, _inserts(job, dead=dead, late="checked"), _parts(job, "checked", "scored"))
+    return Views(
+        views,
+        functions,
+        _inserts(job, dead=dead, late="checked"),
+        _parts(job, "checked", "scored"),
+        _rollout(job),
+    )
 
 
 def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -108,7 +121,13 @@ def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views
     )
     functions["score_window"] = Function("WindowScoreFunction", params, rows, _outcome(job))
     dead = f"{_record_rows('checked', DEAD)} UNION ALL {_window_rows()}"
-    return Views(views, functions, _inserts(job, dead=dead, late="checked"), _parts(job, "checked", "scored"))
+    return Views(
+        views,
+        functions,
+        _inserts(job, dead=dead, late="checked"),
+        _parts(job, "checked", "scored"),
+        _rollout(job),
+    )
 
 
 def _checked(job: JobSpec, params: SourceParams) -> tuple[dict[str, str], dict[str, Function]]:
@@ -131,7 +150,8 @@ def _checked(job: JobSpec, params: SourceParams) -> tuple[dict[str, str], dict[s
 
 
 def _outcome(job: JobSpec) -> Result:
-    return (*OUTCOME, *_profile(job))
+    compared: Result = (("_shadow", "BYTES"), ("_rollout", "BYTES")) if job.comparisons else ()
+    return (*OUTCOME, *_profile(job), *compared)
 
 
 def _profile(job: JobSpec) -> Result:
@@ -146,6 +166,13 @@ def _parts(job: JobSpec, *tables: str) -> str | None:
         f"SELECT r._result._profile AS _profile FROM {table} AS r WHERE r._result._profile IS NOT NULL"
         for table in tables
     )
+
+
+def _rollout(job: JobSpec) -> str | None:
+    """What the comparison of versions is told, on one row of each batch."""
+    if not job.comparisons:
+        return None
+    return "SELECT r._result._rollout AS _rollout FROM scored AS r WHERE r._result._rollout IS NOT NULL"
 
 
 def _needed_fields(job: JobSpec) -> list[str]:
@@ -240,6 +267,9 @@ def _inserts(job: JobSpec, *, dead: str, late: str) -> dict[str, str]:
         "dead_letters": f"SELECT _key, _value, {_headers(where | why)}\nFROM ({dead})",
         "late": f"SELECT _key, _value, {_headers(where)}\nFROM {late} AS r WHERE {LATE}",
     }
+    if job.shadows:
+        shadow = "r._result._shadow"
+        selects["shadows"] = f"SELECT _key, {shadow} FROM scored AS r WHERE {shadow} IS NOT NULL"
     return {sink: f"INSERT INTO {sink} {select}" for sink, select in selects.items()}
 
 

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flink_jobs.columns import JobColumns, ModelInput
 from flink_jobs.drift import DriftPlan
 from flink_jobs.spec import JobSpec
 from flink_jobs.tables import event_time_field
 from udfs.contract import Contract, Field
 from udfs.features import DerivedParams, FeatureParams, LookupParams
-from udfs.params import RECORD_CONTEXT, ModelParams, OutputParams, SourceParams
+from udfs.follow import LEAD_REFRESHES
+from udfs.params import (
+    RECORD_CONTEXT,
+    FollowParams,
+    ModelParams,
+    OutputParams,
+    RolloutParams,
+    SourceParams,
+)
+from udfs.rollout.gate import Automatic, Gate
+from udfs.rollout.steward import StewardParams
+
 from udfs.signatures import Trust
+
+
+@dataclass(frozen=True)
+class FoundVersion:
+    """Where a version is, in the model's folder, and what says that it is used."""
+
+    folder: str
+    model_folder: str
+    digest: str
+    release: int | None
+
 
 WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
 
 
-def source_params(job: JobSpec, drift: DriftPlan | None = None, version: int = 0) -> SourceParams:
+def source_params(job: JobSpec, drift: DriftPlan | None = None) -> SourceParams:
     """The data contract; an event-time field that the schema does not name is required."""
     source, when = job.source, job.source.event_time
     fields = [
@@ -29,7 +53,6 @@ def source_params(job: JobSpec, drift: DriftPlan | None = None, version: int = 0
         max_bytes=source.max_bytes,
         event_time=event_time_field(job),
         counted=drift.collect if drift else None,
-        version=version,
     )
 
 
@@ -48,16 +71,63 @@ def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
 
 
 def model_params(
-    job: JobSpec, folder: str, digest: str, release: int | None, inputs: tuple[ModelInput, ...]
+    job: JobSpec, version: FoundVersion, inputs: tuple[ModelInput, ...], columns: JobColumns
 ) -> ModelParams:
+    """With `use: champion` the release log decides later on, so workers are told of all columns."""
     matched = tuple((item.name, item.column.name, item.type) for item in inputs)
-    return ModelParams(folder, digest, release, matched, job.model.threshold, trust_of(job))
+    follow = None
+    if job.model.use == "champion":
+        private = {name for name, field in job.source.fields.items() if field.pii}
+        renamed = dict(job.model.inputs)
+        wanted = set(job.drift.columns) if job.drift else set()
+        watched = {renamed.get(name, name) for name in wanted} or set(columns.columns)
+        follow = FollowParams(
+            job.model.name,
+            version.model_folder,
+            dict(columns.columns),
+            renamed,
+            job.model.refresh,
+            frozenset(watched - private),
+        )
+    return ModelParams(
+        version.folder,
+        version.digest,
+        version.release,
+        matched,
+        job.model.threshold,
+        trust_of(job),
+        follow,
+    )
 
 
 def trust_of(job: JobSpec) -> Trust:
     """What the job demands of a version before it is loaded."""
     model = job.model
     return Trust(model.trusted_keys, model.require_signature, model.pickle == "allow")
+
+
+def rollout_params(job: JobSpec) -> RolloutParams | None:
+    if job.comparisons is None or job.shadows is None:
+        return None
+    return RolloutParams(job.comparisons.window, job.shadows.timeout)
+
+
+def steward_params(job: JobSpec, model_folder: str) -> StewardParams | None:
+    """What compares the versions of each window is told; None without `comparisons`."""
+    compared = job.comparisons
+    if compared is None:
+        return None
+    automatic = compared.automatic
+    return StewardParams(
+        job=job.job,
+        model=job.model.name,
+        folder=model_folder,
+        window_ms=compared.window,
+        lead_ms=LEAD_REFRESHES * job.model.refresh,
+        idle_ms=compared.idle,
+        gate=Gate(**compared.gate.model_dump()),
+        automatic=Automatic(tuple(automatic.steps), automatic.windows) if automatic else None,
+    )
 
 
 def output_params(job: JobSpec) -> OutputParams:

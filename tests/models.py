@@ -29,9 +29,10 @@ def write(
     kind: OutputKind,
     *,
     profiled: pa.Table | None = None,
+    promoted: bool = True,
     segments: Sequence[str] | pa.Table = (),
 ) -> Path:
-    """Fits the estimator to the rows, writes it as the champion, and gives its folder.
+    """Fits the estimator to the rows, writes it, as the champion unless told otherwise, and gives its folder.
 
     `profiled` are the outputs for the rows, if the version is to have a reference profile of both, and of
     `segments`.
@@ -52,5 +53,6 @@ def write(
         metrics={},
         training={},
     )
-    registry.promote(name, manifest.version)
+    if promoted:
+        registry.promote(name, manifest.version)
     return registry.folder(name, manifest.version)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.decode import Decoded, decode_batch
-from udfs.drift.watch import Watch
+from udfs.drift.watch import NO_VERSION, Watch
 from udfs.event_time import are_iso_8601, explain_event_time
 from udfs.json_decoder import JsonDecoder
 from udfs.params import SourceParams
@@ -31,13 +31,16 @@ class Outcomes:
     """One per record: its kind, and the prediction's bytes or the problem (both None for a late record).
 
     For rows of windows that are dead, `prediction` holds the row as JSON, since there are no original bytes.
-    `profile` is what the monitor is told of the whole batch.
+    `shadow` is what shadows said of the record, None where none was asked. `profile` is what the monitor is
+    told of the whole batch, `rollout` what the comparison of versions is.
     """
 
     kind: npt.NDArray[np.int8]
     prediction: npt.NDArray[np.object_]
     problem: npt.NDArray[np.object_]
+    shadow: npt.NDArray[np.object_]
     profile: bytes | None = None
+    rollout: bytes | None = None
 
 
 class Checker:
@@ -47,7 +50,7 @@ class Checker:
         self._params = params
         self._decoder = JsonDecoder(params.contract, params.max_bytes)
         self._iso_field = _iso_field(params)
-        self._watch = Watch(params.counted, None, params.version) if params.counted else None
+        self._watch = Watch(params.counted, None, NO_VERSION) if params.counted else None
         self.counts: Counter[str] = Counter()
 
     def extract(
@@ -116,7 +119,8 @@ def _iso_field(params: SourceParams) -> str | None:
 
 def undecided(rows: int, late: npt.NDArray[np.bool_]) -> Outcomes:
     kind = np.where(late, LATE, DEAD).astype(np.int8)
-    return Outcomes(kind, np.full(rows, None, dtype=object), np.full(rows, None, dtype=object))
+    prediction, problem, shadow = (np.full(rows, None, dtype=object) for _ in range(3))
+    return Outcomes(kind, prediction, problem, shadow)
 
 
 def problem_json(problem: Problem) -> str:

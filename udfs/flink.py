@@ -87,7 +87,7 @@ class ExtractFunction(_Counting):
 
 
 class ScoreFunction(_Counting):
-    """(value, event time, late, partition, offset, windows…) → ROW(_kind, _prediction, _problem)."""
+    """(value, event time, late, partition, offset, timestamp, windows…) → ROW(_kind, _prediction, …)."""
 
     def __init__(self, params: ScoreParams, windows: Columns = ()) -> None:
         self._params = params
@@ -97,6 +97,9 @@ class ScoreFunction(_Counting):
         super().open(function_context)
         self._scorer = Scorer(self._params)
 
+    def close(self) -> None:
+        self._scorer.close()
+
     def eval(
         self,
         value: pd.Series,
@@ -104,6 +107,7 @@ class ScoreFunction(_Counting):
         late: pd.Series | bool,
         partition: pd.Series,
         offset: pd.Series,
+        timestamp: pd.Series,
         *windows: pd.Series,
     ) -> pd.DataFrame:
         started = time.perf_counter_ns()
@@ -113,6 +117,7 @@ class ScoreFunction(_Counting):
             _flags(late, len(value)),
             partition.to_numpy(np.int64),
             offset.to_numpy(np.int64),
+            _milliseconds(timestamp),
             _to_arrow(self._windows, windows),
         )
         result = _to_frame(self._scorer.score(batch), self._params)
@@ -131,6 +136,9 @@ class WindowScoreFunction(_Counting):
         super().open(function_context)
         self._scorer = Scorer(self._params)
 
+    def close(self) -> None:
+        self._scorer.close()
+
     def eval(self, event_time: pd.Series, *columns: pd.Series) -> pd.DataFrame:
         started = time.perf_counter_ns()
         rows = RowBatch(_milliseconds(event_time), _to_arrow(self._columns, columns))
@@ -143,6 +151,9 @@ def _to_frame(outcomes: Outcomes, params: ScoreParams) -> pd.DataFrame:
     columns = {"_kind": outcomes.kind, "_prediction": outcomes.prediction, "_problem": outcomes.problem}
     if params.drift:
         columns["_profile"] = _on_first_row(outcomes.profile, len(outcomes.kind))
+    if params.rollout:
+        columns["_shadow"] = outcomes.shadow
+        columns["_rollout"] = _on_first_row(outcomes.rollout, len(outcomes.kind))
     return pd.DataFrame(columns, copy=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from udfs.columns import Column
 from udfs.contract import Contract
 from udfs.drift.params import CollectParams
 from udfs.event_time import EventTimeField
@@ -42,13 +43,27 @@ class SourceParams(msgspec.Struct, frozen=True):
     max_bytes: int = 512_000
     event_time: EventTimeField | None = None
     counted: CollectParams | None = None
-    version: int = 0
+
+
+class FollowParams(msgspec.Struct, frozen=True):
+    """How a worker follows the release log of `model` in `folder`, the path or URI `models/<name>`.
+
+    `columns` are all that a later version may be fed; of these `watched` are compared with its reference.
+    """
+
+    model: str
+    folder: str
+    columns: dict[str, Column]
+    renamed: dict[str, str]
+    refresh_ms: int = 10_000
+    watched: frozenset[str] = frozenset()
 
 
 class ModelParams(msgspec.Struct, frozen=True):
-    """Which version scores; `inputs` are (column, type) in the order of the model's signature.
+    """Which version scores; `inputs` are (name, column, type) in the order of the model's signature.
 
-    `folder` is the path or URI of the version, `trust` what is demanded of it before it is loaded.
+    `folder` is the path or URI of the version, `trust` what is demanded of it before it is loaded. With
+    `follow` it is only the one that the plan was made with: the release log decides for each record.
     """
 
     folder: str
@@ -57,6 +72,14 @@ class ModelParams(msgspec.Struct, frozen=True):
     inputs: tuple[tuple[str, str, ColumnType], ...]
     threshold: float = 0.5
     trust: Trust = Trust()
+    follow: FollowParams | None = None
+
+
+class RolloutParams(msgspec.Struct, frozen=True):
+    """How versions are compared: per window of event time, and how long a batch waits for a shadow."""
+
+    window_ms: int
+    shadow_timeout_ms: int = 1_000
 
 
 class OutputParams(msgspec.Struct, frozen=True):
@@ -81,3 +104,4 @@ class ScoreParams(msgspec.Struct, frozen=True):
     model: ModelParams | None
     output: OutputParams
     drift: CollectParams | None = None
+    rollout: RolloutParams | None = None

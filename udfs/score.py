@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,45 +19,54 @@ import pyarrow as pa
 
 from udfs.check import DEAD, LATE, PREDICTED, Checker, Outcomes, problem_json, undecided
 from udfs.decode import Decoded
-from udfs.drift.reference import parse_reference
-from udfs.drift.watch import Watch
+from udfs.drift.watch import NO_VERSION, Watch
+from udfs.drift.wire import encode_parts
 from udfs.encode import json_objects
-from udfs.errors import ModelError
-from udfs.explain.column import Explaining
 from udfs.features import Features
 from udfs.isolate import isolate
-from udfs.manifest import PROFILE_FILE
-from udfs.model import LoadedModel, Scored, load_version
-from udfs.params import ModelParams, ScoreParams
+from udfs.open_versions import open_versions
+from udfs.params import ScoreParams
 from udfs.problems import Problem
-from udfs.store import without_secrets
+from udfs.releases import Milliseconds
+from udfs.rollout.tally import Role, Tally
+from udfs.shadowing import Shadowing
 from udfs.types import ARROW
+from udfs.version import score_columns
+from udfs.versions import Group
 
 __all__ = ["DEAD", "LATE", "PREDICTED", "Batch", "Outcomes", "RowBatch", "Scorer"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Columns of n records. `event_time` is in ms since the epoch, NO_EVENT_TIME where there is none."""
+    """Columns of n records. `event_time` is in ms since the epoch, NO_EVENT_TIME where there is none.
+
+    `timestamp` is that of the Kafka record, in the same unit.
+    """
 
     raws: Sequence[bytes | None]
-    event_time: npt.NDArray[np.int64]
+    event_time: Milliseconds
     late: npt.NDArray[np.bool_]
     partition: npt.NDArray[np.int64]
     offset: npt.NDArray[np.int64]
+    timestamp: Milliseconds
     windows: Mapping[str, pa.Array] = field(default_factory=dict)
+
+    def routing_time(self) -> Milliseconds:
+        """The event time, unless it is ahead of the Kafka timestamp: nobody knows future releases."""
+        return np.minimum(self.event_time, self.timestamp)
 
 
 @dataclass(frozen=True)
 class RowBatch:
     """n rows that windows made: the time of each in ms since the epoch, and its columns."""
 
-    event_time: npt.NDArray[np.int64]
+    event_time: Milliseconds
     columns: Mapping[str, pa.Array]
 
 
 class Scorer:
-    """Loads the model once, then scores batch after batch; `counts` is what has happened so far.
+    """Scores batch after batch; `counts` is what has happened so far.
 
     Without a model, a record's prediction is the included columns, in an object called `features`.
     `clock` gives nanoseconds, for the count of the time that the model takes.
@@ -69,22 +77,20 @@ class Scorer:
         self._clock = clock
         self._model_ns = 0
         self._checker = Checker(params.source)
-        self._model = _load(params.model) if params.model else None
-        self._features = Features(params.features)
-        self._tail = _tail(params, self._model)
-        self._watch = _watch(params, self._model)
         self.counts: Counter[str] = Counter()
-        self._explaining = Explaining(
-            self._model.model if self._model else None, params.output.explain, self.counts
-        )
+        self._versions = open_versions(params, self.counts) if params.model else None
+        self._features = Features(params.features)
+        self._watch = Watch(params.drift, None, NO_VERSION) if params.drift else None
+        self._tally = Tally(params.rollout.window_ms) if params.rollout else None
 
     def score(self, batch: Batch) -> Outcomes:
         """Never raises for what a record contains or for what the model does with it."""
         decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
         outcomes = undecided(len(batch.raws), batch.late)
-        self._score_table(_context_columns(batch, decoded), decoded.rows, outcomes, batch.event_time)
+        table = _context_columns(batch, decoded)
+        self._score_table(table, decoded.rows, outcomes, batch.event_time, batch.routing_time())
         for row, problem in decoded.problems.items():
-            self._reject(outcomes, row, problem, batch.event_time)
+            self._reject(outcomes, row, problem, batch.event_time, self._watch)
         if self._watch and batch.late.any():
             self._watch.late(batch.event_time[batch.late])
         return self._finished(outcomes)
@@ -95,7 +101,7 @@ class Scorer:
         table = pa.table(dict(batch.columns))
         table = table.append_column("event_time", pa.array(batch.event_time).cast(ARROW["timestamp"]))
         outcomes = undecided(rows, np.zeros(rows, dtype=np.bool_))
-        self._score_table(table, np.arange(rows), outcomes, batch.event_time)
+        self._score_table(table, np.arange(rows), outcomes, batch.event_time, batch.event_time)
         dead = np.flatnonzero(outcomes.kind == DEAD)
         if len(dead):
             lost = table.take(pa.array(dead))
@@ -103,64 +109,104 @@ class Scorer:
             outcomes.prediction[dead] = json_objects(columns, {}).to_pandas().to_numpy()
         return self._finished(outcomes)
 
+    def close(self) -> None:
+        """Ends the threads and processes that go with the versions."""
+        if self._versions:
+            self._versions.close()
+
     def _score_table(
         self,
         table: pa.Table,
         rows: npt.NDArray[np.int64],
         outcomes: Outcomes,
-        event_time: npt.NDArray[np.int64],
+        event_time: Milliseconds,
+        routing_time: Milliseconds,
     ) -> None:
         """Decides the outcomes of the records at `rows`, whose columns are the table's rows."""
         featured, bad = self._features.compute(table)
         for i, problem in bad.items():
-            self._reject(outcomes, int(rows[i]), problem, event_time)
+            self._reject(outcomes, int(rows[i]), problem, event_time, self._watch)
         if bad:
             keep = np.ones(featured.num_rows, dtype=np.bool_)
             keep[list(bad)] = False
             featured, rows = featured.filter(pa.array(keep)), rows[keep]
-        spans, failures = isolate(self._predict, featured)
-        for start, stop, (lines, watched) in spans:
+        if self._versions is None:
+            outcomes.kind[rows], outcomes.prediction[rows] = PREDICTED, self._feature_lines(featured)
+            return
+        for group in self._versions.groups(featured, routing_time[rows]):
+            part = featured if group.rows is None else featured.take(pa.array(group.rows))
+            places = rows if group.rows is None else rows[group.rows]
+            self._score_group(group, part, places, outcomes, event_time)
+
+    def _score_group(
+        self,
+        group: Group,
+        featured: pa.Table,
+        rows: npt.NDArray[np.int64],
+        outcomes: Outcomes,
+        event_time: Milliseconds,
+    ) -> None:
+        """The rows of one version, beside which its shadows score the same rows."""
+        watch, tally, times = group.version.watch, self._tally, event_time[rows]
+        shadowing = Shadowing(group, featured, tally) if group.shadows and tally else None
+        before = self._model_ns
+        spans, failures = isolate(lambda part: self._predict(group, part), featured)
+        took = self._model_ns - before
+        for start, stop, (lines, scores, watched) in spans:
             outcomes.kind[rows[start:stop]] = PREDICTED
             outcomes.prediction[rows[start:stop]] = lines
-            if self._watch:
-                self._watch.predicted(watched, event_time[rows[start:stop]])
-        model = f"{self._tail.get('model')}/{self._tail.get('version')}"
+            if watch:
+                watch.predicted(watched, times[start:stop])
+            if tally:
+                share = took * (stop - start) // featured.num_rows
+                tally.scored(*_who(group), times[start:stop], scores, share)
         for i, error in failures.items():
             text = f"{type(error).__name__}: {error}"[:300]
-            problem = Problem("inference", "model_error", text, model)
-            self._reject(outcomes, int(rows[i]), problem, event_time)
+            problem = Problem("inference", "model_error", text, group.version.title)
+            self._reject(outcomes, int(rows[i]), problem, event_time, watch or self._watch)
+        if tally and failures:
+            tally.failed(*_who(group), times[list(failures)])
+        if shadowing:
+            predicted = [(start, stop, scores) for start, stop, (_, scores, _) in spans]
+            outcomes.shadow[rows] = shadowing.lines(
+                predicted, times, self._context(featured), self._params.source.topic
+            )
 
-    def _predict(self, featured: pa.Table) -> tuple[npt.NDArray[np.object_], dict[str, pa.Array]]:
-        """The predictions' bytes for feature rows, and what the monitor counts; raises if the model does."""
-        included = self._included(featured)
-        if self._params.model is None or self._model is None:
-            nested = pa.StructArray.from_arrays(list(included.values()), list(included))
-            return self._lines({"features": nested}, featured), {}
-        inputs = _inputs(self._params.model, featured)
-        scored = self._ask_model(self._model, inputs, self._params.model.threshold)
-        scores = _score_columns(scored, self._model)
-        watched = self._watched(featured) | scores if self._watch else {}
-        explanation = self._explaining(inputs, scored)
-        return self._lines(included | scores | explanation, featured), watched
-
-    def _lines(self, columns: dict[str, pa.Array], featured: pa.Table) -> npt.NDArray[np.object_]:
-        for name, column in self._params.output.context:
-            columns[name] = _single(featured.column(column))
-        lines: npt.NDArray[np.object_] = json_objects(columns, self._tail).to_pandas().to_numpy()
-        return lines
-
-    def _ask_model(self, model: LoadedModel, inputs: pa.Table, threshold: float) -> Scored:
+    def _predict(
+        self, group: Group, featured: pa.Table
+    ) -> tuple[npt.NDArray[np.object_], dict[str, pa.Array], dict[str, pa.Array]]:
+        """The predictions' bytes, the scores, and what the monitor counts; raises if the model does."""
+        version = group.version
+        inputs = version.inputs_of(featured)
         started = self._clock()
         try:
-            return model.model.predict(inputs, threshold=threshold)
+            scored = version.predict(inputs)
         finally:
             self._model_ns += self._clock() - started
+        scores = score_columns(scored, version.loaded.manifest)
+        tail = version.tail(group.release, self._params.source.topic)
+        explanation = version.explaining(inputs, scored) if version.explaining else {}
+        lines = self._lines(self._included(featured) | scores | explanation, featured, tail)
+        return lines, scores, self._watched(version.watch, featured) | scores if version.watch else {}
 
-    def _watched(self, featured: pa.Table) -> dict[str, pa.Array]:
-        drift = self._params.drift
-        assert drift is not None
-        named = {name: _single(featured.column(column)) for name, column in drift.columns}
-        return {s.column: _single(featured.column(s.column)) for s in drift.segments} | named
+    def _feature_lines(self, featured: pa.Table) -> npt.NDArray[np.object_]:
+        included = self._included(featured)
+        nested = pa.StructArray.from_arrays(list(included.values()), list(included))
+        return self._lines({"features": nested}, featured, {"topic": self._params.source.topic})
+
+    def _lines(
+        self, columns: Mapping[str, pa.Array], featured: pa.Table, tail: Mapping[str, object]
+    ) -> npt.NDArray[np.object_]:
+        lines: npt.NDArray[np.object_]
+        lines = json_objects({**columns, **self._context(featured)}, tail).to_pandas().to_numpy()
+        return lines
+
+    def _watched(self, watch: Watch, featured: pa.Table) -> dict[str, pa.Array]:
+        named = {name: _single(featured.column(column)) for name, column in watch.params.columns}
+        return {s.column: _single(featured.column(s.column)) for s in watch.params.segments} | named
+
+    def _context(self, featured: pa.Table) -> dict[str, pa.Array]:
+        return {name: _single(featured.column(column)) for name, column in self._params.output.context}
 
     def _included(self, featured: pa.Table) -> dict[str, pa.Array]:
         output = self._params.output
@@ -170,10 +216,10 @@ class Scorer:
         return columns
 
     def _reject(
-        self, outcomes: Outcomes, row: int, problem: Problem, event_time: npt.NDArray[np.int64]
+        self, outcomes: Outcomes, row: int, problem: Problem, event_time: Milliseconds, watch: Watch | None
     ) -> None:
-        if self._watch:
-            self._watch.dead(problem, int(event_time[row]))
+        if watch:
+            watch.dead(problem, int(event_time[row]))
         outcomes.kind[row] = DEAD
         outcomes.problem[row] = problem_json(problem)
         self.counts[f"dead_{problem.stage}"] += 1
@@ -185,34 +231,18 @@ class Scorer:
         self.counts["batches"] += 1
         self.counts["lookup_misses"] = self._features.misses
         self.counts["model_ms"] = self._model_ns // 1_000_000
-        return replace(outcomes, profile=self._watch.take()) if self._watch else outcomes
+        if self._watch and self._versions:
+            taken = [watch.take_counts() for watch in (*self._versions.watches(), self._watch)]
+            parts = [part for counts, _ in taken for part in counts]
+            steps = [step for _, counts in taken for step in counts]
+            outcomes = replace(outcomes, profile=encode_parts(parts, steps) if parts else None)
+        if self._tally and self._versions:
+            outcomes = replace(outcomes, rollout=self._tally.take(self._versions.take_events()))
+        return outcomes
 
 
-def _load(params: ModelParams) -> LoadedModel:
-    return load_version(params.folder, digest=params.digest, trust=params.trust)
-
-
-def _tail(params: ScoreParams, model: LoadedModel | None) -> dict[str, object]:
-    """What all predictions of this worker end in."""
-    if params.model is None or model is None:
-        return {"topic": params.source.topic}
-    return {
-        "model": model.manifest.name,
-        "version": model.manifest.version,
-        "digest": model.digest,
-        "release": params.model.release,
-        "topic": params.source.topic,
-    }
-
-
-def _watch(params: ScoreParams, model: LoadedModel | None) -> Watch | None:
-    if params.drift is None or params.model is None or model is None:
-        return None
-    try:
-        reference = parse_reference(model.profile)
-    except ModelError as error:
-        raise ModelError(f"{without_secrets(params.model.folder)}: {PROFILE_FILE}: {error}") from error
-    return Watch(params.drift, reference, model.manifest.version)
+def _who(group: Group) -> tuple[int, Role, int]:
+    return group.version.number, group.role, group.release or 0
 
 
 def _context_columns(batch: Batch, decoded: Decoded) -> pa.Table:
@@ -225,21 +255,6 @@ def _context_columns(batch: Batch, decoded: Decoded) -> pa.Table:
         table = table.append_column(name, column if taken is None else column.take(taken))
     table = table.append_column("_partition", pa.array(batch.partition[rows]))
     return table.append_column("_offset", pa.array(batch.offset[rows]))
-
-
-def _inputs(params: ModelParams, featured: pa.Table) -> pa.Table:
-    return pa.table({name: featured.column(column).cast(ARROW[kind]) for name, column, kind in params.inputs})
-
-
-def _score_columns(scored: Scored, model: LoadedModel) -> dict[str, pa.Array]:
-    columns: dict[str, Any] = {"prediction": pa.array(scored.prediction)}
-    if scored.score is not None:
-        columns["score"] = pa.array(scored.score)
-    if scored.probabilities is not None:
-        classes = [str(label) for label in model.manifest.signature.output.classes]
-        arrays = [pa.array(scored.probabilities[:, k]) for k in range(len(classes))]
-        columns["probabilities"] = pa.StructArray.from_arrays(arrays, classes)
-    return columns
 
 
 def _single(column: pa.ChunkedArray) -> pa.Array:

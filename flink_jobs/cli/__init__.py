@@ -17,7 +17,18 @@ from rich.text import Text
 
 from flink_jobs.errors import TailraceError
 
-MODULES = ("jobs", "models", "mlflow", "backtest", "profile", "train", "drift", "topics", "stack")
+MODULES = (
+    "jobs",
+    "models",
+    "mlflow",
+    "release",
+    "train",
+    "backtest",
+    "profile",
+    "drift",
+    "topics",
+    "stack",
+)
 
 app = typer.Typer(
     name="tailrace",

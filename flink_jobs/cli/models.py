@@ -248,29 +248,6 @@ def _named(registry: Registry, text: str, name: str | None) -> tuple[str, int]:
     return name, registry.resolve(name, int(use) if use.isdecimal() else use).version
 
 
-@models.command()
-def promote(name: Name, version: Version, registry: RegistryFolder = "models") -> None:
-    """Make a version the champion: what jobs with [bold]use: champion[/] score with when they start.
-
-    The version is loaded first, and must reproduce its golden rows in this environment.
-
-    [bold]Example[/]
-
-      tailrace models promote flight_delay 2
-    """
-    from udfs.errors import ModelError
-    from udfs.model import load_version
-
-    found = open_registry(registry)
-    found.manifest(name, version)
-    try:
-        load_version(found.location(name, version))
-    except ModelError as error:
-        raise InputError(f"{name} version {version} cannot be used: {error}") from error
-    release = found.promote(name, version)
-    print(f"{name} version {version} is the champion (release {release.number})")
-
-
 def _champion(registry: Registry, name: str) -> int | None:
     try:
         return registry.resolve(name, "champion").version

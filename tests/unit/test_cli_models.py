@@ -37,9 +37,9 @@ def registry(tmp_path: Path) -> Registry:
 
 
 def test_promote_makes_the_champion(registry: Registry, tmp_path: Path) -> None:
-    result = runner.invoke(app, ["models", "promote", "line", "2", "--registry", str(tmp_path)])
+    result = runner.invoke(app, ["release", "promote", "line", "2", "--registry", str(tmp_path)])
     assert result.exit_code == 0
-    assert result.output == "line version 2 is the champion (release 1)\n"
+    assert result.output == "release 1: champion 2, for all records\n"
     assert registry.resolve("line", "champion").version == 2
 
 
@@ -58,14 +58,14 @@ def test_a_version_that_does_not_work_is_not_promoted(registry: Registry, tmp_pa
     content["files"]["model.joblib"] = "0" * 64
     manifest.chmod(0o644)
     manifest.write_text(json.dumps(content))
-    result = runner.invoke(app, ["models", "promote", "line", "2", "--registry", str(tmp_path)])
+    result = runner.invoke(app, ["release", "promote", "line", "2", "--registry", str(tmp_path)])
     assert isinstance(result.exception, InputError)
     assert "line version 2 cannot be used" in str(result.exception)
     assert registry.releases("line") == []
 
 
 def test_an_unknown_version_is_named(registry: Registry, tmp_path: Path) -> None:
-    result = runner.invoke(app, ["models", "promote", "line", "7", "--registry", str(tmp_path)])
+    result = runner.invoke(app, ["release", "promote", "line", "7", "--registry", str(tmp_path)])
     assert isinstance(result.exception, InputError)
     assert "7" in str(result.exception)
 

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry, Release
-from udfs.manifest import Input, Manifest, Output, Signature
+from udfs.manifest import Input, Manifest, Output, Signature, digest
 from udfs.model import load_version
 
 SIGNATURE = Signature(inputs=(Input(name="a", type="double"),), output=Output(kind="binary", classes=(0, 1)))
@@ -90,11 +90,21 @@ def test_releases_are_a_log_whose_newest_entry_names_the_champion(registry: Regi
     assert registry.resolve("fraud", 2) == Release(2, None)
     folder = registry.root / "fraud" / "releases"
     assert sorted(os.listdir(folder)) == ["00000001.json", "00000002.json"]
-    assert json.loads((folder / "00000001.json").read_bytes()) == {
-        "schema": "tailrace.release/1",
+    record = json.loads((folder / "00000001.json").read_bytes())
+    assert record.pop("by")
+    assert record == {
+        "schema": "tailrace.release/2",
         "number": 1,
+        "action": "promote",
         "champion": 2,
-        "written_at": "2026-01-02T12:00:00Z",
+        "at": None,
+        "written_at": "2026-01-02T12:00:00.000Z",
+        "lead_ms": 20_000,
+        "canary": None,
+        "shadows": [],
+        "withdraw": None,
+        "digests": {"2": digest(registry.manifest("fraud", 2))},
+        "reason": "",
     }
 
 
@@ -129,7 +139,7 @@ def test_a_registry_that_is_not_there(tmp_path: Path) -> None:
 def test_no_release_says_how_to_promote(registry: Registry) -> None:
     write(registry)
     write(registry)
-    with pytest.raises(InputError, match=r"no champion.* \(1, 2\) with `tailrace models promote fraud 2`"):
+    with pytest.raises(InputError, match=r"no champion.* \(1, 2\) with `tailrace release promote fraud 2`"):
         registry.resolve("fraud", "champion")
 
 
@@ -161,10 +171,10 @@ def test_names_stay_inside_the_registry(registry: Registry, name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "must be a tailrace.release/1 record"),
+        (b"{", "must be a tailrace.release/2 record"),
         (
             b'{"schema":"tailrace.release/1","number":2,"champion":1,"written_at":""}',
-            "must be release 1; it says 2",
+            "must say its number; it says 2",
         ),
         (
             b'{"schema":"tailrace.release/1","number":1,"champion":9,"written_at":""}',

@@ -81,6 +81,7 @@ def batch(raws: list[bytes | None], late: list[bool] | None = None, times: list[
         np.array(late or [False] * rows, dtype=np.bool_),
         np.full(rows, 3),
         np.arange(rows),
+        np.full(rows, NOON),
     )
 
 

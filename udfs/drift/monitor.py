@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 
 from udfs.drift.alerts import AlertState, advance
 from udfs.drift.collect import Part
@@ -36,9 +37,11 @@ from udfs.drift.reference import Reference, parse_reference
 from udfs.drift.references import ReferenceParts
 from udfs.drift.steps import StepPart, merged_steps
 from udfs.drift.wire import decode_parts, encode_parts
+from udfs.errors import ModelError
 from udfs.manifest import PROFILE_FILE
 from udfs.store import open_store
 
+log = structlog.get_logger(__name__)
 Windows = dict[WindowKey, WindowCounts]
 SHOWN_PROBLEMS = 100
 
@@ -68,14 +71,11 @@ class Monitor:
 
     def __init__(self, params: MonitorParams) -> None:
         self._params = params
-        profiles = {
-            version: open_store(folder).read(PROFILE_FILE) for version, folder in params.versions.items()
-        }
-        self._references = {version: parse_reference(profile) for version, profile in profiles.items()}
-        self._parts = {
-            version: ReferenceParts(reference, params.segments)
-            for version, reference in self._references.items()
-        }
+        self._references: dict[int, Reference] = {}
+        self._parts: dict[int, ReferenceParts] = {}
+        self._unusable: set[int] = set()
+        for version, folder in params.versions.items():
+            self._add_reference(version, folder)
         self._detector = Detector(params) if params.sequential else None
         self._importance = _importance(self._references[max(self._references)].importance, params.roles)
 
@@ -92,6 +92,8 @@ class Monitor:
     ) -> Closing:
         """Judges a window; an early one changes nothing that is remembered."""
         end = start + self._params.window_ms
+        windows = attributed(windows, max(self._references))
+        self._find_references(windows)
         previous = unpack(memory.previous)
         picked = {key: self._pick(key, start, end) for key in windows if key[2] in self._references}
         references = {key: reference for key, (reference, _) in picked.items()}
@@ -113,6 +115,23 @@ class Monitor:
     def _pick(self, key: WindowKey, start: int, end: int) -> tuple[Reference, Compared]:
         column, value, version = key
         return self._parts[version].pick(column, value, start, end, seasonal=self._params.seasonal)
+
+    def _find_references(self, windows: Windows) -> None:
+        """Reads the references of versions that were released since the job began."""
+        folder = self._params.model_folder
+        if folder is None:
+            return
+        for version in {key[2] for key in windows} - self._references.keys() - self._unusable:
+            try:
+                self._add_reference(version, open_store(folder).location(f"versions/{version}"))
+            except (OSError, ModelError) as error:
+                self._unusable.add(version)
+                log.warning("no_reference", version=version, error=str(error))
+
+    def _add_reference(self, version: int, folder: str) -> None:
+        reference = parse_reference(open_store(folder).read(PROFILE_FILE))
+        self._references[version] = reference
+        self._parts[version] = ReferenceParts(reference, self._params.segments)
 
     def _record(
         self,
@@ -152,6 +171,14 @@ def merge(parts: Iterable[Part]) -> Windows:
         key = (part.column, part.value, part.version)
         merged[key] = merged[key].merged(part.counts) if key in merged else part.counts
     return merged
+
+
+def attributed(windows: Windows, otherwise: int) -> Windows:
+    """What no version has seen counts with the version that predicted most of the window, or `otherwise`."""
+    seen = {key[2]: counts.predicted for key, counts in windows.items() if key[0] is None and key[2]}
+    version = max(seen, key=lambda v: (seen[v], v), default=otherwise)
+    parts = [Part(None, c, v, n or version, counts) for (c, v, n), counts in windows.items()]
+    return merge(parts)
 
 
 def pack(windows: Mapping[WindowKey, WindowCounts]) -> bytes:

@@ -54,7 +54,10 @@ class SequentialParams(msgspec.Struct, frozen=True):
 
 
 class MonitorParams(msgspec.Struct, frozen=True):
-    """What the monitor of a job is told. `versions` maps each model version to its folder."""
+    """What the monitor of a job is told. `versions` maps each model version to its folder.
+
+    With `model_folder` there may be later ones, in its folder `versions`.
+    """
 
     job: str
     model: str
@@ -65,6 +68,7 @@ class MonitorParams(msgspec.Struct, frozen=True):
     settings: JudgeSettings = JudgeSettings()
     idle_ms: int = 300_000
     early_ms: int | None = None
+    model_folder: str | None = None
     sequential: SequentialParams | None = None
     segments: tuple[SegmentParams, ...] = ()
     seasonal: bool = False

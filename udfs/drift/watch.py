@@ -20,11 +20,17 @@ from udfs.drift.steps import StepCounter, StepPart
 from udfs.drift.wire import encode_parts
 from udfs.problems import Problem
 
+NO_VERSION = 0
+
 
 class Watch:
-    """Gathers the parts of one batch after the other. Without a reference only outcomes are counted."""
+    """Gathers the parts of one batch after the other. Without a reference only outcomes are counted.
+
+    `version` is NO_VERSION for the outcomes of records that no version has seen.
+    """
 
     def __init__(self, params: CollectParams, reference: Reference | None, version: int) -> None:
+        self.params = params
         self._window_ms = params.window_ms
         self._collector = Collector(params, reference, version) if reference else None
         self._stepper = StepCounter(params, reference, version) if reference and params.step_columns else None
@@ -54,12 +60,17 @@ class Watch:
             self._window(start).late += size
 
     def take(self) -> bytes | None:
-        """All since the last call, or None if there was nothing."""
+        """All since the last call as bytes, or None if there was nothing."""
+        parts, steps = self.take_counts()
+        return encode_parts(parts, steps) if parts else None
+
+    def take_counts(self) -> tuple[list[Part], list[StepPart]]:
+        """All since the last call."""
         parts = self._parts + [
             Part(start, None, None, self._version, counts) for start, counts in self._outcomes.items()
         ]
         steps, self._parts, self._steps, self._outcomes = self._steps, [], [], {}
-        return encode_parts(parts, steps) if parts else None
+        return parts, steps
 
     def _window(self, start: int | None) -> WindowCounts:
         return self._outcomes.setdefault(start, WindowCounts())

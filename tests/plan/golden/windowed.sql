@@ -115,7 +115,7 @@ SELECT *, LAG(`minutes`, 2) OVER w AS `before` FROM window_driver_recent
 WINDOW w AS (PARTITION BY `city`, `driver` ORDER BY event_time );
 
 CREATE TEMPORARY VIEW scored AS
-SELECT _key, _value, _partition, _offset, _timestamp, _headers, score_record(_value, CAST(event_time AS TIMESTAMP(3)), FALSE, _partition, _offset, `trips`, `mean_minutes`, `drivers`, `longest`, `before`) AS _result
+SELECT _key, _value, _partition, _offset, _timestamp, _headers, score_record(_value, CAST(event_time AS TIMESTAMP(3)), FALSE, _partition, _offset, CAST(_timestamp AS TIMESTAMP(3)), `trips`, `mean_minutes`, `drivers`, `longest`, `before`) AS _result
 FROM window_driver_recent_2;
 
 INSERT INTO predictions SELECT _key, r._result._prediction FROM scored AS r WHERE r._result._kind = 0;

@@ -1,0 +1,345 @@
+"""`tailrace release`: which version scores what, from which moment on."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flink_jobs.cli.topics import Brokers
+from flink_jobs.errors import InputError, WorkError
+
+if TYPE_CHECKING:
+    from flink_jobs.releases import Moment, Releases
+    from udfs.releases import ReleaseRecord
+
+release = typer.Typer(
+    no_args_is_help=True,
+    help="Decide which version scores what; running jobs follow, without a restart, at an exact moment.",
+)
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.", show_default=False)]
+Version = Annotated[int, typer.Argument(min=1, help="Version.", show_default=False)]
+RegistryRoot = Annotated[
+    str, typer.Option("--registry", envvar="TAILRACE_MODELS", help="Folder or URI of all models.")
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        help="From which event time on: 2026-03-01T12:00Z, +90s (from now), or start (all records). "
+        "Default: as soon as all workers know of it.",
+        show_default=False,
+    ),
+]
+Lead = Annotated[
+    str, typer.Option(help="How far ahead a moment must lie: twice the jobs' model.refresh or more.")
+]
+Past = Annotated[
+    bool, typer.Option("--past", help="Allow an earlier moment; records scored before then stay as they are.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the release, write nothing.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the log.", show_default=False)]
+To = Annotated[
+    int | None, typer.Option(help="Version to go to; default: the champion before.", show_default=False)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the app."""
+    app.add_typer(release, name="release", rich_help_panel="Models")
+
+
+@release.command()
+def promote(
+    name: Name,
+    version: Version,
+    registry: RegistryRoot = "models",
+    at: At = None,
+    lead: Lead = "20s",
+    past: Past = False,
+    reason: Reason = "",
+    gate: Annotated[
+        Path | None,
+        typer.Option(
+            "--if",
+            metavar="JOB_FILE",
+            help="Only if the version passes the gate of this job, by its comparisons topic.",
+            show_default=False,
+        ),
+    ] = None,
+    windows: Annotated[int, typer.Option(min=1, help="With --if: the last so many windows count.")] = 12,
+    brokers: Brokers = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Make a version the champion. It is loaded first, and must reproduce its golden rows here.
+
+    [bold]Examples[/]
+
+      tailrace release promote flight_delay 2 --reason "better in winter"
+
+      tailrace release promote flight_delay 2 --if conf/flight_delay.yaml
+    """
+    releases, moment = _begin(registry, name, at, lead, past, reason)
+    _check_loads(registry, name, version)
+    if gate:
+        _check_gate(gate, version, windows, brokers)
+    _done(releases.promote(version, moment, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def canary(
+    name: Name,
+    version: Version,
+    share: Annotated[str, typer.Option(help="Share of the keys: 5% or 0.05.", show_default=False)],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Column whose values are divided; default: the running canary's.", show_default=False
+        ),
+    ] = None,
+    registry: RegistryRoot = "models",
+    at: At = None,
+    lead: Lead = "20s",
+    past: Past = False,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Let a version score a share of the keys, each key always on the same side.
+
+    [bold]Example[/]
+
+      tailrace release canary flight_delay 2 --share 10% --key tailnum
+    """
+    releases, moment = _begin(registry, name, at, lead, past, reason)
+    _check_loads(registry, name, version)
+    _done(releases.canary(version, _share(share), key, moment, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def shadow(
+    name: Name,
+    versions: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[VERSION]…", help="None ends all shadows.", show_default=False),
+    ] = None,
+    registry: RegistryRoot = "models",
+    at: At = None,
+    lead: Lead = "20s",
+    past: Past = False,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Let versions score beside the champion, to a topic of their own (the job file's shadows).
+
+    [bold]Example[/]
+
+      tailrace release shadow flight_delay 2
+    """
+    releases, moment = _begin(registry, name, at, lead, past, reason)
+    _done(releases.shadow(tuple(versions or ()), moment, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def rollback(
+    name: Name,
+    to: To = None,
+    registry: RegistryRoot = "models",
+    at: At = None,
+    lead: Lead = "20s",
+    past: Past = False,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """End the canary; without one, go back to the champion before.
+
+    [bold]Example[/]
+
+      tailrace release rollback flight_delay --reason "too many false alarms"
+    """
+    releases, moment = _begin(registry, name, at, lead, past, reason)
+    _done(releases.rollback(moment, to, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def withdraw(
+    name: Name,
+    version: Version,
+    to: To = None,
+    registry: RegistryRoot = "models",
+    lead: Lead = "20s",
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Emergency stop: a version scores nothing more from each worker's next look at the log on, for good.
+
+    [bold]Example[/]
+
+      tailrace release withdraw flight_delay 2 --reason "wrong training data"
+    """
+    releases, moment = _begin(registry, name, None, lead, False, reason)
+    _done(releases.withdraw(version, moment, to, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def history(
+    name: Name,
+    registry: RegistryRoot = "models",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON lines.")] = False,
+) -> None:
+    """Show all releases of a model, the newest first, and which is in force now.
+
+    [bold]Example[/]
+
+      tailrace release history flight_delay
+    """
+    import msgspec
+    from rich.console import Console
+
+    from flink_jobs.release_table import history_table
+
+    log = _releases(registry, name).log()
+    if log is None:
+        raise InputError(
+            f"model {name} has no release yet; make one with `tailrace release promote {name} 1`"
+        )
+    if as_json:
+        for record in log.records:
+            print(msgspec.json.encode(record).decode())
+        return
+    Console(highlight=False).print(history_table(log, _now()))
+
+
+@release.command()
+def compare(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="COMPARISONS", help="Comparisons topic, or a file of its records (JSON lines)."
+        ),
+    ],
+    windows: Annotated[int, typer.Option(min=1, help="The last so many windows, added up.")] = 12,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the sum as JSON.")] = False,
+    brokers: Brokers = None,
+) -> None:
+    """Show the versions beside each other: errors, agreement, scores, time.
+
+    [bold]Example[/]
+
+      tailrace release compare flight-delay.comparisons
+    """
+    import msgspec
+    from rich.console import Console
+
+    from flink_jobs.comparisons import read_comparisons
+    from flink_jobs.kafka import ClientSettings
+    from flink_jobs.release_table import comparison_tables
+    from flink_jobs.stack import default_brokers
+    from udfs.rollout.compare import add_up
+
+    settings = ClientSettings(brokers or default_brokers())
+    records = read_comparisons(source, settings)[-windows:]
+    if not records:
+        raise InputError(f"{source} holds no comparisons yet; a window of the job must close first")
+    total = add_up(records)
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(total)))
+        return
+    console = Console(highlight=False)
+    for part in comparison_tables(total, records):
+        console.print(part)
+
+
+def _begin(
+    registry: str, name: str, at: str | None, lead: str, past: bool, reason: str
+) -> tuple[Releases, Moment]:
+    from flink_jobs.releases import Moment
+
+    lead_ms = _duration(lead, "--lead")
+    return _releases(registry, name), Moment(_moment(at, _now()), lead_ms, past or at == "start", reason)
+
+
+def _releases(registry: str, name: str) -> Releases:
+    from flink_jobs.registry import Registry
+    from flink_jobs.releases import Releases
+
+    return Releases(Registry(Path(registry)), name)
+
+
+def _check_loads(registry: str, name: str, version: int) -> None:
+    from flink_jobs.registry import Registry
+    from udfs.errors import ModelError
+    from udfs.model import load_version
+
+    found = Registry(Path(registry))
+    found.manifest(name, version)
+    try:
+        load_version(found.folder(name, version))
+    except ModelError as error:
+        raise InputError(f"{name} version {version} cannot be used: {error}") from error
+
+
+def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None) -> None:
+    """Raises WorkError unless the version passed in the last windows together."""
+    from flink_jobs.comparisons import judge_job
+
+    report = judge_job(job_file, version, windows, brokers)
+    if report.outcome != "pass":
+        why = "; ".join(report.reasons)
+        raise WorkError(f"version {version} does not pass the gate ({report.outcome}): {why}")
+
+
+def _done(record: ReleaseRecord, dry_run: bool) -> None:
+    from flink_jobs.release_table import describe_release
+
+    print(f"{'would be ' if dry_run else ''}release {record.number}: {describe_release(record)}")
+
+
+def _moment(text: str | None, now: int) -> int | None:
+    """ms since the epoch of what --at says; None for its default."""
+    from udfs.releases import BEGINNING, parse_time
+
+    if text is None:
+        return None
+    if text == "start":
+        return BEGINNING
+    if text.startswith("+"):
+        return now + _duration(text[1:], "--at")
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise InputError(f"--at: {error}, or +90s, or start") from None
+
+
+def _duration(text: str, option: str) -> int:
+    return _read(_parse_duration, text, option)
+
+
+def _parse_duration(text: str) -> int:
+    from flink_jobs.scalars import parse_duration
+
+    return parse_duration(text)
+
+
+def _read(parse: Callable[[str], int], text: str, option: str) -> int:
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return parse(text)
+    except PydanticCustomError:
+        raise InputError(f"{option} must be a duration such as 90s, 5m or 1h; got {text!r}") from None
+
+
+def _share(text: str) -> float:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share <= 1:
+        raise InputError(f"--share must be above 0 and at most 1, or per cent such as 5%; got {text!r}")
+    return share
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

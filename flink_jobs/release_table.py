@@ -1,0 +1,135 @@
+"""Releases and comparisons for a person to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from udfs.errors import ModelError
+from udfs.releases import ReleaseLog, ReleaseRecord
+from udfs.rollout.records import ComparisonRecord, PairReport, VersionReport
+
+
+def describe_release(record: ReleaseRecord) -> str:
+    """champion 1, canary 2 (10% of tailnum), shadow 3, from 2026-03-01T12:00:00.000Z on"""
+    parts = [f"champion {record.champion}"]
+    if record.canary:
+        parts.append(f"canary {record.canary.version} ({record.canary.share:.3g} of {record.canary.key})")
+    parts += [f"shadow {version}" for version in record.shadows]
+    if record.withdraw is not None:
+        parts.append(f"version {record.withdraw} withdrawn at once")
+    parts.append(f"from {record.at} on" if record.at else "for all records")
+    return ", ".join(parts)
+
+
+def history_table(log: ReleaseLog, now_ms: int) -> Table:
+    """The newest release first; the one in force now is marked."""
+    table = Table("", "release", "what", "champion", "canary", "shadows", "from", "by", "why")
+    current = log.place_at(now_ms)
+    for place in range(len(log.records) - 1, -1, -1):
+        record = log.records[place]
+        mark = "now" if place == current else "to come" if record.at_ms > now_ms else ""
+        table.add_row(
+            mark,
+            str(record.number),
+            record.action,
+            *_who(log, place),
+            record.at or "always",
+            record.by,
+            record.reason,
+        )
+    return table
+
+
+def _who(log: ReleaseLog, place: int) -> tuple[str, str, str]:
+    record = log.records[place]
+    try:
+        champion = log.state(place).champion
+    except ModelError:
+        champion = record.champion
+    shown = str(record.champion) if champion == record.champion else f"{champion} (for {record.champion})"
+    canary = (
+        f"{record.canary.version}: {record.canary.share:.3g} of {record.canary.key}" if record.canary else ""
+    )
+    return shown, canary, ", ".join(map(str, record.shadows))
+
+
+def comparison_tables(total: ComparisonRecord, records: Sequence[ComparisonRecord]) -> Iterator[Table | Text]:
+    """The versions, each against the champion, and what the gate said last."""
+    span = total.window
+    yield Text(f"{total.job}, model {total.model}: {len(records)} windows, {span.start} to {span.end}")
+    versions = Table(
+        "version",
+        "role",
+        "records",
+        "share",
+        "errors",
+        "missed",
+        "µs a record",
+        "mean score",
+        "p10, p50, p90",
+    )
+    for report in total.versions:
+        versions.add_row(*_version_row(report))
+    yield versions
+    if total.pairs:
+        pairs = Table(
+            "beside the champion",
+            "on",
+            "same prediction",
+            "score difference",
+            "farthest",
+            "score drift",
+            "error rate",
+            "time",
+        )
+        for pair in total.pairs:
+            pairs.add_row(*_pair_row(pair))
+        yield pairs
+    last = records[-1]
+    if last.gate:
+        why = f" ({'; '.join(last.gate.reasons)})" if last.gate.reasons else ""
+        yield Text(f"Gate, version {last.gate.version}, last window: {last.gate.outcome}{why}")
+    for record in records:
+        if record.action:
+            yield Text(f"{record.window.start}: {record.action}")
+
+
+def _version_row(report: VersionReport) -> list[str]:
+    quantiles = [report.p10, report.p50, report.p90]
+    return [
+        str(report.version),
+        report.role,
+        f"{report.records:,}",
+        _share(report.share),
+        f"{report.errors:,}",
+        f"{report.missed:,}",
+        _number(report.us_per_record, ".1f"),
+        _number(report.mean_score, ".4f"),
+        ", ".join(_number(q, ".3f") for q in quantiles) if report.scores else "",
+    ]
+
+
+def _pair_row(pair: PairReport) -> list[str]:
+    drift = _number(pair.score_drift, ".3f")
+    p = f" (p {pair.score_drift_p:.2g})" if pair.score_drift_p is not None else ""
+    return [
+        f"{pair.role} {pair.version} to {pair.champion}",
+        f"{pair.n:,}" if pair.n else "other records",
+        _share(pair.agreement),
+        _number(pair.mean_difference, "+.4f"),
+        _number(pair.farthest, ".4f"),
+        drift + p,
+        f"{pair.error_rise:+.2%}",
+        f"{pair.latency_ratio:.2f}x" if pair.latency_ratio is not None else "",
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

@@ -1,0 +1,153 @@
+"""Compares the versions of a window, and windows with each other added up.
+
+    record = compare_window("payments", "fraud", span, counts)
+    total = add_up(records)                   # one record over several windows
+
+Kolmogorov-Smirnov p: the asymptotic law, as scipy.stats.kstwobign; on bins it errs towards no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from udfs.drift.records import WindowSpan
+from udfs.rollout.records import ComparisonRecord, PairReport, VersionReport
+from udfs.rollout.tally import FIXED, SCORE_BINS, CountsKey, Role, VersionCounts
+
+Totals = dict[tuple[Role, int], tuple[int, VersionCounts]]
+ROLES: tuple[Role, ...] = ("champion", "canary", "shadow")
+
+
+def compare_window(
+    job: str, model: str, span: WindowSpan, counts: Mapping[CountsKey, VersionCounts]
+) -> ComparisonRecord:
+    """`counts` by (start, version, role, release), all of one window."""
+    totals: Totals = {}
+    for (_, version, role, release), found in counts.items():
+        newest, before = totals.get((role, version), (release, VersionCounts()))
+        totals[role, version] = (max(newest, release), before.merged(found))
+    ordered = sorted(totals.items(), key=lambda item: (ROLES.index(item[0][0]), item[0][1]))
+    routed = sum(_all(c) for (role, _), (_, c) in ordered if role != "shadow")
+    versions = tuple(_version(role, v, release, c, routed) for (role, v), (release, c) in ordered)
+    champion = _champion(versions)
+    pairs = tuple(
+        _pair(report, totals[report.role, report.version][1], champion)
+        for report in versions
+        if champion and report.role != "champion"
+    )
+    return ComparisonRecord(job=job, model=model, window=span, versions=versions, pairs=pairs)
+
+
+def _champion(versions: Sequence[VersionReport]) -> VersionReport | None:
+    """Where a window has two, the one with more records."""
+    champions = [report for report in versions if report.role == "champion"]
+    return max(champions, key=lambda report: (report.records, report.version), default=None)
+
+
+def _all(counts: VersionCounts) -> int:
+    return counts.rows + counts.errors
+
+
+def _version(role: Role, version: int, release: int, counts: VersionCounts, routed: int) -> VersionReport:
+    scores = np.zeros(SCORE_BINS, dtype=np.int64)
+    for place, count in counts.histogram.items():
+        scores[place] = count
+    known = counts.rows > 0 and int(scores.sum()) == counts.rows
+    p10, p50, p90 = _quantiles(scores) if known else (None, None, None)
+    return VersionReport(
+        version=version,
+        role=role,
+        release=release,
+        records=counts.rows,
+        errors=counts.errors,
+        error_rate=_ratio(counts.errors, _all(counts)) or 0.0,
+        missed=counts.missed,
+        share=None if role == "shadow" else _ratio(_all(counts), routed),
+        us_per_record=_ratio(counts.took_ns / 1000, counts.rows),
+        mean_score=_ratio(counts.total / FIXED, counts.rows),
+        p10=p10,
+        p50=p50,
+        p90=p90,
+        scores=tuple(scores.tolist()) if known else (),
+    )
+
+
+def _pair(report: VersionReport, counts: VersionCounts, champion: VersionReport) -> PairReport:
+    drift, p = score_drift(champion.scores, report.scores)
+    ratio = None
+    if report.us_per_record is not None and champion.us_per_record:
+        ratio = report.us_per_record / champion.us_per_record
+    return PairReport(
+        version=report.version,
+        role=report.role,
+        champion=champion.version,
+        n=counts.paired,
+        agreement=_ratio(counts.agreed, counts.paired),
+        mean_difference=_ratio(counts.difference / FIXED, counts.paired),
+        mean_distance=_ratio(counts.distance / FIXED, counts.paired),
+        farthest=counts.farthest if counts.paired else None,
+        score_drift=drift,
+        score_drift_p=p,
+        error_rise=report.error_rate - champion.error_rate,
+        latency_ratio=ratio,
+    )
+
+
+def score_drift(first: Sequence[int], second: Sequence[int]) -> tuple[float | None, float | None]:
+    """Kolmogorov-Smirnov distance of two histograms on the same bins, and its p; None where one is empty."""
+    n, m = sum(first), sum(second)
+    if not n or not m:
+        return None, None
+    from scipy.stats import kstwobign
+
+    distance = float(np.abs(np.cumsum(first) / n - np.cumsum(second) / m).max())
+    return distance, float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
+
+
+def add_up(records: Sequence[ComparisonRecord]) -> ComparisonRecord:
+    """Several windows as one, from the first's start to the last's end. Raises ValueError for none."""
+    if not records:
+        raise ValueError("there must be at least one comparison record; got none")
+    counts: dict[CountsKey, VersionCounts] = {}
+    for i, record in enumerate(records):
+        pairs = {(pair.role, pair.version): pair for pair in record.pairs}
+        for report in record.versions:
+            key: CountsKey = (i, report.version, report.role, report.release)
+            counts[key] = _as_counts(report, pairs.get((report.role, report.version)))
+    span = WindowSpan(records[0].window.start, records[-1].window.end)
+    return compare_window(records[0].job, records[0].model, span, counts)
+
+
+def _as_counts(report: VersionReport, pair: PairReport | None) -> VersionCounts:
+    found = VersionCounts(
+        rows=report.records,
+        errors=report.errors,
+        missed=report.missed,
+        took_ns=round((report.us_per_record or 0.0) * 1000 * report.records),
+        total=round((report.mean_score or 0.0) * FIXED * report.records),
+        histogram={i: count for i, count in enumerate(report.scores) if count},
+    )
+    if pair is None or not pair.n:
+        return found
+    return msgspec.structs.replace(
+        found,
+        paired=pair.n,
+        agreed=round((pair.agreement or 0.0) * pair.n),
+        difference=round((pair.mean_difference or 0.0) * FIXED * pair.n),
+        distance=round((pair.mean_distance or 0.0) * FIXED * pair.n),
+        farthest=pair.farthest or 0.0,
+    )
+
+
+def _quantiles(scores: np.ndarray) -> tuple[float, float, float]:  # type: ignore[type-arg]
+    """The middles of the bins in which the quantiles lie."""
+    running = np.cumsum(scores) / scores.sum()
+    ten, fifty, ninety = ((int(np.searchsorted(running, q)) + 0.5) / SCORE_BINS for q in (0.1, 0.5, 0.9))
+    return ten, fifty, ninety
+
+
+def _ratio(part: float, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,238 @@
+"""Which version scores each row of a batch: one for all, or as the release log says.
+
+versions = FixedVersion(version, release=4)           # the job names a version
+versions = FollowedVersions(params, ...)              # the job follows the champion
+for group in versions.groups(featured, times): ...
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import structlog
+
+from udfs.drift.watch import Watch
+from udfs.errors import ModelError
+from udfs.follow import Follower
+from udfs.model_cache import VersionCache
+from udfs.releases import Milliseconds, ReleaseLog, State
+from udfs.rollout.tally import Event, Role
+from udfs.route import in_canary
+from udfs.shadow import Shadow
+from udfs.version import Version
+
+Rows = npt.NDArray[np.intp]
+KEEP_REFRESHES = 3
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of a batch that one version scores. `rows` are positions, None for all of them."""
+
+    version: Version
+    release: int | None
+    role: Role = "champion"
+    rows: Rows | None = None
+    shadows: tuple[Shadow, ...] = ()
+
+
+class Versions(Protocol):
+    """Where a scorer gets its versions from."""
+
+    def groups(self, featured: pa.Table, times: Milliseconds) -> list[Group]:
+        """Each of n rows, whose routing times are given, in exactly one group."""
+
+    def watches(self) -> list[Watch]:
+        """Those of the versions that may have counted something."""
+
+    def take_events(self) -> list[Event]:
+        """What a person should know of, since the last call."""
+
+    def close(self) -> None: ...
+
+
+class FixedVersion:
+    """The same version for every row."""
+
+    def __init__(self, version: Version, release: int | None) -> None:
+        self._group = Group(version, release)
+
+    def groups(self, featured: pa.Table, times: Milliseconds) -> list[Group]:
+        return [self._group] if featured.num_rows else []
+
+    def watches(self) -> list[Watch]:
+        watch = self._group.version.watch
+        return [watch] if watch else []
+
+    def take_events(self) -> list[Event]:
+        return []
+
+    def close(self) -> None:
+        return
+
+
+class FollowedVersions:
+    """Follows a release log: versions are loaded before their moment, and dropped some time after it.
+
+    `load` loads a version, given its number and the digest that the log wants of it. `start_shadow` starts a
+    version as a shadow. `read` reads the log.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        read: Callable[[], ReleaseLog],
+        load: Callable[[int, str | None], Version],
+        start_shadow: Callable[[int, str | None, int], Shadow] | None,
+        refresh_s: float,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model, self._steady = model, steady
+        self._keep_s = KEEP_REFRESHES * refresh_s
+        self._digests: dict[int, str] = {}
+        self._cache = VersionCache(lambda version: load(version, self._digests.get(version)))
+        self._start_shadow = start_shadow
+        self._shadows: dict[int, Shadow] = {}
+        self._refused: dict[int, ModelError] = {}
+        self._used: dict[int, float] = {}
+        self._states: dict[tuple[int, int], State] = {}
+        self._events: list[Event] = []
+        self._records = 0
+        self._tidied = steady()
+        self._follower = Follower(read, refresh_s, self._prepare)
+        release_log = self._follower.log
+        self._prepare(release_log)
+        self._usable(release_log, release_log.place_at(int(time.time() * 1000)))
+
+    def groups(self, featured: pa.Table, times: Milliseconds) -> list[Group]:
+        if not len(times):
+            return []
+        release_log = self._follower.covering(int(times.max()))
+        if len(release_log.records) != self._records:
+            self._begin(release_log)
+        places = release_log.places(times)
+        present = np.unique(places).tolist()
+        groups: list[Group] = []
+        for place in present:
+            rows = None if len(present) == 1 else np.flatnonzero(places == place)
+            groups += self._split(self._state(release_log, place), featured, rows)
+        self._tidy(release_log)
+        return groups
+
+    def watches(self) -> list[Watch]:
+        held = [self._cache.get(version) for version in self._cache.held()]
+        return [version.watch for version in held if version.watch]
+
+    def take_events(self) -> list[Event]:
+        for shadow in list(self._shadows.values()):
+            self._events += shadow.take_events()
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        self._follower.close()
+        for shadow in list(self._shadows.values()):
+            shadow.close()
+
+    def _prepare(self, release_log: ReleaseLog) -> None:
+        """Begins to load what is in force now or will be; in the follower's thread after the first time."""
+        for record in release_log.records:
+            self._digests |= record.digests
+        for place in release_log.from_then_on(int(time.time() * 1000)):
+            try:
+                state = release_log.state(place)
+            except ModelError:
+                continue
+            scoring = [state.champion] + ([state.canary.version] if state.canary else [])
+            self._cache.prepare(scoring)
+            for version in state.shadows:
+                self._shadow(version, state.number)
+
+    def _begin(self, release_log: ReleaseLog) -> None:
+        """A longer log may be about a version that failed before: it is tried once more."""
+        self._records = len(release_log.records)
+        if self._refused:
+            self._refused.clear()
+            self._cache.forget_failures()
+        for version in [v for v, shadow in self._shadows.items() if shadow.off]:
+            self._shadows.pop(version).close()
+        self._states.clear()
+
+    def _state(self, release_log: ReleaseLog, place: int) -> State:
+        key = (len(release_log.records), place)
+        if key not in self._states:
+            self._states[key] = self._usable(release_log, place)
+        return self._states[key]
+
+    def _usable(self, release_log: ReleaseLog, place: int) -> State:
+        """The state with only versions that load: the one before, where the champion does not."""
+        while True:
+            state = release_log.state(place, frozenset(self._refused))
+            candidates = [state.champion] + ([state.canary.version] if state.canary else [])
+            failed = [version for version in candidates if self._fails(version, state)]
+            if not failed:
+                return state
+
+    def _fails(self, version: int, state: State) -> bool:
+        error = self._cache.failure(version)
+        if error is None:
+            return False
+        self._refused[version] = error
+        self._events.append(Event("version_refused", version, state.number, str(error)))
+        return True
+
+    def _split(self, state: State, featured: pa.Table, rows: Rows | None) -> list[Group]:
+        shadows = tuple(s for v in state.shadows if (s := self._shadow(v, state.number)) and not s.off)
+        champion = Group(self._use(state.champion), state.champion_since, "champion", rows, shadows)
+        if state.canary is None:
+            return [champion]
+        if state.canary.key not in featured.column_names:
+            self._missing_key(state)
+            return [champion]
+        keys = featured.column(state.canary.key).combine_chunks()
+        salt = f"{self._model}/{state.canary.version}"
+        chosen = in_canary(keys if rows is None else keys.take(pa.array(rows)), state.canary.share, salt)
+        if not chosen.any():
+            return [champion]
+        every = np.arange(featured.num_rows) if rows is None else rows
+        canary = Group(self._use(state.canary.version), state.number, "canary", every[chosen], shadows)
+        rest = [replace(champion, rows=every[~chosen])] if not chosen.all() else []
+        return [*rest, canary]
+
+    def _missing_key(self, state: State) -> None:
+        assert state.canary is not None
+        text = f"the job has no column {state.canary.key!r} to choose canary rows by"
+        event = Event("canary_without_key", state.canary.version, state.number, text)
+        if event not in self._events:
+            self._events.append(event)
+
+    def _use(self, version: int) -> Version:
+        self._used[version] = self._steady()
+        return self._cache.get(version)
+
+    def _shadow(self, version: int, release: int) -> Shadow | None:
+        if self._start_shadow is None:
+            return None
+        if version not in self._shadows:
+            self._shadows[version] = self._start_shadow(version, self._digests.get(version), release)
+        self._used[version] = self._steady()
+        return self._shadows[version]
+
+    def _tidy(self, release_log: ReleaseLog) -> None:
+        now = self._steady()
+        if now - self._tidied < self._keep_s / KEEP_REFRESHES:
+            return
+        self._tidied = now
+        needed = {version for version, used in self._used.items() if now - used < self._keep_s}
+        for place in release_log.from_then_on(int(time.time() * 1000)):
+            needed |= set(release_log.records[place].versions)
+        self._cache.keep(needed)
+        for version in self._shadows.keys() - needed:
+            self._shadows.pop(version).close()
