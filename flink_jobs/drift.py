@@ -30,7 +30,6 @@ class DriftPlan:
 
     collect: CollectParams
     monitor: MonitorParams
-    webhook: WebhookParams | None = None
 
 
 def drift_plan(
@@ -90,7 +89,7 @@ def drift_plan(
         segments=segments,
         seasonal=job.drift.seasonal is not None,
     )
-    return DriftPlan(collect, monitor, _webhook(job.alerts))
+    return DriftPlan(collect, monitor)
 
 
 def _reference(folder: str) -> Reference:
@@ -210,8 +209,9 @@ def _check_thresholds(drift: Drift, roles: dict[str, Role]) -> None:
             )
 
 
-def _webhook(alerts: Alerts) -> WebhookParams | None:
-    asked = alerts.webhook
+def webhook_params(alerts: Alerts | None) -> WebhookParams | None:
+    """Where alerts are sent besides their topic; None where nothing is asked for."""
+    asked = alerts.webhook if alerts else None
     if asked is None:
         return None
     headers = tuple((name, value.get_secret_value()) for name, value in asked.headers.items())

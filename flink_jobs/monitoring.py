@@ -25,20 +25,25 @@ def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: An
 
 def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
     from udfs.flink_monitor import ALERT, DRIFT, RESULT, MonitorFunction
+    from udfs.flink_webhook import WebhookFunction
 
     assert plan.drift is not None
     monitor = MonitorFunction(plan.drift.monitor, live=not plan.bounded)
     reports = _single(parts, monitor, RESULT, "monitor")
-    _attach_webhook(plan, reports)
+    if plan.webhook:
+        _single(reports, WebhookFunction(plan.webhook), RESULT, "webhook")
     _select(tables, reports, "reports", {"drift": DRIFT, "alerts": ALERT}, selects)
 
 
 def _attach_steward(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
     from udfs.flink_rollout import ALERT, COMPARISON, RESULT, RolloutFunction
+    from udfs.flink_webhook import WebhookFunction
 
     assert plan.steward is not None
     steward = RolloutFunction(plan.steward, live=not plan.bounded)
     compared = _single(parts, steward, RESULT, "rollout")
+    if plan.webhook:
+        _single(compared, WebhookFunction(plan.webhook), RESULT, "rollout-webhook")
     _select(tables, compared, "compared", {"comparisons": COMPARISON, "alerts": ALERT}, selects)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from flink_jobs import sql
 from flink_jobs.columns import JobColumns, ModelInput, job_columns, match_inputs
-from flink_jobs.drift import DriftPlan, drift_plan
+from flink_jobs.drift import DriftPlan, drift_plan, webhook_params
 from flink_jobs.errors import InputError
 from flink_jobs.explain import check_explainable
 from flink_jobs.registry import Registry, Release
@@ -36,6 +36,7 @@ from udfs.params import PREDICTION_FIELDS, OutputParams, ScoreParams
 from udfs.rollout.steward import StewardParams
 from udfs.signatures import Trust
 from udfs.store import open_store
+from udfs.webhook import WebhookParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Runnable:
     options: Mapping[str, str] = field(repr=False)
     drift: DriftPlan | None = field(default=None, repr=False)
     steward: StewardParams | None = field(default=None, repr=False)
+    webhook: WebhookParams | None = field(default=None, repr=False)
     bounded: bool = False
 
 
@@ -95,6 +97,7 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
         options=flink_options(job),
         drift=drift,
         steward=steward_params(job, model_folder),
+        webhook=webhook_params(job.alerts),
         bounded=bounded,
     )
 

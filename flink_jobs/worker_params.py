@@ -21,7 +21,6 @@ from udfs.params import (
 )
 from udfs.rollout.gate import Automatic, Gate
 from udfs.rollout.steward import StewardParams
-
 from udfs.signatures import Trust
 
 

@@ -126,7 +126,7 @@ def test_a_webhook_is_told_in_full_to_the_worker_and_shown_to_nobody(folder: Pat
     job = load_job_text(JOB.format(model="prices", sections=text), "homes.yaml", folder, environ)
     made = make_plan(job)
     assert made.drift is not None
-    assert made.drift.webhook == WebhookParams(environ["ADDRESS"], (("X-Key", "hidden"),), 2.0, 5)
+    assert made.webhook == WebhookParams(environ["ADDRESS"], (("X-Key", "hidden"),), 2.0, 5)
     shown = f"{job!r}{made!r}{job.model_dump_json()}{made.drift!r}{as_data(made)}{as_text(made)}"
     assert not any(secret in shown for secret in ("T0/secret", "hidden"))
 
