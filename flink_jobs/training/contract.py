@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Parameters = Mapping[str, Any]
 FILE = "train.py"
 DECLARED = "TRAINER"
+FORMATS = ("joblib", "skops")
 OBJECTIVES: dict[str, tuple[str, ...]] = {
     "binary": ("log_loss", "brier", "auc", "average_precision"),
     "multiclass": ("log_loss", "accuracy"),
@@ -85,6 +86,8 @@ class Trainer:
     calibrate: bool = True
     seed: int = 0
     format: Format = "joblib"
+    #: Of skops: classes that the model may hold beyond those that are safe.
+    trusted_types: Sequence[str] = ()
     #: (DataFrame of n inputs, labels) to n sample weights.
     weights: Callable[[pd.DataFrame, npt.NDArray[Any]], npt.NDArray[Any]] | None = None
     #: Makes what the job file reads besides its records, such as lookup tables.
@@ -100,6 +103,8 @@ class Trainer:
     file: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise InputError(f"format must be one of {', '.join(FORMATS)}; got {self.format!r}")
         known = OBJECTIVES.get(self.output.kind)
         if known is None:
             raise InputError(f"output.kind must be one of {', '.join(OBJECTIVES)}; got {self.output.kind!r}")

@@ -112,6 +112,7 @@ def train(
             parameters=parameters,
             parent=champion(registry, trainer.name),
         ),
+        trusted_types=trainer.trusted_types,
     )
     if settings.promote or not registry.releases(trainer.name):
         registry.promote(trainer.name, manifest.version)

@@ -16,6 +16,8 @@ from tests.unit.training.samples import in_memory, payments, settings, write_mod
 from udfs.manifest import Lineage, Manifest
 from udfs.model import load_version
 
+TRUSTED = '("builtins.object", "sklearn.compose._column_transformer.make_column_selector")'
+
 
 def trained(root: Path, settings_: Settings | None = None) -> Manifest:
     trainer = load_trainer(root / "cards")
@@ -55,7 +57,9 @@ def test_a_version_with_all_that_belongs_to_it(tmp_path: Path) -> None:
 def test_the_next_version_has_a_parent_and_waits_to_be_promoted(tmp_path: Path) -> None:
     write_model(tmp_path)
     trained(tmp_path)
-    assert trained(tmp_path).lineage.parent == 1
+    write_model(tmp_path, format='"skops"', trusted_types=TRUSTED)
+    next_one = trained(tmp_path)
+    assert (next_one.lineage.parent, next_one.format) == (1, "skops")
     registry = Registry(tmp_path)
     assert registry.resolve("cards", "champion").version == 1
     trained(tmp_path, settings(tmp_path, promote=True))
@@ -163,6 +167,7 @@ def test_regression_and_more_than_two_classes(tmp_path: Path) -> None:
         ({"inputs": '("amount", "event_time")'}, "event_time is a timestamp"),
         ({"objective": '"logloss"'}, "got 'logloss'; did you mean 'log_loss'?"),
         ({"name": '"card"'}, "name must be that of its folder, 'cards'; got 'card'"),
+        ({"format": '"onnx"'}, "format must be one of joblib, skops; got 'onnx'"),
         ({"folds": "1"}, "folds must be 2 or more; got 1"),
         ({"history": "lambda: 7"}, "history() must give an Arrow table or a path; got a int"),
         ({"test_from": '"2023-01-01"'}, "of 2,670 rows some must be to fit; got none"),
