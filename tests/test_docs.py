@@ -82,6 +82,10 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `alerts`\n": "Alerts",
         "## `alerts.webhook`": "Webhook",
         "## `alerts.rules`": "AlertRule",
+        "## `shadows`": "Shadows",
+        "## `comparisons`\n": "Comparisons",
+        "## `comparisons.gate`": "GateRules",
+        "## `comparisons.automatic`": "AutomaticSteps",
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",
     }
