@@ -20,6 +20,7 @@ from flink_jobs.errors import TailraceError
 MODULES = (
     "jobs",
     "models",
+    "models_add",
     "mlflow",
     "release",
     "train",

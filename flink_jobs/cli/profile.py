@@ -59,9 +59,10 @@ def profile(
 
       tailrace profile holdout.parquet --outputs score --segments origin --event-time departed_at
     """
+    from flink_jobs.table_files import read_table
     from udfs.profile import encode_profile, reference_profile
 
-    table = _read(file)
+    table = read_table(file)
     made_names = _names(outputs, table, file) or []
     parts = _names(segments, table, file) or []
     times = _times(event_time, table, file) if event_time else None
@@ -82,28 +83,6 @@ def profile(
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
     _print_summary(out, table, names, made_names)
     _print_parts(made)
-
-
-def _read(file: Path) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    readers = {".parquet": pyarrow.parquet.read_table, ".csv": pyarrow.csv.read_csv}
-    if not file.is_file():
-        raise InputError(f"{file} must be a Parquet or CSV file; there is no such file")
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise InputError(f"{file} must end in .parquet or .csv; got {file.suffix or 'no ending'!r}")
-    try:
-        table = reader(str(file))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file} must be a {file.suffix[1:]} file; {error}") from error
-    if not table.num_rows:
-        raise InputError(f"{file} must have rows; got none")
-    if len(set(table.column_names)) != table.num_columns:
-        raise InputError(f"{file} must have each column once; got {', '.join(table.column_names)}")
-    return table
 
 
 def _names(given: str | None, table: pa.Table, file: Path) -> list[str] | None:

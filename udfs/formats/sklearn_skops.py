@@ -42,14 +42,19 @@ def unsafe_types(data: bytes) -> list[str]:
     return sorted(set(io.get_untrusted_types(data=data)) - SAFE_TYPES)
 
 
-def load(data: bytes, signature: Signature, trusted: Sequence[str] = ()) -> SklearnModel:
-    """Build an estimator that holds only types that are safe or that `trusted` names."""
+def check_types(data: bytes, trusted: Sequence[str]) -> None:
+    """Raise `ModelError` when a skops file holds types that are neither safe nor in `trusted`."""
     unknown = [name for name in unsafe_types(data) if name not in trusted]
     if unknown:
         raise ModelError(
             f"the skops model must hold only types that are safe or in trusted_types ({_listed(trusted)}); "
             f"got {_listed(unknown)}"
         )
+
+
+def load(data: bytes, signature: Signature, trusted: Sequence[str] = ()) -> SklearnModel:
+    """Build an estimator that holds only types that are safe or that `trusted` names."""
+    check_types(data, trusted)
     return SklearnModel(io.loads(data, trusted=[*SAFE_TYPES, *trusted]), signature)
 
 

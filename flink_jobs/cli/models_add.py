@@ -1,0 +1,231 @@
+"""`tailrace models register | import | export`: new versions, of files or of versions that there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flink_jobs.cli.models import models
+from flink_jobs.cli.models_shared import (
+    Name,
+    RegistryFolder,
+    Version,
+    as_json_option,
+    open_registry,
+    print_json,
+)
+from flink_jobs.errors import InputError
+
+if TYPE_CHECKING:
+    from flink_jobs.importing import Found, Ready
+    from flink_jobs.registry import Registry
+    from udfs.manifest import Lineage, Manifest
+
+Kind = Annotated[
+    str | None,
+    typer.Option("--format", help="Its format, where the file's name does not tell.", show_default=False),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="NAME=VALUE", help="A metric; repeatable.", show_default=False),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", metavar="NAME=VALUE", help="A parameter of the training; repeatable.", show_default=False
+    ),
+]
+Parent = Annotated[int | None, typer.Option(min=1, help="Version that it was made from.", show_default=False)]
+Data = Annotated[str | None, typer.Option(help="Fingerprint of the training data.", show_default=False)]
+Code = Annotated[
+    str | None, typer.Option(help="Commit or hash of the code that trained.", show_default=False)
+]
+Trusted = Annotated[
+    list[str] | None,
+    typer.Option("--trust-type", help="A class that a skops model may hold; repeatable.", show_default=False),
+]
+Onnx = Annotated[bool, typer.Option("--onnx", help="Export it as ONNX too, as a version of its own.")]
+
+
+def register(app: typer.Typer) -> None:
+    """The commands are part of `tailrace models`."""
+
+
+@models.command("register")
+def register_model(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="The model's file.", show_default=False)],
+    signature: Annotated[
+        Path, typer.Option(help="YAML or JSON file: inputs and output.", show_default=False)
+    ],
+    rows: Annotated[Path, typer.Option(help="Parquet or CSV file of held-out rows.", show_default=False)],
+    kind: Kind = None,
+    metric: Metrics = None,
+    param: Parameters = None,
+    parent: Parent = None,
+    data: Data = None,
+    code: Code = None,
+    trust_type: Trusted = None,
+    onnx: Onnx = False,
+    registry: RegistryFolder = "models",
+    as_json: as_json_option = False,
+) -> None:
+    """Register a model's file as the next version of NAME, with its signature and where it comes from.
+
+    The rows become golden rows, which each later load must reproduce, and the reference profile that drift
+    is measured against.
+
+    [bold]Example[/]
+
+      tailrace models register fraud model.joblib --signature signature.yaml --rows holdout.parquet
+    """
+    from flink_jobs.importing import complete, find
+    from flink_jobs.importing.version import read_signature
+    from flink_jobs.table_files import read_table
+
+    if file.is_dir():
+        raise InputError(f"{file} must be a file; folders of MLflow are for tailrace models import")
+    given = read_signature(signature)
+    ready = complete(_trusting(find(file, kind), trust_type), rows=read_table(rows), signature=given)
+    _add(registry, name, ready, metric, _lineage(param, parent, data, code), onnx, as_json)
+
+
+@models.command("import")
+def import_model(
+    name: Name,
+    path: Annotated[
+        Path, typer.Argument(help="A model's file, or a folder with an MLmodel.", show_default=False)
+    ],
+    signature: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML or JSON file: inputs and output. Default: what the model tells.", show_default=False
+        ),
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet or CSV file of held-out rows. Default: MLflow's input example.", show_default=False
+        ),
+    ] = None,
+    kind: Kind = None,
+    metric: Metrics = None,
+    trust_type: Trusted = None,
+    onnx: Onnx = False,
+    registry: RegistryFolder = "models",
+    as_json: as_json_option = False,
+) -> None:
+    """Import a model that was made elsewhere as the next version of NAME.
+
+    PATH is what MLflow saved (flavors sklearn, lightgbm, xgboost, onnx), or a file: joblib or pickle, skops,
+    LightGBM, XGBoost, ONNX, PyTorch, Keras. What is not given is read from it: inputs and their types from
+    the rows, classes from the model. Reading a pickle runs code of its maker.
+
+    [bold]Examples[/]
+
+      tailrace models import fraud mlruns/1/artifacts/model --rows holdout.parquet
+
+      tailrace models import fraud model.txt --rows holdout.csv
+    """
+    from flink_jobs.importing import complete, find
+    from flink_jobs.importing.version import read_signature
+    from flink_jobs.table_files import read_table
+
+    ready = complete(
+        _trusting(find(path, kind), trust_type),
+        rows=read_table(rows) if rows else None,
+        signature=read_signature(signature) if signature else None,
+    )
+    _add(registry, name, ready, metric, None, onnx, as_json)
+
+
+@models.command()
+def export(
+    name: Name,
+    version: Version,
+    kind: Annotated[str, typer.Option("--format", help="The format; onnx.")] = "onnx",
+    registry: RegistryFolder = "models",
+    as_json: as_json_option = False,
+) -> None:
+    """Export a scikit-learn version as ONNX: the next version, with this one as its parent.
+
+    It is written only if the graph reproduces the golden rows. Needs the extra [bold]export[/].
+
+    [bold]Example[/]
+
+      tailrace models export flight_delay 1 --format onnx
+    """
+    from flink_jobs.exporting import export_onnx
+
+    if kind != "onnx":
+        raise InputError(f"--format must be onnx; got {kind!r}")
+    _tell([export_onnx(open_registry(registry), name, version)], as_json)
+
+
+def _add(
+    registry: str,
+    name: str,
+    ready: Ready,
+    metrics: list[str] | None,
+    lineage: Lineage | None,
+    onnx: bool,
+    as_json: bool,
+) -> None:
+    from flink_jobs.exporting import export_onnx
+    from flink_jobs.importing import add
+
+    found: Registry = open_registry(registry)
+    written = [add(found, name, ready, metrics=_numbers(metrics), lineage=lineage)]
+    try:
+        if onnx:
+            written.append(export_onnx(found, name, written[0].version))
+    finally:
+        _tell(written, as_json)
+
+
+def _tell(manifests: list[Manifest], as_json: bool) -> None:
+    from flink_jobs.comparing import as_data
+    from udfs.manifest import digest
+
+    if as_json:
+        return print_json([as_data(manifest) for manifest in manifests])
+    for manifest in manifests:
+        inputs, kind = ", ".join(manifest.signature.names), manifest.signature.output.kind
+        print(f"{manifest.name} version {manifest.version} ({manifest.format}, {kind}): {digest(manifest)}")
+        print(f"  inputs: {inputs}")
+    return None
+
+
+def _trusting(found: Found, types: list[str] | None) -> Found:
+    from dataclasses import replace
+
+    return replace(found, trusted_types=(*found.trusted_types, *types)) if types else found
+
+
+def _lineage(
+    parameters: list[str] | None, parent: int | None, data: str | None, code: str | None
+) -> Lineage | None:
+    from udfs.manifest import Lineage
+
+    made = Lineage(data=data, code=code, parameters=_pairs("--param", parameters), parent=parent)
+    return None if made == Lineage() else made
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given or []]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise InputError(f"{option} must be NAME=VALUE; got {name + equals + value!r}")
+    return {name: value for name, _, value in pairs}
+
+
+def _numbers(given: list[str] | None) -> dict[str, float]:
+    numbers = {}
+    for name, value in _pairs("--metric", given).items():
+        try:
+            numbers[name] = float(value)
+        except ValueError:
+            raise InputError(f"--metric {name} must be a number; got {value!r}") from None
+    return numbers
