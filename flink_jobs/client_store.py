@@ -24,6 +24,10 @@ class ClientStore:
         except StoreError as error:
             raise InputError(str(error)) from error
 
+    @property
+    def delay(self) -> float:
+        return self._store.delay
+
     def read(self, path: str) -> bytes:
         with _shown():
             return self._store.read(path)

@@ -115,12 +115,14 @@ class Releases:
         return make(log, step)
 
     def _at_ms(self, moment: Moment, now: int, *, first: bool) -> int:
-        earliest = now + moment.lead_ms
+        # The lead begins when workers can see the release, which in an object store takes some seconds.
+        ahead = moment.lead_ms + round(self._registry.store.delay * 1000)
+        earliest = now + ahead
         if moment.at_ms is None:
             return BEGINNING if first else earliest
         if moment.at_ms < earliest and not first and not moment.past:
             raise InputError(
-                f"a release must lie at least the lead of {moment.lead_ms / 1000:g} s ahead, so from "
+                f"a release must lie at least the lead of {ahead / 1000:g} s ahead, so from "
                 f"{iso(earliest)} on, for all workers to know in time; --past allows it all the same"
             )
         return moment.at_ms

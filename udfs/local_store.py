@@ -30,6 +30,10 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def delay(self) -> float:
+        return 0.0
+
     def read(self, path: str) -> bytes:
         full = self._full(path)
         try:

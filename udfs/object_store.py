@@ -91,6 +91,11 @@ class ObjectStore:
         self._clock = clock
         self._made: set[str] = set()
 
+    @property
+    def delay(self) -> float:
+        """The claim, the wait for others, and the file itself, each within `settle`."""
+        return 3 * self._settle
+
     def read(self, path: str) -> bytes:
         full = self._full(path)
         with self._failures(path, "read"):

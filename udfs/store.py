@@ -34,6 +34,10 @@ class Store(Protocol):
     All methods raise `StoreError` when the file system fails, also when it is full.
     """
 
+    @property
+    def delay(self) -> float:
+        """Seconds, at most, from the call of `write_once` until all others see the file; 0 for at once."""
+
     def read(self, path: str) -> bytes:
         """A file's content. Raises `FileNotFoundError` when there is none; links are not followed."""
 

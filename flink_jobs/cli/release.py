@@ -266,7 +266,7 @@ def _releases(registry: str, name: str) -> Releases:
     from flink_jobs.registry import Registry
     from flink_jobs.releases import Releases
 
-    return Releases(Registry(Path(registry)), name)
+    return Releases(Registry(registry), name)
 
 
 def _check_loads(registry: str, name: str, version: int) -> None:
@@ -274,10 +274,10 @@ def _check_loads(registry: str, name: str, version: int) -> None:
     from udfs.errors import ModelError
     from udfs.model import load_version
 
-    found = Registry(Path(registry))
+    found = Registry(registry)
     found.manifest(name, version)
     try:
-        load_version(found.folder(name, version))
+        load_version(found.location(name, version))
     except ModelError as error:
         raise InputError(f"{name} version {version} cannot be used: {error}") from error
 

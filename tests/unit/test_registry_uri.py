@@ -14,6 +14,7 @@ from flink_jobs.errors import InputError, WorkError
 from flink_jobs.loader import load_job_text
 from flink_jobs.plan import make_plan
 from flink_jobs.registry import Registry, Release
+from flink_jobs.releases import Moment, Releases
 from flink_jobs.signing import generate_key, read_private_key, sign
 from flink_jobs.verifying import checks
 from flink_jobs.worker_params import trust_of
@@ -63,6 +64,17 @@ def test_a_half_written_version_does_not_exist_and_keeps_its_number(registry: Re
     with pytest.raises(InputError, match="version 2 of model fraud must be one of 1"):
         registry.promote("fraud", 2)
     assert write(registry).version == 3
+
+
+def test_a_release_leaves_time_for_the_store(registry: Registry) -> None:
+    """Workers see it only when the election of its writer is over."""
+    write(registry)
+    releases = Releases(registry, "fraud", wall_ms=lambda: 1_000_000)
+    releases.promote(1, Moment())
+    at = releases.promote(1, Moment(lead_ms=20_000)).at_ms
+    assert at == 1_000_000 + 20_000 + round(registry.store.delay * 1000) > 1_020_000
+    with pytest.raises(InputError, match="at least the lead of"):
+        releases.promote(1, Moment(at_ms=1_020_001))
 
 
 JOB = """
