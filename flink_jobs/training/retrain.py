@@ -20,9 +20,10 @@ from flink_jobs.registry import Registry
 from flink_jobs.training.contract import Trainer
 from flink_jobs.training.data import Features, features_on_flink
 from flink_jobs.training.decide import Decision, Rule, decide
-from flink_jobs.training.run import Settings, champion, train
+from flink_jobs.training.run import Settings, train
 from flink_jobs.training.show import Show
 from flink_jobs.training.splits import parse_time
+from flink_jobs.training.version import champion
 from udfs.drift.records import DriftRecord
 from udfs.errors import ModelError
 from udfs.manifest import PROFILE_FILE, Manifest

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from flink_jobs.errors import InputError
 from flink_jobs.loader import load_job
@@ -27,11 +26,10 @@ from flink_jobs.training.measures import importance, measure, predicted
 from flink_jobs.training.search import Found, Limits, search
 from flink_jobs.training.show import Show
 from flink_jobs.training.splits import as_numpy, parse_time
-from udfs.formats.inputs import frame
-from udfs.manifest import Lineage, Manifest, Output
-from udfs.profile import reference_profile
+from flink_jobs.training.version import Fit, Measured, Parts, write
+from udfs.manifest import Manifest
 
-GOLDEN_ROWS = 200
+COMPARED = {"auc", "average_precision", "accuracy", "log_loss", "rmse", "mae"}
 CACHE = Path(".tailrace/features")
 
 
@@ -49,15 +47,6 @@ class Settings:
     studies: Path | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     why: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Rows to fit on, rows held out from that, and later rows for the test, maybe none."""
-
-    fit: Rows
-    held_out: Rows
-    test: Rows
 
 
 def train(
@@ -89,31 +78,8 @@ def train(
         model = fitted(trainer, parameters, parts.fit)
         choice = _calibrated(trainer, model, parts.held_out)
     with show.step("Measuring"):
-        metrics, digest = _metrics(trainer, choice, parts, parameters)
-        weights = importance(
-            choice.model, parts.held_out.frame(), parts.held_out.labels, trainer.output, trainer.seed
-        )
-    record = _record(trainer, data, parts, parameters, choice, found)
-    record["predictions_digest"] = digest
-    if settings.why:
-        record["retrained_for"] = dict(settings.why)
-    manifest = registry.write_version(
-        trainer.name,
-        model=choice.model,
-        format=trainer.format,
-        signature=data.signature,
-        golden_inputs=golden_rows(choice.model, parts.held_out.inputs, trainer.output),
-        profile=_profile(trainer, choice, parts.held_out, weights),
-        metrics=metrics,
-        training=record,
-        lineage=Lineage(
-            data=data.fingerprint,
-            code=record["code"],
-            parameters=parameters,
-            parent=champion(registry, trainer.name),
-        ),
-        trusted_types=trainer.trusted_types,
-    )
+        measured = _measured(trainer, choice, parts, parameters)
+    manifest = write(registry, trainer, data, parts, Fit(parameters, choice, found), measured, settings.why)
     if settings.promote or not registry.releases(trainer.name):
         registry.promote(trainer.name, manifest.version)
     return manifest
@@ -160,97 +126,35 @@ def _calibrated(trainer: Trainer, model: Any, held_out: Rows) -> Choice:
     return choose(model, held_out, trainer.output)
 
 
-def _metrics(
-    trainer: Trainer, choice: Choice, parts: Parts, parameters: Mapping[str, Any]
-) -> tuple[dict[str, float], str]:
-    """Metrics of the held-out rows that nothing was fitted on and of the test; a digest of what was said."""
-    output, label = trainer.output, trainer.label
-    judged = parts.held_out.where(choice.judged)
-    said = [predicted(choice.model, part.frame(), output) for part in (judged, parts.test) if len(part)]
-    found = _prefixed("holdout", measure(said[0], judged.labels, output, label))
+def _measured(trainer: Trainer, choice: Choice, parts: Parts, parameters: Mapping[str, Any]) -> Measured:
+    """The held-out rows that nothing was fitted on and the test give the metrics."""
+    output, held_out = trainer.output, parts.held_out
+    judged = held_out.where(choice.judged)
+    said = predicted(choice.model, judged.frame(), output)
+    metrics = _prefixed("holdout", measure(said, judged.labels, output, trainer.label))
     if len(parts.test):
-        found |= _prefixed("test", measure(said[1], parts.test.labels, output, label))
+        tested = predicted(choice.model, parts.test.frame(), output)
+        metrics |= _prefixed("test", measure(tested, parts.test.labels, output, trainer.label))
+        said = np.concatenate([said, tested])
     on, prefix = (parts.test, "test") if len(parts.test) else (judged, "holdout")
+    metrics |= _without(trainer, parts.fit, on, parameters, prefix)
+    weights = importance(choice.model, held_out.frame(), held_out.labels, output, trainer.seed)
+    return Measured(metrics, lineage.predictions_digest(said.ravel()), weights)
+
+
+def _without(
+    trainer: Trainer, fit: Rows, on: Rows, parameters: Mapping[str, Any], prefix: str
+) -> dict[str, float]:
+    """Metrics of the same pipeline on some inputs only, for each of the ablations."""
+    found: dict[str, float] = {}
     for name, inputs in trainer.ablations.items():
-        model = fitted(trainer, parameters, parts.fit, inputs)
-        without = measure(predicted(model, on.frame()[list(inputs)], output), on.labels, output, label)
-        kept = {"auc", "average_precision", "accuracy", "log_loss", "rmse", "mae"}
-        found |= _prefixed(f"{prefix}_{name}", {key: value for key, value in without.items() if key in kept})
-    return found, lineage.predictions_digest(np.concatenate([each.ravel() for each in said]))
+        model = fitted(trainer, parameters, fit, inputs)
+        said = predicted(model, on.frame()[list(inputs)], trainer.output)
+        values = measure(said, on.labels, trainer.output, trainer.label)
+        kept = {key: value for key, value in values.items() if key in COMPARED}
+        found |= _prefixed(f"{prefix}_{name}", kept)
+    return found
 
 
 def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in values.items()}
-
-
-def _profile(trainer: Trainer, choice: Choice, rows: Rows, importance: dict[str, float]) -> dict[str, Any]:
-    return reference_profile(
-        rows.inputs,
-        _outputs(trainer, choice, rows),
-        importance=importance,
-        segments=trainer.segments,
-        event_time=pa.chunked_array([rows.times]) if trainer.hours_of_week else None,
-    )
-
-
-def _outputs(trainer: Trainer, choice: Choice, rows: Rows) -> pa.Table:
-    """What drift of the output is measured against."""
-    said = predicted(choice.model, rows.frame(), trainer.output)
-    if trainer.output.kind == "multiclass":
-        classes = np.array([str(name) for name in trainer.output.classes], dtype=object)
-        return pa.table({"prediction": pa.array(classes[said.argmax(axis=1)], pa.string())})
-    return pa.table({"score" if trainer.output.kind == "binary" else "prediction": said})
-
-
-def _record(
-    trainer: Trainer,
-    data: Data,
-    parts: Parts,
-    parameters: dict[str, Any],
-    choice: Choice,
-    found: Found | None,
-) -> dict[str, Any]:
-    """What the manifest says of the training."""
-    steps = getattr(trainer.build(parameters), "steps", None)
-    estimator = steps[-1][1] if steps else trainer.build(parameters)
-    known = np.concatenate([parts.fit.times, parts.held_out.times])
-    return {
-        **trainer.about,
-        "label": trainer.label,
-        "records": data.records,
-        "records_without_features": data.lost,
-        "rows": len(parts.fit),
-        "first_event": _iso(known.min()),
-        "last_event": _iso(known.max()),
-        "holdout": str(trainer.holdout),
-        "test_from": trainer.test_from,
-        "fingerprint": data.fingerprint,
-        "features_fingerprint": data.features_fingerprint,
-        **lineage.code_version(trainer.file),
-        "estimator": type(estimator).__name__,
-        "parameters": parameters,
-        "seed": trainer.seed,
-        "calibration": choice.record(),
-        "search": found.record(trainer) if found else None,
-    }
-
-
-def _iso(time: np.datetime64) -> str:
-    return f"{np.datetime_as_string(time.astype('datetime64[s]'))}Z"
-
-
-def golden_rows(model: Any, reference: pa.Table, output: Output) -> pa.Table:
-    """Rows spread over the held-out ones, and one with every input missing, if the model can score that."""
-    count = min(GOLDEN_ROWS - 1, reference.num_rows)
-    chosen = reference.take(np.linspace(0, reference.num_rows - 1, count).astype(int))
-    nothing = pa.table({name: [None] for name in reference.column_names}, schema=reference.schema)
-    try:
-        scored = bool(np.isfinite(predicted(model, frame(nothing), output)).all())
-    except Exception:
-        scored = False
-    return (pa.concat_tables([chosen, nothing]) if scored else chosen).combine_chunks()
-
-
-def champion(registry: Registry, name: str) -> int | None:
-    """The version that jobs use now; None before the first."""
-    return registry.resolve(name, "champion").version if registry.releases(name) else None

@@ -1,0 +1,152 @@
+"""What is registered of a training: the model with its golden rows, reference profile, metrics and lineage.
+
+manifest = write(registry, trainer, data, parts, Fit(parameters, choice, None), measured, why=None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flink_jobs.registry import Registry
+from flink_jobs.training import lineage
+from flink_jobs.training.calibrate import Choice
+from flink_jobs.training.contract import Trainer
+from flink_jobs.training.data import Data, Rows
+from flink_jobs.training.measures import predicted
+from flink_jobs.training.search import Found
+from udfs.formats.inputs import frame
+from udfs.manifest import Lineage, Manifest, Output
+from udfs.profile import reference_profile
+
+GOLDEN_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Rows to fit on, rows held out from that, and later rows for the test, maybe none."""
+
+    fit: Rows
+    held_out: Rows
+    test: Rows
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The parameters, the model as it was calibrated or not, and the search, if there was one."""
+
+    parameters: dict[str, Any]
+    choice: Choice
+    found: Found | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics by name, the digest of the predictions that gave them, and what each input is worth."""
+
+    metrics: dict[str, float]
+    digest: str
+    importance: dict[str, float]
+
+
+def write(
+    registry: Registry,
+    trainer: Trainer,
+    data: Data,
+    parts: Parts,
+    fit: Fit,
+    measured: Measured,
+    why: Mapping[str, Any] | None,
+) -> Manifest:
+    """The next version. Raises InputError when the model cannot be registered."""
+    code = lineage.code_version(trainer.file)
+    retrained = {"retrained_for": dict(why)} if why else {}
+    return registry.write_version(
+        trainer.name,
+        model=fit.choice.model,
+        format=trainer.format,
+        signature=data.signature,
+        golden_inputs=golden_rows(fit.choice.model, parts.held_out.inputs, trainer.output),
+        profile=_profile(trainer, fit.choice, parts.held_out, measured.importance),
+        metrics=measured.metrics,
+        training=_record(trainer, data, parts, fit)
+        | code
+        | {"predictions_digest": measured.digest}
+        | retrained,
+        lineage=Lineage(
+            data=data.fingerprint,
+            code=code["code"],
+            parameters=fit.parameters,
+            parent=champion(registry, trainer.name),
+        ),
+        trusted_types=trainer.trusted_types,
+    )
+
+
+def _record(trainer: Trainer, data: Data, parts: Parts, fit: Fit) -> dict[str, Any]:
+    """What the manifest says of the training."""
+    built = trainer.build(fit.parameters)
+    estimator = built.steps[-1][1] if hasattr(built, "steps") else built
+    known = np.concatenate([parts.fit.times, parts.held_out.times])
+    return {
+        **trainer.about,
+        "label": trainer.label,
+        "records": data.records,
+        "records_without_features": data.lost,
+        "rows": len(parts.fit),
+        "first_event": _iso(known.min()),
+        "last_event": _iso(known.max()),
+        "holdout": str(trainer.holdout),
+        "test_from": trainer.test_from,
+        "fingerprint": data.fingerprint,
+        "features_fingerprint": data.features_fingerprint,
+        "estimator": type(estimator).__name__,
+        "parameters": fit.parameters,
+        "seed": trainer.seed,
+        "calibration": fit.choice.record(),
+        "search": fit.found.record(trainer) if fit.found else None,
+    }
+
+
+def _iso(time: np.datetime64) -> str:
+    return f"{np.datetime_as_string(time.astype('datetime64[s]'))}Z"
+
+
+def _profile(trainer: Trainer, choice: Choice, rows: Rows, importance: dict[str, float]) -> dict[str, Any]:
+    return reference_profile(
+        rows.inputs,
+        _outputs(trainer, choice, rows),
+        importance=importance,
+        segments=trainer.segments,
+        event_time=pa.chunked_array([rows.times]) if trainer.hours_of_week else None,
+    )
+
+
+def _outputs(trainer: Trainer, choice: Choice, rows: Rows) -> pa.Table:
+    """What drift of the output is measured against."""
+    said = predicted(choice.model, rows.frame(), trainer.output)
+    if trainer.output.kind == "multiclass":
+        classes = np.array([str(name) for name in trainer.output.classes], dtype=object)
+        return pa.table({"prediction": pa.array(classes[said.argmax(axis=1)], pa.string())})
+    return pa.table({"score" if trainer.output.kind == "binary" else "prediction": said})
+
+
+def golden_rows(model: Any, reference: pa.Table, output: Output) -> pa.Table:
+    """Rows spread over the held-out ones, and one with every input missing, if the model can score that."""
+    count = min(GOLDEN_ROWS - 1, reference.num_rows)
+    chosen = reference.take(np.linspace(0, reference.num_rows - 1, count).astype(int))
+    nothing = pa.table({name: [None] for name in reference.column_names}, schema=reference.schema)
+    try:
+        scored = bool(np.isfinite(predicted(model, frame(nothing), output)).all())
+    except Exception:
+        scored = False
+    return (pa.concat_tables([chosen, nothing]) if scored else chosen).combine_chunks()
+
+
+def champion(registry: Registry, name: str) -> int | None:
+    """The version that jobs use now; None before the first."""
+    return registry.resolve(name, "champion").version if registry.releases(name) else None
