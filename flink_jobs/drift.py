@@ -9,6 +9,7 @@ from flink_jobs.columns import JobColumns, ModelInput
 from flink_jobs.errors import InputError
 from flink_jobs.scalars import format_duration
 from flink_jobs.spec import AlertRule, Alerts, Drift, JobSpec
+from flink_jobs.views import RECORD_KEY
 from udfs.drift.params import CollectParams, JudgeSettings, MonitorParams, SegmentParams, SequentialParams
 from udfs.drift.reference import CategoricalReference, Reference, parse_reference
 from udfs.drift.rules import DEFAULT_RULES, Rule
@@ -66,6 +67,7 @@ def drift_plan(
         segments,
         step_ms=sequential.step_ms if sequential else 0,
         step_columns=sequential.columns if sequential else (),
+        keys=_keys(job, job.drift, columns),
     )
     monitor = MonitorParams(
         job=job.job,
@@ -88,6 +90,7 @@ def drift_plan(
         sequential=sequential,
         segments=segments,
         seasonal=job.drift.seasonal is not None,
+        duplicates=collect.keys is not None,
     )
     return DriftPlan(collect, monitor)
 
@@ -170,6 +173,20 @@ def _check_parts(drift: Drift, reference: Reference, folder: str) -> None:
             f"drift.seasonal: {path} must have a reference by hour of the week; it has none "
             "(reference_profile(..., event_time=...) makes it, or tailrace profile --event-time COLUMN)"
         )
+
+
+def _keys(job: JobSpec, drift: Drift, columns: JobColumns) -> str | None:
+    """The column whose repeated values are counted."""
+    if drift.duplicates is False:
+        return None
+    if drift.duplicates is True:
+        if job.score == "per_window":
+            raise InputError("drift.duplicates: must name a column with score: per_window; got true")
+        return RECORD_KEY
+    if drift.duplicates not in columns.columns:
+        known = ", ".join(columns.columns)
+        raise InputError(f"drift.duplicates: must be true or a column ({known}); got {drift.duplicates!r}")
+    return drift.duplicates
 
 
 def _sequential(drift: Drift, roles: dict[str, Role]) -> SequentialParams | None:

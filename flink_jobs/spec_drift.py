@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -9,13 +10,23 @@ from pydantic import AfterValidator, Field, model_validator
 
 from flink_jobs.mistakes import wrong, wrong_at
 from flink_jobs.paths import Secret
-from flink_jobs.scalars import PositiveDuration, matching, number, whole
+from flink_jobs.scalars import Parsed, PositiveDuration, matching, number, whole
 from flink_jobs.section import References, Section, Topic
 from udfs.drift.rules import Severity, Subject
 
 StatisticName = Literal[
     "psi", "jensen_shannon", "hellinger", "ks", "wasserstein", "chi2", "l_infinity", "mean", "missing"
 ]
+
+
+def _unique(value: object) -> object:
+    if isinstance(value, bool) or (isinstance(value, str) and re.fullmatch(_COLUMN, value)):
+        return value
+    raise wrong("true, false or the name of a column")
+
+
+_COLUMN = r"[^\s(),]{1,200}"
+UNIQUE = Parsed(_unique, {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^{_COLUMN}$"}]})
 
 
 class Sequential(Section):
@@ -70,6 +81,9 @@ class Drift(Section):
     )
     seasonal: Literal["hour_of_week"] | None = Field(
         default=None, description="Compare with the reference rows of the same hours of the week."
+    )
+    duplicates: Annotated[bool | str, UNIQUE] = Field(
+        default=False, description="Count repeated keys: true for those of the records, or a column."
     )
     sequential: Sequential | None = Field(default=None, description="Alerts before the window ends.")
     early: PositiveDuration | None = Field(

@@ -29,6 +29,8 @@ TIMESTAMP = "CAST(_timestamp AS TIMESTAMP(3))"
 Result = tuple[tuple[str, str], ...]
 OUTCOME: Result = (("_kind", "TINYINT"), ("_prediction", "BYTES"), ("_problem", "STRING"))
 OVER = " OVER w"
+# The record's key as a column of the rows that are scored.
+RECORD_KEY = "_record_key"
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,10 @@ def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
 
 
 def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
-    views = {
-        "records": sql.with_lateness("source"),
-        "scored": _called(
-            f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP})", RECORD, "records"
-        ),
-    }
-    functions = {"score_record": Function("ScoreFunction", params, (), _outcome(job))}
+    argument, column = _record_key(job)
+    call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
+    views = {"records": sql.with_lateness("source"), "scored": _called(call, RECORD, "records")}
+    functions = {"score_record": Function("ScoreFunction", params, column, _outcome(job))}
     inserts = _inserts(job, dead=_record_rows("scored", DEAD), late="scored")
     return Views(views, functions, inserts, _parts(job, "scored"), _rollout(job))
 
@@ -85,13 +84,14 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
             table = f"window_{window_name}" + (f"_{part + 1}" if part else "")
             views[table] = over
             results += [(result, columns[result].type) for result in aggregates]
-    arguments = "".join(f", {name(result)}" for result, _ in results)
+    key, column = _record_key(job)
+    arguments = "".join(f", {name(result)}" for result, _ in results) + key
     views["scored"] = _called(
         f"score_record(_value, {EVENT_TIME}, FALSE, _partition, _offset, {TIMESTAMP}{arguments})",
         RECORD,
         table,
     )
-    functions["score_record"] = Function("ScoreFunction", params, tuple(results), _outcome(job))
+    functions["score_record"] = Function("ScoreFunction", params, (*results, *column), _outcome(job))
     dead = f"{_record_rows('checked', DEAD)} UNION ALL {_record_rows('scored', DEAD)}"
     return Views(
         views,
@@ -156,6 +156,13 @@ def _outcome(job: JobSpec) -> Result:
 
 def _profile(job: JobSpec) -> Result:
     return (("_profile", "BYTES"),) if job.drift else ()
+
+
+def _record_key(job: JobSpec) -> tuple[str, Columns]:
+    """An argument of the scoring and its column, where repeated keys are counted. Bytes are Latin text."""
+    if not (job.drift and job.drift.duplicates is True):
+        return "", ()
+    return ", DECODE(_key, 'ISO-8859-1')", ((RECORD_KEY, "string"),)
 
 
 def _parts(job: JobSpec, *tables: str) -> str | None:

@@ -14,6 +14,7 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.drift.collect import Part
+from udfs.drift.key_state import KeyStore
 from udfs.drift.monitor import Closing, Memory, Monitor, merge, pack, unpack
 from udfs.drift.params import MonitorParams
 from udfs.drift.records import AlertRecord, Closed, encode
@@ -50,6 +51,9 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._monitor = Monitor(self._params)
         self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), BYTES))
         self._closed_until = runtime_context.get_state(ValueStateDescriptor("closed_until", Types.LONG()))
+        self._keys = KeyStore(
+            runtime_context.get_map_state(MapStateDescriptor("keys", Types.STRING(), BYTES))
+        )
         self._steps = runtime_context.get_map_state(MapStateDescriptor("steps", Types.LONG(), BYTES))
         self._stepped_until = runtime_context.get_state(ValueStateDescriptor("stepped_until", Types.LONG()))
         self._memory = runtime_context.get_state(ValueStateDescriptor("memory", BYTES))
@@ -66,6 +70,8 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         closed_until = self._closed_until.value() or 0
         told = decode(bytes(value[0]))
         self._add_steps(told.steps, timers)
+        for keys in told.keys:
+            self._keys.add(max(keys.start, closed_until), keys)
         by_start: dict[int, list[Part]] = {}
         for part in told.parts:
             start = self._present(watermark) if part.start is None else part.start
@@ -175,6 +181,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             self._closed_until.update(max(self._closed_until.value() or 0, end))
             self._memory.update(msgspec.msgpack.encode(closing.memory))
             self._windows.remove(start)
+            self._keys.remove(start)
             yield from self._rows(closing)
 
     def _take_pending(self, start: int) -> None:
@@ -185,7 +192,9 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
     def _judge(self, start: int, closed: Closed) -> Closing:
         windows = unpack(bytes(self._windows.get(start)))
         now = now_ms() if self._live else None
-        return self._monitor.close(start, windows, self._load_memory(), closed=closed, now_ms=now)
+        repeats = self._keys.duplicates(start) if self._params.duplicates else None
+        memory = self._load_memory()
+        return self._monitor.close(start, windows, memory, closed=closed, now_ms=now, repeats=repeats)
 
     def _load_memory(self) -> Memory:
         data = self._memory.value()

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from udfs.check import DEAD, LATE, PREDICTED, Checker, Outcomes, problem_json, undecided
 from udfs.decode import Decoded
-from udfs.drift.watch import NO_VERSION, Watch
-from udfs.drift.wire import encode_parts
+from udfs.drift.watch import KEY, NO_VERSION, Watch
+from udfs.drift.wire import encode_told
 from udfs.encode import json_objects
 from udfs.features import Features
 from udfs.isolate import isolate
@@ -203,6 +203,8 @@ class Scorer:
 
     def _watched(self, watch: Watch, featured: pa.Table) -> dict[str, pa.Array]:
         named = {name: _single(featured.column(column)) for name, column in watch.params.columns}
+        if watch.params.keys:
+            named[KEY] = _single(featured.column(watch.params.keys))
         return {s.column: _single(featured.column(s.column)) for s in watch.params.segments} | named
 
     def _context(self, featured: pa.Table) -> dict[str, pa.Array]:
@@ -233,9 +235,7 @@ class Scorer:
         self.counts["model_ms"] = self._model_ns // 1_000_000
         if self._watch and self._versions:
             taken = [watch.take_counts() for watch in (*self._versions.watches(), self._watch)]
-            parts = [part for counts, _ in taken for part in counts]
-            steps = [step for _, counts in taken for step in counts]
-            outcomes = replace(outcomes, profile=encode_parts(parts, steps) if parts else None)
+            outcomes = replace(outcomes, profile=encode_told(taken))
         if self._tally and self._versions:
             outcomes = replace(outcomes, rollout=self._tally.take(self._versions.take_events()))
         return outcomes

@@ -48,6 +48,7 @@ drift:
   window: 1h
   segments: [country]
   idle: 1h
+  duplicates: true
   sequential: {columns: [score, balance], run_length: 1000h}
 alerts: {rules: {moved: {on: drift, bad: 1, of: 1, resolve_after: 1}}}
 runtime:
@@ -149,7 +150,8 @@ def test_drift_is_the_same_bytes_however_the_work_is_split(
     assert verdicts == ["ok", "drift", "ok"]
     moved = drift["2026-01-01T01:00:00.000Z", None]
     assert set(moved["drifted"]) == {"balance", "score"}
-    assert moved["records"] == {"predicted": 396, "dead": 4, "late": 0, "duplicates": None}
+    assert moved["records"] == {"predicted": 396, "dead": 4, "late": 0, "duplicates": 346, "key_sample": 1}
+    assert drift["2026-01-01T01:00:00.000Z", "DE"]["records"]["duplicates"] is None
     assert moved["problems"] == [
         {"stage": "contract", "reason": "out_of_range", "field": "$.amount", "count": 4}
     ]
@@ -187,7 +189,7 @@ def test_a_topic_of_nothing_but_broken_records_is_still_told_of(broker: Broker, 
     text = text.replace("  schema:", "  schema:\n    at: {type: long, required: true}")
     results = JobHarness(broker).run(text, [record(b"{") for _ in range(20)], base=folder)
     (drift,) = [outcome.json for outcome in results.drift]
-    assert drift["records"] == {"predicted": 0, "dead": 20, "late": 0, "duplicates": None}
+    assert drift["records"] == {"predicted": 0, "dead": 20, "late": 0, "duplicates": 0, "key_sample": 1}
     assert drift["problems"] == [{"stage": "decode", "reason": "not_json", "field": None, "count": 20}]
     assert drift["verdict"] == "insufficient_data"
 

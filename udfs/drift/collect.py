@@ -20,19 +20,16 @@ import pyarrow.compute as pc
 from udfs.drift.counts import (
     EXAMPLES,
     CategoricalCounts,
-    ColumnCounts,
     Ints,
-    NumericCounts,
     WindowCounts,
 )
 from udfs.drift.joint import joint_counts
+from udfs.drift.numeric import NumericBins
 from udfs.drift.params import CollectParams
 from udfs.drift.reference import CategoricalReference, ColumnReference, NumericReference, Reference
 
 OTHER = "OTHER"
 EXAMPLE_LENGTH = 100
-# Fixed-point values beyond this count as this: sums of a batch then stay within 64 bits.
-LARGEST_FIXED = 2**40
 Floats = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
 
@@ -71,10 +68,12 @@ class Collector:
         self._version = version
         watched = {name: reference.columns[name] for name, _ in params.columns if name in reference.columns}
         self._columns: dict[str, ColumnReference] = watched | reference.outputs
+        self._numeric = {n: c for n, c in self._columns.items() if isinstance(c, NumericReference)}
+        self._categories = {n: c for n, c in self._columns.items() if isinstance(c, CategoricalReference)}
+        self._bins = NumericBins(self._numeric)
         self._codes = {
             name: pa.array([*column.values, *(column.rare or [])], pa.string())
-            for name, column in self._columns.items()
-            if isinstance(column, CategoricalReference)
+            for name, column in self._categories.items()
         }
         self._segments = {s.column: pa.array(s.values, pa.string()) for s in params.segments}
 
@@ -82,20 +81,19 @@ class Collector:
         """Parts of n predicted rows. `columns` holds the counted columns and those of the segments."""
         if not len(event_time):
             return []
-        prepared = {name: self._prepare(name, columns[name]) for name in self._columns if name in columns}
+        names = [name for name in self._numeric if name in columns]
+        numbers = np.empty((len(names), len(event_time)))
+        for row, name in zip(numbers, names, strict=True):
+            row[:] = floats(columns[name])
+        texts = {name: coded(columns[name], codes) for name, codes in self._codes.items() if name in columns}
         starts = event_time - event_time % self._params.window_ms
         parts: list[Part] = []
         for column, labels in self._segmentations(columns, len(event_time)):
             groups = _groups(starts, labels)
-            counted = self._counts(prepared, groups)
+            counted = self._counts(names, numbers, texts, groups)
             for (start, value), counts in zip(groups.keys, counted, strict=True):
                 parts.append(Part(start, column, value, self._version, counts))
         return parts
-
-    def _prepare(self, name: str, column: pa.Array) -> Floats | Coded:
-        if isinstance(self._columns[name], NumericReference):
-            return floats(column)
-        return coded(column, self._codes[name])
 
     def _segmentations(
         self, columns: Mapping[str, pa.Array], rows: int
@@ -107,19 +105,26 @@ class Collector:
             ids = found.fill_null(len(segment.values)).to_numpy(zero_copy_only=False).astype(np.int64)
             yield segment.column, (ids, [*segment.values, OTHER])
 
-    def _counts(self, prepared: Mapping[str, Floats | Coded], groups: Groups) -> list[WindowCounts]:
-        counted: list[dict[str, ColumnCounts]] = [{} for _ in groups.keys]
-        for name, values in prepared.items():
-            found = _column(self._columns[name], values, groups)
-            for columns, counts in zip(counted, found, strict=True):
-                columns[name] = counts
-        sizes = np.diff([0, *groups.bounds, len(groups.ids)])
-        result = [WindowCounts(int(n), columns=c) for n, c in zip(sizes, counted, strict=True)]
+    def _counts(
+        self, names: Sequence[str], numbers: Floats, texts: Mapping[str, Coded], groups: Groups
+    ) -> list[WindowCounts]:
+        """One per group; `numbers` has a row for each of `names`, with NaN for null."""
         joint = self._reference.joint
-        if joint and all(name in prepared for name in joint.columns):
-            for i, chosen in enumerate(groups.slices(np.arange(len(groups.ids)))):
-                matrix = {name: prepared[name][chosen] for name in joint.columns}  # type: ignore[index]
-                result[i].joint = joint_counts(joint, matrix)
+        places = [names.index(name) for name in joint.columns if name in names] if joint else []
+        result = []
+        for rows in groups.slices(np.arange(len(groups.ids))):
+            chosen = numbers if len(groups.keys) == 1 else numbers[:, rows]
+            counts = WindowCounts(
+                len(rows), columns=dict(zip(names, self._bins.count(names, chosen), strict=True))
+            )
+            if joint and len(places) == len(joint.columns):
+                counts.joint = joint_counts(joint, dict(zip(joint.columns, chosen[places], strict=True)))
+            result.append(counts)
+        for name, values in texts.items():
+            for counts, found in zip(
+                result, _categorical(self._categories[name], values, groups), strict=True
+            ):
+                counts.columns[name] = found
         return result
 
 
@@ -144,6 +149,10 @@ def _groups(starts: Ints, labels: tuple[Ints, Sequence[str | None]]) -> Groups:
 
 def floats(column: pa.Array) -> Floats:
     """Values with NaN for null; infinities stay. NaN itself becomes infinity, which counts as invalid too."""
+    if pa.types.is_float64(column.type) and not column.null_count:
+        plain: Floats = column.to_numpy(zero_copy_only=False)
+        missing = np.isnan(plain)
+        return np.where(missing, np.inf, plain) if missing.any() else plain
     values = column.cast(pa.float64(), safe=False)
     if pa.types.is_floating(column.type):
         values = pc.if_else(pc.is_nan(values), float("inf"), values)
@@ -158,53 +167,6 @@ def coded(column: pa.Array, known: pa.Array) -> Coded:
     if text.null_count:
         codes[text.is_null().to_numpy(zero_copy_only=False)] = -1
     return Coded(codes, text)
-
-
-def _column(reference: ColumnReference, values: Floats | Coded, groups: Groups) -> Sequence[ColumnCounts]:
-    if isinstance(reference, NumericReference):
-        assert isinstance(values, np.ndarray)
-        return [_numeric(reference, part) for part in groups.slices(values)]
-    assert isinstance(values, Coded)
-    return _categorical(reference, values, groups)
-
-
-def _numeric(reference: NumericReference, values: Floats) -> NumericCounts:
-    """Sorted, so that bins are found by few searches, and their sums by one running sum."""
-    finite = np.isfinite(values)
-    kept = np.sort(values if (whole := bool(finite.all())) else values[finite])
-    places = np.concatenate([[0], _bin_starts(reference, kept), [len(kept)]])
-    exponent = reference.fixed_point.exponent
-    with np.errstate(over="ignore"):
-        largest = np.ldexp(float(LARGEST_FIXED), -exponent)
-    fixed = np.rint(np.ldexp(np.clip(kept, -largest, largest), exponent)).astype(np.int64)
-    running = np.concatenate([[0], np.cumsum(fixed)])
-    # Adding zero makes one of the two zeros, which compare as equal but are written differently.
-    low, high = (float(kept[0]) + 0.0, float(kept[-1]) + 0.0) if len(kept) else (None, None)
-    null = 0 if whole else int(np.isnan(values).sum())
-    return NumericCounts(
-        np.diff(places),
-        np.diff(running[places]).astype(object),
-        _sum_squares(fixed),
-        low,
-        high,
-        null,
-        len(values) - len(kept) - null,
-    )
-
-
-def _bin_starts(reference: NumericReference, ordered: Floats) -> Ints:
-    """Where each bin begins among the ordered values, and where the last one ends."""
-    edges = np.array(reference.edges)
-    if not len(edges):
-        return np.zeros(1, dtype=np.int64)
-    starts = np.searchsorted(ordered, edges[:-1] if len(edges) > 1 else edges)
-    return np.append(starts, np.searchsorted(ordered, edges[-1], side="right"))
-
-
-def _sum_squares(fixed: Ints) -> int:
-    """Exact: a square is (high·2**20 + low)², and each of its three parts stays within 64 bits."""
-    high, low = fixed >> 20, fixed & 0xFFFFF
-    return (int(high @ high) << 40) + (int(high @ low) << 21) + int(low @ low)
 
 
 def places_of(reference: CategoricalReference, codes: Ints) -> Ints:

@@ -88,9 +88,19 @@ class Monitor:
         return alerts, msgspec.structs.replace(memory, charts=charts)
 
     def close(
-        self, start: int, windows: Windows, memory: Memory, *, closed: Closed, now_ms: int | None
+        self,
+        start: int,
+        windows: Windows,
+        memory: Memory,
+        *,
+        closed: Closed,
+        now_ms: int | None,
+        repeats: Mapping[int, tuple[int, int]] | None = None,
     ) -> Closing:
-        """Judges a window; an early one changes nothing that is remembered."""
+        """Judges a window; an early one changes nothing that is remembered.
+
+        `repeats` are those of keys, by version, as `Keys.duplicates` has them; None if they are not counted.
+        """
         end = start + self._params.window_ms
         windows = attributed(windows, max(self._references))
         self._find_references(windows)
@@ -103,7 +113,14 @@ class Monitor:
         freshness = float(max(now_ms - end, 0)) if now_ms is not None else None
         drift = [
             self._record(
-                key, windows[key], judged[key], span, freshness, memory.charts, compared.get(key, "all")
+                key,
+                windows[key],
+                judged[key],
+                span,
+                freshness,
+                memory.charts,
+                compared.get(key, "all"),
+                repeats,
             )
             for key in sorted(windows, key=str)
         ]
@@ -142,16 +159,19 @@ class Monitor:
         freshness: float | None,
         charts: Charts,
         reference: Compared,
+        repeats: Mapping[int, tuple[int, int]] | None,
     ) -> DriftRecord:
         column, value, version = key
         detector = self._detector if column is None else None
+        # Of all records only: those of a segment would need its keys.
+        repeated = repeats.get(version, (0, 1)) if repeats is not None and column is None else (None, None)
         return DriftRecord(
             job=self._params.job,
             model=self._params.model,
             version=version,
             window=span,
             segment=Segment(column, value) if column is not None else None,
-            records=Volume(counts.predicted, counts.dead, counts.late),
+            records=Volume(counts.predicted, counts.dead, counts.late, *repeated),
             problems=_problems(counts),
             freshness_ms=freshness,
             level=self._params.settings.level,

@@ -22,6 +22,7 @@ class CollectParams(msgspec.Struct, frozen=True):
     """`columns` maps the reference's names to the job's columns; its outputs are always counted.
 
     `step_columns` are names of the reference that the sequential detector watches, in steps of `step_ms`.
+    `keys` is the job's column whose repeated values are counted.
     """
 
     window_ms: int
@@ -29,6 +30,7 @@ class CollectParams(msgspec.Struct, frozen=True):
     segments: tuple[SegmentParams, ...] = ()
     step_ms: int = 0
     step_columns: tuple[str, ...] = ()
+    keys: str | None = None
 
 
 class JudgeSettings(msgspec.Struct, frozen=True):
@@ -72,3 +74,4 @@ class MonitorParams(msgspec.Struct, frozen=True):
     sequential: SequentialParams | None = None
     segments: tuple[SegmentParams, ...] = ()
     seasonal: bool = False
+    duplicates: bool = False

@@ -34,12 +34,17 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Volume(msgspec.Struct, frozen=True):
-    """How many records of the window ended how; `duplicates` are repeated keys, null if not asked for."""
+    """How many records of the window ended how.
+
+    `duplicates` are predicted records whose key the window had before, null if not asked for; `key_sample` is
+    1 if each key was looked at, else one in so many.
+    """
 
     predicted: int
     dead: int = 0
     late: int = 0
     duplicates: int | None = None
+    key_sample: int | None = None
 
 
 class ProblemCount(msgspec.Struct, frozen=True):

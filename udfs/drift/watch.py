@@ -14,13 +14,16 @@ import pyarrow as pa
 
 from udfs.drift.collect import Collector, Part
 from udfs.drift.counts import Ints, WindowCounts
+from udfs.drift.keys import KeyPart, key_parts
 from udfs.drift.params import CollectParams
 from udfs.drift.reference import Reference
 from udfs.drift.steps import StepCounter, StepPart
-from udfs.drift.wire import encode_parts
+from udfs.drift.wire import Told, encode_told
 from udfs.problems import Problem
 
 NO_VERSION = 0
+# Among the columns of predicted rows: the record's key, or the column that is to be unique.
+KEY = "_key"
 
 
 class Watch:
@@ -37,6 +40,7 @@ class Watch:
         self._version = version
         self._parts: list[Part] = []
         self._steps: list[StepPart] = []
+        self._keys: list[KeyPart] = []
         self._outcomes: dict[int | None, WindowCounts] = {}
 
     def predicted(self, columns: Mapping[str, pa.Array], event_time: Ints) -> None:
@@ -45,6 +49,8 @@ class Watch:
             self._parts += self._collector.collect(columns, event_time)
         if self._stepper:
             self._steps += self._stepper.count(columns, event_time)
+        if KEY in columns:
+            self._keys += key_parts(columns[KEY], event_time, self._window_ms, self._version)
 
     def dead(self, problem: Problem, event_time: int) -> None:
         """One dead letter; without an event time it counts in the window that is open when it arrives."""
@@ -61,16 +67,16 @@ class Watch:
 
     def take(self) -> bytes | None:
         """All since the last call as bytes, or None if there was nothing."""
-        parts, steps = self.take_counts()
-        return encode_parts(parts, steps) if parts else None
+        return encode_told([self.take_counts()])
 
-    def take_counts(self) -> tuple[list[Part], list[StepPart]]:
+    def take_counts(self) -> Told:
         """All since the last call."""
         parts = self._parts + [
             Part(start, None, None, self._version, counts) for start, counts in self._outcomes.items()
         ]
-        steps, self._parts, self._steps, self._outcomes = self._steps, [], [], {}
-        return parts, steps
+        told = Told(parts, self._steps, self._keys)
+        self._parts, self._steps, self._keys, self._outcomes = [], [], [], {}
+        return told
 
     def _window(self, start: int | None) -> WindowCounts:
         return self._outcomes.setdefault(start, WindowCounts())

@@ -20,16 +20,18 @@ from udfs.drift.counts import (
     NumericCounts,
     WindowCounts,
 )
+from udfs.drift.keys import KeyPart
 from udfs.drift.steps import StepPart
 
 VERSION = 1
+_LARGEST = 2**63
 
 
 class _Numeric(msgspec.Struct, frozen=True, array_like=True, tag=0):
     cells: int
     places: list[int]
     counts: list[int]
-    sums: list[str]
+    sums: list[int | str]
     squares: str
     low: float | None
     high: float | None
@@ -79,10 +81,18 @@ class _Step(msgspec.Struct, frozen=True, array_like=True):
     sums: dict[str, tuple[int, int]]
 
 
+class _Keys(msgspec.Struct, frozen=True, array_like=True):
+    start: int
+    version: int
+    hashes: bytes
+    levels: dict[int, int]
+
+
 class _Parts(msgspec.Struct, frozen=True, array_like=True):
     version: int
     parts: list[_Part]
     steps: list[_Step] = []
+    keys: list[_Keys] = []
 
 
 class Told(NamedTuple):
@@ -90,17 +100,33 @@ class Told(NamedTuple):
 
     parts: list[Part]
     steps: list[StepPart]
+    keys: list[KeyPart]
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Parts)
 
 
-def encode_parts(parts: Iterable[Part], steps: Iterable[StepPart] = ()) -> bytes:
-    """Sums may outgrow 64 bits, so they travel as text."""
+def encode_parts(
+    parts: Iterable[Part], steps: Iterable[StepPart] = (), keys: Iterable[KeyPart] = ()
+) -> bytes:
+    """Sums that outgrow 64 bits travel as text."""
     packed = [_Part(p.start, p.column, p.value, p.version, _pack(p.counts)) for p in parts]
     stepped = [_Step(step.start, step.version, dict(step.sums)) for step in steps]
-    return _encoder.encode(_Parts(VERSION, packed, stepped))
+    keyed = [_Keys(key.start, key.version, key.hashes.tobytes(), dict(key.levels)) for key in keys]
+    return _encoder.encode(_Parts(VERSION, packed, stepped, keyed))
+
+
+def encode_told(told: Iterable[Told]) -> bytes | None:
+    """All together, or None where there is nothing to tell."""
+    parts: list[Part] = []
+    steps: list[StepPart] = []
+    keys: list[KeyPart] = []
+    for each in told:
+        parts += each.parts
+        steps += each.steps
+        keys += each.keys
+    return encode_parts(parts, steps, keys) if parts else None
 
 
 def decode_parts(data: bytes) -> list[Part]:
@@ -114,7 +140,12 @@ def decode(data: bytes) -> Told:
     if decoded.version != VERSION:
         raise ValueError(f"counts must be of version {VERSION}; got {decoded.version}")
     parts = [Part(p.start, p.column, p.value, p.version, _unpack(p.counts)) for p in decoded.parts]
-    return Told(parts, [StepPart(step.start, step.version, step.sums) for step in decoded.steps])
+    steps = [StepPart(step.start, step.version, step.sums) for step in decoded.steps]
+    keys = [
+        KeyPart(key.start, key.version, np.frombuffer(key.hashes, dtype=np.uint64), key.levels)
+        for key in decoded.keys
+    ]
+    return Told(parts, steps, keys)
 
 
 def pack_columns(columns: Mapping[str, ColumnCounts]) -> Columns:
@@ -148,7 +179,7 @@ def _pack_column(column: ColumnCounts) -> _Numeric | _Categorical:
             column.null,
             list(column.examples),
         )
-    sums = [str(value) for value in column.sums[places].tolist()]
+    sums = [value if -_LARGEST <= value < _LARGEST else str(value) for value in column.sums[places].tolist()]
     return _Numeric(
         len(column.counts),
         places.tolist(),

@@ -147,7 +147,7 @@ def test_parts_survive_the_wire(rows: list[Row]) -> None:
 
 
 def test_bytes_of_another_version_are_refused() -> None:
-    other = encode_parts([]).replace(b"\x93\x01", b"\x93\x02", 1)
+    other = encode_parts([]).replace(b"\x94\x01", b"\x94\x02", 1)
     with pytest.raises(ValueError, match="must be of version 1; got 2"):
         decode_parts(other)
 
