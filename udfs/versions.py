@@ -104,10 +104,10 @@ class FollowedVersions:
         self._used: dict[int, float] = {}
         self._states: dict[tuple[int, int], State] = {}
         self._events: list[Event] = []
-        self._records = 0
         self._tidied = steady()
         self._follower = Follower(read, refresh_s, self._prepare)
         release_log = self._follower.log
+        self._records = len(release_log.records)
         self._prepare(release_log)
         self._usable(release_log, release_log.place_at(int(time.time() * 1000)))
 
