@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from flink_jobs.drift_report.series import Line, Point, Series, day, percent, plain
 from udfs.drift.records import ColumnReport
@@ -34,12 +34,25 @@ def heat_map(series: Series, lines: Sequence[Line]) -> str:
     cell = max(5.0, min(28.0, 700 / len(series.windows)))
     width, height = _NAMES + cell * len(series.windows), _CELL_HEIGHT * len(lines) + 22
     rows = "".join(_heat_row(line, place * _CELL_HEIGHT, cell) for place, line in enumerate(lines))
-    first, last = series.windows[0].window.start, series.windows[-1].window.end
-    y = height - 6
-    axis = f'<text x="{_NAMES}" y="{y}">{text(day(first))}</text>'
-    if len(series.windows) > 1:
-        axis += f'<text x="{width:.0f}" y="{y}" class="end">{text(day(last))}</text>'
+    axis = _axis(series, cell, width, height - 6)
     return svg(max(width, _NAMES + 240), height, rows + axis, "heat", "effect per column and window")
+
+
+def _axis(series: Series, cell: float, width: float, y: float) -> str:
+    """A label where each month begins, or, where that is too few, the first and the last day."""
+    starts = [window.window.start for window in series.windows]
+    months: list[str] = []
+    free = 0.0
+    for place, (before, start) in enumerate(pairwise([starts[0], *starts])):
+        x = _NAMES + place * cell
+        if (not place or before[:7] != start[:7]) and x >= free and x + 52 <= width:
+            months.append(f'<text x="{x:.0f}" y="{y}">{text(day(start) if not place else start[:7])}</text>')
+            free = x + (90 if not place else 58)
+    if len(months) > 2:
+        return "".join(months)
+    last = f'<text x="{width:.0f}" y="{y}" class="end">{text(day(series.windows[-1].window.end))}</text>'
+    first = f'<text x="{_NAMES}" y="{y}">{text(day(starts[0]))}</text>'
+    return first + (last if len(starts) > 1 else "")
 
 
 def _heat_row(line: Line, y: int, cell: float) -> str:

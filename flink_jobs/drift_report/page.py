@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flink_jobs.drift_report.charts import LEVELS, heat_map, number, text
+from flink_jobs.drift_report.charts import LEVELS, heat_map, text
 from flink_jobs.drift_report.page_columns import VERDICTS, column_section
 from flink_jobs.drift_report.series import (
     Group,
@@ -108,13 +108,20 @@ def _alert_table(alerts: Sequence[AlertRecord]) -> str:
     if not alerts:
         return '<p class="dim">No alert is open.</p>'
     rows = "".join(
-        f'<tr><td class="{alert.severity}">{alert.severity}</td><td>{text(day(alert.since))}</td>'
-        f"<td>{text(segment_name(alert.segment))}</td><td>{text(alert.message)}{_examples(alert)}</td>"
-        f'<td class="n">{alert.windows_bad} of {alert.windows_seen}</td>'
+        f'<tr><td class="short {alert.severity}">{alert.severity}</td>'
+        f'<td class="short">{text(day(alert.since))}</td>'
+        f'<td class="any">{text(segment_name(alert.segment))}</td>'
+        f'<td class="any">{text(alert.message)}{_examples(alert)}</td>'
+        f'<td class="n short">{_bad_windows(alert)}</td>'
         f'<td class="n">{percent(alert.impact)}</td></tr>'
         for alert in alerts
     )
     return _table(("severity", "since", "where", "what", "bad windows", "impact on the model"), rows)
+
+
+def _bad_windows(alert: AlertRecord) -> str:
+    """An alert of the sequential detector comes before its window ends."""
+    return f"{alert.windows_bad} of {alert.windows_seen}" if alert.windows_seen else "–"
 
 
 def _examples(alert: AlertRecord) -> str:
@@ -137,13 +144,18 @@ def _move(line: Line) -> str:
     worst, report = line.worst, line.worst.report
     if report is None:
         return ""
-    now = f'<td class="{line.last.verdict}">{VERDICTS[line.last.verdict]}</td>'
+    now = f'<td class="short {line.last.verdict}">{VERDICTS[line.last.verdict]}</td>'
     return (
-        f'<tr><td>{text(line.name)}</td>{now}<td class="n">{len(line.drifted)} of {len(line.points)}</td>'
-        f"<td>{text(day(line.since)) if line.since else 'over'}</td>"
-        f"<td>{percent(report.effect)} on {text(day(worst.window.window.start))}</td>"
-        f"<td>{text(named(line.name, report.direction))}</td></tr>"
+        f'<tr><td class="any">{text(line.name)}</td>{now}'
+        f'<td class="n short">{len(line.drifted)} of {len(line.points)}</td>'
+        f'<td class="short">{text(day(line.since)) if line.since else "over"}</td>'
+        f'<td class="short">{percent(report.effect)} on {text(day(worst.window.window.start))}</td>'
+        f'<td class="any">{text(named(line.name, report.direction))}</td></tr>'
     )
+
+
+def _chance(q: float) -> str:
+    return "<0.001" if q < 0.001 else f"{q:.3f}"
 
 
 def _joint(series: Series) -> str:
@@ -156,8 +168,8 @@ def _joint(series: Series) -> str:
     if not changed:
         return ""
     rows = "".join(
-        f'<tr><td>{text(day(window.window.start))}</td><td class="n">{number(joint.value)}</td>'
-        f'<td class="n">{number(joint.threshold)}</td><td class="n">{number(joint.q)}</td><td>'
+        f'<tr><td class="short">{text(day(window.window.start))}</td><td class="n">{joint.value:.2f}</td>'
+        f'<td class="n">{joint.threshold:.2f}</td><td class="n">{_chance(joint.q)}</td><td class="any">'
         + "; ".join(
             f"{text(pair.first)} and {text(pair.second)}: {pair.reference:.2f} → {pair.current:.2f}"
             for pair in joint.pairs

@@ -135,7 +135,9 @@ def headline(group: Group, firing: Sequence[AlertRecord]) -> Headline:
     if now:
         outputs = [line for line in now if line.last.role in OUTPUTS]
         critical = bool(outputs) or any(alert.severity == "critical" for alert in firing)
-        return Headline("alarm" if critical else "watch", _drifting(series, now, outputs) + _open(firing))
+        return Headline(
+            "alarm" if critical else "watch", _drifting(series, now, outputs, firing) + _open(firing)
+        )
     if firing:
         first, worst = min(alert.since for alert in firing), firing[0]
         critical = any(alert.severity == "critical" for alert in firing)
@@ -208,12 +210,14 @@ def _segment_key(segment: Segment | None) -> tuple[str, str]:
     return (segment.column, "n" if segment.value is None else "v" + segment.value) if segment else ("", "")
 
 
-def _drifting(series: Series, now: list[Line], outputs: list[Line]) -> str:
+def _drifting(series: Series, now: list[Line], outputs: list[Line], firing: Sequence[AlertRecord]) -> str:
+    """What matters most to the model comes first, where an alert tells, else what moved the most."""
     first = min(line.since or "" for line in now)
     names = _listed([line.name for line in now])
     is_output = ", the model's output among them" if outputs and len(now) > len(outputs) else ""
     verb = "has" if len(now) == 1 else "have"
-    worst = max(now, key=lambda line: line.last.effect)
+    impact = {alert.column: alert.impact for alert in reversed(firing) if alert.segment is None}
+    worst = max(now, key=lambda line: (impact.get(line.name, 0.0), line.last.effect))
     of = f" ({len(now)} of {plural(len(series.lines), 'column')}{is_output})"
     what = f": {worst.last.direction}" if len(now) == 1 else f"; most of all {_moved_now(worst)}"
     return f"Since {day(first)} {names}{of} {verb} drifted{what.rstrip('.')}."

@@ -20,7 +20,8 @@ border-radius:4px;margin:0 0 .8rem}.headline b{color:var(--fg);font-weight:600}
 .insufficient_data,.warning{color:var(--warn);font-weight:600}
 table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums;max-width:100%}
 th,td{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--dim);font-weight:600;font-size:.85rem}
+th{color:var(--dim);font-weight:600;font-size:.85rem}th,td{overflow-wrap:normal}td.any{overflow-wrap:anywhere}
+td.short,th{white-space:nowrap}
 .n{text-align:right}
 details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.4rem .8rem}
 summary{cursor:pointer}summary b{margin-right:.6rem}
