@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,29 @@ from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.testing import Broker, broker
 
 __all__ = ["broker"]
+
+# With several processes, what takes longest must not be what is begun last.
+LONGEST = (
+    "test_docs.py",
+    "test_cli_run.py",
+    "test_event_time.py",
+    "test_outputs.py",
+    "test_per_window.py",
+    "test_metrics.py",
+    "test_stack.py",
+    "test_drift.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, those without Flink last; the order within a file stays."""
+    items.sort(key=lambda item: _turn(item.path))
+
+
+def _turn(file: Path) -> int:
+    if file.name in LONGEST:
+        return LONGEST.index(file.name)
+    return len(LONGEST) + (file.parent.name not in ("kafka", "minicluster"))
 
 
 @pytest.fixture(scope="session")

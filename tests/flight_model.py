@@ -1,11 +1,14 @@
-"""The demo's model and lookup table, made once for a test session.
+"""The demo's model and lookup table, made once for a test session, however many processes run it.
 
 from tests.flight_model import flight_files     # a pytest fixture
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +44,22 @@ def offline_features(job: JobSpec, records: pa.Table, columns: Sequence[str], no
 
 @pytest.fixture(scope="session")
 def flight_files(tmp_path_factory: pytest.TempPathFactory) -> FlightFiles:
-    root = tmp_path_factory.mktemp("flights")
-    demo.write_planes(root / "tables")
-    demo.ready_model(Registry(root / "models"), offline_features, root / "tables")
+    root = session_folder(tmp_path_factory) / "flights"
+    with only_one(root.with_suffix(".lock")):
+        demo.write_planes(root / "tables")
+        demo.ready_model(Registry(root / "models"), offline_features, root / "tables")
     return FlightFiles(root / "models", root / "tables")
+
+
+def session_folder(factory: pytest.TempPathFactory) -> Path:
+    """The folder of the whole session; with pytest-xdist each of its processes has one of its own below."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Waits until no other process is in here."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
