@@ -82,6 +82,8 @@ def _agreement(found: Mapping[str, Any]) -> str:
 
 def _pairs(values: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for key, value in values.items():
         table.add_row(f"  {escape(key)}", _shown(value))
     return table
