@@ -186,10 +186,12 @@ def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those that need a broker."""
     pages = [page for name, page in DOCS.items() if name != "training.md"]
     lines = [line for page in pages for line in commands(page) if " run " not in line]
-    assert len(lines) == 7
+    assert len(lines) == 16
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
-    assert "flight_delay version 1 is the champion" in output
+    assert "│ now │ 1       │ promote │ 1 " in output
+    assert "flight_delay version 2 (onnx, binary)" in output
+    assert "signed by a trusted key" in output
 
 
 @pytest.mark.timeout(600)
