@@ -23,11 +23,11 @@ ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL_DIR", help="Folder with train.py.", show_default=False)
 ]
 RegistryRoot = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--registry",
         envvar="TAILRACE_MODELS",
-        help="Folder of all models. Default: that of MODEL_DIR.",
+        help="Folder or URI of all models. Default: where MODEL_DIR is.",
         show_default=False,
     ),
 ]
@@ -119,8 +119,8 @@ def retrain(
 ) -> None:
     """Train again if the champion's drift records are reason enough; for a scheduler.
 
-    Exits with 0 whether it trained or had nothing to do. Windows that the newest version has seen count no
-    more, so calling it twice does not train twice.
+    Exits with 0 whether it trained or had nothing to do. Calling it twice does not train twice: windows that
+    the newest version has seen count no more.
 
     [bold]Examples[/]
 
