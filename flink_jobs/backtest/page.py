@@ -30,6 +30,7 @@ from flink_jobs.backtest.words import (
     interval,
     label_text,
     metric_of,
+    moment,
     number,
     segment_value,
     signed,
@@ -101,7 +102,7 @@ def _metrics(found: Backtest) -> str:
         f'<td class="{side_class(m.better)}">{verdict_of(m)}</td></tr>'
         for m in found.total.metrics
     )
-    titles = ("metric", _chip("A"), _chip("B"), "B − A", "", "")
+    titles = ("metric", f">{_chip('A')}", f">{_chip('B')}", ">B − A", "", "")
     meanings = "".join(
         f"<tr><td>{NAMES[m.name]}</td><td>{text(MEANING[m.name])}</td></tr>" for m in found.total.metrics
     )
@@ -152,10 +153,10 @@ def _slices(found: Backtest, slices: Sequence[Slice], what: str) -> str:
     """Chief metrics where there are labels, mean scores where there are none."""
     chief = _chief(found, slices)
     scales = {name: reach([metric_of(part, name) for part in slices]) for name in chief}
-    titles = [what, "rows", "labelled"] if chief else [what, "rows", "mean A", "mean B"]
+    titles = [what, ">rows", ">labelled"] if chief else [what, ">rows", ">mean A", ">mean B"]
     for name in chief:
-        titles += [f"{NAMES[name]} A", "B", "B − A", ""]
-    titles.append("mean size of change" if found.kind == "regression" else "other predictions")
+        titles += [f">{NAMES[name]} A", ">B", ">B − A", ""]
+    titles.append(">mean size of change" if found.kind == "regression" else ">other predictions")
     rows = ""
     for part in slices:
         place = span(part) if part.start else segment_value(part)
@@ -200,7 +201,7 @@ def _differences(found: Backtest) -> str:
         for m in apart.moves
     )
     caption = "Differences of the scores: dark half of the rows, then 90%, then 98%; dashed: no difference."
-    table = _table((_chip("A"), _chip("B"), "rows"), moves) if moves else ""
+    table = _table((_chip("A"), _chip("B"), ">rows"), moves) if moves else ""
     return f"<h2>Prediction differences</h2><p>{sentence}</p>{_figure(spread(apart), caption)}{table}"
 
 
@@ -209,7 +210,7 @@ def _changed(found: Backtest) -> str:
         return ""
     names = list(found.changed[0].columns)
     known = any(row.label is not None for row in found.changed)
-    titles = ["row", "event time", *map(text, names), _chip("A"), _chip("B"), "change"]
+    titles = [">row", "event time", *map(text, names), _chip("A"), _chip("B"), ">change"]
     titles += [text(found.label or "label")] if known else []
     rows = "".join(_changed_row(row, names, known) for row in found.changed)
     return f"<h2>The {plural(len(found.changed), 'row')} that changed most</h2>{_table(titles, rows)}"
@@ -220,7 +221,7 @@ def _changed_row(row: ChangedRow, names: Sequence[str], known: bool) -> str:
     place = "" if row.row is None else f"{row.row:,}"
     label = f"<td>{_shown(row.label)}</td>" if known else ""
     return (
-        f'<tr><td class="n">{place}</td><td>{text(row.event_time)}</td>{cells}'
+        f'<tr><td class="n">{place}</td><td>{text(moment(row.event_time))}</td>{cells}'
         f"<td>{_said(row.prediction_a, row.score_a)}</td><td>{_said(row.prediction_b, row.score_b)}</td>"
         f'<td class="n">{signed(row.change)}</td>{label}</tr>'
     )
@@ -234,7 +235,7 @@ def _said(prediction: object, score: float) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.4g}"
     return "" if value is None else text(str(value)[:60])
 
 
@@ -245,7 +246,7 @@ def _outcomes(found: Backtest) -> str:
         f"<td>{_reasons(run)}</td><td>{text(run.digest[:19])}</td></tr>"
         for side, run in (("A", found.a), ("B", found.b))
     )
-    titles = ("version", "predicted", "dead letters", "late", "reasons", "digest")
+    titles = ("version", ">predicted", ">dead letters", ">late", "reasons", "digest")
     return f"<h2>What became of the {plural(found.read, 'record')}</h2>{_table(titles, rows)}"
 
 
@@ -258,5 +259,8 @@ def _figure(picture: str, caption: str) -> str:
 
 
 def _table(titles: Sequence[str], rows: str) -> str:
-    head = "".join(f"<th>{title}</th>" for title in titles)
+    """A title that begins with > is over numbers."""
+    head = "".join(
+        f'<th class="n">{title[1:]}</th>' if title[:1] == ">" else f"<th>{title}</th>" for title in titles
+    )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'

@@ -12,7 +12,7 @@ from flink_jobs.backtest.words import metric_of, number, signed
 from flink_jobs.drift_report.charts import HEIGHT, WIDTH, Frame, svg
 from flink_jobs.drift_report.series import percent
 
-MARK_WIDTH, _MARK_HEIGHT = 170, 16
+MARK_WIDTH, _MARK_HEIGHT = 150, 16
 STYLE = """
 .sideA{stroke:var(--ref)}.sideB{stroke:var(--cur)}.areaA{fill:var(--ref);opacity:.18}
 .areaB{fill:var(--cur);opacity:.18}.zero{stroke:var(--fg);stroke-width:1;stroke-dasharray:3 3;fill:none}
@@ -22,7 +22,8 @@ STYLE = """
 .better{color:var(--good);font-weight:600}.worse{color:var(--bad);font-weight:600}
 .chipA,.chipB{display:inline-block;width:.8em;height:.8em;border-radius:2px;background:var(--ref)}
 .chipB{background:var(--cur)}td svg{display:inline-block;vertical-align:middle}
-.mix{fill:var(--cur)}
+.mix{fill:var(--cur)}td,th{white-space:nowrap}
+.charts figure{flex:1 1 44%;max-width:560px}@media(max-width:700px){.charts figure{flex-basis:100%}}
 """
 _SIDES: dict[Side | None, str] = {"b": "better", "a": "worse", None: "none"}
 

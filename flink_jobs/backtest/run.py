@@ -68,17 +68,23 @@ class _Prepared:
 
 
 def backtest(
-    job: JobSpec, request: Request, note: Note = lambda _: None, on_progress: OnProgress | None = None
+    job: JobSpec,
+    request: Request,
+    note: Note = lambda _: None,
+    on_progress: OnProgress | None = None,
+    *,
+    brokers: str | None = None,
 ) -> Backtest:
     """The comparison. `note` is told what happens; `on_progress` gets the job's counters while it runs.
 
+    `brokers` are used instead of a broker of its own, if given; the topics stay there.
     Raises InputError for what the user can put right, before anything is started; WorkError and
     JobFailedError when broker or job fail.
     """
     note(f"reading {request.file}")
     ready = _prepare(replayed(job), request)
     note("starting a Kafka broker")
-    with Replay(job, ready.file.records) as replay:
+    with Replay(job, ready.file.records, brokers=brokers) as replay:
         histories = []
         for side, plan in zip("AB", ready.plans, strict=True):
             name, version = plan.manifest.name, plan.manifest.version

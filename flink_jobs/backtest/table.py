@@ -20,6 +20,7 @@ from flink_jobs.backtest.words import (
     interval,
     label_text,
     metric_of,
+    moment,
     number,
     segment_value,
     signed,
@@ -170,7 +171,7 @@ def _changed(rows: Sequence[ChangedRow]) -> Table:
         label = [_shown(row.label)] if known else []
         number_ = "" if row.row is None else str(row.row)
         said = [_said(row.prediction_a, row.score_a), _said(row.prediction_b, row.score_b)]
-        table.add_row(number_, row.event_time, *cells, *said, signed(row.change), *label)
+        table.add_row(number_, moment(row.event_time), *cells, *said, signed(row.change), *label)
     return table
 
 

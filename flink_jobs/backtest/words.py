@@ -91,10 +91,10 @@ def metric_of(part: Slice, name: str) -> Measured | None:
 
 
 def number(value: float | None) -> str:
-    """Four digits; a dash where there is no value."""
+    """Four places, or four digits of what is large or tiny; a dash where there is no value."""
     if value is None:
         return "–"
-    return f"{value:.4f}" if 0.1 <= abs(value) < 10 else f"{value:.4g}"
+    return f"{value:.4f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
 
 
 def signed(value: float | None) -> str:
@@ -135,6 +135,11 @@ def version_name(run: VersionRun) -> str:
 def span(part: Slice) -> str:
     """A window's days; its end is not in it."""
     return f"{day(part.start or '')} to {day(part.end or '')}"
+
+
+def moment(time: str) -> str:
+    """An event time, shorter."""
+    return time.replace("T", " ").removesuffix("Z").removesuffix(":00")
 
 
 def segment_value(part: Slice) -> str:
