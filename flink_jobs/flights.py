@@ -99,6 +99,15 @@ def records_table(departures: pd.DataFrame) -> pa.Table:
     )
 
 
+def write_departures(path: Path, months: Iterable[int]) -> None:
+    """Write the events of `months` as Parquet, with `arr_delay` and the label `late`."""
+    departures = events(months)
+    table = records_table(departures)
+    for name, kind in (("arr_delay", pa.float64()), ("late", pa.bool_())):
+        table = table.append_column(name, pa.array(departures[name], kind, from_pandas=True))
+    pq.write_table(table, path)
+
+
 def planes_table() -> pa.Table:
     """The lookup table: `tailnum` (string, unique) and `year_built` (long, null when unknown)."""
     planes = _source().planes.sort_values("tailnum")

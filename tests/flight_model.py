@@ -15,12 +15,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
 
 from flink_jobs import demo, flights
 from flink_jobs.registry import Registry
 from flink_jobs.spec import JobSpec
 from flink_jobs.training.data import Computed, Note
+from udfs.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -63,3 +69,25 @@ def only_one(lock: Path) -> Iterator[None]:
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def add_version(registry: Registry) -> Manifest:
+    """A next version of the trained one's signature, which has learned little; it is not released."""
+    trained = registry.manifest("flight_delay", 1)
+    folder = Path(registry.folder("flight_delay", 1))
+    golden = pq.read_table(folder / "golden.parquet").select(trained.signature.names)
+    rows = golden.to_pandas()
+    texts = [item.name for item in trained.signature.inputs if item.type == "string"]
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    codes = make_column_transformer((encoder, texts), remainder="passthrough")
+    model = make_pipeline(codes, HistGradientBoostingClassifier(max_iter=10, random_state=1))
+    model.fit(rows, rows["dep_delay"] > 10)
+    return registry.write_version(
+        "flight_delay",
+        model=model,
+        signature=trained.signature,
+        golden_inputs=golden,
+        profile={},
+        metrics={},
+        training={},
+    )

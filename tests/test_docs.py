@@ -20,10 +20,11 @@ from flink_jobs.jars import PROJECT
 from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.loader import load_job_text
 from flink_jobs.processes import free_port
+from flink_jobs.registry import Registry
 from flink_jobs.runtime import PROFILES
 from flink_jobs.testing import Broker
 from flink_jobs.training import load_trainer
-from tests.flight_model import FlightFiles, flight_files
+from tests.flight_model import FlightFiles, add_version, flight_files
 from udfs import problems
 from udfs.formats import MODEL_FILES, TOLERANCES
 from udfs.manifest import Manifest
@@ -184,7 +185,7 @@ def run_script(lines: list[str], workspace: Workspace, **environ: str) -> str:
 
 def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those that need a broker."""
-    pages = [page for name, page in DOCS.items() if name != "training.md"]
+    pages = [page for name, page in DOCS.items() if name not in ("training.md", "backtest.md")]
     lines = [line for page in pages for line in commands(page) if " run " not in line]
     assert len(lines) == 16
     output = run_script(lines, workspace)
@@ -192,6 +193,20 @@ def test_commands_of_the_docs(workspace: Workspace) -> None:
     assert "│ now │ 1       │ promote │ 1 " in output
     assert "flight_delay version 2 (onnx, binary)" in output
     assert "signed by a trusted key" in output
+
+
+@pytest.mark.timeout(600)
+def test_a_backtest_of_the_docs(workspace: Workspace) -> None:
+    """The commands and the snippet, on the first flights of July and a second version of the model."""
+    add_version(Registry(workspace[0] / "models"))
+    make, compare = commands(DOCS["backtest.md"])
+    (snippet,) = blocks(DOCS["backtest.md"], "python")
+    (workspace[0] / "snippet.py").write_text(snippet)
+    output = run_script([make, f"{compare} --limit 4000", "python snippet.py"], workspace)
+    assert re.search(r"B is worse by \d of 9 metrics", " ".join(output.split()))
+    assert "4,000 records, late is known of" in output
+    assert "1000 1000 0 ['prediction', 'score']" in output
+    assert "<h2>By origin</h2>" in (workspace[0] / ".tailrace" / "backtest.html").read_text()
 
 
 @pytest.mark.timeout(600)
