@@ -210,8 +210,9 @@ def _changed(found: Backtest) -> str:
         return ""
     names = list(found.changed[0].columns)
     known = any(row.label is not None for row in found.changed)
-    titles = [">row", "event time", *map(text, names), _chip("A"), _chip("B"), ">change"]
+    titles = [">row", "event time", _chip("A"), _chip("B"), ">change"]
     titles += [text(found.label or "label")] if known else []
+    titles += map(text, names)
     rows = "".join(_changed_row(row, names, known) for row in found.changed)
     return f"<h2>The {plural(len(found.changed), 'row')} that changed most</h2>{_table(titles, rows)}"
 
@@ -221,9 +222,9 @@ def _changed_row(row: ChangedRow, names: Sequence[str], known: bool) -> str:
     place = "" if row.row is None else f"{row.row:,}"
     label = f"<td>{_shown(row.label)}</td>" if known else ""
     return (
-        f'<tr><td class="n">{place}</td><td>{text(moment(row.event_time))}</td>{cells}'
+        f'<tr><td class="n">{place}</td><td>{text(moment(row.event_time))}</td>'
         f"<td>{_said(row.prediction_a, row.score_a)}</td><td>{_said(row.prediction_b, row.score_b)}</td>"
-        f'<td class="n">{signed(row.change)}</td>{label}</tr>'
+        f'<td class="n">{signed(row.change)}</td>{label}{cells}</tr>'
     )
 
 

@@ -165,13 +165,13 @@ def _apart(found: Backtest, part: Slice) -> str:
 def _changed(rows: Sequence[ChangedRow]) -> Table:
     names = list(rows[0].columns)[:SHOWN_COLUMNS]
     known = any(row.label is not None for row in rows)
-    table = _table("row", "event time", *map(plain, names), "A", "B", "change", *(["label"] if known else []))
+    table = _table("row", "event time", "A", "B", "change", *(["label"] if known else []), *map(plain, names))
     for row in rows:
         cells = [_shown(row.columns.get(name)) for name in names]
         label = [_shown(row.label)] if known else []
         number_ = "" if row.row is None else str(row.row)
         said = [_said(row.prediction_a, row.score_a), _said(row.prediction_b, row.score_b)]
-        table.add_row(number_, moment(row.event_time), *cells, *said, signed(row.change), *label)
+        table.add_row(number_, moment(row.event_time), *said, signed(row.change), *label, *cells)
     return table
 
 
