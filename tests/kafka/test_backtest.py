@@ -53,6 +53,7 @@ def test_a_backtest_says_what_live_jobs_say(
         label="late",
         by="origin",
         window_ms=DAY,
+        limit=ROWS,
         draws=Draws(resamples=100),
     )
     job = load_job_text(text, "job.yaml", demo.JOB_FILE.parent, environ)
