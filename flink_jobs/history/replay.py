@@ -24,7 +24,7 @@ from flink_jobs.plan import Runnable, make_feature_plan, make_plan
 from flink_jobs.program import Target, start
 from flink_jobs.registry import Registry
 from flink_jobs.runtime import largest_message
-from flink_jobs.spec import JobSpec
+from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
 from flink_jobs.tables import output_topics
 
 OnProgress = Callable[[Counter[str]], None]
@@ -158,7 +158,10 @@ def with_version(
 
 
 def replayed(job: JobSpec) -> JobSpec:
-    """The job to its end on this machine: from the first record, nothing to watch or to recover."""
+    """The job to its end on this machine: from the first record, with nothing to watch, explain or recover.
+
+    No part of it can act on the world: no alert, no shadow, no release that a gate writes.
+    """
     runtime = job.runtime.model_copy(
         update={
             "parallelism": min(job.runtime.parallelism, os.cpu_count() or 1),
@@ -167,7 +170,9 @@ def replayed(job: JobSpec) -> JobSpec:
         }
     )
     source = job.source.model_copy(update={"start": "earliest"})
-    return job.model_copy(update={"source": source, "runtime": runtime, "drift": None, "alerts": None})
+    predictions = job.predictions.model_copy(update={"explain": 0})
+    changed = {"source": source, "runtime": runtime, "predictions": predictions}
+    return job.model_copy(update={**dict.fromkeys(OPTIONAL_SUFFIXES), **changed})
 
 
 def _without_checkpoints(plan: Runnable) -> Runnable:
