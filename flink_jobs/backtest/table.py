@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flink_jobs.backtest.records import Backtest, ChangedRow, Measured, Slice, VersionRun
+from flink_jobs.backtest.records import Backtest, ChangedRow, Estimate, Measured, Slice, VersionRun
 from flink_jobs.backtest.words import (
     CHIEF,
     NAMES,
@@ -40,25 +40,31 @@ STYLES: dict[Verdict, str] = {
 }
 SHOWN_ROWS = 10
 SHOWN_COLUMNS = 4
+WIDE = 125
 
 
 def print_report(console: Console, found: Backtest) -> None:
-    """All of it, fitted to the console's width."""
+    """All of it; a narrow console has fewer intervals and columns."""
+    wide = console.width >= WIDE
     judged = headline(found)
     console.print(Text(plain(judged.sentence), STYLES[judged.verdict]))
     console.print()
     _print_facts(console, found)
     if found.total.metrics:
-        _titled(console, "Metrics of all rows", _metrics(found))
+        _titled(console, "Metrics of all rows", _metrics(found, wide))
     _titled(console, "Prediction differences", _differences(found))
     if len(found.windows) > 1:
-        _titled(console, f"Over time, windows of {found.window}", _slices(found, found.windows, "window"))
+        _titled(
+            console, f"Over time, windows of {found.window}", _slices(found, found.windows, "window", wide)
+        )
     if found.segments:
         column = plain(found.segments.column)
-        _titled(console, f"By {column}", _slices(found, found.segments.slices, column))
+        _titled(console, f"By {column}", _slices(found, found.segments.slices, column, wide))
     if found.changed:
         shown = min(SHOWN_ROWS, len(found.changed))
-        _titled(console, f"The {plural(shown, 'row')} that changed most", _changed(found.changed[:shown]))
+        _titled(
+            console, f"The {plural(shown, 'row')} that changed most", _changed(found.changed[:shown], wide)
+        )
 
 
 def _titled(console: Console, title: str, table: Table) -> None:
@@ -96,17 +102,22 @@ def _table(*titles: str, right: Sequence[int] = ()) -> Table:
     return table
 
 
-def _metrics(found: Backtest) -> Table:
+def _metrics(found: Backtest, wide: bool) -> Table:
+    shown = interval if wide else _value
     table = _table("metric", "A", "B", "B - A", "")
     for metric in found.total.metrics:
         table.add_row(
             NAMES[metric.name],
-            interval(metric.a),
-            interval(metric.b),
+            shown(metric.a),
+            shown(metric.b),
             signed_interval(metric.difference),
             _verdict(metric),
         )
     return table
+
+
+def _value(found: Estimate) -> str:
+    return number(found.value)
 
 
 def _verdict(metric: Measured) -> Text:
@@ -125,17 +136,17 @@ def _differences(found: Backtest) -> Table:
         f"mean {signed(apart.mean)}, mean size {number(apart.mean_absolute)}, "
         f"largest {number(apart.largest)}",
     )
-    quantiles = "  ".join(f"{name} {signed(value)}" for name, value in apart.quantiles.items())
-    table.add_row("quantiles", quantiles)
+    quantiles = [f"{name} {signed(value)}" for name, value in apart.quantiles.items()]
+    table.add_row("quantiles", "  ".join(quantiles[1:-1]))
     return table
 
 
-def _slices(found: Backtest, slices: Sequence[Slice], what: str) -> Table:
+def _slices(found: Backtest, slices: Sequence[Slice], what: str, wide: bool) -> Table:
     """Chief metrics where there are labels, mean scores where there are none."""
     chief = [name for name in CHIEF[found.kind] if any(metric_of(part, name) for part in slices)]
     titles = [what, "rows", *(["labelled"] if chief else ["mean A", "mean B"])]
     for name in chief:
-        titles += [f"{NAMES[name]} A", "B", "B - A", ""]
+        titles += [f"{NAMES[name]} A", "B", "B - A", ""] if wide else [f"{NAMES[name]} A", "B - A", ""]
     titles.append("changed" if found.kind != "regression" else "apart")
     table = _table(*titles, right=(1, 2, *([] if chief else [3]), len(titles) - 1))
     for part in slices:
@@ -143,15 +154,17 @@ def _slices(found: Backtest, slices: Sequence[Slice], what: str) -> Table:
         row: list[str | Text] = [place, f"{part.rows:,}"]
         row += [f"{part.labelled:,}"] if chief else [number(part.score_mean_a), number(part.score_mean_b)]
         for name in chief:
-            row += _chief_cells(metric_of(part, name))
+            row += _chief_cells(metric_of(part, name), wide)
         table.add_row(*row, _apart(found, part))
     return table
 
 
-def _chief_cells(metric: Measured | None) -> list[str | Text]:
+def _chief_cells(metric: Measured | None, wide: bool) -> list[str | Text]:
     if metric is None:
-        return ["–", "–", "–", ""]
+        return ["–", "–", "–", ""] if wide else ["–", "–", ""]
     mark = {"a": Text("A", "red"), "b": Text("B", "green"), None: Text("")}[metric.better]
+    if not wide:
+        return [number(metric.a.value), signed(metric.difference.value), mark]
     return [number(metric.a.value), number(metric.b.value), signed_interval(metric.difference), mark]
 
 
@@ -162,8 +175,8 @@ def _apart(found: Backtest, part: Slice) -> str:
     return "–" if apart.changed is None else percent(apart.changed)
 
 
-def _changed(rows: Sequence[ChangedRow]) -> Table:
-    names = list(rows[0].columns)[:SHOWN_COLUMNS]
+def _changed(rows: Sequence[ChangedRow], wide: bool) -> Table:
+    names = list(rows[0].columns)[: SHOWN_COLUMNS if wide else 1]
     known = any(row.label is not None for row in rows)
     table = _table("row", "event time", "A", "B", "change", *(["label"] if known else []), *map(plain, names))
     for row in rows:

@@ -125,7 +125,7 @@ def verdict_of(metric: Measured) -> str:
         return f"{metric.better.upper()} is better"
     if metric.difference.low is None:
         return "too few rows"
-    return "" if metric.name in NEITHER_IS_BETTER else "no clear difference"
+    return "" if metric.name in NEITHER_IS_BETTER else "unclear"
 
 
 def version_name(run: VersionRun) -> str:

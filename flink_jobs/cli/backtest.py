@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -92,7 +93,8 @@ def backtest(
         from flink_jobs.backtest.page import render
 
         _write(html, render(found).encode())
-    print_report(Console(highlight=False), found)
+    chosen = sys.stdout.isatty() or "COLUMNS" in os.environ
+    print_report(Console(highlight=False, width=None if chosen else 150), found)
 
 
 def _request(
