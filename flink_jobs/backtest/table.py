@@ -98,7 +98,7 @@ def _outcomes(found: Backtest, run: VersionRun) -> str:
 def _table(*titles: str, right: Sequence[int] = ()) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for place, title in enumerate(titles):
-        table.add_column(title, justify="right" if place in right else "left")
+        table.add_column(title, justify="right" if place in right else "left", no_wrap=place < 2)
     return table
 
 
@@ -144,15 +144,18 @@ def _differences(found: Backtest) -> Table:
 def _slices(found: Backtest, slices: Sequence[Slice], what: str, wide: bool) -> Table:
     """Chief metrics where there are labels, mean scores where there are none."""
     chief = [name for name in CHIEF[found.kind] if any(metric_of(part, name) for part in slices)]
-    titles = [what, "rows", *(["labelled"] if chief else ["mean A", "mean B"])]
+    counted = ["labelled"] if wide else []
+    titles = [what, "rows", *(counted if chief else ["mean A", "mean B"])]
     for name in chief:
         titles += [f"{NAMES[name]} A", "B", "B - A", ""] if wide else [f"{NAMES[name]} A", "B - A", ""]
     titles.append("changed" if found.kind != "regression" else "apart")
-    table = _table(*titles, right=(1, 2, *([] if chief else [3]), len(titles) - 1))
+    numbers = (1, *((2,) if wide and chief else ()), *(() if chief else (2, 3)), len(titles) - 1)
+    table = _table(*titles, right=numbers)
     for part in slices:
         place = span(part).split(" to ")[0] if part.start else plain(segment_value(part))
         row: list[str | Text] = [place, f"{part.rows:,}"]
-        row += [f"{part.labelled:,}"] if chief else [number(part.score_mean_a), number(part.score_mean_b)]
+        labelled: list[str | Text] = [f"{part.labelled:,}"] if wide else []
+        row += labelled if chief else [number(part.score_mean_a), number(part.score_mean_b)]
         for name in chief:
             row += _chief_cells(metric_of(part, name), wide)
         table.add_row(*row, _apart(found, part))
@@ -176,7 +179,7 @@ def _apart(found: Backtest, part: Slice) -> str:
 
 
 def _changed(rows: Sequence[ChangedRow], wide: bool) -> Table:
-    names = list(rows[0].columns)[: SHOWN_COLUMNS if wide else 1]
+    names = list(rows[0].columns)[: SHOWN_COLUMNS if wide else 0]
     known = any(row.label is not None for row in rows)
     table = _table("row", "event time", "A", "B", "change", *(["label"] if known else []), *map(plain, names))
     for row in rows:
