@@ -15,11 +15,11 @@ from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.drift.collect import Part
 from udfs.drift.key_state import KeyStore
-from udfs.drift.monitor import Closing, Memory, Monitor, merge, pack, unpack
+from udfs.drift.monitor import Closing, Kept, Memory, Monitor, merge
 from udfs.drift.params import MonitorParams
 from udfs.drift.records import AlertRecord, Closed, encode
 from udfs.drift.steps import StepPart, Sums, merged_steps
-from udfs.drift.wire import decode, decode_parts, encode_parts
+from udfs.drift.wire import decode, encode_parts
 from udfs.log import configure_worker_logging
 
 DRIFT, ALERT = 0, 1
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 PENDING = -1
 END_OF_INPUT = 2**63 - 2
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+OBJECTS = Types.PICKLED_BYTE_ARRAY()
 RESULT = Types.ROW_NAMED(["_kind", "_key", "_value"], [Types.INT(), BYTES, BYTES])
 
 
@@ -49,7 +50,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         configure_worker_logging()
         self._monitor = Monitor(self._params)
-        self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), BYTES))
+        self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), OBJECTS))
         self._closed_until = runtime_context.get_state(ValueStateDescriptor("closed_until", Types.LONG()))
         self._keys = KeyStore(
             runtime_context.get_map_state(MapStateDescriptor("keys", Types.STRING(), BYTES))
@@ -140,8 +141,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _add(self, start: int, parts: list[Part]) -> None:
         kept = self._windows.get(start)
-        before = decode_parts(bytes(kept)) if kept else []
-        self._windows.put(start, pack(merge([*before, *parts])))
+        self._windows.put(start, Kept(merge(parts, kept.windows if kept else {})))
 
     def _open_windows(self) -> list[int]:
         return sorted(set(self._windows.keys()) - {PENDING})
@@ -186,11 +186,16 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _take_pending(self, start: int) -> None:
         if self._windows.contains(PENDING):
-            self._add(start, decode_parts(bytes(self._windows.get(PENDING))))
+            pending = self._windows.get(PENDING).windows
+            parts = [
+                Part(start, column, value, version, counts)
+                for (column, value, version), counts in pending.items()
+            ]
+            self._add(start, parts)
             self._windows.remove(PENDING)
 
     def _judge(self, start: int, closed: Closed) -> Closing:
-        windows = unpack(bytes(self._windows.get(start)))
+        windows = self._windows.get(start).windows
         now = now_ms() if self._live else None
         repeats = self._keys.duplicates(start) if self._params.duplicates else None
         memory = self._load_memory()

@@ -85,6 +85,14 @@ def _run(spec: JobSpec) -> None:
         running.wait()
 
 
+def features(brokers: str, registry: str, name: str, count: str, drift: str) -> None:
+    """Tailrace with so many features from a topic and a model of their own; `drift` is on or off."""
+    changes = {"drift": {"window": "1m"}} if drift == "on" else {}
+    source = job(brokers, registry, name, int(count), **changes)
+    source["source"]["topic"] = f"{TOPIC}-{count}"
+    _run(JobSpec.model_validate(source))
+
+
 CONTENDERS = {
     "bare": bare,
     "java": java,
@@ -95,4 +103,4 @@ CONTENDERS = {
 
 if __name__ == "__main__":
     contender, *arguments = sys.argv[1:]
-    CONTENDERS[contender](*arguments)
+    {**CONTENDERS, "features": features}[contender](*arguments)

@@ -39,12 +39,12 @@ class Run:
     memory: Memory = field(default_factory=Memory)
 
 
-def run(contender: str, brokers: str, registry: str, name: str) -> Run:
+def run(contender: str, brokers: str, registry: str, name: str, *more: str) -> Run:
     """Runs a contender in a process of its own; raises if it fails."""
     topics = {f"{name}.{suffix}": PARTITIONS for suffix in OUTPUTS}
     create_topics(ClientSettings(brokers), topics, {"message.timestamp.type": "LogAppendTime"})
     create_topics(ClientSettings(brokers), {f"{name}.{suffix}": 1 for suffix in REPORTS})
-    command = [sys.executable, "-m", "tests.bench.contenders", contender, brokers, registry, name]
+    command = [sys.executable, "-m", "tests.bench.contenders", contender, brokers, registry, name, *more]
     begun = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     memory = Memory()

@@ -9,7 +9,7 @@ A pure function of counts and memory: the shell that Flink calls keeps both in i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -184,9 +184,26 @@ class Monitor:
         )
 
 
-def merge(parts: Iterable[Part]) -> Windows:
-    """The counts per segment and version, whatever window the parts are of."""
-    merged: Windows = {}
+class Kept:
+    """The counts of an open window as Flink's state holds them.
+
+    They become bytes when Flink writes them, once per bundle, not with each part that is added.
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Kept], tuple[bytes]]:
+        return _restored, (pack(self.windows),)
+
+
+def _restored(data: bytes) -> Kept:
+    return Kept(unpack(data))
+
+
+def merge(parts: Iterable[Part], before: Mapping[WindowKey, WindowCounts] | None = None) -> Windows:
+    """The counts per segment and version, whatever window the parts are of, and those before."""
+    merged: Windows = dict(before or {})
     for part in parts:
         key = (part.column, part.value, part.version)
         merged[key] = merged[key].merged(part.counts) if key in merged else part.counts

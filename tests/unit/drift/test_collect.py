@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections import Counter
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from udfs.drift.collect import OTHER, Collector, Part
 from udfs.drift.counts import CategoricalCounts, NumericCounts
-from udfs.drift.monitor import merge, pack, unpack
+from udfs.drift.monitor import Kept, merge, pack, unpack
 from udfs.drift.params import CollectParams, SegmentParams
 from udfs.drift.reference import Reference, parse_reference
 from udfs.drift.watch import Watch
@@ -198,3 +199,9 @@ def test_a_broken_profile_is_a_clear_error(profile: bytes, message: str) -> None
         ModelError, match=f"the reference profile must be of tailrace.profile/1: .*({message})"
     ):
         parse_reference(profile)
+
+
+def test_counts_in_the_state_are_bytes_only_when_they_are_written() -> None:
+    rows = [(i * 100 + 1, float(i), i % 5, 7.0, None, "DE") for i in range(30)]
+    whole = merge(collected(rows))
+    assert pack(pickle.loads(pickle.dumps(Kept(whole))).windows) == pack(whole)
