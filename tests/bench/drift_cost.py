@@ -20,7 +20,7 @@ from flink_jobs.broker import Broker
 from tests.bench.data import TOPIC, load_topic, write_model
 from tests.bench.measure import Run, run
 
-console = Console(width=120)
+console = Console(width=160)
 
 
 def main() -> None:
