@@ -82,6 +82,7 @@ def models() -> Iterator[tuple[str, Model, pa.Table]]:
         yield name, formats.build(form, serialized(estimator.fit(x, y), form), SIGNATURE), batch
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(Path(folder))
+        demo.write_planes(Path(folder) / "tables")
         demo.ready_model(registry, offline_features, Path(folder) / "tables")
         version = registry.folder("flight_delay", 1)
         model = load_version(version).model
