@@ -1,6 +1,7 @@
 """The demo: half a year of flights through a real Kafka broker and conf/flight_delay.yaml on Flink.
 
-    scripts/demo        # or: python -m flink_jobs.demo
+    scripts/demo                    # or: python -m flink_jobs.demo
+    scripts/demo --lifecycle        # versions that change while a job runs: flink_jobs.demo_lifecycle
 
 Exits with 1 unless every record has exactly one outcome, and each wrong one that which it should have.
 """
@@ -55,7 +56,12 @@ def main() -> int:
     """Runs the demo; 0 when all accounts are right."""
     started = time.monotonic()
     try:
-        right = _run()
+        if "--lifecycle" in sys.argv[1:]:
+            from flink_jobs.demo_lifecycle import run as run_lifecycle
+
+            right = run_lifecycle(console)
+        else:
+            right = _run()
     except JobFailedError as error:
         console.print(error.worker_traceback or "", markup=False)
         return _failed(error)
@@ -82,20 +88,20 @@ def _run() -> bool:
 def _on(broker: Broker) -> bool:
     settings = ClientSettings(broker.bootstrap)
     job = demo_job(broker.bootstrap)
-    with _step("Model of January to June") as note:
+    with step("Model of January to June") as note:
         features = partial(features_on_flink, brokers=broker.bootstrap)
         manifest, trained = ready_model(Registry(job.model.registry), features, note=note)
         note(f"{manifest.name} version {manifest.version}, " + ("trained" if trained else "trained before"))
-    with _step("Flights of July to December") as note:
+    with step("Flights of July to December") as note:
         departures = flights.events(MONTHS)
         stream = mixed_stream(departures)
         note(f"{len(departures):,}, and {len(stream) - len(departures)} broken, late or misdated records")
-    with _step(f"Sending to {job.source.topic}") as note:
+    with step(f"Sending to {job.source.topic}") as note:
         send(settings, job.source.topic, stream)
         note(f"{len(stream):,} records to {PARTITIONS} partitions on a broker at {broker.bootstrap}")
-    with _step(f"Running {JOB_FILE.relative_to(PROJECT)}") as note:
+    with step(f"Running {JOB_FILE.relative_to(PROJECT)}") as note:
         run_job(job, len(stream), note)
-    with _step("Reading what it wrote") as note:
+    with step("Reading what it wrote") as note:
         outcomes = read_outcomes(settings, job)
         reports = read_reports(settings, job)
         note("all that it has committed")
@@ -169,7 +175,7 @@ def run_job(job: JobSpec, records: int, note: Note) -> None:
 
 
 @contextmanager
-def _step(title: str) -> Iterator[Note]:
+def step(title: str) -> Iterator[Note]:
     """A line that shows what goes on: kept up to date at a terminal, else printed now and then."""
     started = printed = time.monotonic()
     latest = ""

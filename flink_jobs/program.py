@@ -81,9 +81,12 @@ class RunningJob:
         """Stops with a savepoint, whose path it gives."""
         return self.cluster.stop(self.id, as_uri(directory))
 
-    def finish(self) -> None:
-        """Ends a local job with a last checkpoint, so that all that it has read is committed."""
-        self.cluster.stop(self.id, as_uri(f"{self._scratch}/savepoints"))
+    def finish(self, *, drain: bool = False) -> None:
+        """Ends a local job with a last checkpoint, so that all that it has read is committed.
+
+        With `drain` windows take all that they hold for complete, as at the end of a bounded topic.
+        """
+        self.cluster.stop(self.id, as_uri(f"{self._scratch}/savepoints"), drain=drain)
 
     def _future(self) -> Any:
         """The result to come; a minicluster answers nothing else once its job has ended."""
