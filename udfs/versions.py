@@ -174,7 +174,12 @@ class FollowedVersions:
     def _usable(self, release_log: ReleaseLog, place: int) -> State:
         """The state with only versions that load: the one before, where the champion does not."""
         while True:
-            state = release_log.state(place, frozenset(self._refused))
+            try:
+                state = release_log.state(place, frozenset(self._refused))
+            except ModelError as error:
+                reasons = list(self._refused.values())
+                why = f" ({'; '.join(map(str, reasons))})" if reasons else ""
+                raise ModelError(f"{error}{why}") from (reasons[0] if reasons else None)
             candidates = [state.champion] + ([state.canary.version] if state.canary else [])
             failed = [version for version in candidates if self._fails(version, state)]
             if not failed:

@@ -440,6 +440,9 @@ def test_readers_never_see_a_mixture(planes: Path, clock: Clock) -> None:
     stop.set()
     for thread in threads:
         thread.join()
-    clock.now += 1
+    # A new file may get an old one's inode; then it counts as overwritten, and is settled at the second look.
+    for _ in range(2):
+        clock.now += 1
+        table.join(pa.array(["N1"]))
     assert not wrong
     assert table.join(pa.array(["N1"]))[0]["a"].to_pylist() == [39]

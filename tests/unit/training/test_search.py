@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.errors import InputError, WorkError
+from flink_jobs.jars import PROJECT
 from flink_jobs.registry import Registry
 from flink_jobs.training import load_trainer, train
 from flink_jobs.training.search import Limits
-from tests.unit.training import samples
 from tests.unit.training.samples import in_memory, settings, write_model
 from udfs.manifest import Manifest
 
@@ -47,8 +47,8 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
         root.mkdir()
         write_model(root, pause=0.02)
     expected = searched(whole)
-    command = [sys.executable, samples.__file__, str(broken), str(TRIALS)]
-    process = subprocess.Popen(command)
+    command = [sys.executable, "-m", "tests.unit.training.samples", str(broken), str(TRIALS)]
+    process = subprocess.Popen(command, cwd=PROJECT)
     deadline = time.monotonic() + 60
     while states(broken)[-1:] != ["RUNNING"] or len(states(broken)) < 4:
         assert process.poll() is None, "it ended before it was killed"
