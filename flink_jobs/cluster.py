@@ -19,9 +19,7 @@ from flink_jobs.errors import InputError, WorkError
 
 ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 _OPTION = re.compile(r"Could not parse value '.*' for key '[^'\n]+'")
-_ONE = r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)+?\S.*$"
-_CAUSES = rf"(?:{_ONE}\n(?:.*\n)*?The above exception was the direct cause of the following exception:\n\n)*"
-_TRACEBACK = re.compile(_CAUSES + _ONE, re.MULTILINE)
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)+?\S.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ class Cluster:
 
 
 def worker_traceback(stack_trace: str) -> str | None:
-    """The Python worker's own traceback, with those of its causes, inside of a Java stack trace."""
+    """The Python worker's own traceback inside of a Java stack trace."""
     found = _TRACEBACK.findall(stack_trace)
     return str(found[-1]) if found else None
 

@@ -203,7 +203,7 @@ def test_a_backtest_of_the_docs(workspace: Workspace) -> None:
     make, compare = commands(DOCS["backtest.md"])
     (snippet,) = blocks(DOCS["backtest.md"], "python")
     (workspace[0] / "snippet.py").write_text(snippet)
-    output = run_script([make, f"{compare} --limit 4000", "python snippet.py"], workspace)
+    output = run_script([make, f"{compare} --limit 4000", "python snippet.py"], workspace, COLUMNS="150")
     assert re.search(r"^AUC +0\.\d{4} \(0\.\d{4} to 0\.\d{4}\) .* (A|B) is better", output, re.MULTILINE)
     assert "4,000 records, late is known of" in output
     assert "1000 1000 0 ['prediction', 'score']" in output

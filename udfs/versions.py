@@ -174,16 +174,21 @@ class FollowedVersions:
     def _usable(self, release_log: ReleaseLog, place: int) -> State:
         """The state with only versions that load: the one before, where the champion does not."""
         while True:
-            try:
-                state = release_log.state(place, frozenset(self._refused))
-            except ModelError as error:
-                reasons = list(self._refused.values())
-                why = f" ({'; '.join(map(str, reasons))})" if reasons else ""
-                raise ModelError(f"{error}{why}") from (reasons[0] if reasons else None)
+            state = self._try_state(release_log, place)
             candidates = [state.champion] + ([state.canary.version] if state.canary else [])
             failed = [version for version in candidates if self._fails(version, state)]
             if not failed:
                 return state
+
+    def _try_state(self, release_log: ReleaseLog, place: int) -> State:
+        """Raises the first refusal itself, where nothing is left to score with."""
+        try:
+            return release_log.state(place, frozenset(self._refused))
+        except ModelError:
+            if not self._refused:
+                raise
+        self._cache.get(next(iter(self._refused)))
+        raise AssertionError("a refused version cannot be had")
 
     def _fails(self, version: int, state: State) -> bool:
         error = self._cache.failure(version)
