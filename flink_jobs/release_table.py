@@ -60,30 +60,13 @@ def comparison_tables(total: ComparisonRecord, records: Sequence[ComparisonRecor
     """The versions, each against the champion, and what the gate said last."""
     span = total.window
     yield Text(f"{total.job}, model {total.model}: {len(records)} windows, {span.start} to {span.end}")
-    versions = Table(
-        "version",
-        "role",
-        "records",
-        "share",
-        "errors",
-        "missed",
-        "µs a record",
-        "mean score",
-        "p10, p50, p90",
-    )
+    versions = _table("version", "role", "records", "share", "errors", "missed", "µs", "mean", "p10 p50 p90")
     for report in total.versions:
         versions.add_row(*_version_row(report))
     yield versions
     if total.pairs:
-        pairs = Table(
-            "beside the champion",
-            "on",
-            "same prediction",
-            "score difference",
-            "farthest",
-            "score drift",
-            "error rate",
-            "time",
+        pairs = _table(
+            "beside champion", "records", "same", "apart", "farthest", "drift (p)", "errors", "time"
         )
         for pair in total.pairs:
             pairs.add_row(*_pair_row(pair))
@@ -97,6 +80,15 @@ def comparison_tables(total: ComparisonRecord, records: Sequence[ComparisonRecor
             yield Text(f"{record.window.start}: {record.action}")
 
 
+def _table(first: str, *columns: str) -> Table:
+    """Fits 80 columns."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, no_wrap=True, justify="left" if column == "role" else "right")
+    return table
+
+
 def _version_row(report: VersionReport) -> list[str]:
     quantiles = [report.p10, report.p50, report.p90]
     return [
@@ -107,28 +99,28 @@ def _version_row(report: VersionReport) -> list[str]:
         f"{report.errors:,}",
         f"{report.missed:,}",
         _number(report.us_per_record, ".1f"),
-        _number(report.mean_score, ".4f"),
-        ", ".join(_number(q, ".3f") for q in quantiles) if report.scores else "",
+        _number(report.mean_score, ".3f"),
+        " ".join(_number(q, ".2f") for q in quantiles) if report.scores else "",
     ]
 
 
 def _pair_row(pair: PairReport) -> list[str]:
     drift = _number(pair.score_drift, ".3f")
-    p = f" (p {pair.score_drift_p:.2g})" if pair.score_drift_p is not None else ""
+    p = f" ({pair.score_drift_p:.1g})" if pair.score_drift_p is not None else ""
     return [
         f"{pair.role} {pair.version} to {pair.champion}",
-        f"{pair.n:,}" if pair.n else "other records",
+        f"{pair.n:,}" if pair.n else "other",
         _share(pair.agreement),
-        _number(pair.mean_difference, "+.4f"),
-        _number(pair.farthest, ".4f"),
+        _number(pair.mean_difference, "+.3f"),
+        _number(pair.farthest, ".3f"),
         drift + p,
-        f"{pair.error_rise:+.2%}",
+        f"{pair.error_rise:+.1%}",
         f"{pair.latency_ratio:.2f}x" if pair.latency_ratio is not None else "",
     ]
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"
+    return "" if value is None else f"{value:.1%}"
 
 
 def _number(value: float | None, form: str) -> str:
