@@ -1,0 +1,129 @@
+"""A job that moves a canary by itself: real log, windows as workers report them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flink_jobs.registry import Registry
+from flink_jobs.releases import Moment, Releases
+from tests.following import add
+from udfs.rollout.gate import Automatic, Gate
+from udfs.rollout.steward import Closing, Memory, Steward, StewardParams
+from udfs.rollout.tally import Event, Report, Tally, decode
+
+WINDOW = 60_000
+T0 = 1_767_225_600_000
+
+
+@pytest.fixture
+def releases(tmp_path: Path) -> Releases:
+    for _ in range(2):
+        add(tmp_path)
+    log = Releases(Registry(tmp_path), "fraud", lambda: T0)
+    log.canary(2, 0.01, "customer", Moment(T0, lead_ms=0, past=True))
+    return log
+
+
+def steward(tmp_path: Path, *, live: bool = True) -> Steward:
+    params = StewardParams(
+        job="payments",
+        model="fraud",
+        folder=str(tmp_path / "fraud"),
+        window_ms=WINDOW,
+        lead_ms=2_000,
+        gate=Gate(records=100, latency=None),
+        automatic=Automatic((0.01, 0.5, 1.0), 2),
+    )
+    return Steward(params, lambda: T0 + 10 * WINDOW, live=live)
+
+
+def window(start: int, release: int, errors: int = 0) -> Report:
+    tally, times = Tally(WINDOW), np.full(500, start)
+    scores = {"prediction": pa.array([True] * 500), "score": pa.array(np.linspace(0.1, 0.9, 500))}
+    tally.scored(1, "champion", release, times, scores, 500_000)
+    tally.scored(2, "canary", release, times, scores, 500_000)
+    if errors:
+        tally.failed(2, "canary", release, times[:errors])
+    data = tally.take([])
+    assert data is not None
+    return decode(data)
+
+
+def close(job: Steward, minute: int, release: int, memory: Memory, errors: int = 0) -> Closing:
+    start = T0 + minute * WINDOW
+    return job.close(window(start, release, errors), start, memory, "watermark")
+
+
+def said(releases: Releases) -> list[tuple[str, int, float | None]]:
+    log = releases.log()
+    assert log is not None
+    return [(r.action, r.champion, r.canary.share if r.canary else None) for r in log.records]
+
+
+def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Releases) -> None:
+    job, memory, actions = steward(tmp_path), Memory(), []
+    for minute, release in enumerate([2, 2, 3, 3]):
+        # The moments that the job writes lie at its own time of day, ten minutes on.
+        later = minute if release == 2 else minute + 12
+        closing = close(job, later, release, memory)
+        assert closing.comparison is not None
+        memory, actions = closing.memory, [*actions, closing.comparison.action]
+    assert said(releases) == [
+        ("promote", 1, None),
+        ("canary", 1, 0.01),
+        ("canary", 1, 0.5),
+        ("promote", 2, None),
+    ]
+    log = releases.log()
+    assert log is not None
+    assert log.records[2].reason == "2 windows passed at 1%"
+    assert log.records[2].by == "job payments, window 2026-01-01T00:01:00.000Z"
+    assert log.records[2].at_ms == T0 + 10 * WINDOW + 2_000
+    assert actions == [
+        None,
+        "advance to 50%: 2 windows passed at 1%",
+        None,
+        "promote: 2 windows passed at 50%",
+    ]
+
+
+def test_a_canary_that_fails_is_rolled_back_once_with_an_alert(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path)
+    closing = close(job, 0, 2, Memory(), errors=100)
+    assert said(releases)[-1] == ("rollback", 1, None)
+    (alert,) = closing.alerts
+    assert (alert.rule, alert.state, alert.severity) == ("canary-rolled-back", "firing", "critical")
+    assert "error rate 16.67%" in alert.message
+    close(job, 0, 2, Memory(), errors=100)  # the same again, as after a restart
+    assert len(said(releases)) == 3
+
+
+def test_a_person_who_was_first_is_not_overruled(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path)
+    memory = close(job, 0, 2, Memory()).memory
+    releases.rollback(Moment(T0 + WINDOW, lead_ms=0, past=True))
+    close(job, 1, 2, memory)
+    assert said(releases)[-1] == ("rollback", 1, None)
+
+
+def test_a_job_on_history_only_compares(tmp_path: Path, releases: Releases) -> None:
+    closing = close(steward(tmp_path, live=False), 0, 2, Memory(), errors=100)
+    assert closing.comparison is not None
+    assert closing.comparison.gate is not None
+    assert closing.comparison.gate.outcome == "fail"
+    assert len(said(releases)) == 2
+
+
+def test_an_alert_is_open_until_a_later_release(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path)
+    refused = Report(events=[Event("version_refused", 2, 2, "its golden rows differ")])
+    first = job.close(refused, T0, Memory(), "early")
+    again = job.close(refused, T0, first.memory, "early")
+    assert ([a.state for a in first.alerts], again.alerts) == (["firing"], [])
+    releases.rollback(Moment(T0, lead_ms=0, past=True))
+    over = close(job, 1, 3, again.memory)
+    assert [(a.rule, a.state) for a in over.alerts] == [("version-refused", "resolved")]
