@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flink_jobs.cli.release_options import (
+    At,
+    DryRun,
+    Lead,
+    Name,
+    Past,
+    Reason,
+    RegistryRoot,
+    To,
+    Version,
+    now_ms,
+    parse_lead,
+    parse_moment,
+    parse_share,
+)
 from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError, WorkError
 
@@ -22,30 +34,6 @@ release = typer.Typer(
     no_args_is_help=True,
     help="Decide which version scores what; running jobs follow, without a restart, at an exact moment.",
 )
-Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.", show_default=False)]
-Version = Annotated[int, typer.Argument(min=1, help="Version.", show_default=False)]
-RegistryRoot = Annotated[
-    str, typer.Option("--registry", envvar="TAILRACE_MODELS", help="Folder or URI of all models.")
-]
-At = Annotated[
-    str | None,
-    typer.Option(
-        help="From which event time on: 2026-03-01T12:00Z, +90s (from now), or start (all records). "
-        "Default: as soon as all workers know of it.",
-        show_default=False,
-    ),
-]
-Lead = Annotated[
-    str, typer.Option(help="How far ahead a moment must lie: twice the jobs' model.refresh or more.")
-]
-Past = Annotated[
-    bool, typer.Option("--past", help="Allow an earlier moment; records scored before then stay as they are.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the release, write nothing.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the log.", show_default=False)]
-To = Annotated[
-    int | None, typer.Option(help="Version to go to; default: the champion before.", show_default=False)
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -116,7 +104,7 @@ def canary(
     """
     releases, moment = _begin(registry, name, at, lead, past, reason)
     _check_loads(registry, name, version)
-    _done(releases.canary(version, _share(share), key, moment, dry_run=dry_run), dry_run)
+    _done(releases.canary(version, parse_share(share), key, moment, dry_run=dry_run), dry_run)
 
 
 @release.command()
@@ -210,7 +198,7 @@ def history(
         for record in log.records:
             print(msgspec.json.encode(record).decode())
         return
-    Console(highlight=False).print(history_table(log, _now()))
+    Console(highlight=False).print(history_table(log, now_ms()))
 
 
 @release.command()
@@ -258,8 +246,10 @@ def _begin(
 ) -> tuple[Releases, Moment]:
     from flink_jobs.releases import Moment
 
-    lead_ms = _duration(lead, "--lead")
-    return _releases(registry, name), Moment(_moment(at, _now()), lead_ms, past or at == "start", reason)
+    lead_ms = parse_lead(lead, "--lead")
+    return _releases(registry, name), Moment(
+        parse_moment(at, now_ms()), lead_ms, past or at == "start", reason
+    )
 
 
 def _releases(registry: str, name: str) -> Releases:
@@ -296,50 +286,3 @@ def _done(record: ReleaseRecord, dry_run: bool) -> None:
     from flink_jobs.release_table import describe_release
 
     print(f"{'would be ' if dry_run else ''}release {record.number}: {describe_release(record)}")
-
-
-def _moment(text: str | None, now: int) -> int | None:
-    """ms since the epoch of what --at says; None for its default."""
-    from udfs.releases import BEGINNING, parse_time
-
-    if text is None:
-        return None
-    if text == "start":
-        return BEGINNING
-    if text.startswith("+"):
-        return now + _duration(text[1:], "--at")
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise InputError(f"--at: {error}, or +90s, or start") from None
-
-
-def _duration(text: str, option: str) -> int:
-    return _read(_parse_duration, text, option)
-
-
-def _parse_duration(text: str) -> int:
-    from flink_jobs.scalars import parse_duration
-
-    return parse_duration(text)
-
-
-def _read(parse: Callable[[str], int], text: str, option: str) -> int:
-    from pydantic_core import PydanticCustomError
-
-    try:
-        return parse(text)
-    except PydanticCustomError:
-        raise InputError(f"{option} must be a duration such as 90s, 5m or 1h; got {text!r}") from None
-
-
-def _share(text: str) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text.strip())
-    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < share <= 1:
-        raise InputError(f"--share must be above 0 and at most 1, or per cent such as 5%; got {text!r}")
-    return share
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,0 +1,77 @@
+"""The options that the commands of `tailrace release` share, and what their texts mean."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated
+
+import typer
+
+from flink_jobs.errors import InputError
+
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.", show_default=False)]
+Version = Annotated[int, typer.Argument(min=1, help="Version.", show_default=False)]
+RegistryRoot = Annotated[
+    str, typer.Option("--registry", envvar="TAILRACE_MODELS", help="Folder or URI of all models.")
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        help="From which event time on: 2026-03-01T12:00Z, +90s (from now), or start (all records). "
+        "Default: as soon as all workers know of it.",
+        show_default=False,
+    ),
+]
+Lead = Annotated[
+    str, typer.Option(help="How far ahead a moment must lie: twice the jobs' model.refresh or more.")
+]
+Past = Annotated[
+    bool, typer.Option("--past", help="Allow an earlier moment; records scored before then stay as they are.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the release, write nothing.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the log.", show_default=False)]
+To = Annotated[
+    int | None, typer.Option(help="Version to go to; default: the champion before.", show_default=False)
+]
+
+
+def parse_moment(text: str | None, now: int) -> int | None:
+    """ms since the epoch of what --at says; None for its default."""
+    from udfs.releases import BEGINNING, parse_time
+
+    if text is None:
+        return None
+    if text == "start":
+        return BEGINNING
+    if text.startswith("+"):
+        return now + parse_lead(text[1:], "--at")
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise InputError(f"--at: {error}, or +90s, or start") from None
+
+
+def parse_lead(text: str, option: str) -> int:
+    """Milliseconds of a duration, given with `option`."""
+    from pydantic_core import PydanticCustomError
+
+    from flink_jobs.scalars import parse_duration
+
+    try:
+        return parse_duration(text)
+    except PydanticCustomError:
+        raise InputError(f"{option} must be a duration such as 90s, 5m or 1h; got {text!r}") from None
+
+
+def parse_share(text: str) -> float:
+    """0 to 1, of a number or per cent."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share <= 1:
+        raise InputError(f"--share must be above 0 and at most 1, or per cent such as 5%; got {text!r}")
+    return share
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
