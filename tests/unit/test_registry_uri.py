@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.loader import load_job_text
@@ -18,6 +17,7 @@ from flink_jobs.releases import Moment, Releases
 from flink_jobs.signing import generate_key, read_private_key, sign
 from flink_jobs.verifying import checks
 from flink_jobs.worker_params import trust_of
+from tests.unit.conftest import MemoryStore
 from tests.unit.test_registry import ROWS, write
 from udfs import object_store
 from udfs.manifest import Lineage
@@ -59,7 +59,7 @@ def test_writers_at_once(registry: Registry) -> None:
 def test_a_half_written_version_does_not_exist_and_keeps_its_number(registry: Registry) -> None:
     write(registry)
     folder = f"/{str(registry.root).removeprefix('memory://')}/fraud/versions"
-    MemoryFileSystem().copy(f"{folder}/1/model.joblib", f"{folder}/2/model.joblib")
+    MemoryStore().copy(f"{folder}/1/model.joblib", f"{folder}/2/model.joblib")
     assert registry.versions("fraud") == [1]
     with pytest.raises(InputError, match="version 2 of model fraud must be one of 1"):
         registry.promote("fraud", 2)
@@ -102,7 +102,7 @@ def test_a_store_that_fails_is_no_traceback(registry: Registry, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     write(registry)
-    monkeypatch.setattr(MemoryFileSystem, "_open", full)
+    monkeypatch.setattr(MemoryStore, "_open", full)
     with pytest.raises(WorkError, match=r"memory://.* cannot be written: No space left on device"):
         write(registry)
     with pytest.raises(InputError, match="nope://models cannot be opened"):

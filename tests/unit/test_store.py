@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import fs
 
+from tests.unit.conftest import MemoryStore
 from udfs.errors import StoreError
 from udfs.local_store import LocalStore
 from udfs.object_store import ObjectStore
@@ -28,7 +28,7 @@ FILES = {"model.bin": b"m" * 1000, "golden": b"g", "manifest.json": b"{}"}
 
 
 def memory_store(tmp_path: Path) -> Store:
-    memory = fs.PyFileSystem(fs.FSSpecHandler(MemoryFileSystem()))
+    memory = fs.PyFileSystem(fs.FSSpecHandler(MemoryStore()))
     return ObjectStore(memory, f"/{tmp_path.name}", f"memory://{tmp_path.name}", settle=SETTLE)
 
 
@@ -211,7 +211,7 @@ def test_a_claim_of_a_dead_writer_is_finished_by_the_next(tmp_path: Path) -> Non
     def die(_: float) -> None:
         raise Dies
 
-    memory = fs.PyFileSystem(fs.FSSpecHandler(MemoryFileSystem()))
+    memory = fs.PyFileSystem(fs.FSSpecHandler(MemoryStore()))
     root = f"/{tmp_path.name}"
     with pytest.raises(Dies):
         ObjectStore(memory, root, "memory:///", sleep=die).write_once("log/1", b"first")
@@ -225,7 +225,7 @@ def test_a_claim_of_a_dead_writer_is_finished_by_the_next(tmp_path: Path) -> Non
 
 def test_a_claim_that_took_too_long_is_taken_back(tmp_path: Path) -> None:
     times = iter([0.0, 10.0, 20.0, 20.1])
-    memory = fs.PyFileSystem(fs.FSSpecHandler(MemoryFileSystem()))
+    memory = fs.PyFileSystem(fs.FSSpecHandler(MemoryStore()))
     slow = ObjectStore(
         memory, f"/{tmp_path.name}", "memory:///", settle=1.0, sleep=lambda _: None, clock=lambda: next(times)
     )
@@ -238,7 +238,7 @@ def test_a_claim_that_took_too_long_is_taken_back(tmp_path: Path) -> None:
     assert slow.names("log") == ["1"]
 
 
-class FullFileSystem(MemoryFileSystem):
+class FullFileSystem(MemoryStore):
     """Takes ten bytes of each large file."""
 
     store: dict[str, Any] = {}  # noqa: RUF012
