@@ -8,7 +8,7 @@ decode(data).counts             # {(start, 2, "canary", 7): VersionCounts(...)}
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -220,10 +220,3 @@ def counted(values: Floats, took_ns: int) -> VersionCounts:
 def _fixed(values: Floats) -> Ints:
     fixed: Ints = np.rint(np.clip(values, -LARGEST, LARGEST) * FIXED).astype(np.int64)
     return fixed
-
-
-def merge(reports: Sequence[Report]) -> Report:
-    total = Report()
-    for report in reports:
-        total.add_all(report)
-    return total
