@@ -89,10 +89,10 @@ def write_model(registry: Path, features: int = len(COLUMNS)) -> None:
 
 
 def job(
-    brokers: str, registry: str, name: str, features: int = len(COLUMNS), **changes: Any
+    brokers: str, registry: str, name: str, width: int = len(COLUMNS), **changes: Any
 ) -> dict[str, Any]:
     """The job file of the benchmark as data."""
-    fields = {"id": "long", "ts": "long", "card": "long"} | dict.fromkeys(columns(features), "double")
+    fields = {"id": "long", "ts": "long", "card": "long"} | dict.fromkeys(columns(width), "double")
     schema = {field: {"type": kind, "required": True} for field, kind in fields.items()}
     base: dict[str, Any] = {
         "job": name,

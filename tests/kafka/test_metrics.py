@@ -215,8 +215,8 @@ def feed_until(condition: Callable[[], bool], kafka: ClientSettings, seconds: fl
 
 
 def test_both_ports_for_metrics_must_be_free(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        taken = server.getsockname()[1]
+    taken = next(port for port in iter(free_port, None) if not port_in_use(port - 1))
+    with socket.create_server(("127.0.0.1", taken)):
         for first in (taken, taken - 1):
             chosen = ("--kafka-port", str(free_port()), "--flink-port", str(free_port()))
             said = tailrace(
