@@ -73,12 +73,21 @@ class SessionCluster:
     def launch(self) -> Iterator[tuple[str, ProcessId, Path]]:
         """Starts both processes; yields name, process and log of each as soon as it is there."""
         self._write_conf()
-        for name, service in _SERVICES.items():
-            log = self.directory / "log" / f"flink-tailrace-{service}-0-local.log"
-            script = ["bash", str(_flink_home() / "bin" / f"{name}.sh"), "start-foreground"]
-            process = ProcessId.of(spawn(script, log.with_suffix(".start"), env=self._environment()).pid)
-            self._processes[name] = process, log
-            yield name, process, log
+        for name in _SERVICES:
+            yield name, *self.launch_one(name)
+
+    def launch_one(self, name: str) -> tuple[ProcessId, Path]:
+        """Starts the jobmanager or the taskmanager, for the first time or after it died."""
+        log = self.directory / "log" / f"flink-tailrace-{_SERVICES[name]}-0-local.log"
+        script = ["bash", str(_flink_home() / "bin" / f"{name}.sh"), "start-foreground"]
+        process = ProcessId.of(spawn(script, log.with_suffix(".start"), env=self._environment()).pid)
+        self._processes[name] = process, log
+        return process, log
+
+    def stop(self) -> None:
+        """Ends what this object has started and is still there."""
+        for process, _ in reversed(self._processes.values()):
+            process.stop()
 
     def wait(self, timeout: float = 120.0) -> None:
         """Waits until all slots are offered. Raises WorkError with the log of what did not come up."""

@@ -88,9 +88,7 @@ def write_model(registry: Path, features: int = len(COLUMNS)) -> None:
     Registry(registry).promote(MODEL, manifest.version)
 
 
-def job(
-    brokers: str, registry: str, name: str, width: int = len(COLUMNS), **changes: Any
-) -> dict[str, Any]:
+def job(brokers: str, registry: str, name: str, width: int = len(COLUMNS), **changes: Any) -> dict[str, Any]:
     """The job file of the benchmark as data."""
     fields = {"id": "long", "ts": "long", "card": "long"} | dict.fromkeys(columns(width), "double")
     schema = {field: {"type": kind, "required": True} for field, kind in fields.items()}

@@ -3,7 +3,8 @@
     python -m tests.bench.promote --rate 20000 --parallelism 2
     python -m tests.bench.promote --rate 5000 --parallelism 4 --kill     # a TaskManager, around the moment
 
-Exits with 1 if a record was lost, doubled, or scored by the wrong version, or if a replay differs.
+Exits with 1 if a record was lost, doubled, or scored by the wrong version, if a replay differs, or (without
+--kill) if records around the moments waited longer than twice the p99 of those before.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from flink_jobs.broker import Broker
 from flink_jobs.kafka import ClientSettings, count_committed, create_topics, read_topic
 from flink_jobs.loader import load_job_text
 from flink_jobs.plan import make_plan
-from flink_jobs.processes import free_port, spawn, wait_until
+from flink_jobs.processes import ProcessId, free_port, wait_until
 from flink_jobs.program import Target, start
 from flink_jobs.registry import Registry
 from flink_jobs.releases import Moment, Releases
@@ -42,7 +43,7 @@ JOB = """
 job: NAME
 kafka: {brokers: BROKERS}
 source:
-  topic: NAME.source
+  topic: SOURCE
   event_time: {field: at, unit: ms, out_of_order: 1s}
   schema:
     id: {type: long, required: true}
@@ -52,17 +53,17 @@ source:
     c: double
 model: {name: load, registry: REGISTRY, refresh: 1s}
 predictions: {include: [id]}
-runtime: {parallelism: PARALLELISM, latency: low, delivery: DELIVERY, checkpoint: {interval: 1s}}
+runtime: {parallelism: PARALLELISM, latency: low, delivery: exactly_once, checkpoint: {interval: 1s}}
 """
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent: `rate` records a second, for `seconds`, to `partitions`."""
+    """`rate` records a second; measured for `baseline` seconds before anything changes."""
 
     rate: int
-    seconds: int
-    partitions: int
+    parallelism: int
+    baseline: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,49 @@ class Scored:
     wait: np.ndarray  # type: ignore[type-arg]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How many were sent, what a live job and its replay said, and the moments of promote and rollback."""
+
+    sent: int
+    live: Scored
+    replay: Scored
+    moments: list[int]
+
+
+class Stream(threading.Thread):
+    """Every 2 ms the records that are due, with the present time as event time, until `finish`."""
+
+    def __init__(self, brokers: str, topic: str, load: Load) -> None:
+        super().__init__(daemon=True)
+        self.sent = 0
+        self._topic, self._load = topic, load
+        self._producer = Producer({"bootstrap.servers": brokers, "linger.ms": 2, "acks": "all"})
+        self._finished = threading.Event()
+
+    def run(self) -> None:
+        begun = time.monotonic()
+        while not self._finished.is_set():
+            due = int((time.monotonic() - begun) * self._load.rate)
+            now = int(time.time() * 1000)
+            for i in range(self.sent, due):
+                value = orjson.dumps({"id": i, "at": now, "a": i % 7 / 7, "b": i % 5 / 5, "c": i % 3 / 3})
+                self._producer.produce(
+                    self._topic, value, partition=i % self._load.parallelism, timestamp=now
+                )
+            self.sent = due
+            self._producer.poll(0)
+            time.sleep(0.002)
+
+    def finish(self) -> int:
+        """Returns how many records the broker has."""
+        self._finished.set()
+        self.join()
+        if missing := self._producer.flush(60):
+            raise SystemExit(f"the broker did not take {missing} records")
+        return self.sent
+
+
 def write_models(root: Path) -> Registry:
     inputs = pa.table({name: np.linspace(-1, 1, 50) for name in "abc"})
     for seed in range(2):
@@ -84,176 +128,161 @@ def write_models(root: Path) -> Registry:
     return Registry(root)
 
 
-def send(brokers: str, topic: str, load: Load) -> None:
-    """A steady stream: every 2 ms the records that are due, with the present time as event time."""
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 2, "acks": "all"})
-    begun, sent = time.monotonic(), 0
-    while sent < load.rate * load.seconds:
-        due = min(int((time.monotonic() - begun) * load.rate), load.rate * load.seconds)
-        now = int(time.time() * 1000)
-        for i in range(sent, due):
-            value = orjson.dumps({"id": i, "at": now, "a": i % 7 / 7, "b": i % 5 / 5, "c": i % 3 / 3})
-            producer.produce(topic, value, partition=i % load.partitions, timestamp=now)
-        sent = due
-        producer.poll(0)
-        time.sleep(0.002)
-    producer.flush()
-
-
-def read(settings: ClientSettings, topic: str) -> Scored:
-    rows = [(orjson.loads(r.value or b""), r.timestamp) for r in read_topic(settings, topic)]
-    at = np.array([np.datetime64(row["event_time"][:-1], "ms").astype(np.int64) for row, _ in rows])
-    columns = [np.array([row[name] for row, _ in rows]) for name in ("id", "partition", "version")]
-    return Scored(columns[0], columns[1], at, columns[2], np.array([stamp for _, stamp in rows]) - at)
-
-
-def wrong(scored: Scored, load: Load, moments: list[int], *, exactly_once: bool = True) -> list[str]:
-    """What is not as promised; versions are 1, then 2 from the first moment, then 1 from the second."""
-    found = []
-    distinct = len(np.unique(scored.ids))
-    if distinct != load.rate * load.seconds or (exactly_once and len(scored.ids) != distinct):
-        found.append(
-            f"{load.rate * load.seconds} sent, {len(scored.ids)} predicted, {distinct} of them distinct"
-        )
-    expected = np.where((scored.at >= moments[0]) & (scored.at < moments[1]), 2, 1)
-    if (bad := int((scored.version != expected).sum())) > 0:
-        found.append(f"{bad} predictions of the wrong version")
-    for partition in range(load.partitions):
-        seen = set(scored.version[scored.partition == partition].tolist())
-        if seen != {1, 2}:
-            found.append(f"partition {partition} saw the versions {seen}")
-    return found
-
-
-def waits(scored: Scored, moments: list[int]) -> dict[str, float]:
-    """p99 before the moments (ms), and the p99 and longest wait of those around each."""
-    near = np.min([np.abs(scored.at - moment) for moment in moments], axis=0) < AROUND_MS
-    before = (scored.at < moments[0] - AROUND_MS) & (scored.at > moments[0] - 3 * AROUND_MS)
-    return {
-        "p99 before": float(np.percentile(scored.wait[before], 99)),
-        "p99 around": float(np.percentile(scored.wait[near], 99)),
-        "longest before": float(scored.wait[before].max()),
-        "longest around": float(scored.wait[near].max()),
-    }
-
-
 def run(
-    broker: str, root: Path, name: str, load: Load, parallelism: int, *, cluster: SessionCluster | None = None
-) -> tuple[Scored, Scored, list[int]]:
-    """The live run and its replay, with the moments of promote and rollback.
+    brokers: str, root: Path, name: str, load: Load, kill_in: tuple[SessionCluster, ProcessId] | None = None
+) -> Outcome:
+    """The live run, then a replay of the same topic.
 
-    With a `cluster` its TaskManager is killed shortly before the first moment.
+    With `kill_in`, a cluster and its TaskManager, that is killed shortly before the first moment.
     """
-    settings, registry = ClientSettings(broker), write_models(root)
-    create_topics(settings, {f"{name}.source": load.partitions})
+    settings, registry = ClientSettings(brokers), write_models(root)
+    source, topic = f"{name}.source", f"{name}.predictions"
+    create_topics(settings, {source: load.parallelism})
+    moments: list[int] = []
+    plan = _plan(name, source, brokers, root, load)
+    stream = Stream(brokers, source, load)
+    with start(plan, Target(cluster=kill_in[0].url if kill_in else None)) as running:
+        stream.start()
+        _catch_up(settings, topic)
+        time.sleep(load.baseline)
+        releases = Releases(registry, "load")
+        moments.append(releases.promote(2, Moment(lead_ms=LEAD_MS)).at_ms)
+        if kill_in:
+            time.sleep(LEAD_MS / 1000 - 0.5)
+            _replace_taskmanager(*kill_in)
+        time.sleep((LEAD_MS + AROUND_MS) / 1000)
+        _catch_up(settings, topic)
+        moments.append(releases.rollback(Moment(lead_ms=LEAD_MS)).at_ms)
+        time.sleep((LEAD_MS + AROUND_MS) / 1000)
+        sent = stream.finish()
+        wait_until(lambda: count_committed(settings, topic) >= sent, 120, interval=1)
+        running.cancel() if kill_in else running.finish()
+        running.wait()
+    with start(_plan(f"{name}-again", source, brokers, root, load, bounded=True), Target()) as running:
+        running.wait()
+    return Outcome(sent, _read(settings, topic), _read(settings, f"{name}-again.predictions"), moments)
+
+
+def _plan(name: str, source: str, brokers: str, root: Path, load: Load, *, bounded: bool = False):  # type: ignore[no-untyped-def]
     words = {
-        "BROKERS": broker,
+        "NAME": name,
+        "SOURCE": source,
+        "BROKERS": brokers,
         "REGISTRY": str(root),
-        "PARALLELISM": str(parallelism),
-        "DELIVERY": "exactly_once",
+        "PARALLELISM": str(load.parallelism),
     }
     text = JOB
     for word, value in words.items():
         text = text.replace(word, value)
-    plan = make_plan(load_job_text(text.replace("NAME", name), "job.yaml", root, {}))
+    plan = make_plan(load_job_text(text, "job.yaml", root, {}), bounded=bounded)
     preflight.check(plan)
-    moments: list[int] = []
-    with start(plan, Target(cluster=cluster.url if cluster else None)) as running:
-        sender = threading.Thread(target=send, args=(broker, f"{name}.source", load))
-        sender.start()
-        _steer(registry, moments, load, cluster)
-        sender.join()
-        expected = load.rate * load.seconds
-        done = wait_until(
-            lambda: count_committed(settings, f"{name}.predictions") >= expected, 180, interval=1
-        )
-        if not done:
-            print(
-                f"only {count_committed(settings, f'{name}.predictions')} of {expected} came", file=sys.stderr
-            )
-        running.cancel() if cluster else running.finish()
-        running.wait()
-    live = read(settings, f"{name}.predictions")
-    again = text.replace("NAME.source", f"{name}.source").replace("NAME", f"{name}-again")
-    plan = make_plan(load_job_text(again, "job.yaml", root, {}), bounded=True)
-    preflight.check(plan)
-    with start(plan, Target()) as running:
-        running.wait()
-    return live, read(settings, f"{name}-again.predictions"), moments
+    return plan
 
 
-def _steer(registry: Registry, moments: list[int], load: Load, cluster: SessionCluster | None) -> None:
-    releases = Releases(registry, "load")
-    time.sleep(load.seconds * 0.55)
-    moments.append(releases.promote(2, Moment(lead_ms=LEAD_MS)).at_ms)
-    if cluster:
-        time.sleep(LEAD_MS / 1000 - 0.5)
-        _restart_taskmanager(cluster)
-    time.sleep(load.seconds * 0.2)
-    moments.append(releases.rollback(Moment(lead_ms=LEAD_MS)).at_ms)
+def _catch_up(settings: ClientSettings, topic: str) -> None:
+    """Returns when predictions come within a second of their event."""
+
+    def behind() -> float:
+        news = read_topic(settings, topic, isolation="read_uncommitted", follow=True, from_beginning=False,
+                          limit=500, timeout=60)  # fmt: skip
+        return max((r.timestamp - _event_time(orjson.loads(r.value or b"")) for r in news), default=np.inf)
+
+    if not wait_until(lambda: behind() < 1_000, 240, interval=0.5):
+        raise SystemExit("the job does not keep up with this rate")
 
 
-def _restart_taskmanager(cluster: SessionCluster) -> None:
-    process, log = cluster._processes["taskmanager"]
-    os.kill(process.pid, signal.SIGKILL)
-    for child in Path("/proc").glob("[0-9]*/stat"):
-        _kill_if_child(child, process.pid)
-    from flink_jobs.session_cluster import _flink_home
-
-    script = ["bash", str(_flink_home() / "bin" / "taskmanager.sh"), "start-foreground"]
-    spawn(script, log.with_suffix(".second"), env=cluster._environment())
+def _event_time(row: dict[str, str]) -> int:
+    return int(np.datetime64(row["event_time"][:-1], "ms").astype(np.int64))
 
 
-def _kill_if_child(stat: Path, parent: int) -> None:
+def _replace_taskmanager(cluster: SessionCluster, taskmanager: ProcessId) -> None:
+    os.kill(taskmanager.pid, signal.SIGKILL)
+    cluster.launch_one("taskmanager")
+
+
+def _read(settings: ClientSettings, topic: str) -> Scored:
+    rows = [(orjson.loads(r.value or b""), r.timestamp) for r in read_topic(settings, topic)]
+    at = np.array([_event_time(row) for row, _ in rows])
+    columns = [np.array([row[name] for row, _ in rows]) for name in ("id", "partition", "version")]
+    return Scored(columns[0], columns[1], at, columns[2], np.array([stamp for _, stamp in rows]) - at)
+
+
+def problems(outcome: Outcome) -> list[str]:
+    """What is not as promised; versions are 1, then 2 from the first moment, then 1 from the second."""
+    live, replay, moments = outcome.live, outcome.replay, outcome.moments
+    found = []
+    for run_name, scored in (("live", live), ("replay", replay)):
+        if not np.array_equal(np.sort(scored.ids), np.arange(outcome.sent)):
+            distinct = len(np.unique(scored.ids))
+            found.append(f"{run_name}: {outcome.sent} sent, {len(scored.ids)} predicted, {distinct} distinct")
+    expected = np.where((live.at >= moments[0]) & (live.at < moments[1]), 2, 1)
+    if bad := int((live.version != expected).sum()):
+        found.append(f"{bad} predictions of the wrong version")
+    for partition in np.unique(live.partition):
+        around = live.partition == partition
+        for moment, versions in zip(moments, ([1, 2], [2, 1]), strict=True):
+            near = around & (np.abs(live.at - moment) < AROUND_MS)
+            in_order = live.version[near][np.argsort(live.at[near], kind="stable")]
+            if in_order[[0, -1]].tolist() != versions:
+                found.append(f"partition {partition} did not change from {versions[0]} to {versions[1]}")
+    if not found:
+        differ = int((live.version[np.argsort(live.ids)] != replay.version[np.argsort(replay.ids)]).sum())
+        found += [f"{differ} records have another version in the replay"] if differ else []
+    return found
+
+
+def waits(outcome: Outcome, load: Load) -> dict[str, float]:
+    """p99 and longest wait (ms) before the moments and around each of them."""
+    live, moments = outcome.live, outcome.moments
+    begun = moments[0] - LEAD_MS - load.baseline * 1000
+    spans = {"before": (live.at >= begun) & (live.at < moments[0] - AROUND_MS)}
+    for name, moment in zip(("promote", "rollback"), moments, strict=True):
+        spans[name] = np.abs(live.at - moment) < AROUND_MS
+    return {
+        f"{statistic} {name}": float(np.percentile(live.wait[span], share))
+        for name, span in spans.items()
+        for statistic, share in (("p50", 50), ("p99", 99), ("longest", 100))
+    }
+
+
+def with_cluster(root: Path, brokers: str, name: str, load: Load) -> Outcome:
+    """`run` on a session cluster whose TaskManager is killed and replaced."""
+    cluster = SessionCluster(root / "flink", free_port(), load.parallelism, "4g")
     try:
-        if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-            os.kill(int(stat.parent.name), signal.SIGKILL)
-    except (OSError, ValueError, IndexError):
-        return
+        started = {process_name: process for process_name, process, _ in cluster.launch()}
+        cluster.wait()
+        return run(brokers, root / "models", name, load, (cluster, started["taskmanager"]))
+    finally:
+        cluster.stop()
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--rate", type=int, default=20_000)
-    options.add_argument("--seconds", type=int, default=40)
     options.add_argument("--parallelism", type=int, default=2)
+    options.add_argument("--baseline", type=float, default=15.0)
     options.add_argument("--kill", action="store_true")
     chosen = options.parse_args()
-    load = Load(chosen.rate, chosen.seconds, chosen.parallelism)
-    with tempfile.TemporaryDirectory(prefix="tailrace-promote-") as folder:
+    load = Load(chosen.rate, chosen.parallelism, chosen.baseline)
+    with tempfile.TemporaryDirectory(prefix="tailrace-promote-") as folder, Broker() as broker:
         root = Path(folder)
         if chosen.kill:
-            found = _with_cluster(root, load, chosen.parallelism)
+            outcome = with_cluster(root, broker.bootstrap, "promote", load)
         else:
-            with Broker() as broker:
-                found = run(broker.bootstrap, root / "models", "promote", load, chosen.parallelism)
-    return report(found, load)
+            outcome = run(broker.bootstrap, root / "models", "promote", load)
+    return _report(outcome, load, kill=chosen.kill)
 
 
-def _with_cluster(root: Path, load: Load, parallelism: int) -> tuple[Scored, Scored, list[int]]:
-    with Broker() as broker:
-        cluster, started = SessionCluster(root / "flink", free_port(), parallelism, "4g"), []
-        try:
-            started += [process for _, process, _ in cluster.launch()]
-            cluster.wait()
-            return run(broker.bootstrap, root / "models", "promote", load, parallelism, cluster=cluster)
-        finally:
-            for process in started:
-                process.stop()
-
-
-def report(found: tuple[Scored, Scored, list[int]], load: Load) -> int:
-    live, again, moments = found
-    problems = wrong(live, load, moments)
-    replayed = dict(zip(again.ids.tolist(), again.version.tolist(), strict=True))
-    differ = sum(replayed.get(i) != v for i, v in zip(live.ids.tolist(), live.version.tolist(), strict=True))
-    if differ:
-        problems.append(f"{differ} records have another version in the replay")
-    print(f"{len(live.ids):,} records at {load.rate:,} a second, {load.partitions} partitions")
-    for name, value in waits(live, moments).items():
-        print(f"{name:16}{value:8.0f} ms")
-    print("wrong: " + ("; ".join(problems) or "nothing"))
-    return 1 if problems else 0
+def _report(outcome: Outcome, load: Load, *, kill: bool) -> int:
+    found, waited = problems(outcome), waits(outcome, load)
+    print(f"{outcome.sent:,} records at {load.rate:,} a second, parallelism {load.parallelism}")
+    for name, value in waited.items():
+        print(f"{name:18}{value:8.0f} ms")
+    worst = max(waited["p99 promote"], waited["p99 rollback"])
+    if not kill and worst > 2 * waited["p99 before"]:
+        found.append(f"p99 of {worst:.0f} ms around a moment, more than twice that before")
+    print("wrong: " + ("; ".join(found) or "nothing"))
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -203,15 +203,12 @@ def damage(model: Path) -> None:
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A session cluster with two slots."""
     session = SessionCluster(tmp_path / "flink", free_port(), slots=2, memory="2g")
-    processes = []
     try:
-        for _, process, _ in session.launch():
-            processes.append(process)
+        list(session.launch())
         session.wait()
         yield Cluster(session.url)
     finally:
-        for process in reversed(processes):
-            process.stop()
+        session.stop()
         shutil.rmtree(tmp_path / "flink", ignore_errors=True)
 
 

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from flink_jobs import stack
 from flink_jobs.jars import PROJECT
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
-from flink_jobs.processes import ProcessId, free_port, spawn, tail, wait_until
+from flink_jobs.processes import ProcessId, free_port, port_in_use, spawn, tail, wait_until
 from flink_jobs.stack import Stack
 from flink_jobs.testing import record
 from tests import models
