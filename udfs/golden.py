@@ -93,7 +93,8 @@ def _compare_numbers(name: str, was: Any, now: Any, tolerance: float) -> None:
     wrong = ~(apart <= tolerance)
     if wrong.any():
         row = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
+        expected, found = float(was[row]), float(now[row])
         raise ModelError(
-            f"golden row {row}: {name} must be {was[row]!r} within {tolerance:g}; got {now[row]!r} "
+            f"golden row {row}: {name} must be {expected!r} within {tolerance:g}; got {found!r} "
             f"({wrong.sum()} of {len(was)} rows differ, by up to {apart[row]:.3g})"
         )
