@@ -59,10 +59,11 @@ runtime: {parallelism: PARALLELISM, latency: low, delivery: exactly_once, checkp
 
 @dataclass(frozen=True)
 class Load:
-    """`rate` records a second; measured for `baseline` seconds before anything changes."""
+    """`rate` records a second; `settle` seconds after it caught up, measured for `baseline` seconds."""
 
     rate: int
     parallelism: int
+    settle: float = 20.0
     baseline: float = 15.0
 
 
@@ -144,7 +145,7 @@ def run(
     with start(plan, Target(cluster=kill_in[0].url if kill_in else None)) as running:
         stream.start()
         _catch_up(settings, topic)
-        time.sleep(load.baseline)
+        time.sleep(load.settle + load.baseline)
         releases = Releases(registry, "load")
         moments.append(releases.promote(2, Moment(lead_ms=LEAD_MS)).at_ms)
         if kill_in:
@@ -260,10 +261,11 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--rate", type=int, default=20_000)
     options.add_argument("--parallelism", type=int, default=2)
+    options.add_argument("--settle", type=float, default=20.0)
     options.add_argument("--baseline", type=float, default=15.0)
     options.add_argument("--kill", action="store_true")
     chosen = options.parse_args()
-    load = Load(chosen.rate, chosen.parallelism, chosen.baseline)
+    load = Load(chosen.rate, chosen.parallelism, chosen.settle, chosen.baseline)
     with tempfile.TemporaryDirectory(prefix="tailrace-promote-") as folder, Broker() as broker:
         root = Path(folder)
         if chosen.kill:

@@ -82,9 +82,7 @@ class Collector:
         if not len(event_time):
             return []
         names = [name for name in self._numeric if name in columns]
-        numbers = np.empty((len(names), len(event_time)))
-        for row, name in zip(numbers, names, strict=True):
-            row[:] = floats(columns[name])
+        numbers = [floats(columns[name]) for name in names]
         texts = {name: coded(columns[name], codes) for name, codes in self._codes.items() if name in columns}
         starts = event_time - event_time % self._params.window_ms
         parts: list[Part] = []
@@ -106,19 +104,19 @@ class Collector:
             yield segment.column, (ids, [*segment.values, OTHER])
 
     def _counts(
-        self, names: Sequence[str], numbers: Floats, texts: Mapping[str, Coded], groups: Groups
+        self, names: Sequence[str], numbers: Sequence[Floats], texts: Mapping[str, Coded], groups: Groups
     ) -> list[WindowCounts]:
-        """One per group; `numbers` has a row for each of `names`, with NaN for null."""
+        """One per group; `numbers` are the columns `names`, with NaN for null."""
         joint = self._reference.joint
-        places = [names.index(name) for name in joint.columns if name in names] if joint else []
         result = []
         for rows in groups.slices(np.arange(len(groups.ids))):
-            chosen = numbers if len(groups.keys) == 1 else numbers[:, rows]
+            chosen = numbers if len(groups.keys) == 1 else [column[rows] for column in numbers]
             counts = WindowCounts(
                 len(rows), columns=dict(zip(names, self._bins.count(names, chosen), strict=True))
             )
-            if joint and len(places) == len(joint.columns):
-                counts.joint = joint_counts(joint, dict(zip(joint.columns, chosen[places], strict=True)))
+            by_name = dict(zip(names, chosen, strict=True))
+            if joint and by_name.keys() >= set(joint.columns):
+                counts.joint = joint_counts(joint, {name: by_name[name] for name in joint.columns})
             result.append(counts)
         for name, values in texts.items():
             for counts, found in zip(
