@@ -136,6 +136,8 @@ class SessionCluster:
             "taskmanager.bind-host": HOST,
             "taskmanager.numberOfTaskSlots": str(self._slots),
             "taskmanager.memory.process.size": self._memory,
+            # All on this machine: a process that does not answer is dead, and its jobs can go on elsewhere.
+            "heartbeat.interval": "2 s",
             "rest.address": HOST,
             "rest.bind-address": HOST,
             "rest.port": str(self._port),
