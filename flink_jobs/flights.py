@@ -99,13 +99,19 @@ def records_table(departures: pd.DataFrame) -> pa.Table:
     )
 
 
-def write_departures(path: Path, months: Iterable[int]) -> None:
-    """Write the events of `months` as Parquet, with `arr_delay` and the label `late`."""
+def labelled_departures(months: Iterable[int], labels: Iterable[str] = ("late",)) -> pa.Table:
+    """The events of `months` with `late`, `arr_delay` or both, null where no label came, by event time."""
     departures = events(months)
     table = records_table(departures)
-    for name, kind in (("arr_delay", pa.float64()), ("late", pa.bool_())):
-        table = table.append_column(name, pa.array(departures[name], kind, from_pandas=True))
-    pq.write_table(table, path)
+    kinds = {"arr_delay": pa.float64(), "late": pa.bool_()}
+    for name in labels:
+        table = table.append_column(name, pa.array(departures[name], kinds[name], from_pandas=True))
+    return table
+
+
+def write_departures(path: Path, months: Iterable[int]) -> None:
+    """Write the events of `months` as Parquet, with both labels."""
+    pq.write_table(labelled_departures(months, ("arr_delay", "late")), path)
 
 
 def planes_table() -> pa.Table:

@@ -37,8 +37,7 @@ PARAMETERS: dict[str, Any] = {
 
 def history() -> pa.Table:
     """The departures of the year, in the order of event time, and whether they were late."""
-    events = flights.events(range(1, 13))
-    return flights.records_table(events).append_column("late", pa.array(events["late"], from_pandas=True))
+    return flights.labelled_departures(range(1, 13))
 
 
 def build(parameters: Parameters) -> Pipeline:
