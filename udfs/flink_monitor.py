@@ -29,6 +29,7 @@ PENDING = -1
 END_OF_INPUT = 2**63 - 2
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 OBJECTS = Types.PICKLED_BYTE_ARRAY()
+_decoder = msgspec.msgpack.Decoder(Memory)
 RESULT = Types.ROW_NAMED(["_kind", "_key", "_value"], [Types.INT(), BYTES, BYTES])
 
 
@@ -203,7 +204,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _load_memory(self) -> Memory:
         data = self._memory.value()
-        return msgspec.msgpack.decode(bytes(data), type=Memory) if data else Memory()
+        return _decoder.decode(bytes(data)) if data else Memory()
 
     def _rows(self, closing: Closing) -> Iterator[Row]:
         for record in closing.drift:

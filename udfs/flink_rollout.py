@@ -18,6 +18,7 @@ from udfs.rollout.tally import Report, decode, encode
 
 COMPARISON, ALERT = 0, 1
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+_decoder = msgspec.msgpack.Decoder(Memory)
 RESULT = Types.ROW_NAMED(["_kind", "_key", "_value"], [Types.INT(), BYTES, BYTES])
 
 
@@ -76,7 +77,7 @@ class RolloutFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _close_with(self, report: Report, start: int, closed: Closed) -> Iterator[Row]:
         data = self._memory.value()
-        memory = msgspec.msgpack.decode(bytes(data), type=Memory) if data else Memory()
+        memory = _decoder.decode(bytes(data)) if data else Memory()
         closing = self._steward.close(report, start, memory, closed)
         self._memory.update(msgspec.msgpack.encode(closing.memory))
         if closing.comparison:

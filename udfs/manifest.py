@@ -147,6 +147,11 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(canonical(manifest), indent=2) + b"\n"
 
 
+# Made on import, as all decoders of workers: msgspec (0.22) shows a type that it learns to other threads
+# before it is ready, which crashes the process. Shadows and the champion read their manifests at once.
+_decoder = msgspec.json.Decoder(Manifest)
+
+
 def canonical(manifest: Manifest) -> bytes:
     """The manifest as JSON without spaces and with sorted keys: the bytes that `digest` covers."""
     return msgspec.json.encode(manifest, order="sorted")
@@ -161,7 +166,7 @@ def read_manifest(place: str | Path | Store) -> Manifest:
     """Read a version's manifest.json. Raises `ModelError` when it is missing or not a manifest."""
     try:
         store = open_store(place) if isinstance(place, str | Path) else place
-        return msgspec.json.decode(store.read(MANIFEST_FILE), type=Manifest)
+        return _decoder.decode(store.read(MANIFEST_FILE))
     except FileNotFoundError:
         where = store.where("")
         raise ModelError(f"{store.where(MANIFEST_FILE)} is missing: {where} is not a model version") from None

@@ -155,10 +155,13 @@ def parse_time(text: str) -> int:
     return round(moment.timestamp() * 1000)
 
 
+_decoder = msgspec.json.Decoder(ReleaseRecord)
+
+
 def decode_release(data: bytes, number: int) -> ReleaseRecord:
     """Raises ModelError for what is not the record of that number."""
     try:
-        record = msgspec.json.decode(data, type=ReleaseRecord)
+        record = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise ModelError(f"release {number} must be a tailrace.release/2 record: {error}") from None
     if record.number != number:

@@ -28,7 +28,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     os.nice(NICENESS)
     questions, answers = sys.stdin.buffer, _own_output()
-    params = msgspec.msgpack.decode(read_frame(questions), type=ShadowParams)
+    params = msgspec.msgpack.Decoder(ShadowParams).decode(read_frame(questions))
     try:
         loaded = load_version(params.folder, digest=params.digest, trust=params.trust)
         version = Version(loaded, params.inputs, params.threshold)

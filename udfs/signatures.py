@@ -95,9 +95,12 @@ def check(store: Store, digest: str, trust: Trust) -> None:
         raise ModelError(f"{where}: the signature by {found} is not one of its digest {digest}")
 
 
+_decoder = msgspec.json.Decoder(SignatureRecord)
+
+
 def _read(store: Store, path: str) -> SignatureRecord:
     try:
-        return msgspec.json.decode(store.read(path), type=SignatureRecord)
+        return _decoder.decode(store.read(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, FileNotFoundError) as error:
         raise ModelError(f"{store.where(path)} must be a tailrace.signature/1 record: {error}") from None
 

@@ -98,6 +98,9 @@ class JointReference(msgspec.Struct, frozen=True):
             raise ValueError("joint rows must be positive")
 
 
+msgspec.json.Decoder(JointReference)  # so that it is known before there are threads: `udfs.manifest`
+
+
 def parse_joint(data: dict[str, Any]) -> JointReference:
     """Raises ValueError when parts are missing or do not fit together."""
     try:

@@ -26,6 +26,9 @@ class _Head(msgspec.Struct, array_like=True):
     size: int
 
 
+_decoder = msgspec.msgpack.Decoder(_Head)
+
+
 class KeyStore:
     """`state` maps text to bytes; its keys are start/version/piece."""
 
@@ -71,7 +74,7 @@ class KeyStore:
             if stored is None:
                 self._tails[place] = (0, b"")
                 return Keys()
-            head = msgspec.msgpack.decode(bytes(stored), type=_Head)
+            head = _decoder.decode(bytes(stored))
             pieces = [bytes(self._state.get(_name(place, piece))) for piece in range(_pieces(head.size))]
             hashes = np.frombuffer(b"".join(pieces), dtype=np.uint64)
             self._known[place] = Keys(np.sort(hashes), head.lowest, head.levels)

@@ -106,10 +106,13 @@ class Reference(msgspec.Struct, frozen=True):
         return {name: column.as_counts() for name, column in (self.columns | self.outputs).items()}
 
 
+_decoder = msgspec.json.Decoder(_Profile)
+
+
 def parse_reference(profile: bytes) -> Reference:
     """Raises ModelError for what is not a profile, or one whose parts do not fit together."""
     try:
-        parsed = msgspec.json.decode(profile, type=_Profile)
+        parsed = _decoder.decode(profile)
         joint = parse_joint(parsed.joint) if parsed.joint else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ModelError(f"the reference profile must be of tailrace.profile/1: {error}") from None

@@ -31,7 +31,7 @@ HOURS_A_WEEK = 168
 MIN_ROWS = 200
 MAX_VALUES = 100
 _ALL_TIME = 2**62
-Kind = TypeVar("Kind")
+Value = TypeVar("Value")
 
 
 class _Counted(msgspec.Struct, frozen=True):
@@ -95,12 +95,10 @@ class ReferenceParts:
 
     def __init__(self, whole: Reference, segments: Sequence[SegmentParams]) -> None:
         self._whole = whole
-        self._hours = {
-            int(hour): _Part(part) for hour, part in _read(whole.hour_of_week, dict[str, _Counted]).items()
-        }
+        self._hours = {int(hour): _Part(part) for hour, part in _read(whole.hour_of_week, _hours).items()}
         stored = {
             column: {value: _Part(part) for value, part in values.items()}
-            for column, values in _read(whole.segments, dict[str, dict[str, _Counted]]).items()
+            for column, values in _read(whole.segments, _segments).items()
         }
         self._check(
             [*self._hours.values(), *(part for values in stored.values() for part in values.values())]
@@ -188,9 +186,13 @@ class _Part:
         return part
 
 
-def _read(raw: msgspec.Raw, kind: type[Kind]) -> Kind:
+_hours = msgspec.json.Decoder(dict[str, _Counted])
+_segments = msgspec.json.Decoder(dict[str, dict[str, _Counted]])
+
+
+def _read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[dict[str, Value]]) -> dict[str, Value]:
     try:
-        return msgspec.json.decode(raw, type=kind) if bytes(raw) else kind()
+        return decoder.decode(raw) if bytes(raw) else {}
     except msgspec.DecodeError as error:
         raise ModelError(f"the parts of a reference profile must be counts: {error}") from None
 

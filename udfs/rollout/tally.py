@@ -116,8 +116,11 @@ def encode(report: Report) -> bytes:
     return msgspec.msgpack.encode(_Report(entries, report.events))
 
 
+_decoder = msgspec.msgpack.Decoder(_Report)
+
+
 def decode(data: bytes) -> Report:
-    decoded = msgspec.msgpack.decode(data, type=_Report)
+    decoded = _decoder.decode(data)
     counts = {(e.start, e.version, e.role, e.release): e.counts for e in decoded.entries}
     return Report(counts, list(decoded.events))
 
