@@ -5,10 +5,12 @@ write(tmp_path, "prices", LinearRegression(), pa.table({"size": [1.0, 2.0]}), [1
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pandas as pd
 import pyarrow as pa
 
@@ -37,13 +39,31 @@ def write(
     `profiled` are the outputs for the rows, if the version is to have a reference profile of both, and of
     `segments`.
     """
+    registry = Registry(root)
+    version = register(registry, name, estimator, inputs, targets, kind, profiled=profiled, segments=segments)
+    if promoted:
+        registry.promote(name, version)
+    return registry.folder(name, version)
+
+
+def register(
+    registry: Registry,
+    name: str,
+    estimator: Any,
+    inputs: pa.Table,
+    targets: Sequence[object] | None,
+    kind: OutputKind,
+    *,
+    profiled: pa.Table | None = None,
+    segments: Sequence[str] | pa.Table = (),
+) -> int:
+    """The same without a release, in any registry; gives the version."""
     frame = pd.DataFrame(inputs.to_pydict())
     estimator.fit(frame, targets)
     classes = () if kind in ("regression", "anomaly") else tuple(estimator.classes_.tolist())
-    registry = Registry(root)
     manifest = registry.write_version(
         name,
-        model=estimator,
+        model=_portable(estimator),
         signature=Signature(
             inputs=tuple(Input(name=field.name, type=_KINDS[field.type]) for field in inputs.schema),
             output=Output(kind=kind, classes=classes),
@@ -53,6 +73,13 @@ def write(
         metrics={},
         training={},
     )
-    if promoted:
-        registry.promote(name, manifest.version)
-    return registry.folder(name, manifest.version)
+    return manifest.version
+
+
+def _portable(estimator: Any) -> Any:
+    """With the code of its class, where that is of the tests, which Flink's workers cannot import."""
+    module = sys.modules[type(estimator).__module__]
+    if not module.__name__.startswith("tests."):
+        return estimator
+    cloudpickle.register_pickle_by_value(module)
+    return cloudpickle.dumps(estimator)

@@ -17,7 +17,7 @@ LIMIT = 100
 
 
 class Trap(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """`how`: raise, hang, slow (0.2 s a batch) or crash (of the whole process)."""
+    """`how`: raise, hang, slow (1.5 s a batch) or crash (of the whole process)."""
 
     def __init__(self, how: str = "raise") -> None:
         self.how = how
@@ -39,7 +39,7 @@ class Trap(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError("too much")
         if self.how == "crash":
             os._exit(3)
-        time.sleep(3600 if self.how == "hang" else 0.2)
+        time.sleep(3600 if self.how == "hang" else 1.5)
 
 
 class Heavy(Trap):

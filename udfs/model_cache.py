@@ -53,12 +53,13 @@ class VersionCache(Generic[Loaded]):
         error = self._future(version).exception()
         return error if isinstance(error, ModelError) else None
 
-    def forget_failures(self) -> None:
-        """Lets failed versions be tried again, as a new release may be about one that was repaired."""
+    def forget_failures(self, versions: Iterable[int]) -> None:
+        """Lets those of the versions that failed be tried again: they may have been repaired."""
         with self._lock:
-            failed = [v for v, future in self._futures.items() if future.done() and future.exception()]
-            for version in failed:
-                del self._futures[version]
+            for version in versions:
+                future = self._futures.get(version)
+                if future and future.done() and future.exception():
+                    del self._futures[version]
 
     def keep(self, versions: set[int]) -> None:
         """Drops the others that are loaded, and gives their memory back to the system."""

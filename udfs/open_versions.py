@@ -47,8 +47,11 @@ def _followed(
         watch = make_watch(params.drift, loaded, inputs, follow.watched) if params.drift else None
         return Version(loaded, inputs, model.threshold, watch, _explaining(params, loaded, counts))
 
-    def start_shadow(number: int, digest: str | None, release: int) -> Shadow:
-        return Shadow(number, lambda: _shadow_params(follow, number, digest, model), timeout_s, release)
+    def start_shadow(number: int, digest: str | None, release: int, waits: bool) -> Shadow:
+        def find() -> ShadowParams:
+            return _shadow_params(follow, number, digest, model)
+
+        return Shadow(number, find, timeout_s, release, waits=waits)
 
     timeout_s = rollout.shadow_timeout_ms / 1000 if rollout else 0.0
     return FollowedVersions(

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -59,8 +60,8 @@ class Ticket:
 class Shadow:
     """Starts the process at once, in a thread that also talks to it; never raises.
 
-    `find` tells what to load, called in that thread; it may raise ModelError. `start_s` bounds how long the
-    first question may wait for the model to be loaded.
+    `find` tells what to load, called in that thread; it may raise ModelError. The model must be loaded within
+    `start_s`; so long the first question waits for it, if it `waits`.
     """
 
     def __init__(
@@ -70,17 +71,19 @@ class Shadow:
         timeout_s: float,
         release: int = 0,
         start_s: float = START_SECONDS,
+        *,
+        waits: bool = True,
     ) -> None:
         self.version, self.release = version, release
         self.off = False
         self.strikes = 0
         self._find, self._timeout, self._start = find, timeout_s, start_s
         self._columns: list[str] = []
-        self._events: list[Event] = []
+        self._events: deque[Event] = deque()
         self._questions: queue.Queue[tuple[bytes, Future[pa.Table]] | None] = queue.Queue()
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = threading.Event()
-        self._waited = False
+        self._waited = not waits
         self._thread = self._begin()
 
     def ask(self, featured: pa.Table) -> Ticket | None:
@@ -115,15 +118,14 @@ class Shadow:
         return table
 
     def take_events(self) -> list[Event]:
-        events, self._events = self._events, []
-        return events
+        return [self._events.popleft() for _ in range(len(self._events))]
 
     def close(self) -> None:
         self.off = True
         self._kill()
 
     def _is_ready(self) -> bool:
-        """The first question waits for the model, so that a job that starts with a shadow has all of it."""
+        """The first question may wait, so that a job that starts with a shadow has all of it."""
         wait = 0.0 if self._waited else self._start
         self._waited = True
         if self._ready.wait(wait):

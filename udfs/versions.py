@@ -7,9 +7,11 @@ for group in versions.groups(featured, times): ...
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -82,7 +84,8 @@ class FollowedVersions:
     """Follows a release log: versions are loaded before their moment, and dropped some time after it.
 
     `load` loads a version, given its number and the digest that the log wants of it. `start_shadow` starts a
-    version as a shadow. `read` reads the log.
+    version as a shadow, given these, the release, and whether its first rows are to wait for it. `read` reads
+    the log.
     """
 
     def __init__(
@@ -90,25 +93,29 @@ class FollowedVersions:
         model: str,
         read: Callable[[], ReleaseLog],
         load: Callable[[int, str | None], Version],
-        start_shadow: Callable[[int, str | None, int], Shadow] | None,
+        start_shadow: Callable[[int, str | None, int, bool], Shadow] | None,
         refresh_s: float,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model, self._steady = model, steady
         self._keep_s = KEEP_REFRESHES * refresh_s
+        # For what the follower's thread changes too: shadows, their events, when a version was last used.
+        self._lock = threading.Lock()
         self._digests: dict[int, str] = {}
         self._cache = VersionCache(lambda version: load(version, self._digests.get(version)))
         self._start_shadow = start_shadow
         self._shadows: dict[int, Shadow] = {}
         self._refused: dict[int, ModelError] = {}
+        # From which place in the log on a refused version is to be tried again.
+        self._again: dict[int, int] = {}
         self._used: dict[int, float] = {}
         self._states: dict[tuple[int, int], State] = {}
         self._events: list[Event] = []
         self._tidied = steady()
-        self._follower = Follower(read, refresh_s, self._prepare)
+        self._follower = Follower(read, refresh_s, partial(self._prepare, live=True))
         release_log = self._follower.log
-        self._records = len(release_log.records)
-        self._prepare(release_log)
+        self._records = self._prepared = len(release_log.records)
+        self._prepare(release_log, live=False)
         self._usable(release_log, release_log.place_at(int(time.time() * 1000)))
 
     def groups(self, featured: pa.Table, times: Milliseconds) -> list[Group]:
@@ -131,20 +138,27 @@ class FollowedVersions:
         return [version.watch for version in held if version.watch]
 
     def take_events(self) -> list[Event]:
-        for shadow in list(self._shadows.values()):
-            self._events += shadow.take_events()
-        events, self._events = self._events, []
+        with self._lock:
+            for shadow in self._shadows.values():
+                self._events += shadow.take_events()
+            events, self._events = self._events, []
         return events
 
     def close(self) -> None:
         self._follower.close()
-        for shadow in list(self._shadows.values()):
-            shadow.close()
+        with self._lock:
+            for shadow in self._shadows.values():
+                shadow.close()
 
-    def _prepare(self, release_log: ReleaseLog) -> None:
-        """Begins to load what is in force now or will be; in the follower's thread after the first time."""
-        for record in release_log.records:
-            self._digests |= record.digests
+    def _prepare(self, release_log: ReleaseLog, *, live: bool) -> None:
+        """Begins to load what is in force now or will be.
+
+        In the follower's thread (`live`) no row waits for a shadow that begins, for it has the lead to be
+        ready; and shadows that are off have another try, as have versions that failed and are named anew.
+        """
+        self._cache.forget_failures(_named(release_log, self._prepared))
+        self._prepared = len(release_log.records)
+        self._digests = {v: digest for record in release_log.records for v, digest in record.digests.items()}
         for place in release_log.from_then_on(int(time.time() * 1000)):
             try:
                 state = release_log.state(place)
@@ -153,16 +167,16 @@ class FollowedVersions:
             scoring = [state.champion] + ([state.canary.version] if state.canary else [])
             self._cache.prepare(scoring)
             for version in state.shadows:
-                self._shadow(version, state.number)
+                self._shadow(version, state.number, live=live)
 
     def _begin(self, release_log: ReleaseLog) -> None:
-        """A longer log may be about a version that failed before: it is tried once more."""
+        """A new release may be about a version that failed before: from it on, it is tried once more."""
+        for place in range(self._records, len(release_log.records)):
+            for version in release_log.records[place].versions:
+                if version in self._refused:
+                    self._again.setdefault(version, place)
+        self._cache.forget_failures(_named(release_log, self._records))
         self._records = len(release_log.records)
-        if self._refused:
-            self._refused.clear()
-            self._cache.forget_failures()
-        for version in [v for v, shadow in self._shadows.items() if shadow.off]:
-            self._shadows.pop(version).close()
         self._states.clear()
 
     def _state(self, release_log: ReleaseLog, place: int) -> State:
@@ -182,19 +196,20 @@ class FollowedVersions:
 
     def _try_state(self, release_log: ReleaseLog, place: int) -> State:
         """Raises the first refusal itself, where nothing is left to score with."""
+        unusable = frozenset(v for v in self._refused if place < self._again.get(v, place + 1))
         try:
-            return release_log.state(place, frozenset(self._refused))
+            return release_log.state(place, unusable)
         except ModelError:
-            if not self._refused:
+            if not unusable:
                 raise
-        self._cache.get(next(iter(self._refused)))
-        raise AssertionError("a refused version cannot be had")
+        raise next(error for version, error in self._refused.items() if version in unusable)
 
     def _fails(self, version: int, state: State) -> bool:
         error = self._cache.failure(version)
         if error is None:
             return False
         self._refused[version] = error
+        self._again.pop(version, None)
         self._events.append(Event("version_refused", version, state.number, str(error)))
         return True
 
@@ -224,25 +239,43 @@ class FollowedVersions:
             self._events.append(event)
 
     def _use(self, version: int) -> Version:
-        self._used[version] = self._steady()
+        with self._lock:
+            self._used[version] = self._steady()
         return self._cache.get(version)
 
-    def _shadow(self, version: int, release: int) -> Shadow | None:
+    def _shadow(self, version: int, release: int, *, live: bool = False) -> Shadow | None:
         if self._start_shadow is None:
             return None
-        if version not in self._shadows:
-            self._shadows[version] = self._start_shadow(version, self._digests.get(version), release)
-        self._used[version] = self._steady()
-        return self._shadows[version]
+        with self._lock:
+            if live and version in self._shadows and self._shadows[version].off:
+                self._end_shadow(version)
+            if version not in self._shadows:
+                digest = self._digests.get(version)
+                self._shadows[version] = self._start_shadow(version, digest, release, not live)
+            self._used[version] = self._steady()
+            return self._shadows[version]
+
+    def _end_shadow(self, version: int) -> None:
+        """With the lock held. What it had to say is not lost."""
+        shadow = self._shadows.pop(version)
+        self._events += shadow.take_events()
+        shadow.close()
 
     def _tidy(self, release_log: ReleaseLog) -> None:
         now = self._steady()
         if now - self._tidied < self._keep_s / KEEP_REFRESHES:
             return
         self._tidied = now
-        needed = {version for version, used in self._used.items() if now - used < self._keep_s}
+        needed: set[int] = set()
         for place in release_log.from_then_on(int(time.time() * 1000)):
             needed |= set(release_log.records[place].versions)
+        with self._lock:
+            needed |= {version for version, used in self._used.items() if now - used < self._keep_s}
+            for version in self._shadows.keys() - needed:
+                self._end_shadow(version)
         self._cache.keep(needed)
-        for version in self._shadows.keys() - needed:
-            self._shadows.pop(version).close()
+
+
+def _named(release_log: ReleaseLog, since: int) -> set[int]:
+    """The versions that the records from a place on are about."""
+    return {version for record in release_log.records[since:] for version in record.versions}

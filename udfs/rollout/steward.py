@@ -24,6 +24,7 @@ from udfs.rollout.compare import compare_window
 from udfs.rollout.gate import Automatic, Decision, Gate, decide, judge_gate
 from udfs.rollout.records import ComparisonRecord, GateReport
 from udfs.rollout.tally import Event, Report
+from udfs.store import open_store
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +121,8 @@ class Steward:
         now = self._wall_ms()
         newest = releases.records[-1]
         by = f"job {self._params.job}, window {window}"
-        at = now + self._params.lead_ms
+        # The lead begins when workers can see the release, which in an object store takes some seconds.
+        at = now + self._params.lead_ms + round(open_store(self._params.folder).delay * 1000)
         step = Step(at, now, self._params.lead_ms, decision.reason, by, newest.digests)
         if decision.action == "promote":
             return promoted(releases, decision.version, step)

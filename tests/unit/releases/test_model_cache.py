@@ -47,7 +47,9 @@ def test_a_failure_stays_until_it_is_forgotten() -> None:
     broken.clear()
     with pytest.raises(ModelError, match="version 2 cannot be loaded: OSError"):
         cache.get(2)
-    cache.forget_failures()
+    cache.forget_failures({1})
+    assert cache.failure(2) is not None
+    cache.forget_failures({1, 2})
     assert cache.get(2).number == 2
 
 

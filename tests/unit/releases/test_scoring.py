@@ -63,6 +63,26 @@ def test_a_version_that_cannot_be_used_leaves_the_old_one_and_says_why(root: Pat
         assert report(running.score(batch([3.0]))).events == []
 
 
+def test_a_refused_version_has_another_try_from_the_next_release_of_it_on(root: Path) -> None:
+    """No release about others brings it back, or makes the alarm ring again."""
+    model, log = root / "fraud" / "versions" / "2" / "model.joblib", Releases(Registry(root), "fraud")
+    log.promote(2, later(0))
+    whole = model.read_bytes()
+    model.chmod(0o644)
+    model.write_bytes(b"half")
+    with scorer(root) as running:
+        assert [e.kind for e in report(running.score(batch([3.0]))).events] == ["version_refused"]
+        log.rollback(later(60))
+        time.sleep(0.5)
+        found = running.score(batch([3.0]))
+        assert (versions(found), report(found).events) == ([1], [])
+        model.write_bytes(whole)
+        log.promote(2, later(120))
+        time.sleep(0.5)
+        assert versions(running.score(batch([3.0]))) == [1]
+        assert versions(running.score(batch([3.0], NOW + 120_000))) == [2]
+
+
 def test_a_withdrawn_version_stops_at_the_next_look(root: Path) -> None:
     log = Releases(Registry(root), "fraud")
     log.promote(2, later(-60))

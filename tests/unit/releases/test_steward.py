@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.registry import Registry
 from flink_jobs.releases import Moment, Releases
-from tests.following import add
+from tests import models
+from tests.following import INPUTS, add
+from udfs import object_store
 from udfs.rollout.gate import Automatic, Gate
 from udfs.rollout.steward import Closing, Memory, Steward, StewardParams
 from udfs.rollout.tally import Event, Report, Tally, decode
@@ -28,11 +32,11 @@ def releases(tmp_path: Path) -> Releases:
     return log
 
 
-def steward(tmp_path: Path, *, live: bool = True) -> Steward:
+def steward(folder: Path | str, *, live: bool = True) -> Steward:
     params = StewardParams(
         job="payments",
         model="fraud",
-        folder=str(tmp_path / "fraud"),
+        folder=str(folder),
         window_ms=WINDOW,
         lead_ms=2_000,
         gate=Gate(records=100, latency=None),
@@ -65,7 +69,7 @@ def said(releases: Releases) -> list[tuple[str, int, float | None]]:
 
 
 def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Releases) -> None:
-    job, memory, actions = steward(tmp_path), Memory(), []
+    job, memory, actions = steward(tmp_path / "fraud"), Memory(), []
     for minute, release in enumerate([2, 2, 3, 3]):
         # The moments that the job writes lie at its own time of day, ten minutes on.
         later = minute if release == 2 else minute + 12
@@ -92,7 +96,7 @@ def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Release
 
 
 def test_a_canary_that_fails_is_rolled_back_once_with_an_alert(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path)
+    job = steward(tmp_path / "fraud")
     closing = close(job, 0, 2, Memory(), errors=100)
     assert said(releases)[-1] == ("rollback", 1, None)
     (alert,) = closing.alerts
@@ -102,8 +106,24 @@ def test_a_canary_that_fails_is_rolled_back_once_with_an_alert(tmp_path: Path, r
     assert len(said(releases)) == 3
 
 
+def test_a_job_leaves_time_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers see a release only when the election of its writer is over."""
+    monkeypatch.setattr(object_store, "SETTLE_SECONDS", 0.05)
+    registry = Registry(f"memory://{uuid.uuid4().hex}/models")
+    for _ in range(2):
+        models.register(registry, "fraud", LogisticRegression(), INPUTS, [False] * 3 + [True] * 3, "binary")
+    registry.promote("fraud", 1)
+    log = Releases(registry, "fraud", lambda: T0)
+    log.canary(2, 0.01, "customer", Moment(T0, lead_ms=0, past=True))
+    close(steward(registry.model_location("fraud")), 0, 2, Memory(), errors=100)
+    records = log.log()
+    assert records is not None
+    assert records.records[-1].action == "rollback"
+    assert records.records[-1].at_ms == T0 + 10 * WINDOW + 2_000 + 150
+
+
 def test_a_person_who_was_first_is_not_overruled(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path)
+    job = steward(tmp_path / "fraud")
     memory = close(job, 0, 2, Memory()).memory
     releases.rollback(Moment(T0 + WINDOW, lead_ms=0, past=True))
     close(job, 1, 2, memory)
@@ -111,7 +131,7 @@ def test_a_person_who_was_first_is_not_overruled(tmp_path: Path, releases: Relea
 
 
 def test_a_job_on_history_only_compares(tmp_path: Path, releases: Releases) -> None:
-    closing = close(steward(tmp_path, live=False), 0, 2, Memory(), errors=100)
+    closing = close(steward(tmp_path / "fraud", live=False), 0, 2, Memory(), errors=100)
     assert closing.comparison is not None
     assert closing.comparison.gate is not None
     assert closing.comparison.gate.outcome == "fail"
@@ -119,7 +139,7 @@ def test_a_job_on_history_only_compares(tmp_path: Path, releases: Releases) -> N
 
 
 def test_an_alert_is_open_until_a_later_release(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path)
+    job = steward(tmp_path / "fraud")
     refused = Report(events=[Event("version_refused", 2, 2, "its golden rows differ")])
     first = job.close(refused, T0, Memory(), "early")
     again = job.close(refused, T0, first.memory, "early")
