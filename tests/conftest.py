@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.testing import Broker, broker
+from tests.s3 import s3_server
 
 __all__ = ["broker"]
 
@@ -20,6 +21,8 @@ LONGEST = (
     "test_event_time.py",
     "test_outputs.py",
     "test_per_window.py",
+    "test_shadows.py",
+    "test_automatic.py",
     "test_metrics.py",
     "test_stack.py",
     "test_drift.py",
@@ -41,6 +44,13 @@ def _turn(file: Path) -> int:
 def kafka(broker: Broker) -> ClientSettings:
     """How to reach the session's broker."""
     return ClientSettings(broker.bootstrap)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Host and port of an S3 server for the whole session; see `tests.s3.bucket_uri`."""
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture

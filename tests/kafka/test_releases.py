@@ -1,6 +1,12 @@
-"""Versions that change in the middle of a stream: at an exact event time, on every worker."""
+"""Versions that change in the middle of a stream: at an exact event time, on every worker.
+
+Their registry is in an object store.
+"""
 
 from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
@@ -10,6 +16,9 @@ from flink_jobs.registry import Registry
 from flink_jobs.releases import Moment, Releases
 from flink_jobs.testing import Broker, JobHarness, Results, record
 from tests import models
+from tests.s3 import SECRET, bucket_uri
+from udfs import object_store
+from udfs.releases import BEGINNING
 
 START = 1_767_268_800_000
 SECOND = 1_000
@@ -31,14 +40,19 @@ INPUTS = pa.table({"amount": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+def registry(s3: str) -> Iterator[Registry]:
     """Three versions of `fraud`: 1 is champion, with 3 as shadow; then 2 is, with 3 as canary at last."""
-    root = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(object_store, "SETTLE_SECONDS", 0.5)
+        yield _fill(Registry(bucket_uri(s3, f"releases-{uuid.uuid4().hex}")))
+
+
+def _fill(registry: Registry) -> Registry:
     for threshold in (2, 3, 4):
         targets = [amount > threshold for amount in INPUTS["amount"].to_pylist()]
-        models.write(root, "fraud", LogisticRegression(), INPUTS, targets, "binary", promoted=threshold == 2)
-    registry = Registry(root)
+        models.register(registry, "fraud", LogisticRegression(), INPUTS, targets, "binary")
     releases = Releases(registry, "fraud")
+    releases.promote(1, Moment(BEGINNING))
     releases.shadow((3,), Moment(START + 300 * SECOND, past=True))
     releases.promote(2, Moment(START + 600 * SECOND, past=True))
     releases.canary(3, 0.3, "customer", Moment(START + 900 * SECOND, past=True))
@@ -109,3 +123,8 @@ def test_windows_compare_the_versions(results: Results) -> None:
         ("canary", 3),
         ("shadow", 3),
     }
+
+
+def test_the_keys_of_the_store_are_in_no_output(results: Results) -> None:
+    every = (*results.predictions, *results.shadows, *results.comparisons, *results.alerts)
+    assert not any(SECRET in f"{row.value!r}{row.headers}" for row in every)

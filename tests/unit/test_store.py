@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 from pyarrow import fs
 
+from tests.s3 import bucket_uri
 from tests.unit.conftest import MemoryStore
 from udfs.errors import StoreError
 from udfs.local_store import LocalStore
 from udfs.object_store import ObjectStore
 from udfs.store import Store, is_uri, open_store, without_secrets
 
-SETTLE = 0.1
+SETTLE, S3_SETTLE = 0.1, 0.5
 FILES = {"model.bin": b"m" * 1000, "golden": b"g", "manifest.json": b"{}"}
 
 
@@ -46,9 +47,17 @@ STORES: dict[str, Callable[[Path], Store]] = {
 }
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[*STORES, "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "s3":
+        return s3_store(request.getfixturevalue("s3"))
     return STORES[request.param](tmp_path)
+
+
+def s3_store(address: str) -> Store:
+    """In a bucket of its own."""
+    uri = bucket_uri(address, f"b-{uuid.uuid4().hex}")
+    return ObjectStore(*fs.FileSystem.from_uri(uri), uri, settle=S3_SETTLE)
 
 
 def test_a_file_is_written_once(store: Store) -> None:
