@@ -16,8 +16,10 @@ __all__ = ["broker"]
 
 # With several processes, what takes longest must not be what is begun last.
 LONGEST = (
-    "test_docs.py",
     "test_cli_run.py",
+    "test_docs_cluster.py",
+    "test_drift.py",
+    "test_docs_history.py",
     "test_event_time.py",
     "test_outputs.py",
     "test_per_window.py",
@@ -25,7 +27,6 @@ LONGEST = (
     "test_automatic.py",
     "test_metrics.py",
     "test_stack.py",
-    "test_drift.py",
 )
 
 
