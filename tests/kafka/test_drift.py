@@ -18,8 +18,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from typer.testing import CliRunner
 
 from flink_jobs import preflight
+from flink_jobs.cli import app
 from flink_jobs.jars import PROJECT
 from flink_jobs.kafka import ClientSettings, Message, count_committed, create_topics, produce, read_topic
 from flink_jobs.loader import load_job_text
@@ -111,6 +113,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+TRAIN = """
+from pathlib import Path
+
+from flink_jobs.training import Trainer
+from udfs.manifest import Output
+
+TRAINER = Trainer(
+    name="fraud",
+    job=Path("../../job.yaml"),
+    inputs=("balance", "age"),
+    label="fraud",
+    output=Output(kind="binary", classes=(False, True)),
+    history=lambda: Path("never.parquet"),
+    build=lambda parameters: None,
+)
+"""
+
+
+def retraining(broker: Broker, folder: Path, topic: str, *rule: str) -> dict[str, Any]:
+    """What a scheduler would be told of a drift topic."""
+    model = folder / "models" / "fraud"
+    (model / "train.py").write_text(TRAIN)
+    options = ["--if-drifted", topic, "--brokers", broker.bootstrap, "--dry-run", "--json", *rule]
+    done = CliRunner().invoke(app, ["retrain", str(model), *options])
+    assert done.exit_code == 0, done.output + str(done.exception)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
 def lines(results: Any) -> list[bytes]:
     return sorted(outcome.value for outcome in (*results.drift, *results.alerts))
 
@@ -159,6 +190,15 @@ def test_drift_is_the_same_bytes_however_the_work_is_split(
     assert balance["direction"].startswith("balance moved up")
     assert balance["mean"] == pytest.approx(1, abs=0.2)
     assert [chart["open"] for chart in moved["sequential"]] == [True, True]
+    assert results.job.drift is not None
+    wait = retraining(broker, folder, results.job.drift.topic)
+    assert (wait["retrain"], [window["outputs"] for window in wait["windows"]]) == (
+        False,
+        [[], ["score"], []],
+    )
+    once = retraining(broker, folder, results.job.drift.topic, "--bad", "1")
+    assert (once["retrain"], once["champion"], once["trained"]) == (True, 1, None)
+    assert once["reason"].startswith("in 1 of the last 3 windows the output drifted (score)")
     told = [r for r in records if r["schema"] == "tailrace.alert/1" and not r["segment"]]
     _check_early([r for r in told if r["rule"] == "sequential"])
     alerts = [r for r in told if r["rule"] == "moved"]

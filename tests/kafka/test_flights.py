@@ -1,15 +1,18 @@
-"""A month of real flights: what the stream computes is what was computed offline, for every flight."""
+"""A month of real flights: what the stream computes is what training gets, and what was computed offline."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from flink_jobs import demo, flights
+from flink_jobs.loader import load_job
 from flink_jobs.testing import Broker, JobHarness, Message
+from flink_jobs.training.data import features_on_flink
 from tests.flight_model import FlightFiles, flight_files
 from udfs.explain import explainer
 from udfs.model import load_version
@@ -30,9 +33,31 @@ def job_text(files: FlightFiles) -> str:
     return edited
 
 
+@pytest.fixture(scope="module")
+def july() -> pd.DataFrame:
+    return flights.events([7])
+
+
 @pytest.mark.timeout(600)
-def test_offline_and_streamed_features_and_scores_agree(broker: Broker, flight_files: FlightFiles) -> None:
-    july = flights.events([7])
+def test_features_for_training_are_those_computed_offline(
+    broker: Broker, flight_files: FlightFiles, july: pd.DataFrame
+) -> None:
+    """By the way of `tailrace train`: the records of a table, through the job file on Flink."""
+    job = load_job(demo.JOB_FILE, flight_files.environ(broker.bootstrap))
+    records = flights.records_table(july)
+    found = features_on_flink(job, records, list(flights.FEATURES), print, broker.bootstrap)
+    assert (found.lost, found.rows.tolist()) == (0, list(range(len(july))))
+    departed = pd.to_datetime(july["departed_at"]).dt.tz_localize(None).to_numpy("datetime64[ms]")
+    assert (found.times == departed).all()
+    offline = flights.offline_features(july)
+    for name in flights.FEATURES:
+        assert_equal(name, found.table[name].to_pylist(), offline[name])
+
+
+@pytest.mark.timeout(600)
+def test_offline_and_streamed_features_and_scores_agree(
+    broker: Broker, flight_files: FlightFiles, july: pd.DataFrame
+) -> None:
     rows = [
         Message(value, origin.encode())
         for value, origin in zip(flights.payloads(july), july["origin"], strict=True)
