@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from udfs.drift.counts import Ints
@@ -55,6 +54,8 @@ def key_parts(keys: pa.Array, event_time: Ints, window_ms: int, version: int) ->
 
 def hash_keys(keys: pa.Array) -> Hashes:
     """The same for the same text on every machine (SipHash, as pandas has it)."""
+    import pandas as pd  # slow to import, and most commands hash nothing
+
     texts = keys.cast(pa.string()).to_numpy(zero_copy_only=False)
     return pd.util.hash_array(texts, categorize=False).astype(np.uint64)
 
