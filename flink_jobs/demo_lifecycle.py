@@ -201,7 +201,11 @@ def _releases_table(
     times: np.ndarray,  # type: ignore[type-arg]
     stamps: np.ndarray,  # type: ignore[type-arg]
 ) -> Table:
-    table = Table("release", "what", "records", "by version", "first came after writing", "median wait")
+    table = Table("release", "what", box=None, padding=(0, 2, 0, 0))
+    table.add_column("records", justify="right")
+    table.add_column("by version")
+    table.add_column("first came after writing", justify="right")
+    table.add_column("median wait", justify="right")
     versions = np.array([row.version for row in found])
     for place, record in enumerate(log.records):
         mine = places == place

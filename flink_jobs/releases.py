@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from flink_jobs.errors import InputError
 from udfs.drift.records import iso
 from udfs.errors import ModelError
@@ -107,12 +109,14 @@ class Releases:
     def _next(self, make: Next, moment: Moment, log: ReleaseLog | None) -> ReleaseRecord:
         now = self._wall_ms()
         at = self._at_ms(moment, now, first=log is None)
-        digests = {
-            v: digest(self._registry.manifest(self._name, v)) for v in self._registry.versions(self._name)
-        }
         by = moment.by if moment.by is not None else _user()
-        step = Step(None if at == BEGINNING else at, now, moment.lead_ms, moment.reason, by, digests)
-        return make(log, step)
+        record = make(log, Step(None if at == BEGINNING else at, now, moment.lead_ms, moment.reason, by))
+        return msgspec.structs.replace(record, digests=self._digests(record.versions))
+
+    def _digests(self, versions: tuple[int, ...]) -> dict[int, str]:
+        """Of those that are still there."""
+        there = set(versions) & set(self._registry.versions(self._name))
+        return {version: digest(self._registry.manifest(self._name, version)) for version in sorted(there)}
 
     def _at_ms(self, moment: Moment, now: int, *, first: bool) -> int:
         # The lead begins when workers can see the release, which in an object store takes some seconds.

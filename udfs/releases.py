@@ -137,6 +137,18 @@ class ReleaseLog:
         later = self._in_force[self._bounds > time]
         return [first, *(int(place) for place in later if place != first)]
 
+    def champions_to_come(self, time: int) -> dict[int, str]:
+        """By version, the moment from which on it is champion, of those that take over after `time`.
+
+        Raises ModelError when no version is left to score.
+        """
+        first, *later = self.from_then_on(time)
+        found: dict[int, str] = {}
+        for place in later:
+            found.setdefault(self.state(place).champion, self.records[place].at or "")
+        found.pop(self.state(first).champion, None)
+        return found
+
 
 def _state(record: ReleaseRecord, champion: ReleaseRecord, lost: frozenset[int]) -> State:
     canary = record.canary if record.canary and record.canary.version not in lost else None

@@ -34,6 +34,8 @@ def register(app: typer.Typer) -> None:
 def list_versions(registry: RegistryFolder = "models", as_json: as_json_option = False) -> None:
     """List all models and their versions, with digest, format, signatures and champion.
 
+    Champion is the one for records of this very moment; one to come shows from which event time on.
+
     [bold]Examples[/]
 
       tailrace models list --registry models
@@ -43,6 +45,8 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
     from rich.console import Console
     from rich.table import Table
 
+    from flink_jobs.cli.models_show import champion_words
+
     found = open_registry(registry)
     rows = [row for name in found.models() for row in _rows(found, name)]
     if as_json:
@@ -50,7 +54,8 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
     columns = ("model", "version", "champion", "format", "created", "signed by", "digest")
     table = Table(*columns)
     for row in rows:
-        champion, signed = "yes" if row["champion"] else "", ", ".join(row["signed_by"])
+        signed = ", ".join(row["signed_by"])
+        champion = champion_words(row["champion"], row["champion_from"])
         shown = (row["name"], row["version"], champion, row["format"], row["created_at"], signed)
         table.add_row(*map(str, shown), str(row["digest"])[:19])
     Console().print(table)
@@ -60,7 +65,7 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
 def _rows(registry: Registry, name: str) -> list[dict[str, Any]]:
     from udfs.manifest import digest
 
-    champion, rows = _champion(registry, name), []
+    champion, coming, rows = _champion(registry, name), _coming(registry, name), []
     for version in registry.versions(name):
         manifest = registry.manifest(name, version)
         rows.append(
@@ -68,6 +73,7 @@ def _rows(registry: Registry, name: str) -> list[dict[str, Any]]:
                 "name": name,
                 "version": version,
                 "champion": version == champion,
+                "champion_from": coming.get(version),
                 "format": manifest.format,
                 "created_at": manifest.created_at,
                 "signed_by": signers(registry, name, version),
@@ -99,10 +105,11 @@ def show(
     version = version or found.versions(name)[-1]
     manifest = found.manifest(name, version)
     signed_by = signers(found, name, version)
-    champion = _champion(found, name) == version
+    champion, coming = _champion(found, name) == version, _coming(found, name).get(version)
     if as_json:
-        return print_json(as_data(manifest) | {"signed_by": signed_by, "champion": champion})
-    print_version(Console(highlight=False), manifest, signed_by, champion)
+        told = {"signed_by": signed_by, "champion": champion, "champion_from": coming}
+        return print_json(as_data(manifest) | told)
+    print_version(Console(highlight=False), manifest, signed_by, champion, coming)
     return None
 
 
@@ -246,6 +253,19 @@ def _named(registry: Registry, text: str, name: str | None) -> tuple[str, int]:
     if not name:
         raise InputError(f"a version must be given as NAME/VERSION, such as flight_delay/1; got {text!r}")
     return name, registry.resolve(name, int(use) if use.isdecimal() else use).version
+
+
+def _coming(registry: Registry, name: str) -> dict[int, str]:
+    """From which event time on versions will be champion that are not now."""
+    from flink_jobs.cli.release_options import now_ms
+    from flink_jobs.releases import Releases
+    from udfs.errors import ModelError
+
+    log = Releases(registry, name).log()
+    try:
+        return log.champions_to_come(now_ms()) if log else {}
+    except ModelError:
+        return {}
 
 
 def _champion(registry: Registry, name: str) -> int | None:

@@ -16,10 +16,21 @@ from flink_jobs.verifying import Check
 from udfs.manifest import Lineage, Manifest, digest
 
 
-def print_version(console: Console, manifest: Manifest, signed_by: Sequence[str], champion: bool) -> None:
-    """All that a version says of itself."""
+def champion_words(champion: bool, coming: str | None) -> str:
+    """Whether a version is the champion now, or from which event time on it will be."""
+    return "yes" if champion else f"from {coming}" if coming else ""
+
+
+def print_version(
+    console: Console,
+    manifest: Manifest,
+    signed_by: Sequence[str],
+    champion: bool,
+    coming: str | None = None,
+) -> None:
+    """All that a version says of itself; `coming` is the event time from which on it will be champion."""
     title = f"[bold]{escape(manifest.name)} version {manifest.version}[/]"
-    console.print(title + (" (champion)" if champion else ""))
+    console.print(title + (" (champion)" if champion else f" (champion from {coming})" if coming else ""))
     lineage = manifest.lineage or Lineage()
     about = {
         "digest": digest(manifest),

@@ -86,6 +86,18 @@ def test_list_for_scripts(registry: Registry, tmp_path: Path) -> None:
     assert listed[0]["digest"] == digest(registry.manifest("line", 1))
 
 
+def test_a_champion_to_come_shows_from_when_on(registry: Registry, tmp_path: Path) -> None:
+    registry.promote("line", 1)
+    promoted = ["release", "promote", "line", "2", "--at", "2100-01-01T00:00Z", "--registry", str(tmp_path)]
+    assert runner.invoke(app, promoted).exit_code == 0
+    first, second = (line for line in run(tmp_path, "list").splitlines() if "line" in line)
+    assert re.search(r" 1 +│ yes ", first)
+    assert re.search(r" 2 +│ from 2100-01-01T00:00:00.000Z ", second)
+    assert "line version 2 (champion from 2100-01-01T00:00:00.000Z)" in run(tmp_path, "show", "line", "2")
+    listed = json.loads(run(tmp_path, "list", "--json"))
+    assert [row["champion_from"] for row in listed] == [None, "2100-01-01T00:00:00.000Z"]
+
+
 def test_show_says_all_of_the_latest_version(registry: Registry, tmp_path: Path) -> None:
     shown = run(tmp_path, "show", "line")
     for text in ("line version 2", "sha256:", "nobody", "parent", "abc", "mae", "slope", "regression"):

@@ -35,6 +35,14 @@ def test_before_the_first_moment_the_first_release_counts() -> None:
     assert champions(ReleaseLog([release(1, 4, 1000)]), 0) == [4]
 
 
+def test_champions_to_come_are_those_that_no_later_release_replaces() -> None:
+    log = ReleaseLog([release(1, 1), release(2, 2, 5000), release(3, 3, 1000), release(4, 4, 9000)])
+    assert log.champions_to_come(T0) == {3: release(3, 3, 1000).at, 4: release(4, 4, 9000).at}
+    assert log.champions_to_come(T0 + 9000) == {}
+    back = ReleaseLog([release(1, 1), release(2, 2, 1000), release(3, 1, 2000), release(4, 2, 3000)])
+    assert back.champions_to_come(T0) == {2: release(2, 2, 1000).at}
+
+
 def test_a_withdrawn_champion_is_replaced_by_the_one_before_it_at_all_times() -> None:
     log = ReleaseLog([release(1, 1), release(2, 2, 0), release(3, 1, 9000, withdraw=2)])
     assert champions(log, -1, 0, 5000, 9000) == [1, 1, 1, 1]
