@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import os
 import shutil
 import subprocess
 import tempfile
@@ -175,7 +176,8 @@ class Broker:
 
     def _command(self, java: list[str], config: Path) -> list[str]:
         logging = [f"-Dorg.slf4j.simpleLogger.{key}={value}" for key, value in _LOGGING.items()]
-        return [java[0], f"-Xmx{self._heap}", *logging, *java[1:], "kafka.Kafka", str(config)]
+        tuned = os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS", "").split()  # as Kafka's own scripts have it
+        return [java[0], f"-Xmx{self._heap}", *tuned, *logging, *java[1:], "kafka.Kafka", str(config)]
 
 
 def _escape(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,11 @@ from flink_jobs.testing import Broker, broker
 from tests.s3 import s3_server
 
 __all__ = ["broker"]
+
+# These JVMs live for seconds: compiling hot code a second time, better, would cost more than it brings.
+SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+for variable in ("JVM_ARGS", "KAFKA_JVM_PERFORMANCE_OPTS"):
+    os.environ.setdefault(variable, SHORT_LIVED)
 
 # With several processes, what takes longest must not be what is begun last.
 LONGEST = (
