@@ -169,10 +169,11 @@ def failure_reason(stack_trace: str) -> str:
 
 
 def _counter_name(metric: str) -> str | None:
-    """`predicted` of `….tailrace.predicted`, `read` of the source's output; None for all other metrics."""
+    """`predicted` of `….tailrace.predicted`, `read` of the source's output; None for all others."""
     if ".tailrace." in metric:
         return metric.rsplit(".", 1)[1]
-    return "read" if metric.startswith("Source__") and metric.endswith(".numRecordsIn") else None
+    records = metric.startswith("Source__") and metric.endswith(".numRecordsIn")
+    return "read" if records and "labels" not in metric else None
 
 
 def _first_error(answer: requests.Response) -> str:

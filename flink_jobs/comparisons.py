@@ -16,8 +16,9 @@ from flink_jobs.errors import InputError
 from flink_jobs.kafka import ClientSettings, read_topic
 from flink_jobs.loader import load_job
 from flink_jobs.tables import client_settings
+from flink_jobs.worker_params import gate_of
 from udfs.rollout.compare import add_up
-from udfs.rollout.gate import Gate, judge_gate
+from udfs.rollout.gate import judge_gate
 from udfs.rollout.records import ComparisonRecord, GateReport
 
 
@@ -47,7 +48,7 @@ def judge_job(job_file: Path, version: int, windows: int, brokers: str | None) -
     about = [r for r in records if any(pair.version == version for pair in r.pairs)][-windows:]
     if not about:
         return GateReport(version, "wait", ("it has not scored beside a champion yet",))
-    return judge_gate(Gate(**job.comparisons.gate.model_dump()), add_up(about), version)
+    return judge_gate(gate_of(job.comparisons), add_up(about), version)
 
 
 def _decoded(line: bytes, place: str) -> ComparisonRecord:

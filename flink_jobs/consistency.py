@@ -9,6 +9,7 @@ itself is passed over: each mistake is reported once, where it is made.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from flink_jobs.aggregates import NUMERIC_AGGREGATES
 from flink_jobs.mistakes import Location, Mistake, dotted
@@ -35,6 +36,7 @@ def mistakes(data: object) -> list[Mistake]:
         _inputs,
         _topics,
         _drift,
+        _labels,
     )
     return [mistake for check in checks for mistake in check(job)]
 
@@ -176,7 +178,13 @@ def _private(job: Outline, place: Location, name: str, has_key: bool) -> Iterato
 
 def _topics(job: Outline) -> Iterator[Mistake]:
     source = (mapping(job.data, "source") or {}).get("topic")
-    taken = {source: ("source", "topic")} if isinstance(source, str) else {}
+    taken: dict[str, Location] = {source: ("source", "topic")} if isinstance(source, str) else {}
+    labels = (_labels_section(job) or {}).get("topic")
+    if isinstance(labels, str) and labels in taken:
+        place = ("comparisons", "labels", "topic")
+        yield Mistake(place, "a topic of its own", f"{labels!r}, also at source.topic")
+    elif isinstance(labels, str):
+        taken[labels] = ("comparisons", "labels", "topic")
     for section in (*OUTPUT_SUFFIXES, *OPTIONAL_SUFFIXES):
         topic = (mapping(with_default_topics(job.data), section) or {}).get("topic")
         if isinstance(topic, str) and topic in taken:
@@ -200,6 +208,25 @@ def _drift(job: Outline) -> Iterator[Mistake]:
             yield _unknown(place, _column_expected(job), name, job.columns)
         elif job.pii(name):
             yield Mistake(place, "a column without personal data", repr(name))
+
+
+def _labels_section(job: Outline) -> dict[str, Any] | None:
+    return mapping(mapping(job.data, "comparisons"), "labels")
+
+
+def _labels(job: Outline) -> Iterator[Mistake]:
+    labels = _labels_section(job)
+    if labels is None:
+        return
+    if job.per_window:
+        expected = "left out with score: per_window, as labels are of single records"
+        yield Mistake(("comparisons", "labels"), expected, "labels")
+        return
+    for place, name in texts(labels, "on", ("comparisons", "labels")):
+        if job.columns is not None and name not in job.columns:
+            yield _unknown(place, _column_expected(job), name, job.columns)
+        elif job.field_type(name) == "double":
+            yield Mistake(place, "a column of type string, long or boolean", f"{name!r}, a double")
 
 
 def _unknown(place: Location, expected: str, name: str, choices: list[str]) -> Mistake:

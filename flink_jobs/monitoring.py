@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flink_jobs.plan import Runnable
+from udfs.rollout.steward import StewardParams
 
 
 def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: Any) -> None:
     """Adds the statements' inserts and the monitors to the environment, which is ready to execute then."""
-    queries = [query for query in (plan.views.parts, plan.views.rollout) if query]
+    queries = [query for query in (plan.views.parts, plan.views.rollout, *plan.views.labels) if query]
     streams = iter(_translate_together(tables, environment, statements, queries))
     selects: dict[str, list[str]] = {}
     if plan.drift is not None:
         _attach_drift(plan, tables, next(streams), selects)
     if plan.steward is not None:
-        _attach_steward(plan, tables, next(streams), selects)
+        _attach_steward(plan, tables, streams, selects)
     outputs = tables.create_statement_set()
     for sink, parts in selects.items():
         outputs.add_insert_sql(f"INSERT INTO {sink} {' UNION ALL '.join(parts)}")
@@ -35,16 +36,33 @@ def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, li
     _select(tables, reports, "reports", {"drift": DRIFT, "alerts": ALERT}, selects)
 
 
-def _attach_steward(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
+def _attach_steward(
+    plan: Runnable, tables: Any, streams: Iterator[Any], selects: dict[str, list[str]]
+) -> None:
     from udfs.flink_rollout import ALERT, COMPARISON, RESULT, RolloutFunction
     from udfs.flink_webhook import WebhookFunction
 
     assert plan.steward is not None
-    steward = RolloutFunction(plan.steward, live=not plan.bounded)
-    compared = _single(parts, steward, RESULT, "rollout")
+    reports = next(streams)
+    if plan.views.labels:
+        compared = _labelled(plan.steward, reports, list(streams), live=not plan.bounded)
+    else:
+        compared = _single(reports, RolloutFunction(plan.steward, live=not plan.bounded), RESULT, "rollout")
     if plan.webhook:
         _single(compared, WebhookFunction(plan.webhook), RESULT, "rollout-webhook")
     _select(tables, compared, "compared", {"comparisons": COMPARISON, "alerts": ALERT}, selects)
+
+
+def _labelled(params: StewardParams, reports: Any, labels: Sequence[Any], *, live: bool) -> Any:
+    """Windows close by the watermark of the records alone, and then take the labels that have come."""
+    from pyflink.common import Row
+
+    from udfs.flink_rollout import CLOSED, RESULT, ClosingFunction, LabelledFunction
+
+    closed = _single(reports, ClosingFunction(params), CLOSED, "rollout-windows")
+    told = labels[0].union(*labels[1:]).map(lambda row: Row(0, "", row[0]), output_type=CLOSED)
+    told = told.uid("tailrace-labels").name("labels").set_parallelism(1)
+    return _single(closed.union(told), LabelledFunction(params, live=live), RESULT, "rollout")
 
 
 def _single(stream: Any, function: Any, result: Any, name: str) -> Any:

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 from flink_jobs import sql
 from flink_jobs.columns import JobColumns, ModelInput, job_columns, match_inputs
+from flink_jobs.consistency import KEY_TYPES
 from flink_jobs.drift import DriftPlan, drift_plan, webhook_params
 from flink_jobs.errors import InputError
 from flink_jobs.explain import check_explainable
+from flink_jobs.label_views import with_labels
 from flink_jobs.registry import Registry, Release
 from flink_jobs.runtime import flink_options
 from flink_jobs.spec import JobSpec
-from flink_jobs.tables import kafka_tables
+from flink_jobs.tables import kafka_tables, labels_of
 from flink_jobs.views import Views, make_views
 from flink_jobs.worker_params import (
     FoundVersion,
@@ -71,6 +73,7 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
     manifest = _read(folder, trust_of(job))
     columns = job_columns(job)
     _check_included(job, columns)
+    _check_labels(job, columns, manifest)
     if job.predictions.explain:
         check_explainable(folder, trust_of(job))
     inputs = match_inputs(manifest, columns, job.model.inputs)
@@ -93,7 +96,7 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
         columns=columns,
         inputs=inputs,
         tables=kafka_tables(job, bounded=bounded),
-        views=make_views(job, columns, params),
+        views=with_labels(job, make_views(job, columns, params)),
         options=flink_options(job),
         drift=drift,
         steward=steward_params(job, model_folder),
@@ -150,3 +153,18 @@ def _check_included(job: JobSpec, columns: JobColumns) -> None:
                 f"predictions.include must not name a field that every prediction has; got {name!r}; "
                 "derive a column with another name from it"
             )
+
+
+def _check_labels(job: JobSpec, columns: JobColumns, manifest: Manifest) -> None:
+    labels = labels_of(job)
+    if labels is None:
+        return
+    if labels.on not in columns.columns:
+        known = ", ".join(columns.columns)
+        raise InputError(f"comparisons.labels.on must be a column of the job ({known}); got {labels.on!r}")
+    if (kind := columns[labels.on].type) not in KEY_TYPES:
+        raise InputError(f"comparisons.labels.on must be a string, long or boolean; {labels.on} is a {kind}")
+    if (output := manifest.signature.output.kind) == "anomaly":
+        raise InputError(
+            f"comparisons.labels must be left out for a model whose output is {output}: there is no loss"
+        )

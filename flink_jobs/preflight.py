@@ -33,6 +33,7 @@ from flink_jobs.tables import (
     TRANSACTION_TIMEOUT_MS,
     all_topics,
     client_settings,
+    labels_of,
     output_topics,
     report_topics,
 )
@@ -72,10 +73,14 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     connector_jar()
     settings = client_settings(job)
     written = all_topics(job)
-    topics = describe_topics(settings, [job.source.topic, *written.values()])
+    labels = labels_of(job)
+    read = [job.source.topic, *([labels.topic] if labels else [])]
+    topics = describe_topics(settings, [*read, *written.values()])
     source = topics[job.source.topic]
     if source is None:
         raise InputError(f"source.topic: {no_such_topic(settings, job.source.topic)}")
+    if labels and topics[labels.topic] is None:
+        raise InputError(f"comparisons.labels.topic: {no_such_topic(settings, labels.topic)}")
     _check_outputs(job, settings, topics)
     if job.runtime.delivery == "exactly_once":
         _check_transactions(job, settings)

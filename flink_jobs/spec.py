@@ -24,7 +24,7 @@ from flink_jobs.spec_features import GROUP_WINDOW_KINDS, Features, Lookup, Windo
 from flink_jobs.spec_kafka import Kafka, Security
 from flink_jobs.spec_model import Model
 from flink_jobs.spec_outputs import DeadLetters, Late, Predictions
-from flink_jobs.spec_rollout import AutomaticSteps, Comparisons, GateRules, Shadows
+from flink_jobs.spec_rollout import AutomaticSteps, Comparisons, GateRules, Labels, Shadows
 from flink_jobs.spec_runtime import Checkpoint, Runtime
 from flink_jobs.spec_source import EventTime, FieldType, SchemaField, Source
 
@@ -44,6 +44,7 @@ __all__ = [
     "GateRules",
     "JobSpec",
     "Kafka",
+    "Labels",
     "Late",
     "Lookup",
     "Model",

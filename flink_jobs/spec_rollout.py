@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from flink_jobs.mistakes import wrong
-from flink_jobs.scalars import Parsed, PositiveDuration, number, whole
-from flink_jobs.section import Section, Topic
+from flink_jobs.scalars import Parsed, PositiveDuration, matching, number, whole
+from flink_jobs.section import Reference, Section, Topic
+from flink_jobs.spec_source import EventTime
 
 
 def _parse_share(value: object) -> float:
@@ -78,6 +79,31 @@ class GateRules(Section):
     drift: Share | None = Field(
         default=0.1, description="Kolmogorov-Smirnov distance of its scores from the champion's."
     )
+    quality: Share | None = Field(
+        default=0.05,
+        description="Part of the champion's loss by which its own may be higher (with comparisons.labels).",
+    )
+    labels: Annotated[int, whole(2, 10**9)] = Field(
+        default=500, description="Records with labels before it can pass (with comparisons.labels)."
+    )
+
+
+LabelField = Annotated[str, matching(r"[\s\S]{1,200}", "the name of a field of the label's record")]
+
+
+class Labels(Section):
+    """What became true, in a topic of its own: JSON records that come late, and some never."""
+
+    topic: Topic = Field(description="Kafka topic to read.")
+    on: Reference = Field(description="Column of the job by which a label finds its record.")
+    key: LabelField | None = Field(
+        default=None, description="The same in the label's record; default: under the same name."
+    )
+    field: LabelField = Field(description="Field of the label's record that holds the label.")
+    wait: PositiveDuration = Field(description="How long after its record's event time a label may come.")
+    event_time: EventTime = Field(
+        default_factory=EventTime, description="When a label came; as in source.event_time."
+    )
 
 
 class AutomaticSteps(Section):
@@ -107,6 +133,9 @@ class Comparisons(Section):
     )
     gate: GateRules = Field(
         default_factory=GateRules, description="What the gate asks of a canary or shadow."
+    )
+    labels: Labels | None = Field(
+        default=None, description="Topic with what became true; left out: versions are compared without."
     )
     automatic: AutomaticSteps | None = Field(
         default=None, description="Let the job advance or roll back a canary; left out: people do."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flink_jobs import sql
 from flink_jobs.kafka.settings import ClientSettings
 from flink_jobs.runtime import largest_message, producer_properties
-from flink_jobs.spec import JobSpec
+from flink_jobs.spec import EventTime, JobSpec, Labels
 from udfs.event_time import EventTimeField
 
 SINKS = ("predictions", "dead_letters", "late")
@@ -31,9 +31,17 @@ def client_settings(job: JobSpec) -> ClientSettings:
 
 def event_time_field(job: JobSpec) -> EventTimeField | None:
     """Where the event time is, or None for the Kafka record's timestamp."""
-    when = job.source.event_time
+    return _time_field(job.source.event_time)
+
+
+def _time_field(when: EventTime) -> EventTimeField | None:
     name = when.field or when.header
     return EventTimeField(name, when.unit, header=when.header is not None) if name else None
+
+
+def labels_of(job: JobSpec) -> Labels | None:
+    """The topic of labels, if the job reads one."""
+    return job.comparisons.labels if job.comparisons else None
 
 
 def output_topics(job: JobSpec) -> dict[str, str]:
@@ -64,9 +72,12 @@ def all_topics(job: JobSpec) -> dict[str, str]:
 
 
 def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
-    """The source, then the sinks; a bounded source ends at the topic's present end."""
-    topics = all_topics(job)
-    return (_source(job, bounded), *(_sink(job, name, topic) for name, topic in topics.items()))
+    """The source, the labels if there are any, then the sinks; bounded topics end at their present end."""
+    topics, labels = all_topics(job), labels_of(job)
+    read = [_source(job, "source", job.source.topic, job.source.event_time, bounded)]
+    if labels:
+        read.append(_source(job, "labels", labels.topic, labels.event_time, bounded))
+    return (*read, *(_sink(job, name, topic) for name, topic in topics.items()))
 
 
 def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
@@ -75,8 +86,7 @@ def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
     return {f"properties.{key}": value for key, value in merged.items()}
 
 
-def _source(job: JobSpec, bounded: bool) -> sql.Table:
-    when = job.source.event_time
+def _source(job: JobSpec, name: str, topic: str, when: EventTime, bounded: bool) -> sql.Table:
     own = {
         "group.id": job.job,
         "auto.offset.reset": "earliest",
@@ -84,7 +94,7 @@ def _source(job: JobSpec, bounded: bool) -> sql.Table:
     }
     options = {
         "connector": "kafka",
-        "topic": job.source.topic,
+        "topic": topic,
         "scan.startup.mode": STARTUP[job.source.start],
         "scan.watermark.idle-timeout": f"{when.idle} ms",
         # A periodic watermark lags by whatever was read since: what is late would depend on the speed.
@@ -94,8 +104,8 @@ def _source(job: JobSpec, bounded: bool) -> sql.Table:
     }
     if bounded:
         options["scan.bounded.mode"] = "latest-offset"
-    columns = sql.source_columns(event_time_field(job), when.max_ahead, when.out_of_order)
-    return sql.Table("source", columns, options)
+    columns = sql.source_columns(_time_field(when), when.max_ahead, when.out_of_order)
+    return sql.Table(name, columns, options)
 
 
 def _sink(job: JobSpec, name: str, topic: str) -> sql.Table:

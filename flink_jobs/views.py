@@ -18,7 +18,8 @@ from flink_jobs.aggregates import Aggregate
 from flink_jobs.columns import JobColumns
 from flink_jobs.spec import JobSpec, Window
 from flink_jobs.sql import interval, name, names
-from udfs.params import ScoreParams, SourceParams
+from flink_jobs.tables import labels_of
+from udfs.params import LabelParams, ScoreParams, SourceParams
 from udfs.types import SQL, ColumnType
 
 Columns = tuple[tuple[str, ColumnType], ...]
@@ -38,7 +39,7 @@ class Function:
     """A UDF: its class in `udfs.flink`, what that is constructed with, and the fields of its result."""
 
     kind: str
-    params: ScoreParams | SourceParams = field(repr=False)
+    params: ScoreParams | SourceParams | LabelParams = field(repr=False)
     columns: Columns
     result: Result
 
@@ -47,7 +48,7 @@ class Function:
 class Views:
     """`views` in order of dependency; `inserts` by sink.
 
-    `parts` is what the monitor reads, `rollout` what the comparison of versions does.
+    `parts` is what the monitor reads, `rollout` and `labels` what the comparison of versions does.
     """
 
     views: Mapping[str, str]
@@ -55,6 +56,7 @@ class Views:
     inserts: Mapping[str, str]
     parts: str | None = None
     rollout: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -69,7 +71,7 @@ def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
 def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     argument, column = _record_key(job)
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
-    views = {"records": sql.with_lateness("source"), "scored": _called(call, RECORD, "records")}
+    views = {"records": sql.with_lateness("source"), "scored": _called(call, _kept(job), "records")}
     functions = {"score_record": Function("ScoreFunction", params, column, _outcome(job))}
     inserts = _inserts(job, dead=_record_rows("scored", DEAD), late="scored")
     return Views(views, functions, inserts, _parts(job, "scored"), _rollout(job))
@@ -88,7 +90,7 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     arguments = "".join(f", {name(result)}" for result, _ in results) + key
     views["scored"] = _called(
         f"score_record(_value, {EVENT_TIME}, FALSE, _partition, _offset, {TIMESTAMP}{arguments})",
-        RECORD,
+        _kept(job),
         table,
     )
     functions["score_record"] = Function("ScoreFunction", params, (*results, *column), _outcome(job))
@@ -151,7 +153,13 @@ def _checked(job: JobSpec, params: SourceParams) -> tuple[dict[str, str], dict[s
 
 def _outcome(job: JobSpec) -> Result:
     compared: Result = (("_shadow", "BYTES"), ("_rollout", "BYTES")) if job.comparisons else ()
-    return (*OUTCOME, *_profile(job), *compared)
+    told: Result = (("_label_key", "STRING"), ("_told", "BYTES")) if labels_of(job) else ()
+    return (*OUTCOME, *_profile(job), *compared, *told)
+
+
+def _kept(job: JobSpec) -> tuple[str, ...]:
+    """What is carried past the scoring; the event time only where labels are joined by it."""
+    return (*RECORD, "event_time") if labels_of(job) else RECORD
 
 
 def _profile(job: JobSpec) -> Result:

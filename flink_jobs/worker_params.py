@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from flink_jobs.columns import JobColumns, ModelInput
 from flink_jobs.drift import DriftPlan
-from flink_jobs.spec import JobSpec
+from flink_jobs.spec import Comparisons, JobSpec
 from flink_jobs.tables import event_time_field
 from udfs.contract import Contract, Field
 from udfs.features import DerivedParams, FeatureParams, LookupParams
@@ -108,7 +110,14 @@ def trust_of(job: JobSpec) -> Trust:
 def rollout_params(job: JobSpec) -> RolloutParams | None:
     if job.comparisons is None or job.shadows is None:
         return None
-    return RolloutParams(job.comparisons.window, job.shadows.timeout)
+    labels = job.comparisons.labels
+    return RolloutParams(job.comparisons.window, job.shadows.timeout, labels.on if labels else None)
+
+
+def gate_of(compared: Comparisons) -> Gate:
+    """What the gate asks; nothing of quality without labels."""
+    gate = Gate(**compared.gate.model_dump())
+    return gate if compared.labels else msgspec.structs.replace(gate, quality=None)
 
 
 def steward_params(job: JobSpec, model_folder: str) -> StewardParams | None:
@@ -124,7 +133,7 @@ def steward_params(job: JobSpec, model_folder: str) -> StewardParams | None:
         window_ms=compared.window,
         lead_ms=LEAD_REFRESHES * job.model.refresh,
         idle_ms=compared.idle,
-        gate=Gate(**compared.gate.model_dump()),
+        gate=gate_of(compared),
         automatic=Automatic(tuple(automatic.steps), automatic.windows) if automatic else None,
     )
 

@@ -39,7 +39,9 @@ def add(root: Path, estimator: Any = None, above: float = 2) -> Path:
 
 
 @contextmanager
-def scorer(root: Path, *, timeout_ms: int = 400, refresh_ms: int = 100) -> Iterator[Scorer]:
+def scorer(
+    root: Path, *, timeout_ms: int = 400, refresh_ms: int = 100, label_key: str | None = None
+) -> Iterator[Scorer]:
     folder = root / "fraud"
     columns = {name: Column(name, kind, "field of payments") for name, kind in FIELDS.items()}  # type: ignore[arg-type]
     follow = FollowParams("fraud", str(folder), columns, {}, refresh_ms, frozenset(FIELDS))
@@ -49,7 +51,7 @@ def scorer(root: Path, *, timeout_ms: int = 400, refresh_ms: int = 100) -> Itera
             FeatureParams(),
             ModelParams(str(folder / "versions" / "1"), "", 1, (), follow=follow),
             OutputParams(("customer",)),
-            rollout=RolloutParams(60_000, timeout_ms),
+            rollout=RolloutParams(60_000, timeout_ms, label_key),
         )
     )
     try:

@@ -32,7 +32,8 @@ class Outcomes:
 
     For rows of windows that are dead, `prediction` holds the row as JSON, since there are no original bytes.
     `shadow` is what shadows said of the record, None where none was asked. `profile` is what the monitor is
-    told of the whole batch, `rollout` what the comparison of versions is.
+    told of the whole batch, `rollout` what the comparison of versions is. With labels, `label_key` and `told`
+    are what the join keeps of a prediction.
     """
 
     kind: npt.NDArray[np.int8]
@@ -41,6 +42,8 @@ class Outcomes:
     shadow: npt.NDArray[np.object_]
     profile: bytes | None = None
     rollout: bytes | None = None
+    label_key: npt.NDArray[np.object_] | None = None
+    told: npt.NDArray[np.object_] | None = None
 
 
 class Checker:

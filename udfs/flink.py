@@ -18,7 +18,8 @@ from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from udfs.check import Checker, Outcomes
 from udfs.log import configure_worker_logging
-from udfs.params import ScoreParams, SourceParams
+from udfs.params import LabelParams, ScoreParams, SourceParams
+from udfs.rollout.labels import LabelReader, count_labels
 from udfs.score import Batch, RowBatch, Scorer
 from udfs.types import ARROW, ColumnType
 
@@ -147,6 +148,40 @@ class WindowScoreFunction(_Counting):
         return result
 
 
+class LabelFunction(ScalarFunction):  # type: ignore[misc]
+    """(value, event time, late) → ROW(_label_key, _label, _labels): records with labels, and their counts."""
+
+    def __init__(self, params: LabelParams, columns: Columns = ()) -> None:
+        self._params = params
+
+    def open(self, function_context: FunctionContext) -> None:
+        configure_worker_logging()
+        self._reader = LabelReader(self._params.key, self._params.field, self._params.window_ms)
+
+    def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
+        rows = len(value)
+        read = self._reader.read(value.tolist(), _milliseconds(event_time), _flags(late, rows))
+        report = _on_first_row(read.report, rows)
+        return pd.DataFrame({"_label_key": read.keys, "_label": read.labels, "_labels": report}, copy=False)
+
+
+class LabelledFunction(ScalarFunction):  # type: ignore[misc]
+    """(told, label, first, time of the label) → ROW(_labels): how right the versions were, on one row."""
+
+    def __init__(self, params: LabelParams, columns: Columns = ()) -> None:
+        self._window_ms = params.window_ms
+
+    def open(self, function_context: FunctionContext) -> None:
+        configure_worker_logging()
+
+    def eval(
+        self, told: pd.Series, label: pd.Series, first: pd.Series, event_time: pd.Series
+    ) -> pd.DataFrame:
+        rows, times = len(told), _milliseconds(event_time)
+        report = count_labels(told.tolist(), label.tolist(), _flags(first, rows), times, self._window_ms)
+        return pd.DataFrame({"_labels": _on_first_row(report, rows)}, copy=False)
+
+
 def _to_frame(outcomes: Outcomes, params: ScoreParams) -> pd.DataFrame:
     columns = {"_kind": outcomes.kind, "_prediction": outcomes.prediction, "_problem": outcomes.problem}
     if params.drift:
@@ -154,6 +189,8 @@ def _to_frame(outcomes: Outcomes, params: ScoreParams) -> pd.DataFrame:
     if params.rollout:
         columns["_shadow"] = outcomes.shadow
         columns["_rollout"] = _on_first_row(outcomes.rollout, len(outcomes.kind))
+    if outcomes.label_key is not None and outcomes.told is not None:
+        columns |= {"_label_key": outcomes.label_key, "_told": outcomes.told}
     return pd.DataFrame(columns, copy=False)
 
 

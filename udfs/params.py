@@ -76,10 +76,22 @@ class ModelParams(msgspec.Struct, frozen=True):
 
 
 class RolloutParams(msgspec.Struct, frozen=True):
-    """How versions are compared: per window of event time, and how long a batch waits for a shadow."""
+    """How versions are compared: per window of event time, and how long a batch waits for a shadow.
+
+    `label_key` is the column by which labels find their records, None where there are no labels.
+    """
 
     window_ms: int
     shadow_timeout_ms: int = 1_000
+    label_key: str | None = None
+
+
+class LabelParams(msgspec.Struct, frozen=True):
+    """How a record with a label is read: its fields, and the windows that labels are counted in."""
+
+    key: str
+    field: str
+    window_ms: int
 
 
 class OutputParams(msgspec.Struct, frozen=True):

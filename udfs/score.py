@@ -29,6 +29,7 @@ from udfs.params import ScoreParams
 from udfs.problems import Problem
 from udfs.releases import Milliseconds
 from udfs.rollout.tally import Role, Tally
+from udfs.rollout.told import told_lines
 from udfs.shadowing import Shadowing
 from udfs.types import ARROW
 from udfs.version import score_columns
@@ -82,11 +83,15 @@ class Scorer:
         self._features = Features(params.features)
         self._watch = Watch(params.drift, None, NO_VERSION) if params.drift else None
         self._tally = Tally(params.rollout.window_ms) if params.rollout else None
+        self._label_key = params.rollout.label_key if params.rollout else None
 
     def score(self, batch: Batch) -> Outcomes:
         """Never raises for what a record contains or for what the model does with it."""
         decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
         outcomes = undecided(len(batch.raws), batch.late)
+        if self._label_key:
+            key, told = (np.full(len(batch.raws), None, dtype=object) for _ in range(2))
+            outcomes = replace(outcomes, label_key=key, told=told)
         table = _context_columns(batch, decoded)
         self._score_table(table, decoded.rows, outcomes, batch.event_time, batch.routing_time())
         for row, problem in decoded.problems.items():
@@ -166,11 +171,15 @@ class Scorer:
             self._reject(outcomes, int(rows[i]), problem, event_time, watch or self._watch)
         if tally and failures:
             tally.failed(*_who(group), times[list(failures)])
+        predicted = [(start, stop, scores) for start, stop, (_, scores, _) in spans]
         if shadowing:
-            predicted = [(start, stop, scores) for start, stop, (_, scores, _) in spans]
             outcomes.shadow[rows] = shadowing.lines(
                 predicted, times, self._context(featured), self._params.source.topic
             )
+        if outcomes.told is not None:
+            answers = shadowing.answers if shadowing else []
+            outcomes.told[rows] = told_lines(group, len(rows), predicted, answers)
+            outcomes.label_key[rows] = self._label_keys(featured)  # type: ignore[index]
 
     def _predict(
         self, group: Group, featured: pa.Table
@@ -188,6 +197,12 @@ class Scorer:
         explanation = version.explaining(inputs, scored) if version.explaining else {}
         lines = self._lines(self._included(featured) | scores | explanation, featured, tail)
         return lines, scores, self._watched(version.watch, featured) | scores if version.watch else {}
+
+    def _label_keys(self, featured: pa.Table) -> npt.NDArray[np.object_]:
+        assert self._label_key is not None
+        keys: npt.NDArray[np.object_]
+        keys = _single(featured.column(self._label_key)).cast(pa.string()).to_pandas().to_numpy()
+        return keys
 
     def _feature_lines(self, featured: pa.Table) -> npt.NDArray[np.object_]:
         included = self._included(featured)

@@ -27,10 +27,11 @@ SCHEMA = "tailrace.shadow/1"
 
 
 class Shadowing:
-    """One question to each shadow of a group, for n rows."""
+    """One question to each shadow of a group, for n rows; `answers` are those that `lines` waited for."""
 
     def __init__(self, group: Group, featured: pa.Table, tally: Tally) -> None:
         self._group, self._tally = group, tally
+        self.answers: list[tuple[int, pa.Table]] = []
         self._tickets = [(shadow, shadow.ask(featured)) for shadow in group.shadows]
 
     def lines(
@@ -48,6 +49,7 @@ class Shadowing:
                 self._tally.missed(shadow.version, self._release, event_time)
             else:
                 self._count(shadow, table, predicted, event_time)
+                self.answers.append((shadow.version, table))
                 said.append(_of_shadow(shadow.version, table))
         if not said:
             return np.full(rows, None, dtype=object)

@@ -14,44 +14,80 @@ import msgspec
 import numpy as np
 
 from udfs.drift.records import WindowSpan
-from udfs.rollout.records import ComparisonRecord, PairReport, VersionReport
+from udfs.rollout.labels import LabelCounts, Labels
+from udfs.rollout.merit import as_quality, quality_pair, quality_report
+from udfs.rollout.quality import Quality
+from udfs.rollout.records import ComparisonRecord, LabelTotals, PairReport, VersionReport
 from udfs.rollout.tally import FIXED, SCORE_BINS, CountsKey, Role, VersionCounts
 
 Totals = dict[tuple[Role, int], tuple[int, VersionCounts]]
+Qualities = dict[tuple[Role, int], Quality]
 ROLES: tuple[Role, ...] = ("champion", "canary", "shadow")
 
 
 def compare_window(
-    job: str, model: str, span: WindowSpan, counts: Mapping[CountsKey, VersionCounts]
+    job: str,
+    model: str,
+    span: WindowSpan,
+    counts: Mapping[CountsKey, VersionCounts],
+    labels: Labels | None = None,
 ) -> ComparisonRecord:
-    """`counts` by (start, version, role, release), all of one window."""
+    """`counts` by (start, version, role, release), all of one window; `labels` are those that came in it."""
     totals: Totals = {}
     for (_, version, role, release), found in counts.items():
         newest, before = totals.get((role, version), (release, VersionCounts()))
         totals[role, version] = (max(newest, release), before.merged(found))
+    qualities = _qualities(labels or Labels(), totals)
     ordered = sorted(totals.items(), key=lambda item: (ROLES.index(item[0][0]), item[0][1]))
     routed = sum(_all(c) for (role, _), (_, c) in ordered if role != "shadow")
-    versions = tuple(_version(role, v, release, c, routed) for (role, v), (release, c) in ordered)
+    versions = tuple(
+        _version(role, v, release, c, routed, qualities.get((role, v))) for (role, v), (release, c) in ordered
+    )
     champion = _champion(versions)
     pairs = tuple(
-        _pair(report, totals[report.role, report.version][1], champion)
+        _pair(report, totals[report.role, report.version][1], champion, qualities)
         for report in versions
         if champion and report.role != "champion"
     )
-    return ComparisonRecord(job=job, model=model, window=span, versions=versions, pairs=pairs)
+    record = ComparisonRecord(job=job, model=model, window=span, versions=versions, pairs=pairs)
+    return msgspec.structs.replace(record, labels=_label_totals(labels)) if labels else record
+
+
+def _qualities(labels: Labels, totals: Totals) -> Qualities:
+    """By role and version; one that scored nothing in the window gets a place among the totals."""
+    found: Qualities = {}
+    for (_, version, role, release), quality in sorted(labels.qualities.items(), key=lambda item: item[0]):
+        who = (role, version)
+        found[who] = found[who].merged(quality) if who in found else quality
+        if who not in totals or not _all(totals[who][1]):
+            totals[who] = (release, totals[who][1] if who in totals else VersionCounts())
+    return found
+
+
+def _label_totals(labels: Labels) -> LabelTotals | None:
+    total = LabelCounts()
+    for counts in labels.counts.values():
+        total = total.merged(counts)
+    return LabelTotals(total.read, total.rejected, total.joined) if labels.counts else None
 
 
 def _champion(versions: Sequence[VersionReport]) -> VersionReport | None:
-    """Where a window has two, the one with more records."""
+    """Where a window has two, the one with more records, or else with more labels."""
     champions = [report for report in versions if report.role == "champion"]
-    return max(champions, key=lambda report: (report.records, report.version), default=None)
+    return max(champions, key=_weight, default=None)
+
+
+def _weight(report: VersionReport) -> tuple[int, int, int]:
+    return report.records, report.labels.n if report.labels else 0, report.version
 
 
 def _all(counts: VersionCounts) -> int:
     return counts.rows + counts.errors
 
 
-def _version(role: Role, version: int, release: int, counts: VersionCounts, routed: int) -> VersionReport:
+def _version(
+    role: Role, version: int, release: int, counts: VersionCounts, routed: int, quality: Quality | None
+) -> VersionReport:
     scores = np.zeros(SCORE_BINS, dtype=np.int64)
     for place, count in counts.histogram.items():
         scores[place] = count
@@ -72,11 +108,15 @@ def _version(role: Role, version: int, release: int, counts: VersionCounts, rout
         p50=p50,
         p90=p90,
         scores=tuple(scores.tolist()) if known else (),
+        labels=quality_report(quality) if quality else None,
     )
 
 
-def _pair(report: VersionReport, counts: VersionCounts, champion: VersionReport) -> PairReport:
+def _pair(
+    report: VersionReport, counts: VersionCounts, champion: VersionReport, qualities: Qualities
+) -> PairReport:
     drift, p = score_drift(champion.scores, report.scores)
+    own, other = qualities.get((report.role, report.version)), qualities.get(("champion", champion.version))
     ratio = None
     if report.us_per_record is not None and champion.us_per_record:
         ratio = report.us_per_record / champion.us_per_record
@@ -93,6 +133,7 @@ def _pair(report: VersionReport, counts: VersionCounts, champion: VersionReport)
         score_drift_p=p,
         error_rise=report.error_rate - champion.error_rate,
         latency_ratio=ratio,
+        labels=quality_pair(own, other) if own and other else None,
     )
 
 
@@ -112,13 +153,19 @@ def add_up(records: Sequence[ComparisonRecord]) -> ComparisonRecord:
     if not records:
         raise ValueError("there must be at least one comparison record; got none")
     counts: dict[CountsKey, VersionCounts] = {}
+    labels = Labels()
     for i, record in enumerate(records):
         pairs = {(pair.role, pair.version): pair for pair in record.pairs}
         for report in record.versions:
             key: CountsKey = (i, report.version, report.role, report.release)
-            counts[key] = _as_counts(report, pairs.get((report.role, report.version)))
+            pair = pairs.get((report.role, report.version))
+            counts[key] = _as_counts(report, pair)
+            if report.labels:
+                labels.qualities[key] = as_quality(report.labels, pair.labels if pair else None)
+        if record.labels:
+            labels.counts[i] = LabelCounts(record.labels.read, record.labels.rejected, record.labels.joined)
     span = WindowSpan(records[0].window.start, records[-1].window.end)
-    return compare_window(records[0].job, records[0].model, span, counts)
+    return compare_window(records[0].job, records[0].model, span, counts, labels)
 
 
 def _as_counts(report: VersionReport, pair: PairReport | None) -> VersionCounts:

@@ -13,7 +13,10 @@ from typing import Literal
 import msgspec
 
 from udfs.releases import ReleaseLog
-from udfs.rollout.records import ComparisonRecord, GateReport, PairReport, VersionReport
+from udfs.rollout.records import ComparisonRecord, GateReport, PairReport, QualityPair, VersionReport
+
+SURE = 0.01
+FEW_LABELS = 100
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -22,7 +25,8 @@ class Gate(msgspec.Struct, frozen=True):
     It needs `records` predicted records before it is judged for good. `errors`: how much higher its error
     rate may be. `latency`: its time per record to the champion's. `disagreement`: share of other predictions
     (shadows only). `difference`: mean distance of scores (shadows only). `drift`: Kolmogorov-Smirnov distance
-    of the scores. None: not asked for.
+    of the scores. `quality`: by what part of the champion's its loss (log loss, or RMSE) may be higher, once
+    `labels` records of it have theirs. None: not asked for.
     """
 
     records: int = 1_000
@@ -31,6 +35,8 @@ class Gate(msgspec.Struct, frozen=True):
     disagreement: float | None = None
     difference: float | None = None
     drift: float | None = 0.1
+    quality: float | None = None
+    labels: int = 500
 
 
 class Automatic(msgspec.Struct, frozen=True):
@@ -56,11 +62,23 @@ def judge_gate(gate: Gate, record: ComparisonRecord, version: int) -> GateReport
     report = next((r for r in record.versions if r.version == version and r.role != "champion"), None)
     if pair is None or report is None:
         return GateReport(version, "wait", ("it has not scored beside a champion yet",))
-    if failures := _failures(gate, pair, report):
+    if failures := [*_failures(gate, pair, report), *_worse(gate, pair.labels)]:
         return GateReport(version, "fail", tuple(failures))
-    if report.records < gate.records:
-        return GateReport(version, "wait", (f"{report.records:,} of {gate.records:,} records",))
+    if waits := _waits(gate, pair, report):
+        return GateReport(version, "wait", waits)
     return GateReport(version, "pass", ())
+
+
+def _waits(gate: Gate, pair: PairReport, report: VersionReport) -> tuple[str, ...]:
+    waits = []
+    if report.records < gate.records:
+        waits.append(f"{report.records:,} of {gate.records:,} records")
+    if gate.quality is not None:
+        # A champion of which few labels are known is no measure either.
+        labelled = min(pair.labels.n, pair.labels.champion_n) if pair.labels else 0
+        if labelled < gate.labels:
+            waits.append(f"{labelled:,} of {gate.labels:,} labels")
+    return tuple(waits)
 
 
 def _failures(gate: Gate, pair: PairReport, report: VersionReport) -> list[str]:
@@ -85,11 +103,26 @@ def _failures(gate: Gate, pair: PairReport, report: VersionReport) -> list[str]:
     return failures
 
 
+def _worse(gate: Gate, pair: QualityPair | None) -> list[str]:
+    """By more than allowed, and by more than chance, once there are enough for the normal law to hold."""
+    if gate.quality is None or pair is None or pair.p is None:
+        return []
+    if min(pair.n, pair.champion_n) < min(gate.labels, FEW_LABELS):
+        return []
+    if pair.difference <= gate.quality * pair.champion_loss or pair.p >= SURE:
+        return []
+    name = "RMSE" if pair.measure == "rmse" else "log loss"
+    return [
+        f"quality: {name} {pair.loss:.4g} on {pair.n:,} labels, the champion's {pair.champion_loss:.4g} "
+        f"(p {pair.p:.1g})"
+    ]
+
+
 def _drifted(allowed: float, pair: PairReport) -> bool:
     """Large, and more than chance: a small canary differs by some distance always."""
     if pair.score_drift is None or pair.score_drift_p is None:
         return False
-    return pair.score_drift > allowed and pair.score_drift_p < 0.01
+    return pair.score_drift > allowed and pair.score_drift_p < SURE
 
 
 def decide(

@@ -15,6 +15,56 @@ from udfs.rollout.tally import Role
 Outcome = Literal["pass", "fail", "wait"]
 
 
+class QualityReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How right a version was on the `n` records of it whose labels came in the window.
+
+    Classifiers have `log_loss`, `brier` and `accuracy`; binary ones also `auc`, and `positives` and
+    `negatives`: counts of the scores on 100 equal bins of [0, 1], by what was true. Regressions have `rmse`
+    and `mae`. `loss_deviation` is the standard deviation of the log loss, or of the squared error.
+    """
+
+    n: int
+    log_loss: float | None = None
+    brier: float | None = None
+    accuracy: float | None = None
+    auc: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    loss_deviation: float = 0.0
+    positives: tuple[int, ...] = ()
+    negatives: tuple[int, ...] = ()
+
+
+class QualityPair(msgspec.Struct, frozen=True, kw_only=True):
+    """A version's loss beside the champion's: log loss, or for regressions the RMSE.
+
+    `difference` (its loss − the champion's) with its standard `error` and `p`, how likely chance alone would
+    make it look so much worse; both null below two records. `paired` is on how many same records (shadows),
+    0 where both had records of their own. `rise` and its standard deviation are of what is averaged: log
+    losses, or squared errors.
+    """
+
+    measure: Literal["log_loss", "rmse"]
+    n: int
+    champion_n: int
+    paired: int
+    loss: float
+    champion_loss: float
+    difference: float
+    error: float | None
+    p: float | None
+    rise: float
+    rise_deviation: float
+
+
+class LabelTotals(msgspec.Struct, frozen=True):
+    """Labels that came in the window: all, those that could not be used, and records that got theirs."""
+
+    read: int
+    rejected: int
+    joined: int
+
+
 class VersionReport(msgspec.Struct, frozen=True):
     """One version in one role. `us_per_record` is the time of its model alone, in microseconds.
 
@@ -36,6 +86,7 @@ class VersionReport(msgspec.Struct, frozen=True):
     p50: float | None
     p90: float | None
     scores: tuple[int, ...]
+    labels: QualityReport | None = None
 
 
 class PairReport(msgspec.Struct, frozen=True):
@@ -58,6 +109,7 @@ class PairReport(msgspec.Struct, frozen=True):
     score_drift_p: float | None
     error_rise: float
     latency_ratio: float | None
+    labels: QualityPair | None = None
 
 
 class GateReport(msgspec.Struct, frozen=True):
@@ -69,7 +121,10 @@ class GateReport(msgspec.Struct, frozen=True):
 
 
 class ComparisonRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All versions that scored in one window. `action` is what the job did about it by itself, or null."""
+    """All versions that scored in one window. `action` is what the job did about it by itself, or null.
+
+    `labels`, here and below, are null in a job without `comparisons.labels`, and where none came.
+    """
 
     schema: Literal["tailrace.comparison/1"] = "tailrace.comparison/1"
     job: str
@@ -79,3 +134,4 @@ class ComparisonRecord(msgspec.Struct, frozen=True, kw_only=True):
     pairs: tuple[PairReport, ...]
     gate: GateReport | None = None
     action: str | None = None
+    labels: LabelTotals | None = None

@@ -22,6 +22,7 @@ from udfs.releases import ReleaseLog, ReleaseRecord
 from udfs.rollout.alerts import alerts_of
 from udfs.rollout.compare import compare_window
 from udfs.rollout.gate import Automatic, Decision, Gate, decide, judge_gate
+from udfs.rollout.labels import Labels, decode_labels, encode_labels
 from udfs.rollout.records import ComparisonRecord, GateReport
 from udfs.rollout.tally import Event, Report
 from udfs.store import open_store
@@ -43,11 +44,15 @@ class StewardParams(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What a window leaves to the next: passes in a row under `release`, and the alerts that are open."""
+    """What a window leaves to the next: passes in a row under `release`, and the alerts that are open.
+
+    `labels` are those that came so far to predictions under that release, encoded.
+    """
 
     release: int = 0
     passes: int = 0
     opened: dict[str, AlertRecord] = {}
+    labels: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,22 @@ class Steward:
     def __init__(self, params: StewardParams, wall_ms: Callable[[], int], *, live: bool) -> None:
         self._params, self._wall_ms, self._live = params, wall_ms, live
 
-    def close(self, report: Report, start: int, memory: Memory, closed: Closed) -> Closing:
-        """`report` is all of the window that begins at `start` (ms)."""
+    def close(
+        self, report: Report, start: int, memory: Memory, closed: Closed, labels: Labels | None = None
+    ) -> Closing:
+        """`report` is all of the window that begins at `start` (ms); `labels` are those that came in it."""
         params = self._params
         span = WindowSpan(iso(start), iso(start + params.window_ms), closed)
         comparison = None
         events, passes = list(report.events), memory.passes
-        newest = max([memory.release, *(key[3] for key in report.counts), *(e.release for e in events)])
-        if report.counts:
-            comparison = compare_window(params.job, params.model, span, report.counts)
-            gate = _gate(params.gate, comparison)
+        seen = newest = max(
+            [memory.release, *(key[3] for key in report.counts), *(e.release for e in events)]
+        )
+        known = memory.labels if newest == memory.release else b""
+        if report.counts or labels:
+            comparison = compare_window(params.job, params.model, span, report.counts, labels)
+            judged, known = self._with_known(comparison, report, known, newest, labels)
+            gate = _gate(params.gate, judged)
             decision, newest, passes = self._decide(gate, start, memory, newest)
             if decision and decision.action != "none":
                 written = self._write(decision, newest, iso(start))
@@ -84,7 +95,25 @@ class Steward:
                 comparison = msgspec.structs.replace(comparison, action=_said(decision) if written else None)
             comparison = msgspec.structs.replace(comparison, gate=gate)
         opened, alerts = alerts_of(memory.opened, events, span, params.job, params.model, newest)
-        return Closing(comparison, alerts, Memory(newest, passes, opened))
+        return Closing(comparison, alerts, Memory(newest, passes, opened, known if newest == seen else b""))
+
+    def _with_known(
+        self,
+        comparison: ComparisonRecord,
+        report: Report,
+        before: bytes,
+        newest: int,
+        labels: Labels | None,
+    ) -> tuple[ComparisonRecord, bytes]:
+        """The window with all labels to the newest release so far: few come in one window."""
+        known = decode_labels(before) if before else Labels()
+        if labels:
+            known.add(labels.since(newest))
+        if not known.qualities:
+            return comparison, b""
+        params = self._params
+        judged = compare_window(params.job, params.model, comparison.window, report.counts, known)
+        return judged, encode_labels(known)
 
     def _decide(
         self, gate: GateReport | None, start: int, memory: Memory, newest: int

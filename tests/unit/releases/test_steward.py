@@ -16,8 +16,10 @@ from tests import models
 from tests.following import INPUTS, add
 from udfs import object_store
 from udfs.rollout.gate import Automatic, Gate
+from udfs.rollout.labels import Labels
+from udfs.rollout.quality import Said, measured, quality_of
 from udfs.rollout.steward import Closing, Memory, Steward, StewardParams
-from udfs.rollout.tally import Event, Report, Tally, decode
+from udfs.rollout.tally import Event, Report, Role, Tally, decode
 
 WINDOW = 60_000
 T0 = 1_767_225_600_000
@@ -32,14 +34,14 @@ def releases(tmp_path: Path) -> Releases:
     return log
 
 
-def steward(folder: Path | str, *, live: bool = True) -> Steward:
+def steward(folder: Path | str, *, live: bool = True, quality: float | None = None) -> Steward:
     params = StewardParams(
         job="payments",
         model="fraud",
         folder=str(folder),
         window_ms=WINDOW,
         lead_ms=2_000,
-        gate=Gate(records=100, latency=None),
+        gate=Gate(records=100, latency=None, quality=quality),
         automatic=Automatic((0.01, 0.5, 1.0), 2),
     )
     return Steward(params, lambda: T0 + 10 * WINDOW, live=live)
@@ -147,3 +149,56 @@ def test_an_alert_is_open_until_a_later_release(tmp_path: Path, releases: Releas
     releases.rollback(Moment(T0, lead_ms=0, past=True))
     over = close(job, 1, 3, again.memory)
     assert [(a.rule, a.state) for a in over.alerts] == [("version-refused", "resolved")]
+
+
+def told(worse: bool, release: int, labels: int = 300) -> Labels:
+    """Labels to what both versions said: the canary is as good as the champion, or says the opposite."""
+    losses = {1: [0.8, 0.7, 0.9, 0.4], 2: [0.2, 0.3, 0.1, 0.6] if worse else [0.7, 0.8, 0.9, 0.4]}
+    roles: dict[int, Role] = {1: "champion", 2: "canary"}
+    found = Labels()
+    for version, scores in losses.items():
+        said = [
+            Said(version, roles[version], release, "binary", (False, True), s >= 0.5, s)
+            for s in scores * (labels // 4)
+        ]
+        rows = [row for one in said if (row := measured(one, True))]
+        found.qualities[0, version, roles[version], release] = quality_of(rows)
+    return found
+
+
+def labelled(job: Steward, minute: int, memory: Memory, labels: Labels | None) -> Closing:
+    start = T0 + minute * WINDOW
+    return job.close(window(start, 2), start, memory, "watermark", labels)
+
+
+def test_a_canary_waits_for_labels_over_windows(tmp_path: Path, releases: Releases) -> None:
+    job, memory, outcomes = steward(tmp_path, quality=0.05), Memory(), []
+    for minute, labels in enumerate([None, told(False, 2), told(False, 1), told(False, 2)]):
+        closing = labelled(job, minute, memory, labels)
+        assert closing.comparison is not None
+        assert closing.comparison.gate is not None
+        memory = closing.memory
+        outcomes.append((closing.comparison.gate.outcome, *closing.comparison.gate.reasons))
+    assert outcomes == [
+        ("wait", "0 of 500 labels"),
+        ("wait", "300 of 500 labels"),
+        ("wait", "300 of 500 labels"),
+        ("pass",),
+    ]
+
+
+def test_a_canary_that_is_worse_on_labels_is_rolled_back(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path, quality=0.05)
+    first = labelled(job, 0, Memory(), told(True, 2, labels=80))
+    assert len(said(releases)) == 2
+    second = labelled(job, 1, first.memory, told(True, 2, labels=80))
+    assert said(releases)[-1] == ("rollback", 1, None)
+    (alert,) = second.alerts
+    assert "quality: log loss 1.407 on 160 labels, the champion's 0.4" in alert.message
+    assert second.memory.labels == b""
+
+
+def test_labels_alone_roll_a_canary_back_too(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path, quality=0.05)
+    job.close(Report(), T0, Memory(2), "idle", told(True, 2))
+    assert said(releases)[-1] == ("rollback", 1, None)
