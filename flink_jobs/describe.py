@@ -13,7 +13,7 @@ from flink_jobs.plan import Plan
 from flink_jobs.runtime import checkpoint_ms
 from flink_jobs.scalars import format_duration
 from flink_jobs.spec import JobSpec, Lookup, Window
-from flink_jobs.tables import all_topics
+from flink_jobs.tables import all_topics, labels_of
 from udfs.manifest import digest
 from udfs.store import without_secrets
 
@@ -171,6 +171,9 @@ def _aligned(rows: Rows) -> list[str]:
 def _topics(job: JobSpec, row: str) -> Rows:
     start = {"committed": "where the group stopped"}.get(job.source.start, f"the {job.source.start} record")
     yield "reads", job.source.topic, f"{job.source.format}, from {start} at {job.kafka.brokers}"
+    if labels := labels_of(job):
+        wait = format_duration(labels.wait)
+        yield "reads", labels.topic, f"labels: {labels.field}, by {labels.on}, up to {wait} after the record"
     carried = [*job.predictions.include, *_explained(job)]
     with_them = f", with {', '.join(carried)}" if carried else ""
     for name, topic in all_topics(job).items():

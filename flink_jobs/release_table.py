@@ -9,7 +9,14 @@ from rich.text import Text
 
 from udfs.errors import ModelError
 from udfs.releases import ReleaseLog, ReleaseRecord
-from udfs.rollout.records import ComparisonRecord, PairReport, VersionReport
+from udfs.rollout.records import (
+    ComparisonRecord,
+    LabelTotals,
+    PairReport,
+    QualityPair,
+    QualityReport,
+    VersionReport,
+)
 
 
 def describe_release(record: ReleaseRecord) -> str:
@@ -71,6 +78,8 @@ def comparison_tables(total: ComparisonRecord, records: Sequence[ComparisonRecor
         for pair in total.pairs:
             pairs.add_row(*_pair_row(pair))
         yield pairs
+    if total.labels:
+        yield from _label_tables(total, total.labels)
     last = records[-1]
     if last.gate:
         why = f" ({'; '.join(last.gate.reasons)})" if last.gate.reasons else ""
@@ -78,6 +87,45 @@ def comparison_tables(total: ComparisonRecord, records: Sequence[ComparisonRecor
     for record in records:
         if record.action:
             yield Text(f"{record.window.start}: {record.action}")
+
+
+def _label_tables(total: ComparisonRecord, labels: LabelTotals) -> Iterator[Table | Text]:
+    """How right each version was, and the difference from the champion with two standard errors."""
+    found = f"{labels.joined:,} joined to their records, {labels.rejected:,} rejected"
+    yield Text(f"Labels: {labels.read:,} read, {found}")
+    regression = any(report.labels and report.labels.rmse is not None for report in total.versions)
+    names = ("RMSE", "MAE") if regression else ("log loss", "Brier", "AUC", "accuracy")
+    versions = _table("by labels", "role", "labels", *names, "worse by", "p")
+    pairs = {(pair.role, pair.version): pair.labels for pair in total.pairs}
+    for report in total.versions:
+        if report.labels:
+            pair = pairs.get((report.role, report.version))
+            versions.add_row(
+                str(report.version),
+                report.role,
+                f"{report.labels.n:,}",
+                *_measures(report.labels, regression=regression),
+                *_worse_by(pair),
+            )
+    yield versions
+
+
+def _measures(labels: QualityReport, *, regression: bool) -> list[str]:
+    if regression:
+        return [_number(labels.rmse, ".4g"), _number(labels.mae, ".4g")]
+    return [
+        _number(labels.log_loss, ".4f"),
+        _number(labels.brier, ".4f"),
+        _number(labels.auc, ".3f"),
+        _share(labels.accuracy),
+    ]
+
+
+def _worse_by(pair: QualityPair | None) -> tuple[str, str]:
+    if pair is None:
+        return "", ""
+    error = "" if pair.error is None else f" ±{2 * pair.error:.2g}"
+    return f"{pair.difference:+.4f}{error}", _number(pair.p, ".1g")
 
 
 def _table(first: str, *columns: str) -> Table:

@@ -57,6 +57,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `shadows`": "Shadows",
         "## `comparisons`\n": "Comparisons",
         "## `comparisons.gate`": "GateRules",
+        "## `comparisons.labels`": "Labels",
         "## `comparisons.automatic`": "AutomaticSteps",
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",

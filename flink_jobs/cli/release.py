@@ -213,7 +213,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the sum as JSON.")] = False,
     brokers: Brokers = None,
 ) -> None:
-    """Show the versions beside each other: errors, agreement, scores, time.
+    """Show the versions beside each other: errors, agreement, scores, time, and how right they were.
 
     [bold]Example[/]
 

@@ -26,6 +26,7 @@ SECOND = 1_000
 ROWS = 3_000
 JOB = """
 job: payments
+kafka: {brokers: "${TAILRACE_BROKERS:-localhost:9092}"}
 source:
   topic: payments
   event_time: {field: at, unit: ms, out_of_order: 1m}

@@ -262,3 +262,22 @@ def test_labels_of_a_version_that_no_longer_scores_are_shown() -> None:
         (2, 10, 0),
     ]
     assert msgspec.json.decode(msgspec.json.encode(record), type=ComparisonRecord) == record
+
+
+def of_numbers() -> ComparisonRecord:
+    truth = DRAW.normal(0, 5, 200).tolist()
+    own = quality_of(rows([regression(v + 3) for v in truth], truth))
+    champion = quality_of(rows([regression(v + 2) for v in truth], truth))
+    counts = {(0, 1, "champion", 3): VersionCounts(2000), (0, 2, "canary", 3): VersionCounts(2000)}
+    labels = Labels(
+        {(0, 1, "champion", 3): champion, (0, 2, "canary", 3): own}, {0: LabelCounts(400, 0, 400)}
+    )
+    return compare_window("prices", "price", SPAN, counts, labels)  # type: ignore[arg-type]
+
+
+def test_the_gate_on_numbers_is_of_the_root_mean_squared_error() -> None:
+    gate = msgspec.structs.replace(GATE, labels=200)
+    assert judge_gate(gate, of_numbers(), 2).reasons == (
+        "quality: RMSE 3 on 200 labels, the champion's 2 (p 0)",
+    )
+    assert judge_gate(msgspec.structs.replace(gate, quality=0.6), of_numbers(), 2).outcome == "pass"
