@@ -94,7 +94,7 @@ def _label_tables(total: ComparisonRecord, labels: LabelTotals) -> Iterator[Tabl
     found = f"{labels.joined:,} joined to their records, {labels.rejected:,} rejected"
     yield Text(f"Labels: {labels.read:,} read, {found}")
     regression = any(report.labels and report.labels.rmse is not None for report in total.versions)
-    names = ("RMSE", "MAE") if regression else ("log loss", "Brier", "AUC", "accuracy")
+    names = ("RMSE", "MAE") if regression else ("log loss", "AUC", "accuracy")
     versions = _table("by labels", "role", "labels", *names, "worse by", "p")
     pairs = {(pair.role, pair.version): pair.labels for pair in total.pairs}
     for report in total.versions:
@@ -115,7 +115,6 @@ def _measures(labels: QualityReport, *, regression: bool) -> list[str]:
         return [_number(labels.rmse, ".4g"), _number(labels.mae, ".4g")]
     return [
         _number(labels.log_loss, ".4f"),
-        _number(labels.brier, ".4f"),
         _number(labels.auc, ".3f"),
         _share(labels.accuracy),
     ]
