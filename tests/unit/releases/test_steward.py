@@ -172,7 +172,7 @@ def labelled(job: Steward, minute: int, memory: Memory, labels: Labels | None) -
 
 
 def test_a_canary_waits_for_labels_over_windows(tmp_path: Path, releases: Releases) -> None:
-    job, memory, outcomes = steward(tmp_path, quality=0.05), Memory(), []
+    job, memory, outcomes = steward(tmp_path / "fraud", quality=0.05), Memory(), []
     for minute, labels in enumerate([None, told(False, 2), told(False, 1), told(False, 2)]):
         closing = labelled(job, minute, memory, labels)
         assert closing.comparison is not None
@@ -188,7 +188,7 @@ def test_a_canary_waits_for_labels_over_windows(tmp_path: Path, releases: Releas
 
 
 def test_a_canary_that_is_worse_on_labels_is_rolled_back(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path, quality=0.05)
+    job = steward(tmp_path / "fraud", quality=0.05)
     first = labelled(job, 0, Memory(), told(True, 2, labels=80))
     assert len(said(releases)) == 2
     second = labelled(job, 1, first.memory, told(True, 2, labels=80))
@@ -199,6 +199,6 @@ def test_a_canary_that_is_worse_on_labels_is_rolled_back(tmp_path: Path, release
 
 
 def test_labels_alone_roll_a_canary_back_too(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path, quality=0.05)
+    job = steward(tmp_path / "fraud", quality=0.05)
     job.close(Report(), T0, Memory(2), "idle", told(True, 2))
     assert said(releases)[-1] == ("rollback", 1, None)
