@@ -46,8 +46,10 @@ class Job:
 
     records: list[Any]
     started: list[Started] = field(default_factory=list)
+    pause: float = 0.0
 
     def start(self, version: int, digest: str | None, release: int, waits: bool) -> Any:
+        time.sleep(self.pause)
         self.started.append(Started(version, release, waits))
         return self.started[-1]
 
@@ -101,7 +103,7 @@ def test_one_that_is_off_has_another_try_with_the_next_release(versions: Followe
 
 def test_two_threads_start_each_shadow_once(job: Job) -> None:
     """Rows ask for the shadows of a release at the moment at which the follower sees it."""
-    job.records[0] = release(1, 1)
+    job.records[0], job.pause = release(1, 1), 0.002
     versions = FollowedVersions(
         "fraud",
         lambda: ReleaseLog(list(job.records)),
