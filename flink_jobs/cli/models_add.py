@@ -149,9 +149,10 @@ def export(
     registry: RegistryFolder = "models",
     as_json: as_json_option = False,
 ) -> None:
-    """Export a scikit-learn version as ONNX: the next version, with this one as its parent.
+    """Export a version as ONNX: the next version, with this one as its parent.
 
-    It is written only if the graph reproduces the golden rows. Needs the extra [bold]export[/].
+    Scikit-learn, LightGBM and XGBoost models can be; it is written only if the graph reproduces the golden
+    rows. Needs the extra [bold]export[/].
 
     [bold]Example[/]
 

@@ -30,7 +30,6 @@ from typer.testing import CliRunner
 
 from flink_jobs.cli import app
 from flink_jobs.errors import InputError
-from flink_jobs.exporting import export_onnx
 from flink_jobs.importing import add, complete, find
 from flink_jobs.registry import Registry
 from udfs.drift.reference import parse_reference
@@ -298,27 +297,6 @@ def test_what_cannot_be_imported_is_said(
 def register(registry: Registry, model: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "m.joblib").write_bytes(dumped(model))
     add(registry, "m", complete(find(tmp_path / "m.joblib"), rows=table(frame)))
-
-
-def test_an_export_reproduces_the_golden_rows_or_is_not_kept(tmp_path: Path) -> None:
-    registry = Registry(tmp_path / "models")
-    register(registry, with_imputer(), NUMBERS, tmp_path)
-    assert export_onnx(registry, "m", 1).lineage == Lineage(parent=1)
-    # Beyond 2**24, 32-bit floats cannot tell whole numbers apart.
-    large = pd.DataFrame({"a": np.arange(50) + 2.0**30})
-    fitted = HistGradientBoostingClassifier(min_samples_leaf=1).fit(large, np.arange(50) % 2)
-    register(registry, fitted, large, tmp_path)
-    with pytest.raises(InputError, match=r"m version 3 cannot be exported: with 32-bit floats .*golden row"):
-        export_onnx(registry, "m", 3)
-    assert registry.versions("m") == [1, 2, 3]
-
-
-def test_what_is_not_of_scikit_learn_is_not_exported(tmp_path: Path) -> None:
-    registry = Registry(tmp_path / "models")
-    (tmp_path / "m.ubj").write_bytes(bytes(xgboosted().get_booster().save_raw("ubj")))
-    add(registry, "m", complete(find(tmp_path / "m.ubj"), rows=pa.Table.from_pandas(NUMBERS)))
-    with pytest.raises(InputError, match="must be a scikit-learn model to be exported; got xgboost"):
-        export_onnx(registry, "m", 1)
 
 
 def test_golden_rows_are_spread_over_the_rows(tmp_path: Path) -> None:
