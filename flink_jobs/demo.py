@@ -129,12 +129,14 @@ def ready_model(
     features: Features = features_on_flink,
     folder: Path = FOLDER,
     note: Note = lambda _: None,
+    trainer: Trainer | None = None,
 ) -> tuple[Manifest, bool]:
     """The champion, if it was trained here in this way; else a new one. And whether it is new.
 
-    `folder` is where the job file finds the lookup table, and where computed features are kept.
+    `folder` is where the job file finds the lookup table, and where computed features are kept. `trainer` is
+    the demo's own unless given.
     """
-    trainer = _trainer()
+    trainer = trainer or demo_trainer()
     if trainer.name in registry.models() and registry.releases(trainer.name):
         champion = registry.manifest(trainer.name, registry.resolve(trainer.name, "champion").version)
         if _is_current(champion, trainer, folder):
@@ -145,7 +147,7 @@ def ready_model(
     return train(trainer, registry, settings, Show.through(note), features), True
 
 
-def _trainer() -> Trainer:
+def demo_trainer() -> Trainer:
     """Of the months before the stream alone: what the model is worth on the others, the demo's end shows."""
     history = partial(flights.labelled_departures, range(1, MONTHS[0]))
     return replace(load_trainer(TRAINING), history=history, test_from=None)

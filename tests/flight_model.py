@@ -9,7 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,9 @@ def flight_files(tmp_path_factory: pytest.TempPathFactory) -> FlightFiles:
     root = session_folder(tmp_path_factory) / "flights"
     with only_one(root.with_suffix(".lock")):
         demo.write_planes(root / "tables")
-        demo.ready_model(Registry(root / "models"), offline_features, root / "tables")
+        # What the windows are worth, which takes a second fit, is nothing that a test looks at.
+        trainer = replace(demo.demo_trainer(), ablations={})
+        demo.ready_model(Registry(root / "models"), offline_features, root / "tables", trainer=trainer)
     return FlightFiles(root / "models", root / "tables")
 
 
