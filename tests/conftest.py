@@ -24,6 +24,7 @@ for variable in ("JVM_ARGS", "KAFKA_JVM_PERFORMANCE_OPTS"):
 LONGEST = (
     "test_cli_run.py",
     "test_docs_cluster.py",
+    "test_promote.py",
     "test_drift.py",
     "test_docs_history.py",
     "test_event_time.py",
