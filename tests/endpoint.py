@@ -17,19 +17,20 @@ HANG = -1
 
 
 class Endpoint:
-    """Answers 200 after the given answers; HANG is none for `hang` seconds."""
+    """Answers 200 after the given answers; HANG is none for `hang` seconds. While `down` it answers 503."""
 
     def __init__(self, answers: Sequence[int] = (), hang: float = 3.0) -> None:
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.attempts = 0
+        self.down = False
         left, outer = list(answers), self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.attempts += 1
-                answer = left.pop(0) if left else 200
+                answer = 503 if outer.down else left.pop(0) if left else 200
                 if answer == HANG:
                     time.sleep(hang)
                     return

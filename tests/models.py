@@ -33,11 +33,12 @@ def write(
     profiled: pa.Table | None = None,
     promoted: bool = True,
     segments: Sequence[str] | pa.Table = (),
+    event_time: pa.ChunkedArray | None = None,
 ) -> Path:
     """Fits the estimator to the rows, writes it, as the champion unless told otherwise, and gives its folder.
 
-    `profiled` are the outputs for the rows, if the version is to have a reference profile of both, and of
-    `segments`.
+    `profiled` are the outputs for the rows, if the version is to have a reference profile of both, of
+    `segments`, and of the hours of the week of `event_time`.
     """
     registry = Registry(root)
     version = register(registry, name, estimator, inputs, targets, kind, profiled=profiled, segments=segments)
@@ -69,7 +70,9 @@ def register(
             output=Output(kind=kind, classes=classes),
         ),
         golden_inputs=inputs,
-        profile=reference_profile(inputs, profiled, segments=segments) if profiled is not None else {},
+        profile=reference_profile(inputs, profiled, segments=segments, event_time=event_time)
+        if profiled is not None
+        else {},
         metrics={},
         training={},
     )

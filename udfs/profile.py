@@ -193,14 +193,15 @@ def _moments(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
 
 def _categorical(column: pa.ChunkedArray, top: int) -> Column:
     counted = pc.value_counts(column.drop_null().cast(pa.string()))
-    pairs = [(item["values"], item["counts"]) for item in counted.to_pylist()]
-    pairs.sort(key=lambda pair: (-pair[1], pair[0]))
+    found = pa.table({"value": counted.field("values"), "count": counted.field("counts")})
+    found = found.sort_by([("count", "descending"), ("value", "ascending")])
+    first, rest = found.slice(0, top), found.slice(top)
     return {
         "kind": "categorical",
-        "values": [value for value, _ in pairs[:top]],
-        "counts": [count for _, count in pairs[:top]],
-        "other": sum(count for _, count in pairs[top:]),
-        "rare": sorted(value for value, _ in pairs[top:]) if len(pairs) - top <= MAX_RARE else None,
-        "distinct": len(pairs),
+        "values": first["value"].to_pylist(),
+        "counts": first["count"].to_pylist(),
+        "other": pc.sum(rest["count"]).as_py() or 0,
+        "rare": sorted(rest["value"].to_pylist()) if len(rest) <= MAX_RARE else None,
+        "distinct": len(found),
         "null": column.null_count,
     }

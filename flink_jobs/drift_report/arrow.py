@@ -4,15 +4,15 @@
     pandas.read_parquet("drift.parquet").query("verdict == 'drift'")
 
 Of the record: job, model, version, window_start, window_end (timestamps, UTC), closed, segment_column,
-segment_value (both null for all records together), predicted, dead, late, duplicates, freshness_ms, level,
-window_verdict, drifted, problems, joint. Of the column: all fields of `ColumnReport` under their own names;
-`name` is null in the single row of a record without columns. `statistics`, `quantiles` and
-`reference_quantiles` are maps.
+segment_value (both null for all records together), predicted, dead, late, duplicates, key_sample,
+freshness_ms, level, window_verdict, drifted, problems, joint, reference, sequential. Of the column: all
+fields of `ColumnReport` under their own names; `name` is null in the single row of a record without columns.
+`statistics`, `quantiles` and `reference_quantiles` are maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,17 +38,29 @@ _JOINT = pa.struct(
 _BINS = pa.struct({"labels": pa.list_(_TEXT), "reference": pa.list_(_REAL), "current": pa.list_(_REAL)})
 _PREVIOUS = pa.struct({"n": _WHOLE, "effect": _REAL, "p": _REAL, "q": _REAL, "verdict": _TEXT})
 _PROBLEM = pa.struct({"stage": _TEXT, "reason": _TEXT, "field": _TEXT, "count": _WHOLE})
+_CHART = pa.struct(
+    {
+        "column": _TEXT,
+        "value": _REAL,
+        "threshold": _REAL,
+        "direction": _TEXT,
+        "since": _TIME,
+        "open": pa.bool_(),
+    }
+)
 _RECORD = {
     **dict.fromkeys(("job", "model"), _TEXT),
     "version": _WHOLE,
     **dict.fromkeys(("window_start", "window_end"), _TIME),
     **dict.fromkeys(("closed", "segment_column", "segment_value"), _TEXT),
-    **dict.fromkeys(("predicted", "dead", "late", "duplicates"), _WHOLE),
+    **dict.fromkeys(("predicted", "dead", "late", "duplicates", "key_sample"), _WHOLE),
     **dict.fromkeys(("freshness_ms", "level"), _REAL),
     "window_verdict": _TEXT,
     "drifted": pa.list_(_TEXT),
     "problems": pa.list_(_PROBLEM),
     "joint": _JOINT,
+    "reference": _TEXT,
+    "sequential": pa.list_(_CHART),
 }
 _COLUMN = {
     **dict.fromkeys(("name", "role", "kind"), _TEXT),
@@ -66,7 +78,7 @@ _COLUMN = {
     "previous": _PREVIOUS,
 }
 SCHEMA = pa.schema(_RECORD | _COLUMN, metadata={"schema": "tailrace.drift/1"})
-_VOLUME = ("predicted", "dead", "late", "duplicates")
+_VOLUME = ("predicted", "dead", "late", "duplicates", "key_sample")
 _MAPS = ("quantiles", "reference_quantiles", "statistics")
 
 
@@ -117,6 +129,7 @@ def _rows(record: DriftRecord) -> Iterator[Row]:
         "segment_value": segment["value"],
         **{key: data["records"][key] for key in _VOLUME},
         "window_verdict": data["verdict"],
+        "sequential": _charts(data["sequential"], datetime.fromisoformat),
     }
     without: Row = {"name": None, **{key: {} for key in _MAPS}}
     for column in data["columns"] or (without,):
@@ -141,11 +154,20 @@ def _record(row: Row) -> Row:
         "drifted": row["drifted"],
         "columns": [],
         "joint": row["joint"],
+        # Files of earlier versions have neither of the two.
+        "reference": row["reference"] or "all",
+        "sequential": _charts(row["sequential"], _iso),
     }
 
 
 def _column(row: Row) -> Row:
     return {key: row[key] for key in _COLUMN} | {key: dict(row[key]) for key in _MAPS}
+
+
+def _charts(charts: list[Row] | None, time: Callable[[Any], Any]) -> list[Row] | None:
+    if charts is None:
+        return None
+    return [chart | {"since": time(chart["since"]) if chart["since"] else None} for chart in charts]
 
 
 def _iso(time: datetime) -> str:

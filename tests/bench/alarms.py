@@ -2,135 +2,123 @@
 
     python -m tests.bench.alarms
 
-Each run draws a reference of 10,000 rows and windows of ten independent columns.
+Each run draws a reference of 10,000 rows, and windows. In most runs only the verdicts are looked at, by the
+judge's tests without its reports; in the others it is checked that they are the judge's verdicts.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
+from scipy.stats import binomtest
 
-from udfs.drift.collect import Collector
-from udfs.drift.counts import WindowCounts
-from udfs.drift.judge import Judged, WindowKey, judge_window
-from udfs.drift.params import CollectParams, JudgeSettings
-from udfs.drift.reference import ColumnReference, Reference, parse_reference
-from udfs.profile import encode_profile, reference_profile
+from tests.bench.streams import KEY, NAMES, STREAMS, SWAP, WEEK, WINDOW_MS, Known, Stream
+from udfs.drift.judge import Judged
 
-Values = npt.NDArray[np.generic]
-Draw = Callable[[np.random.Generator, int], Values]
-
-RUNS = 400
+RUNS = 2_000
+MORE_RUNS = 400
+FULL_RUNS = 200
+PARTS_FULL_RUNS = 10
+_PART = 50
 ROWS = 10_000
-COLUMNS = 10
 SIZES = (100, 200, 500, 5_000)
-SHIFTS = (0.1, 0.25, 0.5)
-SWAP = 0.05
 CUT = 0.1
-KEY: WindowKey = (None, None, 1)
-NAMES = [f"column_{i}" for i in range(COLUMNS)]
-CATEGORIES = np.array([f"value_{i:02}" for i in range(30)])
-
-KINDS: dict[str, Draw] = {
-    "normal": lambda random, n: random.normal(size=n),
-    "Student t, 2 df": lambda random, n: random.standard_t(2, size=n),
-    "30 categories": lambda random, n: random.choice(CATEGORIES, size=n),
-}
 CUT_OFFS = ("wasserstein", "psi", "jensen_shannon")
 TITLES = {"wasserstein": "W1 ≥ 0.1", "psi": "PSI ≥ 0.1", "jensen_shannon": "JS ≥ 0.1"}
 
 
-def reference_of(columns: Sequence[Values]) -> Reference:
-    """Column by column, so that no joint law is drawn: it has its own tests."""
-    found: dict[str, ColumnReference] = {}
-    for name, values in zip(NAMES, columns, strict=False):
-        profile = reference_profile(pa.table({name: pa.array(values)}))
-        found |= parse_reference(encode_profile(profile)).columns
-    return Reference(len(columns[0]), found, {}, None)
-
-
-def counts_of(collector: Collector, columns: Sequence[Values]) -> WindowCounts:
-    """One window of all rows."""
-    arrays = {name: pa.array(values) for name, values in zip(NAMES, columns, strict=True)}
-    (part,) = collector.collect(arrays, np.ones(len(columns[0]), dtype=np.int64))
-    return part.counts
-
-
-def collector_of(reference: Reference) -> Collector:
-    """Counts all columns, in windows of an hour."""
-    return Collector(CollectParams(3_600_000, tuple((name, name) for name in NAMES)), reference, 1)
-
-
-def changed(kind: str, values: Values, change: float) -> Values:
-    """Numbers moved up by `change` scales; or that share of the rows given the first category."""
-    if kind != "30 categories":
-        return values + change  # type: ignore[operator,no-any-return]
-    return np.where(np.arange(len(values)) < change * len(values), CATEGORIES[0], values)
-
-
 def count_run(
-    kind: str, sizes: Sequence[int], random: np.random.Generator, changes: Sequence[float]
+    stream: Stream,
+    sizes: Sequence[int],
+    random: np.random.Generator,
+    *,
+    more: bool = False,
+    full: bool = False,
 ) -> Counter[str]:
-    """What happened in the windows of one run, by size: see the titles of the tables."""
-    draw = KINDS[kind]
-    found: Counter[str] = Counter()
-    reference = reference_of([draw(random, ROWS) for _ in NAMES])
-    collector = collector_of(reference)
+    """What happened in the windows of one run, by size: see the titles of the tables.
+
+    `more`: also against the previous window, and with changes; `full`: also what the judge reports.
+    """
+    found: Counter[str] = Counter(runs=1, more=more, full=full)
+    known = Known(stream, stream.draw(random, ROWS, WEEK))
     for n in sizes:
-        columns = [draw(random, n) for _ in NAMES]
-        earlier = counts_of(collector, [draw(random, n) for _ in NAMES])
-        quiet = _judge(reference, counts_of(collector, columns), earlier)
-        found[f"{n} drift"] += quiet.verdict == "drift"
-        found[f"{n} previous"] += any(c.previous and c.previous.verdict == "drift" for c in quiet.columns)
-        found.update(_exceeded(n, quiet))
-        for change in changes:
-            moved = [changed(kind, columns[0], change), *columns[1:]]
-            loud = _judge(reference, counts_of(collector, moved), None)
-            found[f"{n} found {change}"] += NAMES[0] in loud.drifted
+        start = int(random.integers(0, WEEK[1] // WINDOW_MS)) * WINDOW_MS
+        span = (start, start + WINDOW_MS)
+        rows = stream.draw(random, n, span)
+        counts = known.counts(rows)
+        drifted = known.drifted(counts, span)
+        found[f"{n} drift"] += bool(drifted)
+        earlier = known.counts(stream.draw(random, n, span)) if more else {}
+        if more:
+            found[f"{n} previous"] += bool(known.drifted(counts, span, earlier))
+            for change in stream.changes:
+                moved = known.drifted(known.counts(stream.changed(rows, change)), span)
+                found[f"{n} found {change}"] += any(name == NAMES[0] for _, name in moved)
+        if full:
+            judged = known.judged(counts, earlier, span)
+            assert drifted == {(key, name) for key, each in judged.items() for name in each.drifted}
+            found.update(_exceeded(n, judged[KEY]))
     return found
 
 
 def main() -> None:
-    """Prints the tables; takes some minutes on one core."""
-    totals: dict[str, Counter[str]] = {}
-    for seed, kind in enumerate(KINDS):
-        changes = (SWAP,) if kind == "30 categories" else SHIFTS
-        totals[kind] = Counter()
-        for run in range(RUNS):
-            totals[kind] += count_run(kind, SIZES, np.random.default_rng([seed, run]), changes)
-        print(f"{kind}: {RUNS} runs", file=sys.stderr, flush=True)
-    print("\n\n".join((false_alarms(totals), power(totals), single(totals))))
+    """Prints the tables; takes most of half an hour on two cores."""
+    totals = {kind: Counter[str]() for kind in STREAMS}
+    tasks = [(kind, first) for first in range(0, RUNS, _PART) for kind in STREAMS]
+    with ProcessPoolExecutor(2) as pool:
+        for (kind, first), total in zip(tasks, pool.map(_some_runs, tasks), strict=True):
+            totals[kind] += total
+            print(f"{kind}: {first + _PART} runs", file=sys.stderr, flush=True)
+    print("\n\n".join(table(totals) for table in (false_alarms, cut_offs, power, single)))
+
+
+def _some_runs(task: tuple[str, int]) -> Counter[str]:
+    kind, first = task
+    stream, total = STREAMS[kind], Counter[str]()
+    for run in range(first, first + _PART):
+        random = np.random.default_rng([list(STREAMS).index(kind), run])
+        full = run < (PARTS_FULL_RUNS if stream.segments or stream.seasonal else FULL_RUNS)
+        total += count_run(stream, SIZES, random, more=run < MORE_RUNS, full=full)
+    return total
 
 
 def false_alarms(totals: dict[str, Counter[str]]) -> str:
-    """The rate per window of ten columns; for the cut-offs also of a single column."""
-    head = ["data", "window", "Tailrace", "against the previous window"]
-    rows = [[*head, *(f"{TITLES[name]}: ten columns (one)" for name in CUT_OFFS)]]
+    """The rate per window, with an interval that holds the true one with 95%."""
+    rows = [["data", "windows", *(f"of {n:,} records" for n in SIZES), "against the previous window"]]
+    for kind, total in totals.items():
+        rates = [_interval(total[f"{n} drift"], total["runs"]) for n in SIZES]
+        before = [_rate(total[f"{n} previous"], total["more"]) for n in SIZES]
+        rows.append([kind, f"{total['runs']:,}", *rates, ", ".join(before)])
+    return _table("False alarms: windows without drift that are called drift", rows)
+
+
+def cut_offs(totals: dict[str, Counter[str]]) -> str:
+    """Windows in which a fixed cut-off is passed, by any column, and by a single one."""
+    rows = [["data", "window", *(f"{TITLES[name]}: ten columns (one)" for name in CUT_OFFS)]]
     for kind, total in totals.items():
         for n in SIZES:
             cuts = [
-                f"{_rate(total[f'{n} any {name}'], RUNS)} ({_single(total, n, 'each', name)})"
+                f"{_rate(total[f'{n} any {name}'], total['full'])} ({_single(total, n, 'each', name)})"
                 for name in CUT_OFFS
+                if total[f"{n} has {name}"]
             ]
-            rows.append(
-                [kind, f"{n:,}", _rate(total[f"{n} drift"], RUNS), _rate(total[f"{n} previous"], RUNS), *cuts]
-            )
-    return _table("False alarms: windows without drift that are called drift", rows)
+            rows.append([kind, f"{n:,}", *["-"] * (len(CUT_OFFS) - len(cuts)), *cuts])
+    return _table("The usual fixed cut-offs on the same windows", rows)
 
 
 def power(totals: dict[str, Counter[str]]) -> str:
     """How often the one column of ten that changed is named."""
-    labels = {**{shift: f"shift of {shift} σ" for shift in SHIFTS}, SWAP: "5% of the rows swapped"}
     rows = [["data", "change", *(f"{n:,}" for n in SIZES)]]
     for kind, total in totals.items():
-        for change in (SWAP,) if kind == "30 categories" else SHIFTS:
-            rates = [_rate(total[f"{n} found {change}"], RUNS) for n in SIZES]
-            rows.append([kind, labels[change], *rates])
+        for change in STREAMS[kind].changes:
+            label = "5% of the rows swapped" if change == SWAP else f"shift of {change} σ"
+            label += " in one segment" if STREAMS[kind].segments else ""
+            rates = [_rate(total[f"{n} found {change}"], total["more"]) for n in SIZES]
+            rows.append([kind, label, *rates])
     return _table("Power: one column of ten changed, and it was named", rows)
 
 
@@ -143,11 +131,6 @@ def single(totals: dict[str, Counter[str]]) -> str:
             rates = [_single(total, n, "above", name) for name in names]
             rows.append([kind, f"{n:,}", *rates])
     return _table("Single columns without drift above the statistic's threshold at 1%", rows)
-
-
-def _judge(reference: Reference, counts: WindowCounts, earlier: WindowCounts | None) -> Judged:
-    previous = {KEY: earlier} if earlier else {}
-    return judge_window({KEY: reference}, {}, {KEY: counts}, previous, JudgeSettings())[KEY]
 
 
 def _exceeded(n: int, judged: Judged) -> Counter[str]:
@@ -163,11 +146,17 @@ def _exceeded(n: int, judged: Judged) -> Counter[str]:
 
 
 def _single(total: Counter[str], n: int, what: str, name: str) -> str:
-    return _rate(total[f"{n} {what} {name}"], RUNS * COLUMNS) if total[f"{n} has {name}"] else "-"
+    has = total[f"{n} has {name}"]
+    return _rate(total[f"{n} {what} {name}"], has) if has else "-"
 
 
 def _rate(count: int, of: int) -> str:
     return f"{100 * count / of:.3g}%"
+
+
+def _interval(count: int, of: int) -> str:
+    between = binomtest(count, of).proportion_ci(0.95)
+    return f"{_rate(count, of)} ({100 * between.low:.2g} to {100 * between.high:.2g})"
 
 
 def _table(title: str, rows: Sequence[Sequence[str]]) -> str:

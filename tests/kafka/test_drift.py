@@ -30,6 +30,7 @@ from flink_jobs.processes import wait_until
 from flink_jobs.program import Target, start
 from flink_jobs.testing import Broker, JobHarness, record
 from tests import models
+from tests.endpoint import Endpoint
 
 NOW = 1_767_225_600_000
 HOUR = 3_600_000
@@ -59,14 +60,18 @@ runtime:
   flink: {python.fn-execution.arrow.batch.size: BATCH}
 """
 OVER = "features: {windows: {day: {by: country, over: 1d, select: {seen: count(*)}}}}"
+# Repeated countries, and each hour beside the same hour of the week.
+SEASONAL = "duplicates: country\n  seasonal: hour_of_week"
 
 
-def job_text(parallelism: int = 1, batch: int = 10_000, windows: str = "") -> str:
+def job_text(
+    parallelism: int = 1, batch: int = 10_000, windows: str = "", duplicates: str = "duplicates: true"
+) -> str:
     text = JOB.replace("PARALLELISM", str(parallelism)).replace("BATCH", str(batch))
-    return text.replace("WINDOWS", windows)
+    return text.replace("WINDOWS", windows).replace("duplicates: true", duplicates)
 
 
-def payments(hours: int, moved_in: int) -> list[Message]:
+def payments(hours: int, moved_in: int, start: int = NOW) -> list[Message]:
     """In each hour as in training, but that in one all balances are a deviation higher; some are broken."""
     draw = random.Random(4)
     rows = []
@@ -79,7 +84,7 @@ def payments(hours: int, moved_in: int) -> list[Message]:
             }
             if i % 100 == 7:
                 value["amount"] = 1_000.0
-            when = NOW + hour * HOUR + i * HOUR // ROWS_AN_HOUR
+            when = start + hour * HOUR + i * HOUR // ROWS_AN_HOUR
             rows.append(record(value, key=str(draw.randrange(50)), timestamp=when, partition=i % 4))
     return rows
 
@@ -92,6 +97,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"balance": random_numbers.normal(size=4_000), "age": random_numbers.normal(size=4_000)}
     )
     frame.loc[random_numbers.random(4_000) < 0.1, "balance"] = np.nan
+    # 250 rows in each of the hours of the week that the test sends, of which the second is as it is there.
+    hour = np.minimum(np.arange(4_000) // 250, 3)
+    frame.loc[hour == 1, "balance"] += 1
     filled = frame.fillna(0.0)
     target = filled["balance"] + filled["age"] > 0
     model = make_pipeline(
@@ -109,6 +117,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "binary",
         profiled=outputs,
         segments=countries,
+        event_time=pa.chunked_array([pa.array(NOW + hour * HOUR, pa.timestamp("ms"))]),
     )
     return root
 
@@ -151,32 +160,55 @@ def without_job(values: list[bytes]) -> list[bytes]:
     return sorted(json.dumps({**json.loads(value), "job": ""}).encode() for value in values)
 
 
-@pytest.mark.parametrize(
-    ("windows", "splits"), [("", [(1, 10_000), (2, 7), (4, 1)]), (OVER, [(1, 10_000), (2, 7)])]
-)
-def test_drift_is_the_same_bytes_however_the_work_is_split(
-    broker: Broker, folder: Path, windows: str, splits: list[tuple[int, int]]
-) -> None:
+def same_however_split(
+    broker: Broker, folder: Path, splits: list[tuple[int, int]], *job: str
+) -> list[dict[str, Any]]:
+    """The drift and alert records of three hours of which balances moved in the second."""
     rows = payments(hours=3, moved_in=1)
     expected = None
     for parallelism, batch in splits:
         harness = JobHarness(broker, partitions=4)
-        results = harness.run(job_text(parallelism, batch, windows), rows, base=folder)
+        results = harness.run(job_text(parallelism, batch, *job), rows, base=folder)
         assert results.accounts() == {"read": 1200, "predicted": 1188, "dead": 12, "late": 0}
         found = without_job(lines(results))
         expected = expected or found
         assert found == expected
-    records = [json.loads(line) for line in expected or []]
+    return [json.loads(line) for line in expected or []]
+
+
+def by_window(records: list[dict[str, Any]], reference: str) -> dict[tuple[str, str | None], dict[str, Any]]:
+    """By start and country; all records together are compared with `reference`."""
     drift = {
         (r["window"]["start"], (r["segment"] or {}).get("value")): r
         for r in records
         if r["schema"] == "tailrace.drift/1"
     }
     assert len(drift) == 3 * 5  # all together, DE, FR, IT, OTHER
-    assert {(r["segment"] or {}).get("value"): r["reference"] for r in drift.values()} == {
-        None: "all",
-        **dict.fromkeys(("DE", "FR", "IT", "OTHER"), "segment"),
-    }
+    compared: dict[str | None, str] = dict.fromkeys(("DE", "FR", "IT", "OTHER"), "segment")
+    assert {segment: r["reference"] for (_, segment), r in drift.items()} == compared | {None: reference}
+    return drift
+
+
+def test_windows_are_compared_with_the_same_hour_of_the_week(broker: Broker, folder: Path) -> None:
+    """What moves each week at the same hour is no drift, but a change to the sequential detector."""
+    records = same_however_split(broker, folder, [(1, 10_000), (2, 7)], OVER, SEASONAL)
+    drift = by_window(records, "hour_of_week")
+    whole = [record for (_, segment), record in sorted(drift.items(), key=str) if not segment]
+    assert [record["verdict"] for record in whole] == ["ok", "ok", "ok"]
+    means = [{c["name"]: c["reference_mean"] for c in record["columns"]}["balance"] for record in whole]
+    assert means == pytest.approx([0, 1, 0], abs=0.2)
+    sent = [json.loads(row.value or b"") for row in payments(hours=3, moved_in=1)]
+    known = [value["country"] is not None and value["amount"] != 1_000.0 for value in sent]
+    repeated = [sum(known[i : i + ROWS_AN_HOUR]) - 3 for i in range(0, 1_200, ROWS_AN_HOUR)]
+    assert [record["records"]["duplicates"] for record in whole] == repeated
+    told = [r for r in records if r["schema"] == "tailrace.alert/1" and not r["segment"]]
+    assert {r["rule"] for r in told} == {"sequential"}
+    _check_early(told)
+
+
+def test_drift_is_the_same_bytes_however_the_work_is_split(broker: Broker, folder: Path) -> None:
+    records = same_however_split(broker, folder, [(1, 10_000), (2, 7), (4, 1)])
+    drift = by_window(records, "all")
     verdicts = [record["verdict"] for (_, segment), record in sorted(drift.items(), key=str) if not segment]
     assert verdicts == ["ok", "drift", "ok"]
     moved = drift["2026-01-01T01:00:00.000Z", None]
@@ -237,18 +269,29 @@ def test_a_topic_of_nothing_but_broken_records_is_still_told_of(broker: Broker, 
 def test_a_restart_in_mid_window_changes_nothing(
     broker: Broker, kafka: ClientSettings, folder: Path, tmp_path: Path
 ) -> None:
-    """What comes days later closes the windows of all others: a source that goes on has no end."""
-    rows = payments(hours=2, moved_in=0)
+    """What comes days later closes the windows of all others: a source that goes on has no end.
+
+    While the endpoint of alerts is down, the stream goes on; they reach it after the restart.
+    """
+    rows = payments(hours=1, moved_in=0, start=NOW - 72 * HOUR) + payments(hours=2, moved_in=0)
     rows += [record({}, timestamp=NOW + 72 * HOUR, partition=i) for i in range(4)]
     expected = JobHarness(broker, partitions=4).run(job_text(2), rows, base=folder)
     topic = f"restart-{uuid.uuid4().hex[:8]}"
     create_topics(kafka, {topic: 4})
-    produce(kafka, topic, rows[:300])
-    savepoint = in_a_process("until", broker.bootstrap, folder, topic, tmp_path / "first", "predictions", 297)
-    assert count_committed(kafka, f"{topic}.drift") == 0
-    produce(kafka, topic, rows[300:])
-    in_a_process("until", broker.bootstrap, folder, topic, tmp_path / "second", "drift", 10, savepoint)
-    assert count_committed(kafka, f"{topic}.predictions") == 796
+    with Endpoint() as endpoint:
+        job = (broker.bootstrap, folder, topic, endpoint.url)
+        endpoint.down = True
+        produce(kafka, topic, rows[:700])
+        savepoint = in_a_process("until", *job, tmp_path / "first", "predictions", 693, "drift", 5)
+        assert count_committed(kafka, f"{topic}.drift") == 5
+        waiting = [told.value for told in read_topic(kafka, f"{topic}.alerts")]
+        assert waiting
+        assert (endpoint.attempts > 0, endpoint.bodies) == (True, [])
+        endpoint.down = False
+        produce(kafka, topic, rows[700:])
+        in_a_process("until", *job, tmp_path / "second", "predictions", 1192, "drift", 15, savepoint)
+        assert endpoint.bodies[: len(waiting)] == waiting
+    assert count_committed(kafka, f"{topic}.predictions") == 1192
     written = [r.value or b"" for kind in ("drift", "alerts") for r in read_topic(kafka, f"{topic}.{kind}")]
     assert comparable(written) == comparable(lines(expected))
 
@@ -268,20 +311,24 @@ def in_a_process(function: str, *arguments: object) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def until(brokers: str, folder: str, topic: str, savepoints: str, *output: str) -> str:
-    """Runs the job until a topic has so many records; its savepoint, as it may have started from one."""
-    kind, count, *savepoint = output
+def until(brokers: str, folder: str, topic: str, url: str, savepoints: str, *output: str) -> str:
+    """Runs the job until topics have so many records; its savepoint, as it may have started from one."""
+    first, predictions, second, windows, *savepoint = output
     text = job_text(2).replace("job: watched", f'job: {topic}\nkafka: {{brokers: "{brokers}"}}')
+    text = text.replace("alerts: {", f'alerts: {{webhook: {{url: "{url}", retries: 20}}, ')
     plan = make_plan(
         load_job_text(text.replace("topic: payments", f"topic: {topic}"), "job.yaml", Path(folder))
     )
     preflight.check(plan)
     settings = ClientSettings(brokers)
     with start(plan, Target(None, *savepoint)) as running:
+        wanted = {f"{topic}.{first}": int(predictions), f"{topic}.{second}": int(windows)}
         enough = wait_until(
-            lambda: count_committed(settings, f"{topic}.{kind}") >= int(count), 150, interval=0.5
+            lambda: all(count_committed(settings, name) >= count for name, count in wanted.items()),
+            150,
+            interval=0.5,
         )
-        assert enough, count_committed(settings, f"{topic}.{kind}")
+        assert enough, {name: count_committed(settings, name) for name in wanted}
         stopped = running.stop(savepoints)
         running.wait()
     return stopped

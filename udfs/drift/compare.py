@@ -79,12 +79,13 @@ def compare(before: Sequence[ColumnCounts], current: Sequence[ColumnCounts]) -> 
     lost, gone = (np.array([missing(each) for each in side]) for side in (before, current))
     lost = np.broadcast_to(lost, size)
     usable = (m > 0) & (n > 0)
-    _, degrees, chi_p = statistics.chi2(p, q)
     if numeric:
+        degrees = np.ones(size, dtype=np.int64)
         distance = np.where(usable, statistics.ks(p, q)[0], 0.0)
         variance = laws.noise(np.maximum(n, 1), np.maximum(m, 1))
         values_p = np.where(usable, laws.kolmogorov_p(distance, variance), 1.0)
     else:
+        chi_p, degrees = _categories_p(p, q)
         distance = np.where(usable, statistics.total_variation(p, q), 0.0)
         values_p = np.where(usable, chi_p, 1.0)
     every, rest = m + lost, n + gone
@@ -92,8 +93,8 @@ def compare(before: Sequence[ColumnCounts], current: Sequence[ColumnCounts]) -> 
     missing_p = np.array([statistics.missing_p(*pair) for pair in pairs])
     both = (every > 0) & (rest > 0)
     change = np.where(both, np.abs(gone / np.maximum(rest, 1) - lost / np.maximum(every, 1)), 0.0)
-    # What cannot reject at these totals needs no correction.
-    tests = usable.astype(np.int64) + (both & (lost + gone > 0) & (m + n > 0))
+    # Two where both could reject at all, also where nothing is missing: the level is then an upper bound.
+    tests = usable.astype(np.int64) + (both & (m + n > 0))
     combined = np.minimum(np.minimum(values_p, missing_p) * np.maximum(tests, 1), 1.0)
     return Tests(
         numeric,
@@ -112,3 +113,17 @@ def compare(before: Sequence[ColumnCounts], current: Sequence[ColumnCounts]) -> 
         tests,
         laws.noise(np.maximum(rest, 1), np.maximum(every, 1)),
     )
+
+
+def _categories_p(p: Ints, q: Ints) -> tuple[Floats, Ints]:
+    """p of χ² and its degrees of freedom. Where all cells are pooled into one, as where a window is a
+    thousand times as large as the reference, Fisher's exact test of the small ones together."""
+    _, degrees, chi_p = statistics.chi2(p, q)
+    for i in np.flatnonzero(degrees == 0).tolist():
+        known, now = p[min(i, len(p) - 1)], q[i]
+        small = statistics.expected(known, now) < statistics.MIN_EXPECTED
+        sizes = int(known.sum()), int(now.sum())
+        if min(sizes) > 0 and not small.all():
+            lost, gone = int(known[small].sum()), int(now[small].sum())
+            chi_p[i] = statistics.missing_p(lost, sizes[0], gone, sizes[1])
+    return chi_p, degrees

@@ -9,13 +9,13 @@ Thresholds are those of a single test at the level: the correction for many test
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc, chdtri, kolmogi, kolmogorov, ndtr, ndtri
+from scipy.special import chdtri, gammaincc, gammainccinv, kolmogi, kolmogorov, ndtr, ndtri
 
 from udfs.drift import statistics
 from udfs.drift.counts import Ints
@@ -25,9 +25,10 @@ DRAWS = 2_000
 FEW = 20
 _SEED = 20130101
 _REFERENCES = 1_024
+_POINTS = 512
 
 
-def noise(n: float | Floats, m: float | Floats) -> Floats:
+def noise(n: float | Floats | Ints, m: float | Floats | Ints) -> Floats:
     """1/n + 1/m: the variance of a difference of shares, relative to that of a single row; n, m > 0."""
     return np.asarray(1.0 / np.asarray(n) + 1.0 / np.asarray(m))
 
@@ -44,27 +45,70 @@ def kolmogorov_threshold(level: Floats, variance: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class ChiSquareLaw:
-    """Under no change value**power is about scale · variance · χ² with `degrees` of freedom.
+class Scaled:
+    """Gamma laws of value**power, one for each of S windows: arrays (S,) of shapes and scales."""
 
-    With few rows per cell the law is too narrow: below `FEW` expected ones `small_laws` are right.
-    """
-
-    scale: float
+    shape: Floats
+    scale: Floats
     power: int
 
-    def p(self, value: Floats, degrees: Ints, variance: Floats) -> Floats:
-        return np.asarray(chdtrc(np.maximum(degrees, 1), value**self.power / (self.scale * variance)))
+    def p(self, value: Floats) -> Floats:
+        return np.asarray(gammaincc(self.shape, value**self.power / self.scale))
 
-    def threshold(self, level: float, degrees: Ints, variance: Floats) -> Floats:
-        limit = self.scale * variance * chdtri(np.maximum(degrees, 1), level)
-        return np.asarray(limit ** (1 / self.power))
+    def threshold(self, level: float) -> Floats:
+        return np.asarray((gammainccinv(self.shape, level) * self.scale) ** (1 / self.power))
 
 
-PSI = ChiSquareLaw(1.0, 1)
-# Second-order expansions of the definitions around p = q.
-JENSEN_SHANNON = ChiSquareLaw(1 / (8 * math.log(2)), 2)
-HELLINGER = ChiSquareLaw(1 / 8, 2)
+@dataclass(frozen=True)
+class CellLaw:
+    """Under no change value**power is about unit · variance · χ², a sum over the cells of f(p, q).
+
+    That is the second order of f around p = q. `third` and `fourth` are its next derivatives times p² and p³
+    over the unit; they correct the mean. `beyond` is f(0, q). With few rows per cell the law is too narrow:
+    below `FEW` expected ones `small_laws` are right.
+    """
+
+    unit: float
+    power: int
+    third: float
+    fourth: float
+    beyond: Callable[[Floats], Floats]
+
+    def of(self, counts: tuple[int, ...], open_ended: bool, n: Ints) -> Scaled:
+        """The law of windows of n rows, (S,). `open_ended` as in `small_laws`."""
+        m = sum(counts)
+        p, variance = np.array(counts) / m, noise(n, m)
+        degrees = max(len(counts) - 1, 1)
+        # The window's true shares have the Dirichlet law that the reference leaves them: these are the third
+        # central moments of its shares, and three squared variances for the fourth.
+        skewed = (1 / n + 2 / m) * float(np.sum((1 - p) * (1 - 2 * p) / p))
+        peaked = variance * float(np.sum((1 - p) ** 2 / p))
+        mean = degrees + self.third / 6 * skewed + self.fourth / 8 * peaked
+        spread = 2 * mean**2 / degrees
+        if open_ended:
+            outer = self.beyond(_beyond(n, m) / n[:, None]) / (self.unit * variance[:, None])
+            mean, spread = mean + 2 * outer.mean(axis=1), spread + 2 * outer.var(axis=1)
+        return Scaled(mean**2 / spread, self.unit * variance * spread / mean, self.power)
+
+
+def _psi_beyond(q: Floats) -> Floats:
+    filled = np.where(q > 0, q, statistics.ZERO_CELL)
+    return np.asarray((filled - statistics.ZERO_CELL) * np.log(filled / statistics.ZERO_CELL))
+
+
+def _half(q: Floats) -> Floats:
+    return q / 2
+
+
+def _beyond(n: Ints, m: int) -> Floats:
+    """(S, points) equally likely numbers of n rows beyond one extreme of m others: a geometric law."""
+    points = (np.arange(_POINTS) + 0.5) / _POINTS
+    return np.asarray(np.floor(np.log(points) / np.log(n / (n + m))[:, None]))
+
+
+PSI = CellLaw(1.0, 1, -3.0, 8.0, _psi_beyond)
+JENSEN_SHANNON = CellLaw(1 / (8 * math.log(2)), 2, -3.0, 7.0, _half)
+HELLINGER = CellLaw(1 / 8, 2, -3.0, 7.5, _half)
 CELL_STATISTICS = (
     ("psi", statistics.psi, PSI),
     ("jensen_shannon", statistics.jensen_shannon, JENSEN_SHANNON),
@@ -141,8 +185,9 @@ def coarse(n: int) -> int:
 
 
 def is_small(counts: tuple[int, ...], n: int) -> bool:
-    """Fewer than 20 of the n rows are expected in some cell of the reference; empty cells are left out."""
-    return 0 < n * min(counts, default=0) < FEW * sum(counts)
+    """Fewer than 20 rows in some cell of the reference, or expected of the n; empty cells are left out."""
+    least = min(counts, default=0)
+    return 0 < n * least < FEW * sum(counts) or (n > 0 and 0 < least < FEW)
 
 
 @lru_cache(maxsize=_REFERENCES)

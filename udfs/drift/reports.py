@@ -126,15 +126,15 @@ def _statistics(
 
 def _common(numeric: bool, p: Ints, q: Ints, variance: Floats, level: float) -> dict[str, list[Statistic]]:
     filled = tuple(sorted(p[p > 0].tolist()))
-    degrees = np.full(len(q), max(len(filled) - 1, 1))
-    sizes = q.sum(axis=1).tolist()
-    few = [i for i, n in enumerate(sizes) if laws.is_small(filled, n)]
+    sizes = q.sum(axis=1)
+    few = [i for i, n in enumerate(sizes.tolist()) if laws.is_small(filled, n)]
     table = {}
     for name, function, law in laws.CELL_STATISTICS:
         value = function(p, q)
-        limit, chance = law.threshold(level, degrees, variance), law.p(value, degrees, variance)
+        scaled = law.of(filled or (1,), numeric, np.maximum(sizes, 1))
+        limit, chance = scaled.threshold(level), scaled.p(value)
         for i in few:
-            drawn = laws.small_laws(filled, numeric, laws.coarse(sizes[i]))[name]
+            drawn = laws.small_laws(filled, numeric, laws.coarse(int(sizes[i])))[name]
             limit[i], chance[i] = drawn.threshold(level, variance[i]), drawn.p(float(value[i]), variance[i])
         table[name] = _column(value, limit, chance)
     value, pooled, chance = statistics.chi2(p, q)

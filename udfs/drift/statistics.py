@@ -93,17 +93,24 @@ def chi2(reference: Ints, current: Ints) -> tuple[Floats, Ints, Floats]:
     return value, degrees, np.where(degrees > 0, chdtrc(np.maximum(degrees, 1), value), 1.0)
 
 
+def expected(reference: Ints | Floats, current: Ints | Floats) -> Floats:
+    """Of each cell the rows that the smaller side has without any difference."""
+    smaller = np.minimum(reference.sum(axis=-1), current.sum(axis=-1))[..., None]
+    total = reference + current
+    result: Floats = total * (smaller / np.maximum(total.sum(axis=-1, keepdims=True), 1.0))
+    return result
+
+
 def pooled(reference: Ints, current: Ints) -> tuple[Floats, Floats]:
     """The cells after pooling: each group's sum stands in its last cell, and zeros in the others."""
     first, second = np.broadcast_arrays(reference.astype(np.float64), current.astype(np.float64))
-    smaller = np.minimum(first.sum(axis=-1), second.sum(axis=-1))[..., None]
-    total = first + second
-    expected = total * (smaller / np.maximum(total.sum(axis=-1, keepdims=True), 1.0))
-    kept = expected >= MIN_EXPECTED
+    least = expected(first, second)
+    kept = least >= MIN_EXPECTED
     result = np.where(kept, first, 0.0), np.where(kept, second, 0.0)
-    open_group = np.zeros((3, *expected.shape[:-1]))
-    for cell in range(expected.shape[-1]):
-        small = np.stack([expected[..., cell], first[..., cell], second[..., cell]])
+    open_group = np.zeros((3, *least.shape[:-1]))
+    pooling = np.flatnonzero((~kept).any(axis=tuple(range(kept.ndim - 1))))
+    for cell in pooling.tolist():
+        small = np.stack([least[..., cell], first[..., cell], second[..., cell]])
         open_group = open_group + np.where(kept[..., cell], 0.0, small)
         closes = open_group[0] >= MIN_EXPECTED
         for side, pool in zip(result, open_group[1:], strict=True):
@@ -112,7 +119,7 @@ def pooled(reference: Ints, current: Ints) -> tuple[Floats, Floats]:
     # What is left joins the smallest group; alone it is the only one.
     both = result[0] + result[1]
     smallest = np.argmin(np.where(both > 0, both, np.inf), axis=-1)[..., None]
-    joins = np.arange(total.shape[-1]) == smallest
+    joins = np.arange(both.shape[-1]) == smallest
     return result[0] + joins * open_group[1][..., None], result[1] + joins * open_group[2][..., None]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.bench.alarms import KEY, collector_of, counts_of, reference_of
+from tests.bench.streams import KEY, collector_of, counts_of, reference_of
 from udfs.drift.collect import Collector
 from udfs.drift.counts import CategoricalCounts, WindowCounts
 from udfs.drift.judge import Judged, WindowKey, judge_window
@@ -158,6 +158,29 @@ def test_bad_cases_have_a_clear_verdict(before: list[Any], now: list[Any], verdi
     kind = pa.string() if isinstance(before[0], str) else pa.float64()
     known = reference({"x": pa.array(before, kind)})
     assert only(known, {"x": pa.array(now, kind)}).verdict == verdict
+
+
+def test_a_category_with_a_million_values_has_a_bounded_report() -> None:
+    """Also where the reference is so small beside the window that no cell of its own is left."""
+    names = pa.array(np.char.add("user_", np.arange(1_000_000).astype("U7")))
+    known = reference({"user": names})
+    report = only(known, {"user": names})
+    assert (report.verdict, report.n, report.other, report.unseen) == ("ok", 1_000_000, 999_900, 0)
+    assert len(known.columns["user"].counts) == 100
+    assert len(report.bins.labels) == 12
+    report = only(reference({"user": ["a", "b"] * 500}), {"user": names})
+    assert (report.verdict, report.effect, report.unseen) == ("drift", 1, 1_000_000)
+    assert report.direction.startswith(
+        "100% of rows now have values that the reference lacks, such as user_0"
+    )
+    assert len(report.unseen_examples) == 5
+
+
+@pytest.mark.parametrize(("fresh", "verdict"), [(0, "ok"), (1, "ok"), (50, "drift")])
+def test_a_window_far_larger_than_its_reference(fresh: int, verdict: str) -> None:
+    """Per thousand of the window's rows, `fresh` have the value that one reference row has."""
+    known = reference({"x": ["a"] * 999 + ["b"]})
+    assert only(known, {"x": (["a"] * (1_000 - fresh) + ["b"] * fresh) * 1_000}).verdict == verdict
 
 
 def test_values_at_the_limit_of_floats_are_judged() -> None:

@@ -10,6 +10,7 @@ from udfs.drift import laws, statistics
 
 RUNS = 4_000
 LEVEL = 0.01
+FOUR = 4 * (LEVEL * (1 - LEVEL) / RUNS) ** 0.5
 # Four standard deviations of the rate, and the noise of the law's own 2,000 draws.
 HIGHEST = LEVEL + 4 * (LEVEL * (1 - LEVEL) * (1 / RUNS + 1 / laws.DRAWS)) ** 0.5
 
@@ -39,12 +40,31 @@ def test_normal_law_has_a_threshold_with_its_own_p() -> None:
 
 @pytest.mark.parametrize("rows", [2_000, 20_000])
 @pytest.mark.parametrize(("name", "function", "law"), laws.CELL_STATISTICS, ids=lambda x: str(x)[:14])
-def test_chi_square_laws_hold_with_many_rows(name, function, law, rows) -> None:  # type: ignore[no-untyped-def]
+def test_cell_laws_hold_for_categories(name, function, law, rows) -> None:  # type: ignore[no-untyped-def]
     p, q = _samples(np.full(20, 0.05), 10_000, rows)
-    variance = laws.noise(rows, 10_000)
-    above = function(p, q) >= law.threshold(LEVEL, np.array(19), variance)
-    assert 0.2 * LEVEL < above.mean() <= HIGHEST
-    assert np.mean(law.p(function(p, q), np.array(19), variance) <= LEVEL) == above.mean()
+    scaled = law.of((500,) * 20, False, np.array([rows]))
+    above = function(p, q) >= scaled.threshold(LEVEL)
+    assert abs(above.mean() - LEVEL) <= FOUR
+    assert np.mean(scaled.p(function(p, q)) <= LEVEL) == above.mean()
+
+
+@pytest.mark.parametrize(
+    ("known", "rows"), [(10_000, 1_280), (10_000, 5_000), (2_000, 5_000), (2_000, 50_000)]
+)
+@pytest.mark.parametrize(("name", "function", "law"), laws.CELL_STATISTICS, ids=lambda x: str(x)[:14])
+def test_cell_laws_hold_for_bins_at_the_reference_s_own_quantiles(  # type: ignore[no-untyped-def]
+    name, function, law, known, rows
+) -> None:
+    """Each bin has as many reference rows, whatever its true share is, and some rows fall beyond."""
+    random = np.random.default_rng(98)
+    edges = np.round(np.linspace(0, known - 1, 65)).astype(int)
+    # The gaps between order statistics of uniform values.
+    true = random.dirichlet([1, *np.diff(edges), 1], size=RUNS)
+    counts = np.diff(edges) + (np.arange(64) == 63)
+    current = random.multinomial(rows, true)
+    limit = law.of(tuple(counts.tolist()), True, np.array([rows])).threshold(LEVEL)
+    above = function(np.array([0, *counts, 0]), current) >= limit
+    assert abs(above.mean() - LEVEL) <= FOUR
 
 
 @pytest.mark.parametrize("rows", [20, 100, 300])

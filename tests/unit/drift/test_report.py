@@ -9,19 +9,29 @@ from io import StringIO
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from flink_jobs.cli import app
-from flink_jobs.drift_report.arrow import from_arrow, read_parquet, to_arrow, write_parquet
+from flink_jobs.drift_report.arrow import SCHEMA, from_arrow, read_parquet, to_arrow, write_parquet
 from flink_jobs.drift_report.page import render
 from flink_jobs.drift_report.reader import read, read_file
 from flink_jobs.drift_report.series import grouped, headline, open_alerts, percent, plain
 from flink_jobs.drift_report.table import print_report, sparkline
 from flink_jobs.errors import InputError
 from tests.unit.drift.samples import alert_records, drift_records
-from udfs.drift.records import AlertRecord, ColumnReport, DriftRecord, Segment, WindowSpan, encode
+from udfs.drift.records import (
+    AlertRecord,
+    ColumnReport,
+    DriftRecord,
+    Segment,
+    SequentialReport,
+    Volume,
+    WindowSpan,
+    encode,
+)
 
 RECORDS = drift_records(segments=("EWR", None))
 ALERTS = alert_records(RECORDS)
@@ -154,11 +164,32 @@ def test_a_name_that_can_only_be_a_file_must_be_one(name: str) -> None:
 
 def test_parquet_gives_back_the_same_records(tmp_path: Path) -> None:
     bare = msgspec.structs.replace(RECORDS[1], columns=(), joint=None, drifted=())
-    records = [*RECORDS, bare, bare, RECORDS[0], RECORDS[0]]
+    charts = (
+        SequentialReport("score", 3.5, 8.0, "up", "2013-07-01T06:00:00.000Z", True),
+        SequentialReport("dep_delay", 0.0, 8.0, None, None, False),
+    )
+    full = msgspec.structs.replace(
+        RECORDS[0], reference="hour_of_week", sequential=charts, records=Volume(500, 1, 0, 20, 4)
+    )
+    records = [*RECORDS, bare, bare, RECORDS[0], RECORDS[0], full]
     path = tmp_path / "drift.parquet"
     write_parquet(records, path)
     assert read_parquet(path) == records
     assert read(str(path)).drift == records
+
+
+def test_parquet_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "drift.parquet"
+    pq.write_table(to_arrow(RECORDS).drop_columns(["reference", "sequential", "key_sample"]), path)
+    assert read_parquet(path) == RECORDS
+
+
+def test_parquet_holds_each_field_of_a_record() -> None:
+    renamed = {"schema", "window", "segment", "records", "columns"}
+    fields = {f.name for kind in (DriftRecord, Volume, ColumnReport) for f in msgspec.structs.fields(kind)}
+    assert fields - renamed <= set(SCHEMA.names)
+    charts = SCHEMA.field("sequential").type.value_type
+    assert [field.name for field in charts] == list(SequentialReport.__struct_fields__)
 
 
 def test_the_arrow_table_has_a_row_per_window_segment_and_column() -> None:
