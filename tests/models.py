@@ -34,11 +34,12 @@ def write(
     promoted: bool = True,
     segments: Sequence[str] | pa.Table = (),
     event_time: pa.ChunkedArray | None = None,
+    unprofiled: Sequence[str] = (),
 ) -> Path:
     """Fits the estimator to the rows, writes it, as the champion unless told otherwise, and gives its folder.
 
     `profiled` are the outputs for the rows, if the version is to have a reference profile of both, of
-    `segments`, and of the hours of the week of `event_time`.
+    `segments`, and of the hours of the week of `event_time`; without the inputs `unprofiled`.
     """
     registry = Registry(root)
     version = register(registry, name, estimator, inputs, targets, kind, profiled=profiled, segments=segments)
@@ -70,7 +71,9 @@ def register(
             output=Output(kind=kind, classes=classes),
         ),
         golden_inputs=inputs,
-        profile=reference_profile(inputs, profiled, segments=segments, event_time=event_time)
+        profile=reference_profile(
+            inputs.drop_columns(list(unprofiled)), profiled, segments=segments, event_time=event_time
+        )
         if profiled is not None
         else {},
         metrics={},

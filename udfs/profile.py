@@ -148,11 +148,20 @@ def _numeric(column: pa.ChunkedArray, bins: int) -> Column:
 
 
 def _edges(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.float64]:
-    """Quantiles that occur among the values; one edge when all values are equal, none without values."""
+    """Quantiles that occur among the values; one edge when all values are equal, none without values.
+
+    A largest value that is as frequent as a bin has one of its own, as each other such value has: else nobody
+    would see zeros become ones.
+    """
     if not len(values):
         return np.empty(0)
     quantiles = np.quantile(values, np.linspace(0, 1, bins + 1), method="inverted_cdf")
     edges: npt.NDArray[np.float64] = np.unique(quantiles + 0.0)
+    largest = np.count_nonzero(values == edges[-1])
+    with np.errstate(over="ignore"):
+        beyond = np.nextafter(edges[-1], np.inf)
+    if len(edges) > 1 and largest > 1 and largest * bins >= len(values) and np.isfinite(beyond):
+        edges = np.append(edges, beyond)
     return edges
 
 

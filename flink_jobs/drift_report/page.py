@@ -24,6 +24,7 @@ from flink_jobs.drift_report.series import (
     segment_name,
 )
 from flink_jobs.drift_report.style import SCRIPT, STYLE
+from flink_jobs.drift_report.summary import Period, advice, periods
 from udfs.drift.records import AlertRecord, DriftRecord, named
 
 SEGMENTS, SEGMENT_COLUMNS, CLOSED_ALERTS, PROBLEMS = 50, 12, 50, 20
@@ -66,7 +67,9 @@ def _chapter(group: Group, firing: Sequence[AlertRecord], alerts: Sequence[Alert
     return (
         f"<main>{_title(group)}"
         f'<p class="headline {judged.worry}"><b>{_WORRY[judged.worry]}</b> {text(judged.sentence)}</p>'
+        f"{_what_to_do(advice(group, firing))}"
         f'<p class="dim">{_facts(total.windows)} {_PURPOSE}</p>'
+        f"<h2>In short</h2>{_periods(periods(total, alerts))}"
         f"<h2>Open alerts</h2>{_alert_table(firing)}"
         f"<h2>What changed, and when</h2>{_key()}"
         f'<div class="wide">{heat_map(total, total.lines)}</div>{_moves(total)}{_joint(total)}'
@@ -78,6 +81,29 @@ def _chapter(group: Group, firing: Sequence[AlertRecord], alerts: Sequence[Alert
 def _title(group: Group) -> str:
     among = f", {text(segment_name(group.total.segment))}" if group.total.segment else ""
     return f"<h1>{text(group.job)}: model {text(group.model)} version {group.version}{among}</h1>"
+
+
+def _what_to_do(sentences: Sequence[str]) -> str:
+    return f"<p><b>What to do.</b> {text(' '.join(sentences))}</p>"
+
+
+def _periods(found: Sequence[Period]) -> str:
+    rows = "".join(
+        f'<tr><td class="short">{text(period.name)}</td>'
+        f'<td class="n short {"drift" if period.drifted else "ok"}">{period.drifted} of {period.windows}</td>'
+        f'<td class="any">{_moved_then(period)}</td></tr>'
+        for period in found
+    )
+    titles = ("when", "windows drifted", "what moved (share of its rows), the most important first")
+    return _table(titles, rows)
+
+
+def _moved_then(period: Period) -> str:
+    if not period.moved:
+        columns = "no single column" if period.drifted else "nothing that matters"
+        return f'<span class="dim">{columns}</span>'
+    more = f"; and {plural(period.left_out, 'more column')}" if period.left_out else ""
+    return text("; ".join(period.moved) + more)
 
 
 def _facts(windows: Sequence[DriftRecord]) -> str:

@@ -123,6 +123,15 @@ def open_alerts(alerts: Iterable[AlertRecord]) -> list[AlertRecord]:
     return sorted(firing, key=lambda alert: (-alert.impact, alert.rank, alert.id))
 
 
+def impacts(alerts: Iterable[AlertRecord]) -> dict[str, float]:
+    """The largest known impact of each column on the model, among all records."""
+    found: dict[str, float] = {}
+    for alert in alerts:
+        if alert.column is not None and alert.segment is None:
+            found[alert.column] = max(found.get(alert.column, 0.0), alert.impact)
+    return found
+
+
 def alerts_of(group: Group, alerts: Sequence[AlertRecord]) -> list[AlertRecord]:
     """Those of the group's job, model and version, in the same order."""
     key = (group.job, group.model, group.version)
@@ -213,13 +222,13 @@ def _segment_key(segment: Segment | None) -> tuple[str, str]:
 def _drifting(series: Series, now: list[Line], outputs: list[Line], firing: Sequence[AlertRecord]) -> str:
     """What matters most to the model comes first, where an alert tells, else what moved the most."""
     first = min(line.since or "" for line in now)
+    impact = impacts(firing)
+    now = sorted(now, key=lambda line: (-impact.get(line.name, 0.0), -line.last.effect))
     names = _listed([line.name for line in now])
     is_output = ", the model's output among them" if outputs and len(now) > len(outputs) else ""
     verb = "has" if len(now) == 1 else "have"
-    impact = {alert.column: alert.impact for alert in reversed(firing) if alert.segment is None}
-    worst = max(now, key=lambda line: (impact.get(line.name, 0.0), line.last.effect))
     of = f" ({len(now)} of {plural(len(series.lines), 'column')}{is_output})"
-    what = f": {worst.last.direction}" if len(now) == 1 else f"; most of all {_moved_now(worst)}"
+    what = f": {now[0].last.direction}" if len(now) == 1 else f"; most of all {_moved_now(now[0])}"
     return f"Since {day(first)} {names}{of} {verb} drifted{what.rstrip('.')}."
 
 

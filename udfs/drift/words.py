@@ -48,7 +48,11 @@ def display(reference: ColumnReference) -> Display:
         return Display(("any value",), np.array([0]))
     groups = min(bins, _SHOWN)
     firsts = np.arange(groups) * bins // groups
-    cuts = [reference.edges[i] for i in firsts.tolist()] + [reference.edges[-1]]
+    # The last bin may be that of a single value.
+    last = reference.edges[-1]
+    if bins > 1 and last == np.nextafter(reference.edges[-2], np.inf):
+        last = reference.edges[-2]
+    cuts = [reference.edges[i] for i in firsts.tolist()] + [last]
     texts = _numbers(cuts)
     inner = [f"{a} to {b}" if a != b else a for a, b in pairwise(texts)]
     return Display(
@@ -107,8 +111,13 @@ def _numeric(name: str, before: NumericCounts, counts: NumericCounts) -> str:
     if max(low, high) < 0.1 - _LEAST and abs(rise) < 0.5 * float(np.abs(old - new).max()):
         return f"{name} narrowed; {under}, {beyond}"
     if rise > 0:
-        return f"{name} moved up; {beyond if high > 0.1 + _LEAST else under}"
-    return f"{name} moved down; {under if low > 0.1 + _LEAST else beyond}"
+        return f"{name} moved up; {beyond if high > 0.1 + _LEAST else _only(under)}"
+    return f"{name} moved down; {under if low > 0.1 + _LEAST else _only(beyond)}"
+
+
+def _only(text: str) -> str:
+    """Of the side that the values left: it had 10%."""
+    return f"only {text.replace(' now ', ' still ')}"
 
 
 def _categorical(

@@ -160,6 +160,21 @@ def test_bad_cases_have_a_clear_verdict(before: list[Any], now: list[Any], verdi
     assert only(known, {"x": pa.array(now, kind)}).verdict == verdict
 
 
+def test_few_numbers_are_told_apart_like_categories() -> None:
+    """Also the largest two: flags of zeros and ones."""
+    known = reference({"x": [0.0, 1.0] * 500})
+    report = only(known, {"x": [0.0] * 100 + [1.0] * 900})
+    assert (report.verdict, report.effect) == ("drift", pytest.approx(0.4))
+    assert report.bins.labels == ("below 0", "0 to 1", "1", "above 1")
+    assert report.bins.current == (0, 0.1, 0.9, 0)
+    assert report.statistics["wasserstein"].value == pytest.approx(0.8)
+    assert report.statistics["wasserstein"].upper == pytest.approx(0.8)
+    assert report.above == 0
+    assert only(known, {"x": [0.0, 1.0] * 400}).verdict == "ok"
+    wild = reference({"x": [1.7e308, -1.7e308] * 500})
+    assert only(wild, {"x": [1.7e308] * 900 + [-1.7e308] * 100}).verdict == "drift"
+
+
 def test_a_category_with_a_million_values_has_a_bounded_report() -> None:
     """Also where the reference is so small beside the window that no cell of its own is left."""
     names = pa.array(np.char.add("user_", np.arange(1_000_000).astype("U7")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -18,7 +19,8 @@ from flink_jobs.cli import app
 from flink_jobs.drift_report.arrow import SCHEMA, from_arrow, read_parquet, to_arrow, write_parquet
 from flink_jobs.drift_report.page import render
 from flink_jobs.drift_report.reader import read, read_file
-from flink_jobs.drift_report.series import grouped, headline, open_alerts, percent, plain
+from flink_jobs.drift_report.series import day, grouped, headline, open_alerts, percent, plain
+from flink_jobs.drift_report.summary import advice, periods
 from flink_jobs.drift_report.table import print_report, sparkline
 from flink_jobs.errors import InputError
 from tests.unit.drift.samples import alert_records, drift_records
@@ -252,6 +254,50 @@ def test_drift_of_the_joint_score_or_a_segment_alone_is_said() -> None:
     assert judged.sentence.endswith("But among 1 segment origin = EWR drifted.")
 
 
+def test_months_say_what_moved_the_most_important_first() -> None:
+    [group] = grouped(RECORDS)
+    found = {period.name: period for period in periods(group.total, ALERTS)}
+    assert list(found) == [
+        f"{month} 2013" for month in ("July", "August", "September", "October", "November", "December")
+    ]
+    assert (found["August 2013"].drifted, found["August 2013"].moved) == (0, ())
+    last = found["December 2013"]
+    assert (last.drifted, last.windows) == (3, 4)
+    assert re.fullmatch(r"score: moved up \(\d\d%\)", last.moved[0])
+    assert {text.split()[0] for text in last.moved} == {"score:", "dep_delay:", "carrier:"}
+
+
+@pytest.mark.parametrize(
+    ("hours", "names"), [(1, ["2013-07-01", "2013-07-01 01:00"]), (48, ["2013-07-01", "2013-07-03"])]
+)
+def test_shorter_streams_are_told_of_by_window_or_day(hours: int, names: list[str]) -> None:
+    start = datetime(2013, 7, 1, tzinfo=UTC)
+    times = [start + timedelta(hours=hours * i) for i in range(20)]
+    spans = [WindowSpan(time.isoformat(), (time + timedelta(hours=hours)).isoformat()) for time in times]
+    [group] = grouped([msgspec.structs.replace(RECORDS[0], window=span) for span in spans])
+    found = periods(group.total, [])
+    assert len(found) == 12
+    assert found[-1].name == day(spans[-1].start)
+    assert [day(span.start) for span in spans[:2]] == names
+
+
+def test_advice_names_what_to_look_at() -> None:
+    [group] = grouped(RECORDS)
+    told = " ".join(advice(group, open_alerts(ALERTS)))
+    assert "if it is still right (tailrace backtest)" in told
+    assert "Of the inputs dep_delay and carrier matter to the model." in told
+    [last] = [r for r in RECORDS if r.segment is None][-1:]
+    moved = msgspec.structs.replace(last.columns[0], null_rate=0.4, unseen_examples=("ZZ",))
+    [group] = grouped([msgspec.structs.replace(last, columns=(moved,))])
+    little = msgspec.structs.replace(ALERTS[1], column=moved.name, impact=0.001)
+    told = " ".join(advice(group, [little]))
+    assert f"Values of {moved.name} are missing more often" in told
+    assert f"some values of {moved.name}, such as ZZ" in told
+    assert f"{moved.name} moved too, but weighs little" in told
+    assert advice(grouped([with_verdict(RECORDS[0], "ok")])[0], []) == ["Nothing."]
+    assert "Wait for more" in advice(grouped([with_verdict(RECORDS[0], "insufficient_data")])[0], [])[0]
+
+
 def test_open_alerts_are_ranked_by_impact_and_resolved_ones_gone() -> None:
     firing = open_alerts(ALERTS)
     assert {alert.column for alert in firing} == {"score", "dep_delay", "carrier"}
@@ -324,6 +370,8 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     page = Page(source)
     text = " ".join("".join(page.text).split())
     assert f"Worry. Since {SINCE} score, dep_delay and carrier" in text
+    assert "What to do. The model says something else" in text
+    assert re.search(r"December 2013 ?3 of 4 ?score: moved up \(", text)
     assert "url(#hatch)" in source
     assert not re.search(r"https?:|@import|url\((?!#hatch)", source)
     assert not [tag for tag, attributes in page.tags if {"src", "href", "xlink:href"} & set(attributes)]
