@@ -42,7 +42,18 @@ def write(
     `segments`, and of the hours of the week of `event_time`; without the inputs `unprofiled`.
     """
     registry = Registry(root)
-    version = register(registry, name, estimator, inputs, targets, kind, profiled=profiled, segments=segments)
+    version = register(
+        registry,
+        name,
+        estimator,
+        inputs,
+        targets,
+        kind,
+        profiled=profiled,
+        segments=segments,
+        event_time=event_time,
+        unprofiled=unprofiled,
+    )
     if promoted:
         registry.promote(name, version)
     return registry.folder(name, version)
@@ -58,6 +69,8 @@ def register(
     *,
     profiled: pa.Table | None = None,
     segments: Sequence[str] | pa.Table = (),
+    event_time: pa.ChunkedArray | None = None,
+    unprofiled: Sequence[str] = (),
 ) -> int:
     """The same without a release, in any registry; gives the version."""
     frame = pd.DataFrame(inputs.to_pydict())
