@@ -162,8 +162,8 @@ def without_job(values: list[bytes]) -> list[bytes]:
 
 def same_however_split(
     broker: Broker, folder: Path, splits: list[tuple[int, int]], *job: str
-) -> list[dict[str, Any]]:
-    """The drift and alert records of three hours of which balances moved in the second."""
+) -> tuple[list[dict[str, Any]], str]:
+    """Drift and alert records of three hours, of which balances moved in the second; the topic of drift."""
     rows = payments(hours=3, moved_in=1)
     expected = None
     for parallelism, batch in splits:
@@ -173,7 +173,8 @@ def same_however_split(
         found = without_job(lines(results))
         expected = expected or found
         assert found == expected
-    return [json.loads(line) for line in expected or []]
+    assert results.job.drift is not None
+    return [json.loads(line) for line in expected or []], results.job.drift.topic
 
 
 def by_window(records: list[dict[str, Any]], reference: str) -> dict[tuple[str, str | None], dict[str, Any]]:
@@ -191,7 +192,7 @@ def by_window(records: list[dict[str, Any]], reference: str) -> dict[tuple[str, 
 
 def test_windows_are_compared_with_the_same_hour_of_the_week(broker: Broker, folder: Path) -> None:
     """What moves each week at the same hour is no drift, but a change to the sequential detector."""
-    records = same_however_split(broker, folder, [(1, 10_000), (2, 7)], OVER, SEASONAL)
+    records, _ = same_however_split(broker, folder, [(1, 10_000), (2, 7)], OVER, SEASONAL)
     drift = by_window(records, "hour_of_week")
     whole = [record for (_, segment), record in sorted(drift.items(), key=str) if not segment]
     assert [record["verdict"] for record in whole] == ["ok", "ok", "ok"]
@@ -207,7 +208,7 @@ def test_windows_are_compared_with_the_same_hour_of_the_week(broker: Broker, fol
 
 
 def test_drift_is_the_same_bytes_however_the_work_is_split(broker: Broker, folder: Path) -> None:
-    records = same_however_split(broker, folder, [(1, 10_000), (2, 7), (4, 1)])
+    records, topic = same_however_split(broker, folder, [(1, 10_000), (2, 7), (4, 1)])
     drift = by_window(records, "all")
     verdicts = [record["verdict"] for (_, segment), record in sorted(drift.items(), key=str) if not segment]
     assert verdicts == ["ok", "drift", "ok"]
@@ -222,13 +223,12 @@ def test_drift_is_the_same_bytes_however_the_work_is_split(broker: Broker, folde
     assert balance["direction"].startswith("balance moved up")
     assert balance["mean"] == pytest.approx(1, abs=0.2)
     assert [chart["open"] for chart in moved["sequential"]] == [True, True]
-    assert results.job.drift is not None
-    wait = retraining(broker, folder, results.job.drift.topic)
+    wait = retraining(broker, folder, topic)
     assert (wait["retrain"], [window["outputs"] for window in wait["windows"]]) == (
         False,
         [[], ["score"], []],
     )
-    once = retraining(broker, folder, results.job.drift.topic, "--bad", "1")
+    once = retraining(broker, folder, topic, "--bad", "1")
     assert (once["retrain"], once["champion"], once["trained"]) == (True, 1, None)
     assert once["reason"].startswith("in 1 of the last 3 windows the output drifted (score)")
     told = [r for r in records if r["schema"] == "tailrace.alert/1" and not r["segment"]]
