@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -42,7 +43,8 @@ def write_model(root: Path) -> None:
     inputs = pa.table(
         {n: pa.array([row[n] for row in rows], kind) for n, kind in (kinds | {"extra": pa.float64()}).items()}
     )
-    model = make_pipeline(ColumnTransformer([("same", "passthrough", ["same"])]), LogisticRegression())
+    filled = SimpleImputer(strategy="constant", fill_value=5.0)
+    model = make_pipeline(ColumnTransformer([("same", filled, ["same"])]), LogisticRegression())
     score = pa.table({"score": np.full(2_000, 0.5)})
     target = [i % 2 for i in range(2_000)]
     models.write(
