@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -249,12 +250,16 @@ def waits(outcome: Outcome, load: Load) -> dict[str, float]:
 def with_cluster(root: Path, brokers: str, name: str, load: Load) -> Outcome:
     """`run` on a session cluster whose TaskManager is killed and replaced."""
     cluster = SessionCluster(root / "flink", free_port(), load.parallelism, "4g")
+    started: dict[str, ProcessId] = {}
     try:
-        started = {process_name: process for process_name, process, _ in cluster.launch()}
+        started |= {process_name: process for process_name, process, _ in cluster.launch()}
         cluster.wait()
         return run(brokers, root / "models", name, load, (cluster, started["taskmanager"]))
     finally:
         cluster.stop()
+        if killed := started.get("taskmanager"):
+            with suppress(ProcessLookupError):  # its Python workers, which outlive it
+                os.killpg(killed.pid, signal.SIGKILL)
 
 
 def main() -> int:
