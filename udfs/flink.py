@@ -17,11 +17,11 @@ import pyarrow as pa
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from udfs.check import Checker, Outcomes
-from udfs.log import configure_worker_logging
 from udfs.params import LabelParams, ScoreParams, SourceParams
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.score import Batch, RowBatch, Scorer
 from udfs.types import ARROW, ColumnType
+from udfs.worker import prepare_worker
 
 Columns = tuple[tuple[str, ColumnType], ...]
 
@@ -45,7 +45,7 @@ class _Counting(ScalarFunction):  # type: ignore[misc]
     """Publishes counts as Flink counters, all from the first batch on: rates need a 0 to begin with."""
 
     def open(self, function_context: FunctionContext) -> None:
-        configure_worker_logging()
+        prepare_worker()
         group = function_context.get_metric_group().add_group("tailrace")
         self._counters = {name: group.counter(name) for name in COUNTERS}
         self._published: Counter[str] = Counter()
@@ -155,7 +155,7 @@ class LabelFunction(ScalarFunction):  # type: ignore[misc]
         self._params = params
 
     def open(self, function_context: FunctionContext) -> None:
-        configure_worker_logging()
+        prepare_worker()
         self._reader = LabelReader(self._params.key, self._params.field, self._params.window_ms)
 
     def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
@@ -172,7 +172,7 @@ class LabelledFunction(ScalarFunction):  # type: ignore[misc]
         self._window_ms = params.window_ms
 
     def open(self, function_context: FunctionContext) -> None:
-        configure_worker_logging()
+        prepare_worker()
 
     def eval(
         self, told: pd.Series, label: pd.Series, first: pd.Series, event_time: pd.Series

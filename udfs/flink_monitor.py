@@ -20,7 +20,7 @@ from udfs.drift.params import MonitorParams
 from udfs.drift.records import AlertRecord, Closed, encode
 from udfs.drift.steps import StepPart, Sums, merged_steps
 from udfs.drift.wire import decode, encode_parts
-from udfs.log import configure_worker_logging
+from udfs.worker import prepare_worker
 
 DRIFT, ALERT = 0, 1
 log = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._published = False
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        configure_worker_logging()
+        prepare_worker()
         self._monitor = Monitor(self._params)
         self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), OBJECTS))
         self._closed_until = runtime_context.get_state(ValueStateDescriptor("closed_until", Types.LONG()))

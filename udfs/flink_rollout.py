@@ -17,10 +17,10 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.drift.records import Closed
-from udfs.log import configure_worker_logging
 from udfs.rollout.labels import Labels, decode_labels, encode_labels
 from udfs.rollout.steward import Memory, Steward, StewardParams
 from udfs.rollout.tally import Report, decode, encode
+from udfs.worker import prepare_worker
 
 COMPARISON, ALERT = 0, 1
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
@@ -62,7 +62,7 @@ class ClosingFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._last_seen = 0
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        configure_worker_logging()
+        prepare_worker()
         self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), BYTES))
         self._closed_until = runtime_context.get_state(ValueStateDescriptor("closed_until", Types.LONG()))
 
@@ -138,7 +138,7 @@ class LabelledFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._last_seen = 0
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        configure_worker_logging()
+        prepare_worker()
         self._judge = _Judge(self._params, runtime_context, live=self._live)
         self._labels = runtime_context.get_map_state(MapStateDescriptor("labels", Types.LONG(), BYTES))
         self._waiting = runtime_context.get_map_state(MapStateDescriptor("waiting", Types.LONG(), BYTES))

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from flink_jobs.registry import Registry
 from flink_jobs.releases import Moment, Releases
 from flink_jobs.session_cluster import SessionCluster
 from tests import models
+from tests.bench.measure import descendants
 
 LEAD_MS = 2_000
 AROUND_MS = 2_000
@@ -198,8 +198,11 @@ def _event_time(row: dict[str, str]) -> int:
 
 
 def _replace_taskmanager(cluster: SessionCluster, taskmanager: ProcessId) -> None:
+    workers = [ProcessId.of(pid) for pid in descendants(taskmanager.pid)]
     os.kill(taskmanager.pid, signal.SIGKILL)
     cluster.launch_one("taskmanager")
+    if not wait_until(lambda: not any(worker.alive() for worker in workers), 20):
+        raise SystemExit("workers of the killed TaskManager are still there")
 
 
 def _read(settings: ClientSettings, topic: str) -> Scored:
@@ -250,16 +253,12 @@ def waits(outcome: Outcome, load: Load) -> dict[str, float]:
 def with_cluster(root: Path, brokers: str, name: str, load: Load) -> Outcome:
     """`run` on a session cluster whose TaskManager is killed and replaced."""
     cluster = SessionCluster(root / "flink", free_port(), load.parallelism, "4g")
-    started: dict[str, ProcessId] = {}
     try:
-        started |= {process_name: process for process_name, process, _ in cluster.launch()}
+        started = {process_name: process for process_name, process, _ in cluster.launch()}
         cluster.wait()
         return run(brokers, root / "models", name, load, (cluster, started["taskmanager"]))
     finally:
         cluster.stop()
-        if killed := started.get("taskmanager"):
-            with suppress(ProcessLookupError):  # its Python workers, which outlive it
-                os.killpg(killed.pid, signal.SIGKILL)
 
 
 def main() -> int:
