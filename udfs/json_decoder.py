@@ -102,7 +102,7 @@ class JsonDecoder:
         try:
             return self._load(text)
         except json.JSONDecodeError as error:
-            _reject("not_json", f"{error.msg.lower()} at character {error.pos}")
+            _reject("not_json", f"{error.msg.lower().removesuffix(' starting at')} at character {error.pos}")
         except RecursionError:
             _reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
 
