@@ -181,6 +181,7 @@ def run_job(job: JobSpec, records: int, note: Note) -> None:
     preflight.check(plan)
     with start(plan, Target()) as running:
         running.wait(lambda counts: note(f"of {records:,} {progress.line(counts, time.monotonic())}"))
+    note(f"all {records:,} records of the topic")  # the last counts that were seen may be half a second old
 
 
 @contextmanager
