@@ -32,35 +32,32 @@ def describe_release(record: ReleaseRecord) -> str:
 
 
 def history_table(log: ReleaseLog, now_ms: int) -> Table:
-    """The newest release first; the one in force now is marked."""
-    table = Table("", "release", "what", "champion", "canary", "shadows", "from", "by", "why")
+    """The newest release first; the one in force now is marked. Fits 80 columns."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("release", "what", "from"):
+        table.add_column(column, no_wrap=True)
+    for column in ("versions", "by", "why"):
+        table.add_column(column, overflow="fold")
     current = log.place_at(now_ms)
     for place in range(len(log.records) - 1, -1, -1):
         record = log.records[place]
-        mark = "now" if place == current else "to come" if record.at_ms > now_ms else ""
-        table.add_row(
-            mark,
-            str(record.number),
-            record.action,
-            *_who(log, place),
-            record.at or "always",
-            record.by,
-            record.reason,
-        )
+        mark = " now" if place == current else " to come" if record.at_ms > now_ms else ""
+        number, start = f"{record.number}{mark}", record.at or "always"
+        table.add_row(number, record.action, start, _who(log, place), record.by, record.reason)
     return table
 
 
-def _who(log: ReleaseLog, place: int) -> tuple[str, str, str]:
+def _who(log: ReleaseLog, place: int) -> str:
     record = log.records[place]
     try:
         champion = log.state(place).champion
     except ModelError:
         champion = record.champion
-    shown = str(record.champion) if champion == record.champion else f"{champion} (for {record.champion})"
-    canary = (
-        f"{record.canary.version}: {record.canary.share:.3g} of {record.canary.key}" if record.canary else ""
-    )
-    return shown, canary, ", ".join(map(str, record.shadows))
+    who = [str(record.champion) if champion == record.champion else f"{champion} for {record.champion}"]
+    if record.canary:
+        who.append(f"canary {record.canary.version}: {record.canary.share:.3g} of {record.canary.key}")
+    who += [f"shadow {version}" for version in record.shadows]
+    return ", ".join(who)
 
 
 def comparison_tables(total: ComparisonRecord, records: Sequence[ComparisonRecord]) -> Iterator[Table | Text]:
