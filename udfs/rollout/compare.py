@@ -45,7 +45,7 @@ def compare_window(
     )
     champion = _champion(versions)
     pairs = tuple(
-        _pair(report, totals[report.role, report.version][1], champion, qualities)
+        _pair(report, totals[report.role, report.version][1], _beside(champion, report, counts), qualities)
         for report in versions
         if champion and report.role != "champion"
     )
@@ -110,6 +110,20 @@ def _version(
         scores=tuple(scores.tolist()) if known else (),
         labels=quality_report(quality) if quality else None,
     )
+
+
+def _beside(
+    champion: VersionReport, report: VersionReport, counts: Mapping[CountsKey, VersionCounts]
+) -> VersionReport:
+    """The champion in the windows in which the other version scored too: other records prove nothing."""
+    starts = {
+        key[0] for key, found in counts.items() if key[1:3] == (report.version, report.role) and _all(found)
+    }
+    total = VersionCounts()
+    for (start, version, role, _), found in counts.items():
+        if start in starts and (role, version) == ("champion", champion.version):
+            total = total.merged(found)
+    return _version("champion", champion.version, champion.release, total, 0, None)
 
 
 def _pair(

@@ -87,6 +87,18 @@ def test_windows_add_up() -> None:
     assert total.window == SPAN
 
 
+def test_a_version_is_compared_in_the_windows_in_which_it_scored() -> None:
+    """Before it came, the champion saw other records, and was slower."""
+    tally, times = Tally(WINDOW), np.full(1000, T0)
+    tally.scored(1, "champion", 3, times, scores(np.full(1000, 0.9)), 50_000_000)
+    alone = compare_window("payments", "fraud", SPAN, decode(tally.take([]) or b"").counts)
+    both = compared()
+    (pair,) = add_up([alone, both]).pairs
+    (expected,) = both.pairs
+    assert (pair.score_drift, pair.score_drift_p) == (expected.score_drift, expected.score_drift_p)
+    assert pair.latency_ratio == pytest.approx(expected.latency_ratio)
+
+
 @pytest.mark.parametrize(
     ("record", "outcome", "reason"),
     [
