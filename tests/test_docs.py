@@ -131,7 +131,7 @@ def test_commands_of_the_docs(workspace: Workspace) -> None:
     assert len(lines) == 16
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
-    assert "│ now │ 1       │ promote │ 1 " in output
+    assert "1 now    promote  always  1 " in output
     assert "flight_delay version 2 (onnx, binary)" in output
     assert "signed by a trusted key" in output
 
