@@ -24,7 +24,7 @@ _GRID = 4096
 _MAX_TRIES = 3
 # Rows up to which a binary search is cheaper.
 _SMALL = 500
-NO_CUTS = np.array([-np.inf])
+_NO_CUTS = np.array([-np.inf])
 Floats = npt.NDArray[np.float64]
 
 
@@ -51,8 +51,12 @@ class NumericBins:
         whole = bool(finite.all())
         sizes = np.array([self._cells_of[name].count for name in names])
         width = int(sizes.max()) + 1  # the last cell is for what is not finite
-        cells = self._cells(names, values, None if whole else finite, width)
-        fixed = self._fixed(names, values, whole)
+        present = values if whole else np.where(finite, values, 0.0)
+        cells = self._cells(names, present)
+        if not whole:
+            cells[~finite] = width - 1
+        cells = (cells + np.arange(0, len(names) * width, width)[:, np.newaxis]).ravel()
+        fixed = self._fixed(names, present)
         high, low = fixed >> _LOW, fixed & (2**_LOW - 1)
         shape = len(names), width
         counts = np.bincount(cells, minlength=shape[0] * width).reshape(shape)
@@ -63,7 +67,7 @@ class NumericBins:
         smallest = (values if whole else np.where(finite, values, np.inf)).min(axis=1, initial=np.inf) + 0.0
         largest = (values if whole else np.where(finite, values, -np.inf)).max(axis=1, initial=-np.inf) + 0.0
         for i, size in enumerate(sizes.tolist()):
-            missing = int(counts[i, -1]) if not whole else 0
+            missing = int(counts[i, -1])
             empty = missing == values.shape[1]
             yield NumericCounts(
                 counts[i, :size],
@@ -75,32 +79,23 @@ class NumericBins:
                 missing - nulls[i],
             )
 
-    def _cells(
-        self, names: Sequence[str], values: Floats, finite: npt.NDArray[np.bool_] | None, width: int
-    ) -> Ints:
-        """The cell of each value, column i's from i·width on."""
-        present = values if finite is None else np.where(finite, values, 0.0)
-        cells = np.empty(values.shape, dtype=np.int64)
+    def _cells(self, names: Sequence[str], present: Floats) -> Ints:
+        cells = np.empty(present.shape, dtype=np.int64)
         for i, name in enumerate(names):
             cells[i] = self._cells_of[name].find(present[i])
-        if finite is not None:
-            cells[~finite] = width - 1
-        cells += np.arange(0, len(names) * width, width)[:, np.newaxis]
-        return cells.ravel()
+        return cells
 
-    def _fixed(self, names: Sequence[str], values: Floats, whole: bool) -> Ints:
+    def _fixed(self, names: Sequence[str], present: Floats) -> Ints:
         exponents = np.array([[self._exponents[name]] for name in names])
         with np.errstate(over="ignore"):
             largest = np.ldexp(float(LARGEST_FIXED), -exponents)
-        scaled = np.clip(values, -largest, largest)
+        scaled = np.clip(present, -largest, largest)
         # The product is the same and much faster, but 2**exponent must be a number.
         if exponents.max(initial=0) < _MAX_EXPONENT:
             np.multiply(scaled, np.ldexp(1.0, exponents), out=scaled)
         else:
             np.ldexp(scaled, exponents, out=scaled)
         np.rint(scaled, out=scaled)
-        if not whole:
-            scaled[~np.isfinite(values)] = 0.0
         return scaled.astype(np.int64)
 
 
@@ -115,7 +110,7 @@ class Cells:
         inner = max(len(edges) - 1, 1)
         with np.errstate(over="ignore"):
             above = np.nextafter(edges[-1:], np.inf)
-        self._cuts = np.append(edges[:inner], above) if len(edges) else NO_CUTS
+        self._cuts = np.append(edges[:inner], above) if len(edges) else _NO_CUTS
         self.count = len(self._cuts) + 1
         self._padded = np.append(self._cuts, np.inf)
         self._tries = _MAX_TRIES + 1
