@@ -30,30 +30,15 @@ def write(
     targets: Sequence[object] | None,
     kind: OutputKind,
     *,
-    profiled: pa.Table | None = None,
     promoted: bool = True,
-    segments: Sequence[str] | pa.Table = (),
-    event_time: pa.ChunkedArray | None = None,
-    unprofiled: Sequence[str] = (),
+    **profile: Any,
 ) -> Path:
-    """Fits the estimator to the rows, writes it, as the champion unless told otherwise, and gives its folder.
+    """Registers a version in a folder, as the champion unless told otherwise, and gives its folder.
 
-    `profiled` are the outputs for the rows, if the version is to have a reference profile of both, of
-    `segments`, and of the hours of the week of `event_time`; without the inputs `unprofiled`.
+    `profile` are the further arguments of `register`.
     """
     registry = Registry(root)
-    version = register(
-        registry,
-        name,
-        estimator,
-        inputs,
-        targets,
-        kind,
-        profiled=profiled,
-        segments=segments,
-        event_time=event_time,
-        unprofiled=unprofiled,
-    )
+    version = register(registry, name, estimator, inputs, targets, kind, **profile)
     if promoted:
         registry.promote(name, version)
     return registry.folder(name, version)
@@ -72,7 +57,11 @@ def register(
     event_time: pa.ChunkedArray | None = None,
     unprofiled: Sequence[str] = (),
 ) -> int:
-    """The same without a release, in any registry; gives the version."""
+    """Fits the estimator to the rows, writes it without a release, and gives the version.
+
+    `profiled` are the outputs for the rows, if the version is to have a reference profile of both, of
+    `segments`, and of the hours of the week of `event_time`; without the inputs `unprofiled`.
+    """
     frame = pd.DataFrame(inputs.to_pydict())
     estimator.fit(frame, targets)
     classes = () if kind in ("regression", "anomaly") else tuple(estimator.classes_.tolist())
