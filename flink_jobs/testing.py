@@ -23,10 +23,8 @@ from typing import Any
 
 import pytest
 
-from flink_jobs import preflight
-from flink_jobs.broker import Broker
 from flink_jobs.errors import WorkError
-from flink_jobs.isolation import isolated
+from flink_jobs.jobfile import load_job, load_job_text
 from flink_jobs.kafka import (
     ClientSettings,
     Message,
@@ -36,11 +34,13 @@ from flink_jobs.kafka import (
     produce,
     read_topic,
 )
-from flink_jobs.loader import load_job, load_job_text
+from flink_jobs.local.broker import Broker
 from flink_jobs.plan import Plan, make_plan
-from flink_jobs.program import RunningJob, Target, start
+from flink_jobs.plan.isolate import isolated
+from flink_jobs.plan.topics import all_topics, output_topics
+from flink_jobs.run import preflight
+from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.spec import JobSpec
-from flink_jobs.tables import all_topics, output_topics
 
 __all__ = ["Broker", "JobHarness", "Message", "Outcome", "Results", "broker", "record"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.testing import Broker, broker
-from tests.s3 import s3_server
+from tests.helpers.s3 import s3_server
 
 __all__ = ["broker"]
 
@@ -56,7 +56,7 @@ def kafka(broker: Broker) -> ClientSettings:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
-    """Host and port of an S3 server for the whole session; see `tests.s3.bucket_uri`."""
+    """Host and port of an S3 server for the whole session; see `tests.helpers.s3.bucket_uri`."""
     with s3_server() as address:
         yield address
 

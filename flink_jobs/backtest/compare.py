@@ -19,7 +19,7 @@ from flink_jobs.backtest.intervals import Draws, compare_metrics, time_blocks
 from flink_jobs.backtest.outputs import Flags, Floats, Integers, Said, outputs_of
 from flink_jobs.backtest.records import ChangedRow, DeadCount, Segments, Slice, VersionRun
 from flink_jobs.history import History
-from udfs.manifest import Manifest, Output, digest
+from udfs.model.manifest import Manifest, Output, digest
 
 BLOCKS_PER_WINDOW = 28
 SEGMENT_VALUES = 12

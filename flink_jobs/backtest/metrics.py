@@ -14,7 +14,7 @@ import numpy as np
 from sklearn import metrics
 
 from flink_jobs.backtest.outputs import Floats, Integers, Said
-from udfs.manifest import OutputKind
+from udfs.model.manifest import OutputKind
 
 METRICS: Mapping[OutputKind, tuple[str, ...]] = {
     "binary": (

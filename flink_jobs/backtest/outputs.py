@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flink_jobs.errors import InputError
-from udfs.manifest import Output, OutputKind
+from udfs.model.manifest import Output, OutputKind
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -39,9 +39,9 @@ from flink_jobs.backtest.words import (
     verdict_of,
     version_name,
 )
-from flink_jobs.drift_report import style
-from flink_jobs.drift_report.charts import text
-from flink_jobs.drift_report.series import percent, plural
+from flink_jobs.reports import style
+from flink_jobs.reports.svg import text
+from flink_jobs.reports.text import percent, plural
 
 _WORRY: dict[Verdict, str] = {
     "better": "calm",

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from flink_jobs.backtest.records import Differences, Estimate, Measured, Side, Slice
 from flink_jobs.backtest.words import metric_of, number, signed
-from flink_jobs.drift_report.charts import HEIGHT, WIDTH, Frame, svg
-from flink_jobs.drift_report.series import percent
+from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg
+from flink_jobs.reports.text import percent
 
 MARK_WIDTH, _MARK_HEIGHT = 150, 16
 STYLE = """

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from udfs.manifest import OutputKind
+from udfs.model.manifest import OutputKind
 
 Side = Literal["a", "b"]
 

@@ -28,9 +28,9 @@ from flink_jobs.history import History, HistoryFile, Replay, read_records
 from flink_jobs.history.replay import replayed, with_version
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.registry import Registry
-from flink_jobs.scalars import format_duration
 from flink_jobs.spec import JobSpec
-from udfs.manifest import Output
+from flink_jobs.spec.scalars import format_duration
+from udfs.model.manifest import Output
 
 WEEK_MS = 604_800_000
 Note = Callable[[str], None]

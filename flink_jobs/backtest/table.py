@@ -29,7 +29,7 @@ from flink_jobs.backtest.words import (
     verdict_of,
     version_name,
 )
-from flink_jobs.drift_report.series import percent, plain, plural
+from flink_jobs.reports.text import percent, plain, plural
 
 STYLES: dict[Verdict, str] = {
     "better": "bold green",

@@ -11,7 +11,7 @@ from typing import Literal
 
 from flink_jobs.backtest.metrics import NEITHER_IS_BETTER
 from flink_jobs.backtest.records import Backtest, Estimate, Measured, Slice, VersionRun
-from flink_jobs.drift_report.series import day, percent, plural
+from flink_jobs.reports.text import day, percent, plural
 
 NAMES = {
     "auc": "AUC",

@@ -77,7 +77,7 @@ def backtest(
     from rich.console import Console
 
     from flink_jobs.backtest.table import print_report
-    from flink_jobs.loader import load_job
+    from flink_jobs.jobfile import load_job
 
     if len(model) != 2:
         raise InputError(f"--model must be given twice, for A and for B; got {len(model)}")
@@ -123,7 +123,7 @@ def _request(
 def _window_ms(window: str) -> int:
     from pydantic_core import PydanticCustomError
 
-    from flink_jobs.scalars import parse_duration
+    from flink_jobs.spec.scalars import parse_duration
 
     try:
         return parse_duration(window, minimum=1000)
@@ -139,7 +139,7 @@ def _run(job: JobSpec, request: Request) -> Backtest:
     from flink_jobs.backtest.run import backtest as run
     from flink_jobs.cli.progress import Progress
     from flink_jobs.cli.run import show_traceback
-    from flink_jobs.log import configure_logging
+    from flink_jobs.system.log import configure_logging
 
     configure_logging()
     console = Console(stderr=True, highlight=False, soft_wrap=True)

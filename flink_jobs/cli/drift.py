@@ -12,8 +12,9 @@ from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError
 
 if TYPE_CHECKING:
-    from flink_jobs.drift_report.reader import Found
-    from udfs.drift.records import AlertRecord, DriftRecord
+    from flink_jobs.reports.drift.reader import Found
+    from udfs.alerts.records import AlertRecord
+    from udfs.drift.records import DriftRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -60,9 +61,9 @@ def drift(
     """
     from rich.console import Console
 
-    from flink_jobs.drift_report.arrow import write_parquet
-    from flink_jobs.drift_report.series import grouped
-    from flink_jobs.drift_report.table import print_report
+    from flink_jobs.reports.drift.arrow import write_parquet
+    from flink_jobs.reports.drift.series import grouped
+    from flink_jobs.reports.drift.table import print_report
 
     found = _read(source, alerts, brokers)
     records = _chosen(found.drift, segment, column, source)
@@ -80,9 +81,9 @@ def drift(
 
 
 def _read(source: str, alerts: str | None, brokers: str | None) -> Found:
-    from flink_jobs.drift_report.reader import alerts_topic, read
     from flink_jobs.kafka import ClientSettings
-    from flink_jobs.stack import default_brokers
+    from flink_jobs.local.stack import default_brokers
+    from flink_jobs.reports.drift.reader import alerts_topic, read
 
     settings = ClientSettings(brokers or default_brokers())
     found = read(source, settings)
@@ -100,7 +101,7 @@ def _chosen(
     """The records asked for, with the columns asked for; their own verdict when it is one column."""
     import msgspec
 
-    from flink_jobs.drift_report.series import plain
+    from flink_jobs.reports.text import plain
 
     if segment is not None:
         values = {r.segment.value for r in records if r.segment}
@@ -138,8 +139,8 @@ def _matching(alerts: list[AlertRecord], segment: str | None, column: str | None
 
 
 def _write_page(path: Path, records: list[DriftRecord], alerts: list[AlertRecord]) -> None:
-    from flink_jobs.drift_report.page import render
-    from flink_jobs.drift_report.series import grouped
+    from flink_jobs.reports.drift.page import render
+    from flink_jobs.reports.drift.series import grouped
 
     try:
         path.write_text(render(grouped(records), alerts), encoding="utf-8")

@@ -39,7 +39,7 @@ def validate(
 
       tailrace validate conf/*.yaml
     """
-    from flink_jobs.validation import validated_plan
+    from flink_jobs.plan.validate import validated_plan
 
     wrong = False
     for file in files:
@@ -75,8 +75,8 @@ def plan(
 
       tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
     """
-    from flink_jobs import describe
-    from flink_jobs.validation import validated_plan
+    from flink_jobs.plan import describe
+    from flink_jobs.plan.validate import validated_plan
 
     found = validated_plan(file)
     if as_json:
@@ -97,6 +97,6 @@ def schema() -> None:
 
       tailrace schema > job.schema.json
     """
-    from flink_jobs.schema import job_schema_text
+    from flink_jobs.spec.json_schema import job_schema_text
 
     print(job_schema_text(), end="")

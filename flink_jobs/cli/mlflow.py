@@ -36,7 +36,7 @@ def push(
 
       tailrace models push flight_delay 1 --to http://127.0.0.1:5000
     """
-    from flink_jobs.mlflow_registry import Server
+    from flink_jobs.registry.mlflow.server import Server
 
     done = Server(to).push(open_registry(registry), name, version, experiment)
     where = f"{done.model} version {done.version} on the server"
@@ -74,9 +74,9 @@ def pull(
 
       tailrace models pull flight_delay --from http://127.0.0.1:5000 --version 1
     """
-    from flink_jobs.mlflow_registry import Server
-    from udfs.manifest import digest as digest_of
-    from udfs.signatures import Trust
+    from flink_jobs.registry.mlflow.server import Server
+    from udfs.model.manifest import digest as digest_of
+    from udfs.model.signatures import Trust
 
     number = str(version) if version is not None else None
     trust = Trust(pickles=pickles)

@@ -20,7 +20,7 @@ from flink_jobs.errors import InputError
 
 if TYPE_CHECKING:
     from flink_jobs.registry import Registry
-    from udfs.signatures import Trust
+    from udfs.model.signatures import Trust
 
 models = typer.Typer(no_args_is_help=True, help="Model versions: list, show, add, verify, sign, compare.")
 
@@ -63,7 +63,7 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
 
 
 def _rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    from udfs.manifest import digest
+    from udfs.model.manifest import digest
 
     champion, coming, rows = _champion(registry, name), _coming(registry, name), []
     for version in registry.versions(name):
@@ -99,7 +99,7 @@ def show(
     from rich.console import Console
 
     from flink_jobs.cli.models_show import print_version
-    from flink_jobs.comparing import as_data
+    from flink_jobs.registry.diff import as_data
 
     found = open_registry(registry)
     version = version or found.versions(name)[-1]
@@ -140,7 +140,7 @@ def verify(
     from rich.console import Console
 
     from flink_jobs.cli.models_show import print_checks
-    from flink_jobs.verifying import checks
+    from flink_jobs.registry.verify import checks
 
     found, trust = open_registry(registry), _trust(key or [], pickle)
     versions = [version] if version else found.versions(name)
@@ -159,8 +159,8 @@ def verify(
 
 
 def _trust(keys: list[str], pickle: bool) -> Trust:
-    from flink_jobs.public_keys import EXPECTED, parse_public_key
-    from udfs.signatures import Trust
+    from flink_jobs.spec.public_keys import EXPECTED, parse_public_key
+    from udfs.model.signatures import Trust
 
     try:
         return Trust(tuple(map(parse_public_key, keys)), bool(keys), pickle)
@@ -183,11 +183,11 @@ def sign(
 
       tailrace models sign flight_delay 1 --key release.key
     """
-    from flink_jobs.signing import read_private_key
-    from flink_jobs.signing import sign as put_signature
+    from flink_jobs.registry.sign import read_private_key
+    from flink_jobs.registry.sign import sign as put_signature
     from udfs.errors import ModelError
-    from udfs.model import verified_files
-    from udfs.signatures import key_id
+    from udfs.model.loading import verified_files
+    from udfs.model.signatures import key_id
 
     found, private = open_registry(registry), read_private_key(key)
     try:
@@ -208,9 +208,9 @@ def keygen(
 
       tailrace models keygen release.key
     """
-    from flink_jobs.public_keys import parse_public_key
-    from flink_jobs.signing import generate_key
-    from udfs.signatures import key_id
+    from flink_jobs.registry.sign import generate_key
+    from flink_jobs.spec.public_keys import parse_public_key
+    from udfs.model.signatures import key_id
 
     public = generate_key(path)
     key = parse_public_key(str(public))
@@ -235,7 +235,7 @@ def diff(
     from rich.console import Console
 
     from flink_jobs.cli.models_show import print_diff
-    from flink_jobs.comparing import compare
+    from flink_jobs.registry.diff import compare
 
     found = open_registry(registry)
     first = _named(found, a, None)
@@ -258,7 +258,7 @@ def _named(registry: Registry, text: str, name: str | None) -> tuple[str, int]:
 def _coming(registry: Registry, name: str) -> dict[int, str]:
     """From which event time on versions will be champion that are not now."""
     from flink_jobs.cli.release_options import now_ms
-    from flink_jobs.releases import Releases
+    from flink_jobs.registry.releases import Releases
     from udfs.errors import ModelError
 
     log = Releases(registry, name).log()

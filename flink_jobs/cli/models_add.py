@@ -19,9 +19,9 @@ from flink_jobs.cli.models_shared import (
 from flink_jobs.errors import InputError
 
 if TYPE_CHECKING:
-    from flink_jobs.importing import Found, Ready
     from flink_jobs.registry import Registry
-    from udfs.manifest import Lineage, Manifest
+    from flink_jobs.registry.importing import Found, Ready
+    from udfs.model.manifest import Lineage, Manifest
 
 Kind = Annotated[
     str | None,
@@ -81,9 +81,9 @@ def register_model(
 
       tailrace models register fraud model.joblib --signature signature.yaml --rows holdout.parquet
     """
-    from flink_jobs.importing import complete, find
-    from flink_jobs.importing.version import read_signature
-    from flink_jobs.table_files import read_table
+    from flink_jobs.history.table_files import read_table
+    from flink_jobs.registry.importing import complete, find
+    from flink_jobs.registry.importing.version import read_signature
 
     if file.is_dir():
         raise InputError(f"{file} must be a file; folders of MLflow are for tailrace models import")
@@ -129,9 +129,9 @@ def import_model(
 
       tailrace models import fraud model.txt --rows holdout.csv
     """
-    from flink_jobs.importing import complete, find
-    from flink_jobs.importing.version import read_signature
-    from flink_jobs.table_files import read_table
+    from flink_jobs.history.table_files import read_table
+    from flink_jobs.registry.importing import complete, find
+    from flink_jobs.registry.importing.version import read_signature
 
     ready = complete(
         _trusting(find(path, kind), trust_type),
@@ -158,7 +158,7 @@ def export(
 
       tailrace models export flight_delay 1 --format onnx
     """
-    from flink_jobs.exporting import export_onnx
+    from flink_jobs.registry.onnx.export import export_onnx
 
     if kind != "onnx":
         raise InputError(f"--format must be onnx; got {kind!r}")
@@ -174,8 +174,8 @@ def _add(
     onnx: bool,
     as_json: bool,
 ) -> None:
-    from flink_jobs.exporting import export_onnx
-    from flink_jobs.importing import add
+    from flink_jobs.registry.importing import add
+    from flink_jobs.registry.onnx.export import export_onnx
 
     found: Registry = open_registry(registry)
     written = [add(found, name, ready, metrics=_numbers(metrics), lineage=lineage)]
@@ -187,8 +187,8 @@ def _add(
 
 
 def _tell(manifests: list[Manifest], as_json: bool) -> None:
-    from flink_jobs.comparing import as_data
-    from udfs.manifest import digest
+    from flink_jobs.registry.diff import as_data
+    from udfs.model.manifest import digest
 
     if as_json:
         return print_json([as_data(manifest) for manifest in manifests])
@@ -208,7 +208,7 @@ def _trusting(found: Found, types: list[str] | None) -> Found:
 def _lineage(
     parameters: list[str] | None, parent: int | None, data: str | None, code: str | None
 ) -> Lineage | None:
-    from udfs.manifest import Lineage
+    from udfs.model.manifest import Lineage
 
     made = Lineage(data=data, code=code, parameters=_pairs("--param", parameters), parent=parent)
     return None if made == Lineage() else made

@@ -34,7 +34,7 @@ def print_json(data: object) -> None:
 
 def signers(registry: Registry, name: str, version: int) -> list[str]:
     """The ids of the keys that claim to have signed a version; `verify` tells whether they have."""
-    from udfs.signatures import SIGNATURES
+    from udfs.model.signatures import SIGNATURES
 
     entries = registry.store.names(f"{name}/versions/{version}/{SIGNATURES}")
     return [entry.removesuffix(".json") for entry in entries]

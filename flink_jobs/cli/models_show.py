@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flink_jobs.verifying import Check
-from udfs.manifest import Lineage, Manifest, digest
+from flink_jobs.registry.verify import Check
+from udfs.model.manifest import Lineage, Manifest, digest
 
 
 def champion_words(champion: bool, coming: str | None) -> str:

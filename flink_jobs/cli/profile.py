@@ -59,8 +59,8 @@ def profile(
 
       tailrace profile holdout.parquet --outputs score --segments origin --event-time departed_at
     """
-    from flink_jobs.table_files import read_table
-    from udfs.profile import encode_profile, reference_profile
+    from flink_jobs.history.table_files import read_table
+    from udfs.profile.profile import encode_profile, reference_profile
 
     table = read_table(file)
     made_names = _names(outputs, table, file) or []
@@ -150,7 +150,7 @@ def _print_summary(out: Path, table: pa.Table, names: list[str], outputs: list[s
 
 def _print_parts(made: dict[str, Any]) -> None:
     """Of which parts there are enough rows for a reference of their own."""
-    from udfs.drift.references import MIN_ROWS
+    from udfs.profile.references import MIN_ROWS
 
     for column, values in made.get("segments", {}).items():
         enough = sum(part["rows"] >= MIN_ROWS for part in values.values())

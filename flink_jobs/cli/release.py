@@ -27,8 +27,8 @@ from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError, WorkError
 
 if TYPE_CHECKING:
-    from flink_jobs.releases import Moment, Releases
-    from udfs.releases import ReleaseRecord
+    from flink_jobs.registry.releases import Moment, Releases
+    from udfs.releases.log import ReleaseRecord
 
 release = typer.Typer(
     no_args_is_help=True,
@@ -187,7 +187,7 @@ def history(
     import msgspec
     from rich.console import Console
 
-    from flink_jobs.release_table import history_table
+    from flink_jobs.reports.releases import history_table
 
     log = _releases(registry, name).log()
     if log is None:
@@ -222,10 +222,10 @@ def compare(
     import msgspec
     from rich.console import Console
 
-    from flink_jobs.comparisons import read_comparisons
     from flink_jobs.kafka import ClientSettings
-    from flink_jobs.release_table import comparison_tables
-    from flink_jobs.stack import default_brokers
+    from flink_jobs.local.stack import default_brokers
+    from flink_jobs.reports.comparisons import read_comparisons
+    from flink_jobs.reports.releases import comparison_tables
     from udfs.rollout.compare import add_up
 
     settings = ClientSettings(brokers or default_brokers())
@@ -244,7 +244,7 @@ def compare(
 def _begin(
     registry: str, name: str, at: str | None, lead: str, past: bool, reason: str
 ) -> tuple[Releases, Moment]:
-    from flink_jobs.releases import Moment
+    from flink_jobs.registry.releases import Moment
 
     lead_ms = parse_lead(lead, "--lead")
     return _releases(registry, name), Moment(
@@ -254,7 +254,7 @@ def _begin(
 
 def _releases(registry: str, name: str) -> Releases:
     from flink_jobs.registry import Registry
-    from flink_jobs.releases import Releases
+    from flink_jobs.registry.releases import Releases
 
     return Releases(Registry(registry), name)
 
@@ -262,7 +262,7 @@ def _releases(registry: str, name: str) -> Releases:
 def _check_loads(registry: str, name: str, version: int) -> None:
     from flink_jobs.registry import Registry
     from udfs.errors import ModelError
-    from udfs.model import load_version
+    from udfs.model.loading import load_version
 
     found = Registry(registry)
     found.manifest(name, version)
@@ -274,7 +274,7 @@ def _check_loads(registry: str, name: str, version: int) -> None:
 
 def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None) -> None:
     """Raises WorkError unless the version passed in the last windows together."""
-    from flink_jobs.comparisons import judge_job
+    from flink_jobs.reports.comparisons import judge_job
 
     report = judge_job(job_file, version, windows, brokers)
     if report.outcome != "pass":
@@ -283,6 +283,6 @@ def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None)
 
 
 def _done(record: ReleaseRecord, dry_run: bool) -> None:
-    from flink_jobs.release_table import describe_release
+    from flink_jobs.reports.releases import describe_release
 
     print(f"{'would be ' if dry_run else ''}release {record.number}: {describe_release(record)}")

@@ -38,7 +38,8 @@ To = Annotated[
 
 def parse_moment(text: str | None, now: int) -> int | None:
     """ms since the epoch of what --at says; None for its default."""
-    from udfs.releases import BEGINNING, parse_time
+    from udfs.releases.log import BEGINNING
+    from udfs.times import parse_time
 
     if text is None:
         return None
@@ -56,7 +57,7 @@ def parse_lead(text: str, option: str) -> int:
     """Milliseconds of a duration, given with `option`."""
     from pydantic_core import PydanticCustomError
 
-    from flink_jobs.scalars import parse_duration
+    from flink_jobs.spec.scalars import parse_duration
 
     try:
         return parse_duration(text)

@@ -18,7 +18,7 @@ from flink_jobs.cli.run import prepare, savepoint_uri, show_traceback
 from flink_jobs.errors import InputError, JobFailedError, WorkError
 
 if TYPE_CHECKING:
-    from flink_jobs.cluster import Cluster, JobInfo
+    from flink_jobs.run.cluster import Cluster, JobInfo
 
 START_SECONDS = 180.0
 SETTLED_SECONDS = 5.0
@@ -61,7 +61,7 @@ def submit(
     """
     import structlog
 
-    from flink_jobs.program import Target, start
+    from flink_jobs.run.program import Target, start
 
     found = _cluster(cluster)
     plan = prepare(file, bounded=bounded, cluster=found)
@@ -95,7 +95,7 @@ def jobs(
 
       tailrace jobs --all --json --cluster http://flink:8081
     """
-    from flink_jobs.cluster import ENDED
+    from flink_jobs.run.cluster import ENDED
 
     found = [job for job in _cluster(cluster).jobs() if every or job.state not in ENDED]
     if as_json:
@@ -145,8 +145,8 @@ def stop(
 
 
 def _cluster(given: str | None) -> Cluster:
-    from flink_jobs.cluster import Cluster
-    from flink_jobs.stack import load
+    from flink_jobs.local.stack import load
+    from flink_jobs.run.cluster import Cluster
 
     if given is None:
         stack = load()
@@ -172,7 +172,7 @@ def _savepoint_directory(cluster: Cluster, given: str | None) -> str | None:
 
 
 def _require_running(job: JobInfo) -> None:
-    from flink_jobs.cluster import ENDED
+    from flink_jobs.run.cluster import ENDED
 
     if job.state in ENDED:
         raise InputError(f"job {job.id} ({job.name}) must be running; it is {job.state.lower()}")
@@ -183,7 +183,7 @@ def _await_start(cluster: Cluster, job: str) -> None:
 
     Workers load the model with their first records, which is when most jobs fail that fail at all.
     """
-    from flink_jobs.cluster import ENDED
+    from flink_jobs.run.cluster import ENDED
 
     started, running = time.monotonic(), None
     while cluster.state(job) not in ENDED or cluster.failure(job):
@@ -203,7 +203,7 @@ def _await_start(cluster: Cluster, job: str) -> None:
 
 
 def _give_up(cluster: Cluster, job: str) -> None:
-    from flink_jobs.cluster import ENDED
+    from flink_jobs.run.cluster import ENDED
 
     if cluster.state(job) not in ENDED:
         cluster.cancel(job)
@@ -213,7 +213,7 @@ def _give_up(cluster: Cluster, job: str) -> None:
 def _await_end(cluster: Cluster, job: str, line: Progress) -> None:
     import structlog
 
-    from flink_jobs.cluster import ENDED, failure_reason
+    from flink_jobs.run.cluster import ENDED, failure_reason
 
     known = None
     while (state := cluster.state(job)) not in ENDED:
@@ -227,15 +227,15 @@ def _await_end(cluster: Cluster, job: str, line: Progress) -> None:
 
 
 def _await_state(cluster: Cluster, job: str) -> None:
-    from flink_jobs.cluster import ENDED
-    from flink_jobs.processes import wait_until
+    from flink_jobs.run.cluster import ENDED
+    from flink_jobs.system.processes import wait_until
 
     if not wait_until(lambda: cluster.state(job) in ENDED, 60, interval=0.2):
         raise WorkError(f"job {job} has not ended 60 s after it was cancelled")
 
 
 def _failed(job: str, trace: str) -> JobFailedError:
-    from flink_jobs.cluster import failure_reason, worker_traceback
+    from flink_jobs.run.cluster import failure_reason, worker_traceback
 
     return JobFailedError(f"job {job} failed: {failure_reason(trace)}", worker_traceback(trace))
 

@@ -19,13 +19,13 @@ from flink_jobs.cli.progress import Progress, summary
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
 
 if TYPE_CHECKING:
-    from flink_jobs.cluster import Cluster
     from flink_jobs.kafka import ClientSettings
     from flink_jobs.plan import Plan
-    from flink_jobs.program import RunningJob, Target
+    from flink_jobs.run.cluster import Cluster
+    from flink_jobs.run.program import RunningJob, Target
     from flink_jobs.spec import JobSpec
 
-# Where Flink unpacks what `flink_jobs.program` ships.
+# Where Flink unpacks what `flink_jobs.run.program` ships.
 _SHIPPED = re.compile(r'"[^"]*/tailrace-udfs-[^"/]+/')
 Offsets = dict[str, dict[int, int]]
 
@@ -51,8 +51,8 @@ def run(
 
       tailrace run conf/flight_delay.yaml --bounded
     """
-    from flink_jobs.program import Target
-    from flink_jobs.tables import client_settings
+    from flink_jobs.plan.clients import client_settings
+    from flink_jobs.run.program import Target
 
     target = Target(savepoint=_local_savepoint(savepoint))
     plan = prepare(file, bounded=bounded)
@@ -75,9 +75,9 @@ def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None
     """The plan of a job file that can start: its topics are there. Logs what was done for it."""
     import structlog
 
-    from flink_jobs import preflight
-    from flink_jobs.log import configure_logging
-    from flink_jobs.validation import validated_plan
+    from flink_jobs.plan.validate import validated_plan
+    from flink_jobs.run import preflight
+    from flink_jobs.system.log import configure_logging
 
     configure_logging()
     log = structlog.get_logger()
@@ -126,7 +126,7 @@ def _is_machinery(path: str) -> bool:
 
 def _run(plan: Plan, target: Target, line: Progress) -> bool:
     """Runs the job to its end; whether that came by an interrupt."""
-    from flink_jobs.program import start
+    from flink_jobs.run.program import start
 
     try:
         with start(plan, target) as running:
@@ -157,7 +157,7 @@ def _end(running: RunningJob) -> None:
 
 def _ends(settings: ClientSettings, job: JobSpec) -> Offsets:
     from flink_jobs.kafka import end_offsets
-    from flink_jobs.tables import output_topics
+    from flink_jobs.plan.topics import output_topics
 
     return {name: end_offsets(settings, topic) for name, topic in output_topics(job).items()}
 
@@ -165,7 +165,7 @@ def _ends(settings: ClientSettings, job: JobSpec) -> Offsets:
 def _written(settings: ClientSettings, job: JobSpec, before: Offsets) -> Counter[str]:
     """What the run committed, counted in the topics: the job's own counters end a moment before it does."""
     from flink_jobs.kafka import count_committed
-    from flink_jobs.tables import output_topics
+    from flink_jobs.plan.topics import output_topics
 
     names = {"predictions": "predicted", "dead_letters": "dead", "late": "late"}
     return Counter(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from flink_jobs.stack import Health, Stack
+    from flink_jobs.local.stack import Health, Stack
 
 Directory = Annotated[
     Path, typer.Option("--dir", help="Where the stack keeps its state, data and logs.", file_okay=False)
@@ -49,7 +49,7 @@ def up(
 
       tailrace up --metrics-port 9249
     """
-    from flink_jobs import stack
+    from flink_jobs.local import stack
 
     console = Console(highlight=False)
     options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port)
@@ -71,7 +71,7 @@ def down(
 
       tailrace down --purge
     """
-    from flink_jobs import stack
+    from flink_jobs.local import stack
 
     console = Console(highlight=False)
     with console.status("stopping"):
@@ -92,7 +92,7 @@ def status(json_output: Json = False, directory: Directory = Path(".tailrace")) 
 
       tailrace status --json
     """
-    from flink_jobs import stack
+    from flink_jobs.local import stack
 
     found = stack.load(directory)
     report = stack.health(found) if found else []

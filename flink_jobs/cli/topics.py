@@ -102,7 +102,7 @@ def read(
 
 def _settings(brokers: str | None) -> ClientSettings:
     from flink_jobs.kafka import ClientSettings
-    from flink_jobs.stack import default_brokers
+    from flink_jobs.local.stack import default_brokers
 
     return ClientSettings(brokers or default_brokers())
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flink_jobs.training.run import Settings
     from flink_jobs.training.show import Show
     from udfs.drift.records import DriftRecord
-    from udfs.manifest import Manifest
+    from udfs.model.manifest import Manifest
 
 ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL_DIR", help="Folder with train.py.", show_default=False)
@@ -173,9 +173,9 @@ def _settings(
 
 
 def _drift_records(source: str, brokers: str | None) -> Sequence[DriftRecord]:
-    from flink_jobs.drift_report.reader import read
     from flink_jobs.kafka import ClientSettings
-    from flink_jobs.stack import default_brokers
+    from flink_jobs.local.stack import default_brokers
+    from flink_jobs.reports.drift.reader import read
 
     return read(source, ClientSettings(brokers or default_brokers())).drift
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flink_jobs.errors import InputError
-from udfs.event_time import Unit
+from udfs.records.event_time import Unit
 from udfs.types import ARROW, ColumnType
 
 _MS_PER: dict[str, tuple[int, int]] = {"ms": (1, 1), "s": (1, 1000), "us": (1000, 1)}

@@ -28,7 +28,7 @@ from flink_jobs.history.fields import as_field, as_milliseconds, event_time_kind
 from flink_jobs.kafka import Message
 from flink_jobs.kafka.records import Headers
 from flink_jobs.spec import JobSpec
-from udfs.encode import json_objects
+from udfs.records.encode import json_objects
 
 PARQUET = (".parquet", ".pq")
 LINES = (".jsonl", ".ndjson", ".json")

@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from flink_jobs import preflight
-from flink_jobs.broker import Broker
-from flink_jobs.columns import job_columns
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.history.results import History, Outputs, feature_history, prediction_history
-from flink_jobs.isolation import isolated
 from flink_jobs.kafka import ClientSettings, Message, Record, create_topics, produce, read_topic
+from flink_jobs.local.broker import Broker
 from flink_jobs.plan import Runnable, make_feature_plan, make_plan
-from flink_jobs.program import Target, start
+from flink_jobs.plan.columns import job_columns
+from flink_jobs.plan.flink_options import largest_message
+from flink_jobs.plan.isolate import isolated
+from flink_jobs.plan.topics import output_topics
 from flink_jobs.registry import Registry
-from flink_jobs.runtime import largest_message
+from flink_jobs.run import preflight
+from flink_jobs.run.program import Target, start
 from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
-from flink_jobs.tables import output_topics
 
 OnProgress = Callable[[Counter[str]], None]
 

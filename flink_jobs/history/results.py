@@ -18,7 +18,7 @@ import pyarrow.json
 
 from flink_jobs.kafka import Record
 from flink_jobs.plan import Plan, Runnable
-from udfs.manifest import Output
+from udfs.model.manifest import Output
 from udfs.types import ARROW
 
 _BLOCK = 8_000_000

@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 
 from flink_jobs.errors import InputError, TailraceError, WorkError
 from flink_jobs.kafka.settings import ClientSettings
-from flink_jobs.processes import wait_until
+from flink_jobs.system.processes import wait_until
 
 _TIMEOUT = 8.0
 _REFUSED_AFTER = 3.0

@@ -18,7 +18,7 @@ import numpy as np
 from flink_jobs.training.data import Rows
 from flink_jobs.training.measures import briers, log_losses, predicted
 from flink_jobs.training.splits import Mask
-from udfs.manifest import Output
+from udfs.model.manifest import Output
 
 LEAST_ROWS = 1_000
 ERRORS = 2.0

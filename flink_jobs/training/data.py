@@ -19,15 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from flink_jobs.columns import job_columns
 from flink_jobs.errors import InputError
+from flink_jobs.plan.columns import job_columns
 from flink_jobs.spec import JobSpec
 from flink_jobs.training.contract import Trainer
 from flink_jobs.training.lineage import features_fingerprint, table_fingerprint
 from flink_jobs.training.splits import Mask, Times
-from udfs.columns import FEEDS
-from udfs.formats.inputs import frame
-from udfs.manifest import Input, InputType, Output, Signature
+from udfs.features.columns import FEEDS
+from udfs.model.formats.inputs import frame
+from udfs.model.manifest import Input, InputType, Output, Signature
 from udfs.types import ARROW
 
 Labels = npt.NDArray[Any]

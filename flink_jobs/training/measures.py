@@ -16,7 +16,7 @@ from sklearn.inspection import permutation_importance
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from flink_jobs.errors import InputError
-from udfs.manifest import Output
+from udfs.model.manifest import Output
 
 Floats = npt.NDArray[np.float64]
 HIGHER_IS_BETTER = {"auc", "average_precision", "accuracy", "r2"}

@@ -26,7 +26,7 @@ from flink_jobs.training.splits import parse_time
 from flink_jobs.training.version import champion
 from udfs.drift.records import DriftRecord
 from udfs.errors import ModelError
-from udfs.manifest import PROFILE_FILE, Manifest
+from udfs.model.manifest import PROFILE_FILE, Manifest
 from udfs.store import open_store
 
 

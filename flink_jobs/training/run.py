@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from flink_jobs.errors import InputError
-from flink_jobs.loader import load_job
+from flink_jobs.jobfile import load_job
 from flink_jobs.registry import Registry
 from flink_jobs.training import lineage
 from flink_jobs.training.calibrate import Choice, choose, uncalibrated
@@ -27,7 +27,7 @@ from flink_jobs.training.search import Found, Limits, search
 from flink_jobs.training.show import Show
 from flink_jobs.training.splits import as_numpy, parse_time
 from flink_jobs.training.version import Fit, Measured, Parts, write
-from udfs.manifest import Manifest
+from udfs.model.manifest import Manifest
 
 COMPARED = {"auc", "average_precision", "accuracy", "log_loss", "rmse", "mae"}
 CACHE = Path(".tailrace/features")

@@ -19,9 +19,9 @@ from flink_jobs.training.contract import Trainer
 from flink_jobs.training.data import Data, Rows
 from flink_jobs.training.measures import predicted
 from flink_jobs.training.search import Found
-from udfs.formats.inputs import frame
-from udfs.manifest import Lineage, Manifest, Output
-from udfs.profile import reference_profile
+from udfs.model.formats.inputs import frame
+from udfs.model.manifest import Lineage, Manifest, Output
+from udfs.profile.profile import reference_profile
 
 GOLDEN_ROWS = 200
 

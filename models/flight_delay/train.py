@@ -19,11 +19,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from flink_jobs import flights
+from flink_jobs.demo import flights
 from flink_jobs.spec import JobSpec
 from flink_jobs.training import EveryNthDay, Trainer
 from flink_jobs.training.contract import Parameters, Suggest
-from udfs.manifest import Output
+from udfs.model.manifest import Output
 
 SEED = 2013
 # Chosen on May and June with January to April as training data.

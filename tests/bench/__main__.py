@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from flink_jobs.broker import Broker
+from flink_jobs.local.broker import Broker
 from tests.bench.contenders import CONTENDERS
 from tests.bench.data import load_topic, write_model
 from tests.bench.latency import measure_latency

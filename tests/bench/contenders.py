@@ -15,9 +15,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from flink_jobs.kafka import ClientSettings, end_offsets
 from flink_jobs.plan import make_plan
-from flink_jobs.program import Target, start
+from flink_jobs.plan.tables import kafka_tables
+from flink_jobs.run.program import Target, start
 from flink_jobs.spec import JobSpec
-from flink_jobs.tables import kafka_tables
 from tests.bench.data import COLUMNS, TOPIC, WINDOW, job
 
 
@@ -56,7 +56,7 @@ def bare(brokers: str, registry: str, name: str) -> None:
 
 def java(brokers: str, registry: str, name: str) -> None:
     """Flink alone: the raw bytes from topic to topic, exactly once."""
-    from flink_jobs.program import _environment, _options
+    from flink_jobs.run.program import _environment, _options
 
     plan = make_plan(JobSpec.model_validate(job(brokers, registry, name)), bounded=True)
     tables, _ = _environment(_options(plan, Target(), None))

@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.registry import Registry
-from udfs.manifest import Input, Output, Signature
-from udfs.profile import reference_profile
+from udfs.model.manifest import Input, Output, Signature
+from udfs.profile.profile import reference_profile
 
 
 def columns(features: int) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from flink_jobs.broker import Broker
+from flink_jobs.local.broker import Broker
 from tests.bench.data import TOPIC, load_topic, write_model
 from tests.bench.measure import Run, run
 

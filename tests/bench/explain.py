@@ -30,16 +30,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from flink_jobs import demo
+from flink_jobs.demo import batch as demo
 from flink_jobs.registry import Registry
-from flink_jobs.versions import serialized
-from tests.flight_model import offline_features
-from udfs import formats
-from udfs.encode import json_objects
-from udfs.explain.column import Explaining
-from udfs.golden import GOLDEN_FILE
-from udfs.manifest import Input, Output, Signature
-from udfs.model import Model, load_version
+from flink_jobs.registry.serialize import serialized
+from tests.helpers.flight_model import offline_features
+from udfs.model import formats
+from udfs.model.contract import Model
+from udfs.model.explain.column import Explaining
+from udfs.model.golden import GOLDEN_FILE
+from udfs.model.loading import load_version
+from udfs.model.manifest import Input, Output, Signature
+from udfs.records.encode import json_objects
 
 INPUTS = tuple(f"x{i}" for i in range(16))
 TRAINING_ROWS, BATCH, BATCHES, TOP = 20_000, 2_000, 7, 3

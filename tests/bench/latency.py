@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 
 from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.plan import make_plan
-from flink_jobs.program import Target, start
+from flink_jobs.run.program import Target, start
 from flink_jobs.spec import JobSpec
 from tests.bench.data import COLUMNS, PARTITIONS, job, record
 from tests.bench.measure import OUTPUTS, latencies

@@ -25,18 +25,18 @@ import pyarrow as pa
 from confluent_kafka import Producer
 from sklearn.linear_model import LogisticRegression
 
-from flink_jobs import preflight
-from flink_jobs.broker import Broker
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.kafka import ClientSettings, count_committed, create_topics, read_topic
-from flink_jobs.loader import load_job_text
+from flink_jobs.local.broker import Broker
+from flink_jobs.local.flink import SessionCluster
 from flink_jobs.plan import make_plan
-from flink_jobs.processes import ProcessId, free_port, wait_until
-from flink_jobs.program import Target, start
 from flink_jobs.registry import Registry
-from flink_jobs.releases import Moment, Releases
-from flink_jobs.session_cluster import SessionCluster
-from tests import models
+from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.run import preflight
+from flink_jobs.run.program import Target, start
+from flink_jobs.system.processes import ProcessId, free_port, wait_until
 from tests.bench.measure import descendants
+from tests.helpers import models
 
 LEAD_MS = 2_000
 AROUND_MS = 2_000

@@ -14,15 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from udfs.drift import laws
-from udfs.drift.collect import Collector
+from udfs.drift import null_laws as laws
 from udfs.drift.compare import compare
-from udfs.drift.counts import Ints, WindowCounts
 from udfs.drift.judge import Judged, WindowKey, judge_window
-from udfs.drift.params import CollectParams, JudgeSettings, SegmentParams
-from udfs.drift.reference import ColumnReference, Reference, parse_reference
-from udfs.drift.references import HOUR_MS, HOURS_A_WEEK, ReferenceParts, reference_parts
-from udfs.profile import encode_profile, reference_profile
+from udfs.drift.params import JudgeSettings
+from udfs.profile.collect import Collector
+from udfs.profile.counts import Ints, WindowCounts
+from udfs.profile.params import CollectParams, SegmentParams
+from udfs.profile.profile import encode_profile, reference_profile
+from udfs.profile.reference import ColumnReference, Reference, parse_reference
+from udfs.profile.references import HOUR_MS, HOURS_A_WEEK, ReferenceParts, reference_parts
 
 Values = npt.NDArray[np.generic]
 Span = tuple[int, int]

@@ -19,13 +19,14 @@ from typer.testing import CliRunner
 from flink_jobs.cli import app
 from flink_jobs.kafka import Message, Record
 from flink_jobs.registry import Registry
-from flink_jobs.releases import Moment, Releases
+from flink_jobs.registry.releases import Moment, Releases
 from flink_jobs.testing import Broker, record
-from tests import models
-from tests.live import Live, live
-from tests.traps import LIMIT, Trap
-from udfs.releases import ReleaseLog, ReleaseRecord, parse_time
-from udfs.route import in_canary
+from tests.helpers import models
+from tests.helpers.live import Live, live
+from tests.helpers.traps import LIMIT, Trap
+from udfs.releases.log import ReleaseLog, ReleaseRecord
+from udfs.releases.route import in_canary
+from udfs.times import parse_time
 
 LEAD_MS = 1_000
 CUSTOMERS, RATE = 300, 1_800

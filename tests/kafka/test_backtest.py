@@ -17,18 +17,19 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier
 from typer.testing import CliRunner
 
-from flink_jobs import demo, flights
 from flink_jobs.backtest.intervals import Draws
 from flink_jobs.backtest.metrics import measure
 from flink_jobs.backtest.outputs import Said
 from flink_jobs.backtest.run import Request, backtest
 from flink_jobs.cli import app
-from flink_jobs.loader import load_job_text
+from flink_jobs.demo import batch as demo
+from flink_jobs.demo import flights
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.registry import Registry
 from flink_jobs.testing import Broker, JobHarness, Message
-from tests import models
-from tests.flight_model import FlightFiles, add_version, flight_files
-from udfs.model import load_version
+from tests.helpers import models
+from tests.helpers.flight_model import FlightFiles, add_version, flight_files
+from udfs.model.loading import load_version
 
 __all__ = ["flight_files"]
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from flink_jobs.testing import Broker, JobHarness, Message, Outcome, Results
-from tests import models
+from tests.helpers import models
 
 JOB = """
 job: payments

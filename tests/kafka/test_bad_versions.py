@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.registry import Registry
-from flink_jobs.signing import sign
+from flink_jobs.registry.sign import sign
 from flink_jobs.testing import Broker, JobHarness, Outcome, Results, record
-from tests import models
-from udfs.drift.records import iso
-from udfs.releases import Canary, ReleaseRecord, encode_release
+from tests.helpers import models
+from udfs.releases.log import Canary, ReleaseRecord, encode_release
+from udfs.times import iso
 
 START = 1_767_268_800_000
 MINUTE = 60_000

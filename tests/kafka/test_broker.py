@@ -36,7 +36,7 @@ from flink_jobs.kafka import (
     produce_lines,
     read_topic,
 )
-from flink_jobs.processes import free_port
+from flink_jobs.system.processes import free_port
 from flink_jobs.testing import Broker
 
 NewTopic = Callable[..., str]

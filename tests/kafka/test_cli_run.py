@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs.cluster import Cluster
 from flink_jobs.kafka import ClientSettings, Message, count_committed, produce, read_topic
-from flink_jobs.processes import ProcessId, free_port, wait_until
-from flink_jobs.session_cluster import SessionCluster
-from tests.samples import write_model
+from flink_jobs.local.flink import SessionCluster
+from flink_jobs.run.cluster import Cluster
+from flink_jobs.system.processes import ProcessId, free_port, wait_until
+from tests.helpers.samples import write_model
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 START = 1_699_999_980_000  # a full minute

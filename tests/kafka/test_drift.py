@@ -20,17 +20,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
-from flink_jobs import preflight
 from flink_jobs.cli import app
-from flink_jobs.jars import PROJECT
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.kafka import ClientSettings, Message, count_committed, create_topics, produce, read_topic
-from flink_jobs.loader import load_job_text
 from flink_jobs.plan import make_plan
-from flink_jobs.processes import wait_until
-from flink_jobs.program import Target, start
+from flink_jobs.run import preflight
+from flink_jobs.run.program import Target, start
+from flink_jobs.system.jars import PROJECT
+from flink_jobs.system.processes import wait_until
 from flink_jobs.testing import Broker, JobHarness, record
-from tests import models
-from tests.endpoint import Endpoint
+from tests.helpers import models
+from tests.helpers.endpoint import Endpoint
 
 NOW = 1_767_225_600_000
 HOUR = 3_600_000
@@ -126,7 +126,7 @@ TRAIN = """
 from pathlib import Path
 
 from flink_jobs.training import Trainer
-from udfs.manifest import Output
+from udfs.model.manifest import Output
 
 TRAINER = Trainer(
     name="fraud",

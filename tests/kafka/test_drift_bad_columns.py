@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from flink_jobs.testing import Broker, JobHarness, record
-from tests import models
+from tests.helpers import models
 
 NOW = 1_767_225_600_000
 HOUR = 3_600_000

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from flink_jobs import preflight
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.kafka import ClientSettings, create_topics, produce, read_topic
-from flink_jobs.loader import load_job_text
 from flink_jobs.plan import make_plan
-from flink_jobs.processes import wait_until
-from flink_jobs.program import Target, start
+from flink_jobs.run import preflight
+from flink_jobs.run.program import Target, start
+from flink_jobs.system.processes import wait_until
 from flink_jobs.testing import Broker, record
-from tests import models
-from tests.endpoint import HANG, Endpoint
+from tests.helpers import models
+from tests.helpers.endpoint import HANG, Endpoint
 
 NOW = 1_767_225_600_000
 HOUR = 3_600_000

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from flink_jobs.testing import Broker, JobHarness, Outcome, Results, record
-from tests.samples import write_model
+from tests.helpers.samples import write_model
 
 NOW = 1_767_225_600_000
 HOUR = 3_600_000

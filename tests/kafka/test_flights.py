@@ -9,13 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from flink_jobs import demo, flights
-from flink_jobs.loader import load_job
+from flink_jobs.demo import batch as demo
+from flink_jobs.demo import flights
+from flink_jobs.jobfile import load_job
 from flink_jobs.testing import Broker, JobHarness, Message
 from flink_jobs.training.data import features_on_flink
-from tests.flight_model import FlightFiles, flight_files
-from udfs.explain import explainer
-from udfs.model import load_version
+from tests.helpers.flight_model import FlightFiles, flight_files
+from udfs.model.explain import explainer
+from udfs.model.loading import load_version
 
 __all__ = ["flight_files"]
 

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pytest
 
 from flink_jobs.history import Replay
-from flink_jobs.loader import load_job_text
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.testing import Broker, JobHarness, record
-from tests.samples import write_model
+from tests.helpers.samples import write_model
 from udfs.types import ARROW
 
 JOB = """

@@ -12,12 +12,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from flink_jobs.comparisons import judge_job
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
 from flink_jobs.registry import Registry
-from flink_jobs.releases import Moment, Releases
+from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.reports.comparisons import judge_job
 from flink_jobs.testing import Broker, JobHarness, Results, record
-from tests import models
+from tests.helpers import models
 from udfs.rollout.compare import add_up
 from udfs.rollout.records import ComparisonRecord
 

@@ -21,13 +21,13 @@ import requests
 from ruamel.yaml import YAML
 from sklearn.linear_model import LogisticRegression
 
-from flink_jobs import stack
-from flink_jobs.jars import PROJECT
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
-from flink_jobs.processes import ProcessId, free_port, port_in_use, spawn, tail, wait_until
-from flink_jobs.stack import Stack
+from flink_jobs.local import stack
+from flink_jobs.local.stack import Stack
+from flink_jobs.system.jars import PROJECT
+from flink_jobs.system.processes import ProcessId, free_port, port_in_use, spawn, tail, wait_until
 from flink_jobs.testing import record
-from tests import models
+from tests.helpers import models
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 RULES = PROJECT / "conf" / "prometheus"

@@ -19,8 +19,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from flink_jobs.testing import Broker, JobHarness, Results, record
-from tests import models
-from udfs.manifest import OutputKind, digest, read_manifest
+from tests.helpers import models
+from udfs.model.manifest import OutputKind, digest, read_manifest
 
 NOW = 1_767_225_600_000
 PARTITIONS, ROWS = 2, 400

@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from flink_jobs.testing import Broker, JobHarness, Message, Results, record
-from tests import models
-from tests.reference import aggregated, same, select
+from tests.helpers import models
+from tests.helpers.window_reference import aggregated, same, select
 
 START = 1_767_225_600_000
 MINUTE, GAP = 60_000, 6_000

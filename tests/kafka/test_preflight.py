@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from flink_jobs import preflight
-from flink_jobs.cluster import JobInfo
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import ClientSettings, describe_topics
 from flink_jobs.plan import Plan, make_plan
-from flink_jobs.preflight import ClusterState
-from flink_jobs.runtime import largest_message
+from flink_jobs.plan.flink_options import largest_message
+from flink_jobs.plan.topics import output_topics
+from flink_jobs.run import preflight
+from flink_jobs.run.cluster import JobInfo
+from flink_jobs.run.preflight import ClusterState
 from flink_jobs.spec import JobSpec
-from flink_jobs.tables import output_topics
-from tests.samples import write_model
+from tests.helpers.samples import write_model
 
 MakePlan = Callable[..., Plan]
 

@@ -13,12 +13,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.registry import Registry
-from flink_jobs.releases import Moment, Releases
+from flink_jobs.registry.releases import Moment, Releases
 from flink_jobs.testing import Broker, JobHarness, Results, record
-from tests import models
-from tests.s3 import SECRET, bucket_uri
-from udfs import object_store
-from udfs.releases import BEGINNING
+from tests.helpers import models
+from tests.helpers.s3 import SECRET, bucket_uri
+from udfs.releases.log import BEGINNING
+from udfs.store import objects as object_store
 
 START = 1_767_268_800_000
 SECOND = 1_000

@@ -16,11 +16,11 @@ from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.kafka import Message, Record
 from flink_jobs.registry import Registry
-from flink_jobs.releases import Moment, Releases
+from flink_jobs.registry.releases import Moment, Releases
 from flink_jobs.testing import Broker, record
-from tests import models
-from tests.live import live
-from tests.traps import LIMIT, Trap
+from tests.helpers import models
+from tests.helpers.live import live
+from tests.helpers.traps import LIMIT, Trap
 
 START = 1_767_268_800_000
 PARTITIONS = 4

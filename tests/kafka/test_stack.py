@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from flink_jobs import stack
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import ClientSettings, create_topics, produce_lines, read_topic
-from flink_jobs.processes import ProcessId, free_port, port_in_use, wait_until
-from flink_jobs.stack import Options, Service, Stack
+from flink_jobs.local import stack
+from flink_jobs.local.stack import Options, Service, Stack
+from flink_jobs.system.processes import ProcessId, free_port, port_in_use, wait_until
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 

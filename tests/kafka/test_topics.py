@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from flink_jobs.kafka import ClientSettings, Message, describe_topics, produce, read_topic
-from flink_jobs.processes import free_port
+from flink_jobs.system.processes import free_port
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]

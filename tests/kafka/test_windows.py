@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from flink_jobs.loader import load_job_text
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import make_plan
-from flink_jobs.program import explain
+from flink_jobs.run.program import explain
 from flink_jobs.testing import Broker, JobHarness, Outcome, Results, record
-from tests import models
-from tests.reference import aggregated, same, select
+from tests.helpers import models
+from tests.helpers.window_reference import aggregated, same, select
 
 START = 1_767_225_600_000
 USERS, ROWS_PER_USER, GRID_MS, PARTITIONS = 12, 250, 250, 3

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs import preflight
 from flink_jobs.errors import JobFailedError
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.kafka import ClientSettings, count_committed, produce
-from flink_jobs.loader import load_job_text
 from flink_jobs.plan import Plan, make_plan
-from flink_jobs.program import Target, start
-from flink_jobs.tables import output_topics
+from flink_jobs.plan.topics import output_topics
+from flink_jobs.run import preflight
+from flink_jobs.run.program import Target, start
 from flink_jobs.testing import record
-from tests.samples import write_model
+from tests.helpers.samples import write_model
 
 JOB = """
 job: failing-${TOPIC}

@@ -10,7 +10,7 @@ import pytest
 
 from flink_jobs import testing
 from flink_jobs.testing import Broker
-from tests.samples import write_model
+from tests.helpers.samples import write_model
 
 JOB = """
 job: payments

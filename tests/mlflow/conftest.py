@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from flink_jobs.jars import PROJECT
-from flink_jobs.processes import ProcessId, free_port, spawn, tail, wait_until
+from flink_jobs.system.jars import PROJECT
+from flink_jobs.system.processes import ProcessId, free_port, spawn, tail, wait_until
 
 COMMAND = PROJECT / ".venv-mlflow" / "bin" / "mlflow"
 

@@ -21,14 +21,14 @@ from typer.testing import CliRunner
 
 from flink_jobs.cli import app
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.jars import PROJECT
-from flink_jobs.mlflow_registry import DIGEST_TAG, Server
-from flink_jobs.processes import free_port
 from flink_jobs.registry import Registry
+from flink_jobs.registry.mlflow.server import DIGEST_TAG, Server
+from flink_jobs.system.jars import PROJECT
+from flink_jobs.system.processes import free_port
 from tests.mlflow.conftest import MlflowServer
-from udfs.manifest import Format, Input, Output, Signature, digest
-from udfs.model import load_version
-from udfs.signatures import Trust
+from udfs.model.loading import load_version
+from udfs.model.manifest import Format, Input, Output, Signature, digest
+from udfs.model.signatures import Trust
 
 SIGNATURE = Signature(
     inputs=(Input(name="amount", type="double"), Input(name="n", type="long", nullable=False)),

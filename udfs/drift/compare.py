@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udfs.drift import laws, statistics
-from udfs.drift.counts import ColumnCounts, Ints, NumericCounts
+from udfs.drift import null_laws as laws
+from udfs.drift import statistics
 from udfs.drift.statistics import Floats
-from udfs.drift.words import cells, missing
+from udfs.profile.counts import ColumnCounts, Ints, NumericCounts, cells, missing
 
 
 @dataclass(frozen=True)

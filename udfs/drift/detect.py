@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from udfs.drift.alerts import ranked
+from udfs.alerts.records import AlertRecord, WindowSpan
+from udfs.drift.alert_states import ranked
 from udfs.drift.findings import alert_id
 from udfs.drift.params import MonitorParams
-from udfs.drift.records import AlertRecord, SequentialReport, WindowSpan, iso
-from udfs.drift.reference import Reference
+from udfs.drift.records import SequentialReport
 from udfs.drift.sequential import (
     Change,
     Direction,
@@ -26,9 +26,11 @@ from udfs.drift.sequential import (
     advance,
     threshold,
 )
-from udfs.drift.steps import Ranks, Sums, ranks
+from udfs.profile.reference import Reference
+from udfs.profile.steps import Ranks, Sums, ranks
+from udfs.times import iso
 
-RULE = "sequential"  # as flink_jobs.drift knows it
+RULE = "sequential"  # as flink_jobs.plan.drift knows it
 
 
 class Chart(msgspec.Struct, frozen=True):

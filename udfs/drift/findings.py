@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from udfs.drift.records import ColumnReport, DriftRecord, Segment, named
-from udfs.drift.rules import DEFAULT_DEAD_RATE, DEFAULT_VOLUME_FACTOR, Rule
+from udfs.alerts.records import Segment
+from udfs.drift.alert_rules import DEFAULT_DEAD_RATE, DEFAULT_VOLUME_FACTOR, Rule
+from udfs.drift.records import ColumnReport, DriftRecord, named
 
 MIN_ROWS = 30
 VOLUME_WINDOWS = 8

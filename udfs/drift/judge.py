@@ -12,14 +12,15 @@ from itertools import chain
 
 import msgspec
 
-from udfs.drift import laws
+from udfs.drift import null_laws as laws
 from udfs.drift.compare import Outcome, compare
-from udfs.drift.counts import WindowCounts
-from udfs.drift.joint import judge_joint
+from udfs.drift.correlations import judge_joint
 from udfs.drift.params import JudgeSettings
-from udfs.drift.records import ColumnReport, Comparison, JointReport, Role, Verdict
-from udfs.drift.reference import ColumnReference, Reference
+from udfs.drift.records import ColumnReport, Comparison, JointReport, Verdict
 from udfs.drift.reports import column_reports, verdict_of
+from udfs.profile.counts import WindowCounts
+from udfs.profile.params import Role
+from udfs.profile.reference import ColumnReference, Reference
 
 WindowKey = tuple[str | None, str | None, int]
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from udfs.drift.keys import KeyPart, Keys
+from udfs.profile.keys import KeyPart, Keys
 
 CHUNK = 4_096
 

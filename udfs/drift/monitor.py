@@ -15,31 +15,23 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from udfs.drift.alerts import AlertState, advance
-from udfs.drift.collect import Part
-from udfs.drift.counts import WindowCounts
+from udfs.alerts.records import AlertRecord, Closed, Segment, WindowSpan
+from udfs.drift.alert_states import AlertState, advance
 from udfs.drift.detect import Charts, Detector
 from udfs.drift.judge import Judged, WindowKey, judge_window
 from udfs.drift.params import MonitorParams
-from udfs.drift.records import (
-    AlertRecord,
-    Closed,
-    Compared,
-    DriftRecord,
-    ProblemCount,
-    Role,
-    Segment,
-    Volume,
-    WindowSpan,
-    iso,
-)
-from udfs.drift.reference import Reference, parse_reference
-from udfs.drift.references import ReferenceParts
-from udfs.drift.steps import StepPart, merged_steps
-from udfs.drift.wire import decode_parts, encode_parts
+from udfs.drift.records import DriftRecord, ProblemCount, Volume
 from udfs.errors import ModelError
-from udfs.manifest import PROFILE_FILE
+from udfs.model.manifest import PROFILE_FILE
+from udfs.profile.collect import Part
+from udfs.profile.counts import WindowCounts
+from udfs.profile.params import Compared, Role
+from udfs.profile.reference import Reference, parse_reference
+from udfs.profile.references import ReferenceParts
+from udfs.profile.steps import StepPart, merged_steps
+from udfs.profile.wire import decode_parts, encode_parts
 from udfs.store import open_store
+from udfs.times import iso
 
 log = structlog.get_logger(__name__)
 Windows = dict[WindowKey, WindowCounts]
@@ -47,7 +39,7 @@ SHOWN_PROBLEMS = 100
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What a window leaves to the next: `previous` are its counts, as `udfs.drift.wire` writes them.
+    """What a window leaves to the next: `previous` are its counts, as `udfs.profile.wire` writes them.
 
     `charts` are those of the sequential detector, which moves on with each of its steps.
     """

@@ -7,30 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from udfs.drift.records import Role
-from udfs.drift.rules import Rule
-
-
-class SegmentParams(msgspec.Struct, frozen=True):
-    """A column whose `values` are segments of their own; the others, and null, are OTHER."""
-
-    column: str
-    values: tuple[str, ...]
-
-
-class CollectParams(msgspec.Struct, frozen=True):
-    """`columns` maps the reference's names to the job's columns; its outputs are always counted.
-
-    `step_columns` are names of the reference that the sequential detector watches, in steps of `step_ms`.
-    `keys` is the job's column whose repeated values are counted.
-    """
-
-    window_ms: int
-    columns: tuple[tuple[str, str], ...]
-    segments: tuple[SegmentParams, ...] = ()
-    step_ms: int = 0
-    step_columns: tuple[str, ...] = ()
-    keys: str | None = None
+from udfs.drift.alert_rules import Rule
+from udfs.profile.params import Role, SegmentParams
 
 
 class JudgeSettings(msgspec.Struct, frozen=True):

@@ -7,30 +7,14 @@ Numbers are finite or null. Times are ISO 8601 with milliseconds, UTC. Shares an
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
+from udfs.alerts.records import AlertRecord, Segment, WindowSpan
+from udfs.profile.params import Compared, Role
+
 Verdict = Literal["ok", "drift", "insufficient_data"]
-Role = Literal["input", "feature", "prediction", "score"]
-Closed = Literal["watermark", "idle", "early"]
-Compared = Literal["all", "segment", "hour_of_week"]
-
-
-class WindowSpan(msgspec.Struct, frozen=True):
-    """[start, end) in event time, and what closed it; `early` is an interim result."""
-
-    start: str
-    end: str
-    closed: Closed = "watermark"
-
-
-class Segment(msgspec.Struct, frozen=True):
-    """The records whose `column` has this value; `OTHER` stands for all values beyond the limit."""
-
-    column: str
-    value: str | None
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -181,45 +165,6 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     joint: JointReport | None
     sequential: tuple[SequentialReport, ...] | None = None
     reference: Compared = "all"
-
-
-class AlertRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of state. `id` names the thing that one alert at a time can be open for.
-
-    `impact` estimates the effect on the model: the column's importance × its effect, 0 to 1. `rank` orders
-    the alerts that one window changed, 1 first. `window` is the window that changed the state; its drift
-    record is found by job, version, segment and start. `at` is the event time of a change that is
-    known before the window ends.
-    """
-
-    schema: Literal["tailrace.alert/1"] = "tailrace.alert/1"
-    job: str
-    id: str
-    rule: str
-    state: Literal["firing", "resolved"]
-    severity: Literal["info", "warning", "critical"]
-    model: str
-    version: int
-    segment: Segment | None
-    column: str | None
-    statistic: str
-    value: float
-    threshold: float
-    message: str
-    window: WindowSpan
-    since: str
-    windows_bad: int
-    windows_seen: int
-    impact: float
-    rank: int
-    examples: tuple[str, ...]
-    at: str | None = None
-
-
-def iso(ms: int) -> str:
-    """2013-07-01T06:00:00.000Z"""
-    text = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{ms % 1000:03}Z"
 
 
 def named(column: str, direction: str) -> str:

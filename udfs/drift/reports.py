@@ -9,14 +9,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from udfs.drift import laws, statistics
+from udfs.drift import null_laws as laws
+from udfs.drift import statistics
 from udfs.drift.compare import Outcome, Tests
-from udfs.drift.counts import ColumnCounts, Ints, NumericCounts
 from udfs.drift.params import JudgeSettings
-from udfs.drift.records import ColumnReport, Comparison, Role, Statistic, Verdict
-from udfs.drift.reference import CategoricalReference, ColumnReference, NumericReference
+from udfs.drift.records import ColumnReport, Comparison, Statistic, Verdict
 from udfs.drift.statistics import Floats
-from udfs.drift.words import NO_CHANGE, TOO_FEW, cells, direction, display, missing_direction
+from udfs.drift.words import NO_CHANGE, TOO_FEW, direction, display, missing_direction
+from udfs.profile.counts import ColumnCounts, Ints, NumericCounts, cells
+from udfs.profile.params import Role
+from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference
 
 PROBABILITIES = {"0.05": 0.05, "0.25": 0.25, "0.5": 0.5, "0.75": 0.75, "0.95": 0.95}
 _ASKED = np.array(list(PROBABILITIES.values()))

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from udfs.drift.steps import UNIT, Ranks, Sums
+from udfs.profile.steps import UNIT, Ranks, Sums
 
 _STATES = 200
 # The mean rank of so many values is close enough to normal.

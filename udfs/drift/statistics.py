@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtrc, gammaln, rel_entr
 
-from udfs.drift.counts import Ints, NumericCounts
+from udfs.profile.counts import Ints, NumericCounts
 
 Floats = npt.NDArray[np.float64]
 Objects = npt.NDArray[np.object_]

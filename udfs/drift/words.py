@@ -11,10 +11,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from udfs.drift.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts
 from udfs.drift.records import Bins
-from udfs.drift.reference import CategoricalReference, ColumnReference
 from udfs.drift.statistics import Floats, shares
+from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts, cells, rows
+from udfs.profile.reference import CategoricalReference, ColumnReference
 
 NO_CHANGE = "no change that matters"
 TOO_FEW = "too few rows to tell"
@@ -75,23 +75,6 @@ def missing_direction(before: ColumnCounts, counts: ColumnCounts) -> str:
     named = {"null": "nulls", "invalid": "invalid values (NaN or infinite)"}
     changes = [(what, *_rates(before, counts, kind)) for kind, what in named.items()]
     return _rose(*max(changes, key=lambda change: abs(change[2] - change[1])))
-
-
-def cells(counts: ColumnCounts) -> Ints:
-    """The cells that are compared: below, the bins, above; or the values, OTHER, UNSEEN."""
-    if isinstance(counts, NumericCounts):
-        return counts.counts
-    return np.concatenate([counts.counts, [counts.other, counts.unseen]])
-
-
-def missing(counts: ColumnCounts) -> int:
-    """Rows without a usable value: null, NaN or infinite."""
-    return counts.null + (counts.invalid if isinstance(counts, NumericCounts) else 0)
-
-
-def rows(counts: ColumnCounts) -> int:
-    """All rows of the column."""
-    return counts.n + missing(counts)
 
 
 def _rates(before: ColumnCounts, counts: ColumnCounts, kind: str) -> tuple[float, float]:

@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from udfs.drift.records import AlertRecord, WindowSpan
-from udfs.rollout.tally import Event, EventKind
+from udfs.alerts.records import AlertRecord, WindowSpan
+from udfs.rollout.events import Event, EventKind
 
 RULES: Mapping[EventKind, str] = {
     "version_refused": "version-refused",

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from udfs.drift.records import WindowSpan
+from udfs.alerts.records import WindowSpan
+from udfs.rollout.events import Role
+from udfs.rollout.label_tests import as_quality, quality_pair, quality_report
 from udfs.rollout.labels import LabelCounts, Labels
-from udfs.rollout.merit import as_quality, quality_pair, quality_report
-from udfs.rollout.quality import Quality
+from udfs.rollout.losses import Quality
 from udfs.rollout.records import ComparisonRecord, LabelTotals, PairReport, VersionReport
-from udfs.rollout.tally import FIXED, SCORE_BINS, CountsKey, Role, VersionCounts
+from udfs.rollout.tally import FIXED, SCORE_BINS, CountsKey, VersionCounts
 
 Totals = dict[tuple[Role, int], tuple[int, VersionCounts]]
 Qualities = dict[tuple[Role, int], Quality]

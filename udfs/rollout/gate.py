@@ -3,7 +3,7 @@
     report = judge_gate(Gate(), record, version=2)          # GateReport(2, "pass", ())
     decision = decide(automatic, log, report, passes=1, now_ms=…)
 
-Pure functions: who asks and who writes is `udfs.flink_rollout` and `tailrace release`.
+Pure functions: who asks and who writes is `udfs.flink.rollout` and `tailrace release`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from udfs.releases import ReleaseLog
+from udfs.releases.log import ReleaseLog
 from udfs.rollout.records import ComparisonRecord, GateReport, PairReport, QualityPair, VersionReport
 
 SURE = 0.01

@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from udfs.rollout.quality import Measured, Quality, Said, is_number, measured, quality_of
-from udfs.rollout.tally import CountsKey, Role
+from udfs.rollout.events import Role
+from udfs.rollout.losses import Measured, Quality, Said, is_number, measured, quality_of
+from udfs.rollout.tally import CountsKey
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

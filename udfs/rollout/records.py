@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from udfs.drift.records import WindowSpan
-from udfs.rollout.tally import Role
+from udfs.alerts.records import WindowSpan
+from udfs.rollout.events import Role
 
 Outcome = Literal["pass", "fail", "wait"]
 

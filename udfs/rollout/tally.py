@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -18,23 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from udfs.rollout.events import Event, Role
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Role = Literal["champion", "canary", "shadow"]
-EventKind = Literal["version_refused", "shadow_off", "canary_without_key", "rolled_back"]
 SCORE_BINS = 100
 # Sums in millionths, clipped so that those of many rows stay within 64 bits.
 FIXED = 1_000_000
 LARGEST = 10_000_000
-
-
-class Event(msgspec.Struct, frozen=True, array_like=True):
-    """Something that a person should know of: about a version, under a release."""
-
-    kind: EventKind
-    version: int
-    release: int
-    message: str
 
 
 class VersionCounts(msgspec.Struct, array_like=True):

@@ -24,9 +24,9 @@ from flink_jobs.backtest.table import print_report
 from flink_jobs.backtest.words import headline
 from flink_jobs.cli import app
 from flink_jobs.errors import InputError
-from tests import models
-from tests.samples import write_model
-from udfs.manifest import Output
+from tests.helpers import models
+from tests.helpers.samples import write_model
+from udfs.model.manifest import Output
 
 JOB = """
 job: tiny

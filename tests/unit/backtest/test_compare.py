@@ -20,7 +20,7 @@ from flink_jobs.backtest.pairs import paired, times
 from flink_jobs.backtest.records import Move, Slice
 from flink_jobs.errors import InputError
 from flink_jobs.history import History
-from udfs.manifest import Output
+from udfs.model.manifest import Output
 from udfs.types import ARROW
 
 YES_NO = Output(kind="binary", classes=("no", "yes"))

@@ -10,21 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.drift.alerts import FORGET_AFTER, AlertState, advance
+from udfs.alerts.records import AlertRecord, Segment, WindowSpan
+from udfs.drift.alert_rules import DEFAULT_RULES, Rule, Subject
+from udfs.drift.alert_states import FORGET_AFTER, AlertState, advance
 from udfs.drift.records import (
-    AlertRecord,
     Bins,
     ColumnReport,
     DriftRecord,
     JointReport,
     PairChange,
     ProblemCount,
-    Segment,
     Verdict,
     Volume,
-    WindowSpan,
 )
-from udfs.drift.rules import DEFAULT_RULES, Rule, Subject
 
 HOUR = 3_600_000
 DRIFT = Rule("d", "drift")

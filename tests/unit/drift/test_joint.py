@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from udfs.drift.joint import JointReference, joint_counts, joint_reference, judge_joint, parse_joint
+from udfs.drift.correlations import judge_joint
+from udfs.profile.joint import JointReference, joint_counts, joint_reference, parse_joint
 
 Floats = npt.NDArray[np.float64]
 Columns = dict[str, Floats]

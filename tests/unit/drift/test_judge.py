@@ -11,13 +11,14 @@ import pyarrow as pa
 import pytest
 
 from tests.bench.streams import KEY, collector_of, counts_of, reference_of
-from udfs.drift.collect import Collector
-from udfs.drift.counts import CategoricalCounts, WindowCounts
 from udfs.drift.judge import Judged, WindowKey, judge_window
-from udfs.drift.params import CollectParams, JudgeSettings, SegmentParams
+from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport
-from udfs.drift.reference import Reference, parse_reference
-from udfs.profile import encode_profile, reference_profile
+from udfs.profile.collect import Collector
+from udfs.profile.counts import CategoricalCounts, WindowCounts
+from udfs.profile.params import CollectParams, SegmentParams
+from udfs.profile.profile import encode_profile, reference_profile
+from udfs.profile.reference import Reference, parse_reference
 
 Table = Mapping[str, Any]
 N = 2_000

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from udfs.drift import key_state, keys
+from udfs.drift import key_state
 from udfs.drift.key_state import KeyStore
-from udfs.drift.keys import KeyPart, Keys, hash_keys, key_parts
+from udfs.profile import keys
+from udfs.profile.keys import KeyPart, Keys, hash_keys, key_parts
 
 HOUR = 3_600_000
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from udfs.drift import laws, statistics
+from udfs.drift import null_laws as laws
+from udfs.drift import statistics
 
 RUNS = 4_000
 LEVEL = 0.01

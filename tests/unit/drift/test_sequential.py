@@ -18,7 +18,7 @@ from udfs.drift.sequential import (
     score,
     threshold,
 )
-from udfs.drift.steps import UNIT, Ranks
+from udfs.profile.steps import UNIT, Ranks
 
 SURE = Ranks(np.zeros(2, dtype=np.int64), 10**12, 10**12 * UNIT // 2, 0.3 * UNIT)
 HOUR = 3_600_000

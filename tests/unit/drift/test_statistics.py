@@ -15,11 +15,11 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
 
 from udfs.drift import statistics
-from udfs.drift.collect import Collector
-from udfs.drift.counts import NumericCounts
-from udfs.drift.params import CollectParams
-from udfs.drift.reference import NumericReference, Reference, parse_reference
-from udfs.profile import encode_profile, reference_profile
+from udfs.profile.collect import Collector
+from udfs.profile.counts import NumericCounts
+from udfs.profile.params import CollectParams
+from udfs.profile.profile import encode_profile, reference_profile
+from udfs.profile.reference import NumericReference, Reference, parse_reference
 
 CASES = 10_000
 ORACLES = json.loads((Path(__file__).parents[2] / "oracles" / "values.json").read_text())

@@ -14,7 +14,7 @@ import pytest
 from flink_jobs.errors import InputError
 from flink_jobs.history.fields import as_field
 from flink_jobs.history.records import from_table, read_records
-from flink_jobs.loader import load_job_text
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.spec import JobSpec
 from udfs.types import ARROW, ColumnType
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from flink_jobs.history.replay import replayed, with_version
-from flink_jobs.loader import load_job_text
-from flink_jobs.tables import all_topics
+from flink_jobs.jobfile import load_job_text
+from flink_jobs.plan.topics import all_topics
 
 JOB = """
 job: shop

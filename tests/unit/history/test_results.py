@@ -11,11 +11,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.history.results import Outputs, feature_history, prediction_history
+from flink_jobs.jobfile import load_job_text
 from flink_jobs.kafka import Record
-from flink_jobs.loader import load_job_text
 from flink_jobs.plan import make_feature_plan, make_plan
 from flink_jobs.spec import JobSpec
-from tests import models
+from tests.helpers import models
 from udfs.types import ARROW
 
 JOB = """

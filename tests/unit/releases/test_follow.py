@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from udfs.errors import ModelError
-from udfs.follow import Follower
-from udfs.releases import ReleaseLog, ReleaseRecord
+from udfs.releases.follow import Follower
+from udfs.releases.log import ReleaseLog, ReleaseRecord
 
 
 class Clocks:

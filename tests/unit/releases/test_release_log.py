@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.releases import T0, release
+from tests.helpers.releases import T0, release
 from udfs.errors import ModelError
-from udfs.release_steps import Step, canaried, promoted, rolled_back, shadowed, withdrawn
-from udfs.releases import Canary, ReleaseLog, decode_release, encode_release, parse_time
+from udfs.releases.log import Canary, ReleaseLog, decode_release, encode_release
+from udfs.releases.steps import Step, canaried, promoted, rolled_back, shadowed, withdrawn
+from udfs.times import parse_time
 
 
 def step(at: int | None = 0) -> Step:

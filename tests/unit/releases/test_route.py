@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.route import in_canary, places
+from udfs.releases.route import in_canary, places
 
 KEYS = pa.array([f"customer-{i}" for i in range(100_000)])
 

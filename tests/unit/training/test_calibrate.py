@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from flink_jobs.training.calibrate import LEAST_ROWS, choose
 from flink_jobs.training.data import Rows
 from flink_jobs.training.measures import briers, log_losses, measure, predicted
-from udfs.manifest import Output
+from udfs.model.manifest import Output
 
 BINARY = Output(kind="binary", classes=(False, True))
 

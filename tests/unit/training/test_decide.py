@@ -8,7 +8,7 @@ import pytest
 from flink_jobs.errors import InputError
 from flink_jobs.training.decide import Decision, Rule, decide
 from flink_jobs.training.splits import parse_time
-from tests.unit.drift.samples import DRIFT_FROM, drift_records
+from tests.helpers.drift_records import DRIFT_FROM, drift_records
 from udfs.drift.records import ColumnReport, DriftRecord
 
 IMPORTANCE = {"dep_delay": 0.6, "distance": 0.1, "mean_delay": 0.1, "carrier": 0.2}

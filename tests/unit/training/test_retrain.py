@@ -16,8 +16,8 @@ from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.training import retrain as retraining
 from flink_jobs.training import run
-from tests.unit.drift.samples import drift_records
-from tests.unit.training.samples import in_memory, write_model
+from tests.helpers.drift_records import drift_records
+from tests.helpers.payments import in_memory, write_model
 from udfs.drift.records import DriftRecord, encode
 
 runner = CliRunner()

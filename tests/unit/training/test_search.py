@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.jars import PROJECT
 from flink_jobs.registry import Registry
+from flink_jobs.system.jars import PROJECT
 from flink_jobs.training import load_trainer, train
 from flink_jobs.training.search import Limits
-from tests.unit.training.samples import in_memory, settings, write_model
-from udfs.manifest import Manifest
+from tests.helpers.payments import in_memory, settings, write_model
+from udfs.model.manifest import Manifest
 
 TRIALS = 8
 
@@ -47,7 +47,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
         root.mkdir()
         write_model(root, pause=0.02)
     expected = searched(whole)
-    command = [sys.executable, "-m", "tests.unit.training.samples", str(broken), str(TRIALS)]
+    command = [sys.executable, "-m", "tests.helpers.payments", str(broken), str(TRIALS)]
     process = subprocess.Popen(command, cwd=PROJECT)
     deadline = time.monotonic() + 60
     while states(broken)[-1:] != ["RUNNING"] or len(states(broken)) < 4:

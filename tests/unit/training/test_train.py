@@ -12,9 +12,9 @@ from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.training import Settings, load_trainer, train
 from flink_jobs.training.data import Computed
-from tests.unit.training.samples import in_memory, payments, settings, write_model
-from udfs.manifest import Lineage, Manifest
-from udfs.model import load_version
+from tests.helpers.payments import in_memory, payments, settings, write_model
+from udfs.model.loading import load_version
+from udfs.model.manifest import Lineage, Manifest
 
 TRUSTED = '("builtins.object", "sklearn.compose._column_transformer.make_column_selector")'
 
@@ -125,7 +125,7 @@ def test_regression_and_more_than_two_classes(tmp_path: Path) -> None:
     from sklearn.linear_model import LinearRegression
     from sklearn.tree import DecisionTreeClassifier
 
-    from udfs.manifest import Output
+    from udfs.model.manifest import Output
 
     write_model(tmp_path)
     trainer = replace(

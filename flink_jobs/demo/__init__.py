@@ -1,0 +1,1 @@
+"""The demo: half a year of flights, from training to drift."""

@@ -1,0 +1,41 @@
+"""Runs the demo: scripts/demo, or python -m flink_jobs.demo.batch."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from flink_jobs.demo.batch import _run
+from flink_jobs.demo.common import console
+from flink_jobs.errors import JobFailedError, TailraceError
+
+
+def main() -> int:
+    """Runs the demo; 0 when all accounts are right."""
+    started = time.monotonic()
+    try:
+        if "--lifecycle" in sys.argv[1:]:
+            from flink_jobs.demo.lifecycle import run as run_lifecycle
+
+            right = run_lifecycle(console)
+        else:
+            right = _run()
+    except JobFailedError as error:
+        console.print(error.worker_traceback or "", markup=False)
+        return _failed(error)
+    except TailraceError as error:
+        return _failed(error)
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        return 130
+    console.print(f"\nThe demo took {time.monotonic() - started:.0f} s.")
+    return 0 if right else 1
+
+
+def _failed(error: TailraceError) -> int:
+    console.print(f"error: {error}", style="red", markup=False)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The names that a job file declares, read from raw data that may have mistakes in it.
+
+outline = Outline({"source": {"schema": {"origin": "string"}}, …})
+outline.columns      # ["origin", …], or None if a mistake hides some
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_args
+
+from flink_jobs.spec import JobSpec
+from flink_jobs.spec.aggregates import Aggregate, parse_aggregate
+from flink_jobs.spec.diagnostics import Location
+from flink_jobs.spec.section import known_keys
+from flink_jobs.spec.source import FieldType
+
+RawMapping = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A column that a window selects; the aggregate is None if it is wrong."""
+
+    name: str
+    window: str
+    aggregate: Aggregate | None
+
+    @property
+    def place(self) -> Location:
+        return ("features", "windows", self.window, "select", self.name)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a raw job file declares; None stands for what cannot be known because of another mistake."""
+
+    data: RawMapping
+
+    @cached_property
+    def fields(self) -> RawMapping | None:
+        return mapping(mapping(self.data, "source"), "schema") or None
+
+    @cached_property
+    def windows(self) -> RawMapping | None:
+        return self._part_of_features("windows")
+
+    @cached_property
+    def lookups(self) -> RawMapping | None:
+        return self._part_of_features("lookups")
+
+    @cached_property
+    def derived(self) -> RawMapping | None:
+        return self._part_of_features("derive")
+
+    @cached_property
+    def per_window(self) -> bool:
+        return bool(self.data.get("score") == "per_window")
+
+    @cached_property
+    def results(self) -> list[Result]:
+        return [
+            Result(name, window, _aggregate(text))
+            for window, raw in (self.windows or {}).items()
+            for name, text in (mapping(raw, "select") or {}).items()
+        ]
+
+    @cached_property
+    def window_names_known(self) -> bool:
+        windows = self.windows
+        return windows is not None and all(mapping(raw, "select") is not None for raw in windows.values())
+
+    @cached_property
+    def lookup_names(self) -> dict[Location, str] | None:
+        """Each column taken from a lookup table, with its place."""
+        if self.lookups is None:
+            return None
+        found: dict[Location, str] = {}
+        for lookup, raw in self.lookups.items():
+            select = raw.get("select") if isinstance(raw, dict) else None
+            if not isinstance(select, dict | list):
+                return None
+            for index, name in enumerate(select):
+                place = ("features", "lookups", lookup, "select")
+                if isinstance(select, dict):
+                    found[*place, name] = name
+                elif isinstance(name, str) and name not in select[:index]:
+                    found[*place, index] = name
+        return found
+
+    @cached_property
+    def window_keys(self) -> list[str]:
+        return [name for raw in (self.windows or {}).values() for _, name in texts(raw, "by", ())]
+
+    @cached_property
+    def columns(self) -> list[str] | None:
+        """All that a prediction can include: in a job that scores windows, a field only if it is a key."""
+        if self.fields is None or not self.window_names_known or None in (self.lookup_names, self.derived):
+            return None
+        fields = [name for name in self.fields if not self.per_window or name in self.window_keys]
+        results = [result.name for result in self.results]
+        return [*fields, *results, *(self.lookup_names or {}).values(), *(self.derived or {})]
+
+    def field_type(self, name: str) -> FieldType | None:
+        raw = (self.fields or {}).get(name)
+        declared = raw.get("type") if isinstance(raw, dict) else raw
+        return declared if declared in get_args(FieldType) else None
+
+    def pii(self, name: str) -> str | None:
+        raw = (self.fields or {}).get(name)
+        pii = raw.get("pii") if isinstance(raw, dict) else None
+        return pii if pii in ("hash", "drop") else None
+
+    def _part_of_features(self, key: str) -> RawMapping | None:
+        return _optional(_optional(self.data, (), "features"), ("features",), key)
+
+
+def mapping(parent: object, key: str) -> RawMapping | None:
+    value = parent.get(key) if isinstance(parent, dict) else None
+    return value if isinstance(value, dict) else None
+
+
+def _optional(parent: RawMapping | None, place: Location, key: str) -> RawMapping | None:
+    """As `mapping`, but empty when left out, unless a key beside it may be its misspelling."""
+    if parent is None or key in parent:
+        return mapping(parent, key)
+    return {} if set(parent) <= set(known_keys(JobSpec, place)) else None
+
+
+def texts(parent: object, key: str, place: Location) -> list[tuple[Location, str]]:
+    """The texts under a key that takes one or a list, each with its place."""
+    value = parent.get(key) if isinstance(parent, dict) else None
+    if isinstance(value, str):
+        return [((*place, key), value)]
+    items = value if isinstance(value, list) else []
+    return [((*place, key, index), item) for index, item in enumerate(items) if isinstance(item, str)]
+
+
+def _aggregate(text: object) -> Aggregate | None:
+    try:
+        return parse_aggregate(text)
+    except ValueError:
+        return None

@@ -1,0 +1,138 @@
+"""Validation errors as mistakes in plain language: no word of the validating library gets through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from flink_jobs.jobfile.reader import HOLE
+from flink_jobs.spec import JobSpec
+from flink_jobs.spec.diagnostics import WRONG, Location, Mistake, describe, nearest
+from flink_jobs.spec.section import known_keys
+
+# Values here, and below here, may be secret: an error tells their kind, not what they are.
+PRIVATE: tuple[Location, ...] = (
+    ("kafka", "security"),
+    ("kafka", "properties"),
+    ("predictions", "pii_key"),
+    ("runtime", "flink"),
+    ("alerts", "webhook"),
+)
+# Plain to read, although they are below a private place.
+_PUBLIC: tuple[Location, ...] = tuple(
+    [("kafka", "security", key) for key in ("protocol", "mechanism", "username", "ca_file")]
+    + [("alerts", "webhook", key) for key in ("timeout", "retries")]
+)
+_EXPECTED = {
+    "missing": "given",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+_OTHER_NAMES = {
+    "str": ("string",),
+    "text": ("string",),
+    "varchar": ("string",),
+    "float": ("double",),
+    "number": ("double",),
+    "int": ("long",),
+    "integer": ("long",),
+    "bigint": ("long",),
+    "bool": ("boolean",),
+}
+_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+
+
+def mistakes_in(error: ValidationError, data: object, incomplete: Collection[Location]) -> list[Mistake]:
+    """The mistakes of a rejected job file, without those that only follow from another one.
+
+    `incomplete` holds the places of mappings of which a key could not be read.
+    """
+    details = error.errors(include_url=False)
+    misspelled = {_meant(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+    return [
+        _mistake(detail, place)
+        for detail in details
+        if value_at(place := _existing(detail["loc"], data), data) is not HOLE
+        and not (detail["type"] == "missing" and (place in misspelled or place[:-1] in incomplete))
+        and not (detail["type"] == "too_short" and detail["input"])  # short of valid items only
+    ]
+
+
+def _meant(location: Location) -> Location | None:
+    key = nearest(str(location[-1]), known_keys(JobSpec, location[:-1]))
+    return (*location[:-1], key) if key else None
+
+
+def value_at(location: Location, data: object) -> object:
+    """The value at a location, or that of the scalar or hole on the way; None if there is none."""
+    for key in location:
+        if isinstance(data, dict):
+            data = data.get(key)
+        elif isinstance(data, list) and isinstance(key, int) and key < len(data):
+            data = data[key]
+    return data
+
+
+def is_private(location: Location) -> bool:
+    """Whether the value at `location` may be secret."""
+    if any(location[: len(public)] == public for public in _PUBLIC):
+        return False
+    return any(location[: len(private)] == private for private in PRIVATE)
+
+
+def _existing(location: Location, data: object) -> Location:
+    """The location in the file: shorthands have no keys below them, and a wrong key is at itself."""
+    location = tuple(key for key in location if key != "[key]")
+    for depth, key in enumerate(location):
+        if not isinstance(data, dict | list):
+            return location[:depth]
+        data = value_at((key,), data)
+    return location
+
+
+def _mistake(detail: ErrorDetails, location: Location) -> Mistake:
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == WRONG:
+        found = context["found"] or _found(value, location)
+        name = value if isinstance(value, str) and not is_private(location) else None
+        return Mistake(location, context["expected"], found, context["suggestion"], name, context["choices"])
+    if kind == "extra_forbidden":
+        keys = known_keys(JobSpec, location[:-1])
+        key = str(location[-1])
+        return Mistake(location, f"a known key ({', '.join(keys)})", describe(key), None, key, keys)
+    if kind == "literal_error":
+        choices = tuple(re.findall(r"'([^']*)'", str(context["expected"])))
+        expected = f"one of: {', '.join(choices)}" if len(choices) > 1 else choices[0]
+        suggestion = next((name for name in _OTHER_NAMES.get(str(value), ()) if name in choices), None)
+        name = None if is_private(location) else str(value)
+        return Mistake(location, expected, _found(value, location), suggestion, name, choices)
+    if kind in ("too_short", "too_long"):
+        return _wrong_length(location, value, context, kind == "too_short")
+    found = "nothing" if kind == "missing" else _found(value, location)
+    suggestion = _BOOLEANS.get(str(value).lower()) if kind == "bool_type" else None
+    return Mistake(location, _EXPECTED.get(kind, "valid"), found, suggestion)
+
+
+def _found(value: object, location: Location) -> str:
+    if value is not None and is_private(location):
+        kinds: dict[type, str] = {dict: "a mapping", list: "a list", str: "a string"}
+        return kinds.get(type(value), "another value") + " (not shown)"
+    return describe(value)
+
+
+def _wrong_length(location: Location, value: object, context: dict[str, Any], short: bool) -> Mistake:
+    what = "a mapping" if isinstance(value, dict) else "a list"
+    if short:
+        return Mistake(location, f"{what} with at least {context['min_length']} entry", describe(value))
+    return Mistake(
+        location, f"{what} with at most {context['max_length']} entries", str(context["actual_length"])
+    )

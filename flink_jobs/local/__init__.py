@@ -1,0 +1,1 @@
+"""A broker and a Flink cluster on this machine."""

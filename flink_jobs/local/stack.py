@@ -1,0 +1,229 @@
+"""The local stack for a day's work: a Kafka broker and a Flink session cluster that outlive the command.
+
+    stack, started = up(Path(".tailrace"), Options(kafka_port=9092))
+    down(stack.directory)
+
+`stack.json` in the directory says what runs: each process by pid and start time, so that `down` never stops
+a process that it did not start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from flink_jobs.errors import InputError, WorkError
+from flink_jobs.kafka import ClientSettings, answers
+from flink_jobs.local.broker import HOST, Broker
+from flink_jobs.local.flink import SessionCluster, overview
+from flink_jobs.system.processes import ProcessId, find_java, require_free_port
+
+DEFAULT_DIRECTORY = Path(".tailrace")
+_STATE = "stack.json"
+_CONTENTS = ("kafka", "flink", _STATE, "lock")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process of the stack; `log` is the file that it writes."""
+
+    name: str
+    process: ProcessId
+    address: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a service's process runs, and whether it answers at its address."""
+
+    service: Service
+    alive: bool
+    healthy: bool
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What `up` started: `brokers` for Kafka clients, `flink_url` for the cluster's REST interface.
+
+    `metrics` are the addresses for Prometheus to scrape, if it was asked for them.
+    """
+
+    directory: Path
+    brokers: str
+    flink_url: str
+    services: tuple[Service, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+    def alive(self) -> bool:
+        return bool(self.services) and all(service.process.alive() for service in self.services)
+
+    def save(self) -> None:
+        state = asdict(self) | {"directory": str(self.directory)}
+        part = self.directory / f"{_STATE}.part"
+        part.write_text(json.dumps(state, indent=2) + "\n")
+        part.replace(self.directory / _STATE)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How `up` starts: ports on 127.0.0.1, task slots, memory of the TaskManager as Flink writes it (3g).
+
+    `metrics_port` is the first of two for Prometheus, which are open on all interfaces.
+    """
+
+    kafka_port: int = 9092
+    flink_port: int = 8081
+    slots: int = 4
+    memory: str = "3g"
+    metrics_port: int | None = None
+
+
+def load(directory: Path = DEFAULT_DIRECTORY) -> Stack | None:
+    """The stack that was started in this directory, whether or not its processes still run."""
+    path = directory / _STATE
+    try:
+        state = json.loads(path.read_text())
+        services = tuple(_service(entry) for entry in state["services"])
+        metrics = tuple(state.get("metrics", ()))
+        return Stack(directory, state["brokers"], state["flink_url"], services, metrics)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not readable as the state of `tailrace up`: {error}") from error
+
+
+def default_brokers(directory: Path = DEFAULT_DIRECTORY) -> str:
+    """TAILRACE_BROKERS, else the broker of a running `tailrace up`, else localhost:9092."""
+    if configured := os.environ.get("TAILRACE_BROKERS"):
+        return configured
+    stack = load(directory)
+    return stack.brokers if stack and stack.alive() else "localhost:9092"
+
+
+def up(directory: Path, options: Options, report: Callable[[str], None] = print) -> tuple[Stack, bool]:
+    """Starts broker and cluster and waits until both answer; returns the stack and whether this call did it.
+
+    A stack that runs is left as it is; what is left of a broken one is stopped first. `report` hears what
+    is being waited for. Raises InputError when a port is in use, WorkError when something does not come up.
+    """
+    directory = directory.resolve()
+    with _locked(directory):
+        before = load(directory)
+        if before and before.alive():
+            return before, False
+        if before:
+            _stop(before)
+        require_free_port(options.kafka_port, "the Kafka broker", "--kafka-port")
+        require_free_port(options.flink_port, "Flink's REST interface", "--flink-port")
+        if options.metrics_port is not None:
+            for port in (options.metrics_port, options.metrics_port + 1):
+                require_free_port(port, "metrics", "--metrics-port")
+        find_java()
+        return _start(directory, options, report), True
+
+
+def down(directory: Path, *, purge: bool = False) -> list[str]:
+    """Stops what `up` started; returns the names of what still ran. `purge` deletes its data too."""
+    directory = directory.resolve()
+    if not directory.is_dir():
+        return []
+    with _locked(directory):
+        stack = load(directory)
+        stopped = _stop(stack) if stack else []
+        if purge:
+            _purge(directory)
+    return stopped
+
+
+def health(stack: Stack) -> list[Health]:
+    """The state of each service."""
+    cluster = overview(stack.flink_url)
+    checks = {
+        "kafka": lambda: answers(ClientSettings(stack.brokers)),
+        "jobmanager": lambda: cluster is not None,
+        "taskmanager": lambda: cluster is not None and cluster.slots > 0,
+    }
+    return [_health(service, checks[service.name]) for service in stack.services]
+
+
+def _health(service: Service, check: Callable[[], bool]) -> Health:
+    alive = service.process.alive()
+    return Health(service, alive, alive and check())
+
+
+def _service(entry: dict[str, object]) -> Service:
+    process = entry["process"]
+    if not isinstance(process, dict):
+        raise TypeError("process must be a mapping")
+    identity = ProcessId(int(process["pid"]), str(process["started"]))
+    return Service(str(entry["name"]), identity, str(entry["address"]), str(entry["log"]))
+
+
+def _start(directory: Path, options: Options, report: Callable[[str], None]) -> Stack:
+    broker = Broker(directory=directory / "kafka", port=options.kafka_port, detached=True)
+    cluster = SessionCluster(
+        directory / "flink", options.flink_port, options.slots, options.memory, options.metrics_port
+    )
+    metrics = tuple(f"{HOST}:{port}" for port in cluster.metrics_ports)
+    stack = Stack(directory, broker.bootstrap, cluster.url, metrics=metrics)
+    try:
+        for service in _launch(broker, cluster):
+            stack = replace(stack, services=(*stack.services, service))
+            stack.save()
+        report(f"waiting for the Kafka broker at {stack.brokers}")
+        broker.wait()
+        report(f"waiting for the Flink cluster at {stack.flink_url}")
+        cluster.wait()
+    except BaseException:
+        _stop(stack)
+        raise
+    return stack
+
+
+def _launch(broker: Broker, cluster: SessionCluster) -> Iterator[Service]:
+    yield Service("kafka", broker.launch(), broker.bootstrap, str(broker.log))
+    for name, process, log in cluster.launch():
+        yield Service(name, process, cluster.url, str(log))
+
+
+def _stop(stack: Stack) -> list[str]:
+    """The cluster before the broker, so that its jobs do not see the broker go."""
+    stopped = [service.name for service in reversed(stack.services) if service.process.stop()]
+    (stack.directory / _STATE).unlink(missing_ok=True)
+    return stopped
+
+
+def _purge(directory: Path) -> None:
+    """Deletes what `up` made and nothing else: the directory may be anyone's."""
+    for name in _CONTENTS:
+        path = directory / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / "lock").open("a")
+    except OSError as error:
+        raise InputError(
+            f"the directory of the local stack must be writable; got {directory}: {error}"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorkError(f"another `tailrace up` or `down` is at work in {directory}") from error
+        yield

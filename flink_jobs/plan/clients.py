@@ -1,0 +1,22 @@
+"""How a job's Kafka clients are set."""
+
+from __future__ import annotations
+
+from flink_jobs.kafka.settings import ClientSettings
+from flink_jobs.spec import JobSpec
+
+
+def client_settings(job: JobSpec) -> ClientSettings:
+    """How the job reaches its brokers. Raises InputError for files that cannot be read."""
+    security = job.kafka.security
+    if security is None:
+        return ClientSettings(job.kafka.brokers, properties=job.kafka.properties)
+    return ClientSettings(
+        job.kafka.brokers,
+        protocol=security.protocol,
+        mechanism=security.mechanism,
+        username=security.username,
+        password=security.password.get_secret_value() if security.password else None,
+        ca_file=security.ca_file,
+        properties=job.kafka.properties,
+    )

@@ -1,0 +1,246 @@
+"""A plan as text for people and as plain data for programs; secrets are masked in both.
+
+print(as_text(plan))
+json.dumps(as_data(plan))      # "schema": "tailrace.plan/1"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flink_jobs.plan import Plan
+from flink_jobs.plan.flink_options import checkpoint_ms
+from flink_jobs.plan.topics import all_topics, labels_of
+from flink_jobs.spec import JobSpec, Lookup, Window
+from flink_jobs.spec.scalars import format_duration
+from udfs.model.manifest import digest
+from udfs.store.base import without_secrets
+
+SCHEMA = "tailrace.plan/1"
+Rows = Iterable[tuple[str, ...]]
+_CARRIES = {
+    "predictions": "one for each {row}{carried}",
+    "dead_letters": "what cannot be scored: original bytes, reason in headers",
+    "late": "records that the watermark has passed, whole",
+    "drift": "one for each window and segment, compared with the reference",
+    "alerts": "what fires and what is over",
+    "shadows": "what shadow versions say of each record",
+    "comparisons": "versions beside each other, per window",
+}
+
+
+def as_data(plan: Plan) -> dict[str, Any]:
+    """The whole plan as JSON-ready data with stable keys; durations are in milliseconds."""
+    job = plan.job
+    return {
+        "schema": SCHEMA,
+        "job": job.job,
+        "score": job.score,
+        "brokers": job.kafka.brokers,
+        "delivery": job.runtime.delivery,
+        "source": _source_data(job),
+        "outputs": {name: {"topic": topic} for name, topic in all_topics(job).items()},
+        "include": list(job.predictions.include),
+        "explain": job.predictions.explain,
+        "windows": {name: _window_data(window) for name, window in job.features.windows.items()},
+        "lookups": {name: _lookup_data(lookup) for name, lookup in job.features.lookups.items()},
+        "derived": {name: expression.text for name, expression in plan.columns.derived},
+        "columns": [
+            {"name": c.name, "type": c.type, "from": c.origin, "nullable": c.nullable}
+            for c in plan.columns.columns.values()
+        ],
+        "model": _model_data(plan),
+        "options": shown_options(plan),
+        "sql": sql_data(plan),
+    }
+
+
+def _source_data(job: JobSpec) -> dict[str, Any]:
+    source, when = job.source, job.source.event_time
+    return {
+        "topic": source.topic,
+        "format": source.format,
+        "start": source.start,
+        "max_bytes": source.max_bytes,
+        "event_time": {"from": _time_origin(job), "name": when.field or when.header, "unit": when.unit}
+        | {"out_of_order": when.out_of_order, "idle": when.idle, "max_ahead": when.max_ahead},
+    }
+
+
+def _time_origin(job: JobSpec) -> str:
+    when = job.source.event_time
+    return "field" if when.field else "header" if when.header else "timestamp"
+
+
+def _window_data(window: Window) -> dict[str, Any]:
+    return {
+        "by": list(window.by),
+        "kind": window.kind,
+        "size": window.size,
+        "every": window.every,
+        "select": {name: str(aggregate) for name, aggregate in window.select.items()},
+    }
+
+
+def _lookup_data(lookup: Lookup) -> dict[str, Any]:
+    return {"file": str(lookup.file), "by": lookup.by, "key": lookup.key, "select": dict(lookup.select)}
+
+
+def _model_data(plan: Plan) -> dict[str, Any]:
+    manifest, job = plan.manifest, plan.job
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "release": plan.release.number,
+        "use": job.model.use,
+        "registry": without_secrets(job.model.registry),
+        "digest": digest(manifest),
+        "format": manifest.format,
+        "output": {
+            "kind": manifest.signature.output.kind,
+            "classes": list(manifest.signature.output.classes),
+        },
+        "threshold": job.model.threshold,
+        "inputs": [
+            {"name": i.name, "type": i.type, "column": i.column.name, "column_type": i.column.type}
+            | {"from": i.column.origin}
+            for i in plan.inputs
+        ],
+    }
+
+
+def shown_options(plan: Plan) -> dict[str, str]:
+    """The job's Flink options without the values of secret ones."""
+    user = plan.job.runtime.model_dump(mode="json")["flink"]
+    given = plan.job.runtime.flink
+    masked = {key: str(value) for key, value in user.items() if value != given[key]}
+    return dict(sorted({**plan.options, **masked}.items()))
+
+
+def sql_data(plan: Plan) -> dict[str, dict[str, str]]:
+    """The SQL that runs, by name: tables, views in order of dependency, and inserts."""
+    return {
+        "tables": {table.name: table.ddl() for table in plan.tables},
+        "views": dict(plan.views.views),
+        "functions": {name: function.kind for name, function in plan.views.functions.items()},
+        "inserts": dict(plan.views.inserts),
+    }
+
+
+def as_text(plan: Plan) -> str:
+    """The plan for a person: headings at the left margin, what they hold indented."""
+    job = plan.job
+    row = "event" if job.score == "per_event" else "key and window"
+    heading = f"{job.job}: a score for each {row}, {job.runtime.delivery.replace('_', ' ')}"
+    sections: dict[str, list[tuple[str, ...]]] = {
+        "Topics": [*_topics(job, row)],
+        "Event time": [(_event_time(job),)],
+        "Windows": [line for item in job.features.windows.items() for line in _window(*item)],
+        "Lookups": [_lookup(*item) for item in job.features.lookups.items()],
+        "Derived features": [(name, f"= {expression.text}") for name, expression in plan.columns.derived],
+        _model_title(plan): [*_inputs(plan)],
+        "Flink options": [*shown_options(plan).items()],
+    }
+    parts = [heading, *(_section(title, rows) for title, rows in sections.items() if rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_sql(plan: Plan) -> str:
+    """The SQL as one script; `-- name (function)` says which UDF a name calls."""
+    data = sql_data(plan)
+    functions = [f"-- {name} is udfs.flink.functions.{kind}" for name, kind in data["functions"].items()]
+    views = [f"CREATE TEMPORARY VIEW {name} AS\n{query}" for name, query in data["views"].items()]
+    statements = [*data["tables"].values(), *views, *data["inserts"].values()]
+    return "\n".join(functions) + "\n\n" + "\n\n".join(f"{statement};" for statement in statements) + "\n"
+
+
+def _section(title: str, rows: Rows) -> str:
+    return "\n".join([title, *_aligned(rows)])
+
+
+def _aligned(rows: Rows) -> list[str]:
+    """The rows as indented lines, each column padded to its widest cell."""
+    table = list(rows)
+    count = max((len(row) for row in table), default=0)
+    widths = [max(len(row[k]) for row in table if len(row) > k) for k in range(count)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in table)
+    return [f"  {line.rstrip()}" for line in lines]
+
+
+def _topics(job: JobSpec, row: str) -> Rows:
+    start = {"committed": "where the group stopped"}.get(job.source.start, f"the {job.source.start} record")
+    yield "reads", job.source.topic, f"{job.source.format}, from {start} at {job.kafka.brokers}"
+    if labels := labels_of(job):
+        wait = format_duration(labels.wait)
+        yield "reads", labels.topic, f"labels: {labels.field}, by {labels.on}, up to {wait} after the record"
+    carried = [*job.predictions.include, *_explained(job)]
+    with_them = f", with {', '.join(carried)}" if carried else ""
+    for name, topic in all_topics(job).items():
+        yield "writes", topic, _CARRIES[name].format(row=row, carried=with_them)
+    interval = format_duration(checkpoint_ms(job))
+    if job.runtime.delivery == "exactly_once":
+        yield (
+            "",
+            "all of them",
+            f"exactly once: committed together every {interval}, for read_committed readers",
+        )
+    else:
+        yield "", "all of them", f"at least once: after a failure up to {interval} are written again"
+
+
+def _explained(job: JobSpec) -> list[str]:
+    count = job.predictions.explain
+    if not count:
+        return []
+    return ["the largest contribution" if count == 1 else f"the {count} largest contributions"]
+
+
+def _event_time(job: JobSpec) -> str:
+    when = job.source.event_time
+    origin = f"{_time_origin(job)} {when.field or when.header} ({when.unit})"
+    if not (when.field or when.header):
+        origin = "the Kafka record's timestamp"
+    return (
+        f"{origin}; up to {format_duration(when.out_of_order)} out of order, else late; more than "
+        f"{format_duration(when.max_ahead)} ahead is an error; a partition is idle after "
+        f"{format_duration(when.idle)}"
+    )
+
+
+def _window(name: str, window: Window) -> Rows:
+    by, size = ", ".join(window.by), window.size
+    text = {
+        "over": f"the last {format_duration(size)}",
+        "rows": f"the last {size} rows",
+        "tumble": f"each {format_duration(size)}",
+        "hop": f"{format_duration(size)} every {format_duration(window.every or 0)}",
+        "session": f"sessions with gaps of {format_duration(size)}",
+    }[window.kind]
+    for index, (result, aggregate) in enumerate(window.select.items()):
+        first = (name, f"by {by}", text) if index == 0 else ("", "", "")
+        yield *first, f"{result} = {aggregate}"
+
+
+def _lookup(name: str, lookup: Lookup) -> tuple[str, ...]:
+    taken = ", ".join(new if new == old else f"{new} = {old}" for new, old in lookup.select.items())
+    return name, f"by {lookup.by}", taken, f"from {lookup.file}"
+
+
+def _model_title(plan: Plan) -> str:
+    manifest, release = plan.manifest, plan.release.number
+    output = manifest.signature.output
+    classes = f" {', '.join(map(str, output.classes))}" if output.classes else ""
+    source = f"release {release}" if release else "chosen by version"
+    return (
+        f"Model {manifest.name} version {manifest.version} ({source}, {manifest.format}, "
+        f"{output.kind}{classes}, digest {digest(manifest)[:12]})"
+    )
+
+
+def _inputs(plan: Plan) -> Rows:
+    yield "input", "type", "column", "from"
+    for item in plan.inputs:
+        column = item.column
+        cast = "" if column.type == item.type else f" ({column.type})"
+        yield item.name, item.type, column.name + cast, column.origin

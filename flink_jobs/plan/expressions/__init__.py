@@ -1,0 +1,174 @@
+"""Derived features: SQL expressions over columns, checked in the client, evaluated in the worker.
+
+    expression = compile_expression("amount / mean_1h", {"amount": "double", "mean_1h": "double"})
+    udfs.features.expressions.evaluate(expression.tree, table, table.num_rows)
+
+Flink does not run them: a long division by zero would end the job there. sqlglot parses the text; what it
+understands beyond the language of docs/expressions.md is refused here. The result is plain data.
+"""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from sqlglot import Dialect, exp
+from sqlglot.errors import ParseError, TokenError
+from sqlglot.parser import Parser as BaseParser
+from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot.tokens import Tokenizer as BaseTokenizer
+
+from flink_jobs.plan.expressions.operators import type_check
+from flink_jobs.plan.expressions.types import ExpressionError
+from udfs.features.expressions import Tree
+from udfs.types import ColumnType
+
+__all__ = ["Expression", "ExpressionError", "compile_all", "compile_expression"]
+
+T = TypeVar("T")
+
+MAX_LENGTH = 10_000
+MAX_BRACKETS = 20
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A checked expression; `tree` is picklable plain data for udfs.features.expressions.evaluate."""
+
+    text: str
+    tree: Tree
+    type: ColumnType
+    columns: frozenset[str]
+
+
+def compile_expression(text: str, columns: Mapping[str, ColumnType]) -> Expression:
+    """Parse and type-check one expression over `columns`. Raises ExpressionError."""
+    return _compile(text, _parse(text), columns)
+
+
+def compile_all(
+    expressions: Mapping[str, str], columns: Mapping[str, ColumnType]
+) -> list[tuple[str, Expression]]:
+    """Compile expressions that may use each other, in an order in which each comes after those it uses.
+
+    Raises ExpressionError, whose `feature` names the expression, also for a cycle and a name that is taken.
+    """
+    parsed = {name: _named(name, _parse, text) for name, text in expressions.items()}
+    for name in expressions:
+        if name in columns:
+            raise ExpressionError("a new name", f"{name!r}, which is a column already", feature=name)
+    known = dict(columns)
+    result = []
+    for name in _order(parsed):
+        expression = _named(name, _compile, expressions[name], parsed[name], known)
+        known[name] = expression.type
+        result.append((name, expression))
+    return result
+
+
+def _named(name: str, step: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return step(*arguments)
+    except ExpressionError as error:
+        raise ExpressionError(error.expected, error.found, error.suggestion, feature=name) from None
+
+
+def _order(parsed: Mapping[str, exp.Expr]) -> list[str]:
+    uses = {name: sorted(_references(tree) & parsed.keys()) for name, tree in parsed.items()}
+    try:
+        return list(graphlib.TopologicalSorter(uses).static_order())
+    except graphlib.CycleError as error:
+        cycle = list(reversed(error.args[1]))
+        found = "a cycle: " + " uses ".join(cycle)
+        raise ExpressionError(
+            "computable from columns and other derived features", found, feature=cycle[0]
+        ) from None
+
+
+def _references(tree: exp.Expr) -> set[str]:
+    units = {id(call.expressions[0]) for call in tree.find_all(exp.Anonymous) if _is_timestampdiff(call)}
+    return {column.name for column in tree.find_all(exp.Column) if id(column) not in units}
+
+
+def _is_timestampdiff(call: exp.Anonymous) -> bool:
+    return call.name.upper() == "TIMESTAMPDIFF" and bool(call.expressions)
+
+
+class _Language(Dialect):
+    """sqlglot's grammar without its functions: a call stays a name with arguments, to be looked up here."""
+
+    class Tokenizer(BaseTokenizer):
+        IDENTIFIERS: ClassVar = ['"', "`"]
+
+    class Parser(BaseParser):
+        FUNCTIONS: ClassVar = {}
+        NO_PAREN_FUNCTIONS: ClassVar = {}
+        FUNCTION_PARSERS: ClassVar = {
+            name: BaseParser.FUNCTION_PARSERS[name] for name in ("CAST", "EXTRACT", "SUBSTRING")
+        }
+        NO_PAREN_FUNCTION_PARSERS: ClassVar = {"CASE": BaseParser.NO_PAREN_FUNCTION_PARSERS["CASE"]}
+
+
+_LANGUAGE = _Language()
+
+
+def _parse(text: str) -> exp.Expr:
+    tokens = _tokens(text)
+    try:
+        statements = _LANGUAGE.parser(error_message_context=MAX_LENGTH).parse(tokens, text)
+    except ParseError as error:
+        where = error.errors[0]
+        found = f"{where['highlight']!r} at character {len(where['start_context'] or '') + 1}"
+        raise ExpressionError(
+            "one SQL expression", found + f" ({_complaint(where['description'] or '')})"
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    if len(statements) != 1 or statements[0] is None:
+        raise ExpressionError("one SQL expression", f"{len(statements)} statements")
+    return statements[0]
+
+
+def _complaint(description: str) -> str:
+    return "an operand is missing" if description.startswith("Required keyword") else description.lower()
+
+
+def _tokens(text: str) -> list[Token]:
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"at most {MAX_LENGTH} characters long", f"{len(text)}")
+    try:
+        tokens = _LANGUAGE.tokenize(text)
+    except TokenError:
+        raise ExpressionError("one SQL expression", "text with an unfinished quote") from None
+    if any(token.comments for token in tokens) or (text.strip() and not tokens):
+        raise ExpressionError("one SQL expression without comments", "a comment")
+    if not tokens:
+        raise ExpressionError("one SQL expression", "nothing")
+    _check_brackets(tokens)
+    return tokens
+
+
+def _check_brackets(tokens: Sequence[Token]) -> None:
+    depth = 0
+    for token in tokens:
+        depth += (token.token_type in _OPENING) - (token.token_type in _CLOSING)
+        if depth > MAX_BRACKETS:
+            raise _too_deep()
+
+
+_OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
+_CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
+
+
+def _too_deep() -> ExpressionError:
+    return ExpressionError(f"nested at most {MAX_BRACKETS} levels deep", "deeper nesting")
+
+
+def _compile(text: str, parsed: exp.Expr, columns: Mapping[str, ColumnType]) -> Expression:
+    try:
+        tree, used = type_check(parsed, columns)
+    except RecursionError:
+        raise _too_deep() from None
+    return Expression(text, tree, tree[1], used)

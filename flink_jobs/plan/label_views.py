@@ -1,0 +1,67 @@
+"""Labels joined to predictions, as SQL views: Java keeps what was said of each record until its label comes.
+
+views = with_labels(job, make_views(job, columns, params))
+views.labels       # the reports of what came of the labels
+
+Conditions on labels are arguments of the UDFs, or are on their results: the planner moves other filters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flink_jobs.plan import sql
+from flink_jobs.plan.topics import labels_of
+from flink_jobs.plan.views import EVENT_TIME, Function, Views
+from flink_jobs.spec import JobSpec
+from udfs.scoring.params import LabelParams
+
+
+def with_labels(job: JobSpec, views: Views) -> Views:
+    """The views, with those that read and join labels if the job has any."""
+    labels = labels_of(job)
+    if labels is None or job.comparisons is None:
+        return views
+    params = LabelParams(labels.key or labels.on, labels.field, job.comparisons.window)
+    wait = sql.interval(labels.wait)
+    added = {
+        "label_records": sql.with_lateness("labels"),
+        "labels_read": (
+            "SELECT _partition, _offset, event_time, "
+            f"read_label(_value, {EVENT_TIME}, _late) AS _result\nFROM label_records"
+        ),
+        "labels_used": (
+            "SELECT r._result._label_key AS _label_key, r._result._label AS _label, event_time, "
+            "CONCAT(CAST(_partition AS STRING), ':', CAST(_offset AS STRING)) AS _place\n"
+            "FROM labels_read AS r WHERE r._result._label IS NOT NULL"
+        ),
+        # A later label of the same key is another's, or a repeat of this one that must not count.
+        "labels_placed": (
+            "SELECT _label_key, _label, event_time, _place, FIRST_VALUE(_place) OVER w AS _first\n"
+            "FROM labels_used WINDOW w AS "
+            f"(PARTITION BY _label_key ORDER BY event_time RANGE BETWEEN {wait} PRECEDING AND CURRENT ROW)"
+        ),
+        "told": (
+            "SELECT r._result._label_key AS _label_key, r._result._told AS _told, event_time AS _told_at\n"
+            "FROM scored AS r WHERE r._result._told IS NOT NULL"
+        ),
+        "labelled": (
+            "SELECT count_labels(t._told, l._label, l._first = l._place, "
+            "CAST(l.event_time AS TIMESTAMP(3))) AS _result\n"
+            "FROM told AS t JOIN labels_placed AS l ON t._label_key = l._label_key "
+            f"AND l.event_time BETWEEN t._told_at AND t._told_at + {wait}"
+        ),
+    }
+    read = (("_label_key", "STRING"), ("_label", "BYTES"), ("_labels", "BYTES"))
+    functions = {
+        "read_label": Function("LabelFunction", params, (), read),
+        "count_labels": Function("LabelledFunction", params, (), (("_labels", "BYTES"),)),
+    }
+    # Two queries, not one with UNION ALL: only what several sinks read is planned once.
+    reports = tuple(
+        f"SELECT r._result._labels AS _labels FROM {view} AS r WHERE r._result._labels IS NOT NULL"
+        for view in ("labels_read", "labelled")
+    )
+    return replace(
+        views, views={**views.views, **added}, functions={**views.functions, **functions}, labels=reports
+    )

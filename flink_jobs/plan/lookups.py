@@ -1,0 +1,36 @@
+"""Looks into the file of a lookup table before a job starts.
+
+describe_lookup("planes.parquet", "tailnum", {"year_built": "year"})      # {"year_built": "long"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flink_jobs.errors import InputError
+from flink_jobs.plan.expressions.types import closest
+from udfs.features.lookup_file import LookupTableError, read_lookup
+from udfs.types import ColumnType
+
+
+class LookupFileError(InputError):
+    """A lookup's file does not do; `part` says which key of the job file is wrong: file, key or select."""
+
+    def __init__(self, error: LookupTableError) -> None:
+        self.part, self.expected, self.found = error.part, error.expected, error.found
+        self.suggestion = closest(error.name, error.choices) if error.name else None
+        hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
+        super().__init__(f"{error}{hint}")
+
+
+def describe_lookup(path: str | Path, key: str, select: Mapping[str, str]) -> dict[str, ColumnType]:
+    """The type of each column in `select` (new name -> column of the file).
+
+    Raises LookupFileError: the file is missing or unreadable, a column is not there or of a type that has no
+    counterpart, or a key occurs twice.
+    """
+    try:
+        return read_lookup(Path(path), key, select).types
+    except LookupTableError as error:
+        raise LookupFileError(error) from None

@@ -1,0 +1,150 @@
+"""What the UDFs of a job are told: its contract, features, model and output as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from flink_jobs.plan.columns import JobColumns, ModelInput
+from flink_jobs.plan.drift import DriftPlan
+from flink_jobs.plan.tables import event_time_field
+from flink_jobs.spec import Comparisons, JobSpec
+from udfs.features import DerivedParams, FeatureParams, LookupParams
+from udfs.model.signatures import Trust
+from udfs.records.contract import Contract, Field
+from udfs.releases.follow import LEAD_REFRESHES
+from udfs.rollout.controller import StewardParams
+from udfs.rollout.gate import Automatic, Gate
+from udfs.scoring.params import (
+    RECORD_CONTEXT,
+    FollowParams,
+    ModelParams,
+    OutputParams,
+    RolloutParams,
+    SourceParams,
+)
+
+
+@dataclass(frozen=True)
+class FoundVersion:
+    """Where a version is, in the model's folder, and what says that it is used."""
+
+    folder: str
+    model_folder: str
+    digest: str
+    release: int | None
+
+
+WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
+
+
+def source_params(job: JobSpec, drift: DriftPlan | None = None) -> SourceParams:
+    """The data contract; an event-time field that the schema does not name is required."""
+    source, when = job.source, job.source.event_time
+    fields = [
+        Field(name, field.type, field.required, field.low, field.high, tuple(field.values))
+        for name, field in source.fields.items()
+    ]
+    if when.field and when.field not in source.fields:
+        fields.append(Field(when.field, "string" if when.unit == "iso8601" else "long", required=True))
+    return SourceParams(
+        topic=source.topic,
+        contract=Contract(tuple(fields)),
+        max_bytes=source.max_bytes,
+        event_time=event_time_field(job),
+        counted=drift.collect if drift else None,
+    )
+
+
+def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
+    lookups = tuple(
+        LookupParams(
+            path=str(lookup.file),
+            by=lookup.by,
+            key=lookup.key,
+            select=dict(lookup.select),
+            types={name: columns[name].type for name in lookup.select},
+        )
+        for lookup in job.features.lookups.values()
+    )
+    return FeatureParams(lookups, tuple(DerivedParams(name, e.tree) for name, e in columns.derived))
+
+
+def model_params(
+    job: JobSpec, version: FoundVersion, inputs: tuple[ModelInput, ...], columns: JobColumns
+) -> ModelParams:
+    """With `use: champion` the release log decides later on, so workers are told of all columns."""
+    matched = tuple((item.name, item.column.name, item.type) for item in inputs)
+    follow = None
+    if job.model.use == "champion":
+        private = {name for name, field in job.source.fields.items() if field.pii}
+        renamed = dict(job.model.inputs)
+        wanted = set(job.drift.columns) if job.drift else set()
+        watched = {renamed.get(name, name) for name in wanted} or set(columns.columns)
+        follow = FollowParams(
+            job.model.name,
+            version.model_folder,
+            dict(columns.columns),
+            renamed,
+            job.model.refresh,
+            frozenset(watched - private),
+        )
+    return ModelParams(
+        version.folder,
+        version.digest,
+        version.release,
+        matched,
+        job.model.threshold,
+        trust_of(job),
+        follow,
+    )
+
+
+def trust_of(job: JobSpec) -> Trust:
+    """What the job demands of a version before it is loaded."""
+    model = job.model
+    return Trust(model.trusted_keys, model.require_signature, model.pickle == "allow")
+
+
+def rollout_params(job: JobSpec) -> RolloutParams | None:
+    if job.comparisons is None or job.shadows is None:
+        return None
+    labels = job.comparisons.labels
+    return RolloutParams(job.comparisons.window, job.shadows.timeout, labels.on if labels else None)
+
+
+def gate_of(compared: Comparisons) -> Gate:
+    """What the gate asks; nothing of quality without labels."""
+    gate = Gate(**compared.gate.model_dump())
+    return gate if compared.labels else msgspec.structs.replace(gate, quality=None)
+
+
+def steward_params(job: JobSpec, model_folder: str) -> StewardParams | None:
+    """What compares the versions of each window is told; None without `comparisons`."""
+    compared = job.comparisons
+    if compared is None:
+        return None
+    automatic = compared.automatic
+    return StewardParams(
+        job=job.job,
+        model=job.model.name,
+        folder=model_folder,
+        window_ms=compared.window,
+        lead_ms=LEAD_REFRESHES * job.model.refresh,
+        idle_ms=compared.idle,
+        gate=gate_of(compared),
+        automatic=Automatic(tuple(automatic.steps), automatic.windows) if automatic else None,
+    )
+
+
+def output_params(job: JobSpec) -> OutputParams:
+    include = tuple(job.predictions.include)
+    fields, key = job.source.fields, job.predictions.pii_key
+    return OutputParams(
+        include=include,
+        context=RECORD_CONTEXT if job.score == "per_event" else WINDOW_CONTEXT,
+        hashed=frozenset(name for name in include if name in fields and fields[name].pii == "hash"),
+        hash_key=key.get_secret_value().encode() if key else b"",
+        explain=job.predictions.explain,
+    )

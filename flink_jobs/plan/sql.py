@@ -1,0 +1,166 @@
+"""SQL text for the parts of a job: source, windows, sinks. Pure text in, pure text out; no Flink needed.
+
+    event_time_column(EventTimeField("ts", "ms"), max_ahead_ms=3_600_000)
+    # 'event_time AS CASE WHEN … THEN … ELSE TO_TIMESTAMP_LTZ(0, 3) END'
+
+Names that begin with an underscore are Tailrace's own; a job file cannot use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flink_jobs.kafka.settings import redact
+from udfs.records.event_time import EventTimeField
+
+RECORD_COLUMNS = ("_key", "_value", "_partition", "_offset", "_timestamp", "_headers", "event_time")
+LATEST_TIME_MS = 253_402_300_799_999
+RAW_FORMAT = {
+    "value.format": "raw",
+    "key.format": "raw",
+    "key.fields": "_key",
+    "value.fields-include": "EXCEPT_KEY",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Kafka table: columns as SQL lines, and options; secret ones are masked unless asked for."""
+
+    name: str
+    columns: tuple[str, ...]
+    options: Mapping[str, str] = field(repr=False)
+
+    def ddl(self, *, reveal: bool = False) -> str:
+        columns = ",\n  ".join(self.columns)
+        shown = self.options if reveal else redact(self.options)
+        options = ",\n  ".join(f"{text(key)} = {text(value)}" for key, value in shown.items())
+        return f"CREATE TABLE {self.name} (\n  {columns}\n) WITH (\n  {options}\n)"
+
+
+def name(identifier: str) -> str:
+    """A quoted identifier."""
+    return "`" + identifier.replace("`", "``") + "`"
+
+
+def names(identifiers: Iterable[str]) -> str:
+    return ", ".join(name(identifier) for identifier in identifiers)
+
+
+def text(value: str) -> str:
+    """A quoted string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def interval(ms: int) -> str:
+    """A time interval literal of any length."""
+    seconds, millis = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"INTERVAL '{days} {hours:02}:{minutes:02}:{seconds:02}.{millis:03}' DAY(3) TO SECOND(3)"
+
+
+def source_columns(where: EventTimeField | None, max_ahead_ms: int, out_of_order_ms: int) -> tuple[str, ...]:
+    """The source's columns: raw bytes, coordinates, event time and watermark.
+
+    A record of the watermark's own millisecond is late, so the watermark stays one behind those allowed.
+    """
+    return (
+        "_value BYTES",
+        "_key BYTES",
+        "_partition INT METADATA FROM 'partition' VIRTUAL",
+        "_offset BIGINT METADATA FROM 'offset' VIRTUAL",
+        "_headers MAP<STRING, BYTES> METADATA FROM 'headers' VIRTUAL",
+        "_timestamp TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL",
+        "event_time AS _timestamp" if where is None else event_time_column(where, max_ahead_ms),
+        f"WATERMARK FOR event_time AS event_time - {interval(out_of_order_ms + 1)}",
+    )
+
+
+def event_time_column(where: EventTimeField, max_ahead_ms: int) -> str:
+    """The computed event time: the epoch where it is missing, unparsable or too far ahead.
+
+    The epoch never moves a watermark, and tells the worker that the record has no usable event time.
+    """
+    time = _parsed_time(where)
+    limit = f"_timestamp + {interval(max_ahead_ms)}"
+    return f"event_time AS CASE WHEN {time} <= {limit} THEN {time} ELSE TO_TIMESTAMP_LTZ(0, 3) END"
+
+
+def _parsed_time(where: EventTimeField) -> str:
+    if where.header:
+        written = f"CAST(_headers[{text(where.name)}] AS STRING)"
+    else:
+        written = f"JSON_VALUE(CAST(_value AS STRING), {text('$.' + where.name)})"
+    if where.unit == "iso8601":
+        bare = f"REPLACE(REGEXP_REPLACE({written}, 'Z$', ''), 'T', ' ')"
+        time = f"TRY_CAST({bare} AS TIMESTAMP(3))"
+        return f"CAST({_exact(time, written) if where.header else time} AS TIMESTAMP_LTZ(3))"
+    number = f"TRY_CAST({written} AS BIGINT)"
+    scaled = {"ms": "{}", "s": "GREATEST(LEAST({}, 253402300799), 0) * 1000", "us": "{} / 1000"}[
+        where.unit
+    ].format(number)
+    return f"TO_TIMESTAMP_LTZ(GREATEST(LEAST({scaled}, {LATEST_TIME_MS}), 0), 3)"
+
+
+def _exact(time: str, written: str) -> str:
+    """The time, unless Flink read it from a date alone, or made 28 February of the 30th.
+
+    For headers, which workers do not see; they check the fields of records themselves.
+    """
+    same_day = f"CAST(CAST({time} AS DATE) AS STRING) = SUBSTRING({written}, 1, 10)"
+    return f"CASE WHEN {same_day} AND CHAR_LENGTH({written}) >= 19 THEN {time} END"
+
+
+def with_lateness(table: str) -> str:
+    """The table's rows, and whether the watermark has passed them: later operators would drop those.
+
+    No headers become null, which costs nothing to carry on.
+    """
+    watermark = "CURRENT_WATERMARK(event_time)"
+    late = f"{watermark} IS NOT NULL AND event_time <= {watermark} AND event_time > TO_TIMESTAMP_LTZ(0, 3)"
+    carried = ", ".join(column for column in RECORD_COLUMNS if column != "_headers")
+    headers = "CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers"
+    return f"SELECT {carried}, {headers}, ({late}) AS _late FROM {table}"
+
+
+def over_window(
+    table: str, by: Iterable[str], frame: str, aggregates: Mapping[str, str], where: str = ""
+) -> str:
+    """The table's rows with aggregates, each OVER w, over the rows of the same key up to each."""
+    selected = ", ".join(f"{call} AS {name(alias)}" for alias, call in aggregates.items())
+    condition = f" WHERE {where}" if where else ""
+    return (
+        f"SELECT *, {selected} FROM {table}{condition}\n"
+        f"WINDOW w AS (PARTITION BY {names(by)} ORDER BY event_time {frame})"
+    )
+
+
+def group_window(function: str, by: Iterable[str], aggregates: Mapping[str, str]) -> str:
+    """One row per key and window. `function` is a windowing table function call."""
+    keys = names(by)
+    selected = ", ".join(f"{call} AS {name(alias)}" for alias, call in aggregates.items())
+    return (
+        f"SELECT {keys}, window_start AS _window_start, window_end AS _window_end, "
+        f"window_time AS event_time, COUNT(*) AS _records, {selected}\n"
+        f"FROM TABLE({function})\nGROUP BY {keys}, window_start, window_end, window_time"
+    )
+
+
+def standard_deviation(number: str, over: str = "") -> str:
+    """Of a sample; null below two rows. `over` is the window that each aggregate in it is over.
+
+    Flink subtracts sums of squares, so that equal values give a variance that is not quite zero, or less: it
+    counts as zero where rounding alone can make it.
+    """
+    variance, squares = f"VAR_SAMP({number}){over}", f"AVG({number} * {number}){over}"
+    least = f"{squares} * 1E-12"
+    return f"CASE WHEN {variance} > {least} THEN SQRT({variance}) WHEN {variance} <= {least} THEN 0E0 END"
+
+
+def headers(values: Mapping[str, str]) -> str:
+    """A MAP of header names to SQL string expressions, as bytes; a null expression gives an empty header."""
+    entries = ", ".join(f"{text(key)}, CAST(COALESCE({value}, '') AS BYTES)" for key, value in values.items())
+    return f"MAP[{entries}]"

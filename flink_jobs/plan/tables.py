@@ -1,0 +1,79 @@
+"""The Kafka tables of a job: its source and its three sinks, with all connector options."""
+
+from __future__ import annotations
+
+from flink_jobs.plan import sql
+from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.flink_options import largest_message, producer_properties
+from flink_jobs.plan.topics import all_topics, labels_of
+from flink_jobs.spec import EventTime, JobSpec
+from udfs.records.event_time import EventTimeField
+
+SINKS = ("predictions", "dead_letters", "late")
+STARTUP = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
+TRANSACTION_TIMEOUT_MS = 900_000
+
+
+def event_time_field(job: JobSpec) -> EventTimeField | None:
+    """Where the event time is, or None for the Kafka record's timestamp."""
+    return _time_field(job.source.event_time)
+
+
+def _time_field(when: EventTime) -> EventTimeField | None:
+    name = when.field or when.header
+    return EventTimeField(name, when.unit, header=when.header is not None) if name else None
+
+
+def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
+    """The source, the labels if there are any, then the sinks; bounded topics end at their present end."""
+    topics, labels = all_topics(job), labels_of(job)
+    read = [_source(job, "source", job.source.topic, job.source.event_time, bounded)]
+    if labels:
+        read.append(_source(job, "labels", labels.topic, labels.event_time, bounded))
+    return (*read, *(_sink(job, name, topic) for name, topic in topics.items()))
+
+
+def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
+    """Client properties as connector options; the user's own are stronger."""
+    merged = own | client_settings(job).java()
+    return {f"properties.{key}": value for key, value in merged.items()}
+
+
+def _source(job: JobSpec, name: str, topic: str, when: EventTime, bounded: bool) -> sql.Table:
+    own = {
+        "group.id": job.job,
+        "auto.offset.reset": "earliest",
+        "max.partition.fetch.bytes": str(largest_message(job.source.max_bytes)),
+    }
+    options = {
+        "connector": "kafka",
+        "topic": topic,
+        "scan.startup.mode": STARTUP[job.source.start],
+        "scan.watermark.idle-timeout": f"{when.idle} ms",
+        # A periodic watermark lags by whatever was read since: what is late would depend on the speed.
+        "scan.watermark.emit.strategy": "on-event",
+        **sql.RAW_FORMAT,
+        **_properties(job, own),
+    }
+    if bounded:
+        options["scan.bounded.mode"] = "latest-offset"
+    columns = sql.source_columns(_time_field(when), when.max_ahead, when.out_of_order)
+    return sql.Table(name, columns, options)
+
+
+def _sink(job: JobSpec, name: str, topic: str) -> sql.Table:
+    own = producer_properties(job)
+    options = {"connector": "kafka", "topic": topic, **sql.RAW_FORMAT}
+    if job.runtime.delivery == "exactly_once":
+        own["transaction.timeout.ms"] = str(TRANSACTION_TIMEOUT_MS)
+        options |= {
+            "sink.delivery-guarantee": "exactly-once",
+            "sink.transactional-id-prefix": f"{job.job}-{name}",
+            "sink.transaction-naming-strategy": "POOLING",
+        }
+    else:
+        options["sink.delivery-guarantee"] = "at-least-once"
+    columns = ["_key BYTES", "_value BYTES"]
+    if name in ("dead_letters", "late"):
+        columns.append("_headers MAP<STRING, BYTES> METADATA FROM 'headers'")
+    return sql.Table(name, tuple(columns), options | _properties(job, own))

@@ -1,0 +1,42 @@
+"""Finds a model in a file or an MLflow folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from flink_jobs.errors import InputError
+from flink_jobs.registry.importing.artifact import ENDINGS, Found
+from udfs.model.manifest import Format
+
+
+def find(path: Path, kind: str | None = None) -> Found:
+    """The model at a path. `kind` is its format, where the file's name does not tell it.
+
+    Raises `InputError` when there is none, or its format is not one of Tailrace's.
+    """
+    if (path / "MLmodel").is_file():
+        from flink_jobs.registry.importing.mlflow_folder import read_folder
+
+        return read_folder(path)
+    if path.is_dir():
+        raise InputError(f"{path} must be a model file or an MLflow model's folder; it has no MLmodel")
+    chosen = _format(path, kind)
+    try:
+        return Found(path.read_bytes(), chosen, origin={"imported": path.name})
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _format(path: Path, kind: str | None) -> Format:
+    formats: tuple[Format, ...] = get_args(Format)
+    for known in formats:
+        if kind == known:
+            return known
+    if kind is not None:
+        raise InputError(f"--format must be one of {', '.join(formats)}; got {kind!r}")
+    found = ENDINGS.get(path.suffix.lower())
+    if found is None:
+        endings = ", ".join(ENDINGS)
+        raise InputError(f"{path} must end in one of {endings}, or --format be given; got {path.suffix!r}")
+    return found

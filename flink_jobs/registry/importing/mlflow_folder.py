@@ -1,0 +1,106 @@
+"""A folder that `mlflow.<flavor>.save_model` wrote: MLmodel, model file and example rows. Needs no MLflow.
+
+found = read_folder(Path("mlruns/1/artifacts/model"))
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flink_jobs.errors import InputError
+from flink_jobs.registry.importing.artifact import Found
+from udfs.model.manifest import Format, Input, InputType
+
+_TYPES: dict[str, InputType] = {
+    "double": "double",
+    "float": "double",
+    "long": "long",
+    "integer": "long",
+    "string": "string",
+    "boolean": "boolean",
+}
+_FLAVORS = ("sklearn", "lightgbm", "xgboost", "onnx")
+
+
+def read_folder(folder: Path) -> Found:
+    """The model of a flavor that Tailrace has a format for. Raises `InputError` for others."""
+    place = folder / "MLmodel"
+    try:
+        content: Any = YAML(typ="safe").load(place.read_bytes())
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{place} must be YAML that MLflow wrote: {error}") from None
+    flavors = content.get("flavors") if isinstance(content, dict) else None
+    if not isinstance(flavors, dict):
+        raise InputError(f"{place} must have flavors")
+    flavor = next((name for name in _FLAVORS if name in flavors), None)
+    if flavor is None:
+        known, got = ", ".join(_FLAVORS), ", ".join(map(str, flavors)) or "none"
+        raise InputError(f"{place} must have one of the flavors {known}; got {got}")
+    details = flavors[flavor]
+    name = details.get("pickled_model") or details.get("data")
+    return Found(
+        _read(folder, name),
+        _format(flavor, str(name), details),
+        inputs=_inputs(place, content.get("signature")),
+        rows=_example(folder, content.get("saved_input_example_info")),
+        origin=_origin(flavor, content),
+    )
+
+
+def _format(flavor: str, name: str, details: dict[str, Any]) -> Format:
+    """A flavor's file may be the library's own, or an estimator of its scikit-learn interface."""
+    if name.endswith(".skops"):
+        return "skops"
+    if flavor == "sklearn" or name.endswith(".pkl"):
+        return "joblib"
+    formats: dict[str, Format] = {"lightgbm": "lightgbm", "xgboost": "xgboost", "onnx": "onnx"}
+    return formats[flavor]
+
+
+def _read(folder: Path, name: object) -> bytes:
+    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"{folder / 'MLmodel'} must name a model file inside its folder; got {name!r}")
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{folder / name} cannot be read: {error.strerror}") from None
+
+
+def _inputs(place: Path, signature: Any) -> tuple[Input, ...]:
+    """None where MLflow was told of no signature, or of a tensor, which has no columns."""
+    if not isinstance(signature, dict) or not signature.get("inputs"):
+        return ()
+    columns = json.loads(signature["inputs"])
+    if any(column.get("type") == "tensor" for column in columns):
+        return ()
+    return tuple(_input(place, column, index) for index, column in enumerate(columns))
+
+
+def _input(place: Path, column: dict[str, Any], index: int) -> Input:
+    name, kind = column.get("name", f"column_{index}"), column.get("type")
+    if kind not in _TYPES:
+        raise InputError(
+            f"{place}: the input {name} must be one of {', '.join(_TYPES)}; got {kind!r}; give a --signature"
+        )
+    return Input(name=name, type=_TYPES[str(kind)], nullable=not column.get("required", True))
+
+
+def _example(folder: Path, info: Any) -> pa.Table | None:
+    """The example rows that MLflow keeps as a DataFrame in its `split` form."""
+    if not isinstance(info, dict) or info.get("type") != "dataframe" or info.get("pandas_orient") != "split":
+        return None
+    content = json.loads(_read(folder, info["artifact_path"]))
+    columns = zip(*content["data"], strict=True)
+    return pa.table({str(n): list(values) for n, values in zip(content["columns"], columns, strict=True)})
+
+
+def _origin(flavor: str, content: dict[str, Any]) -> dict[str, Any]:
+    kept = ("run_id", "model_uuid", "mlflow_version", "utc_time_created")
+    found = {key: str(content[key]) for key in kept if content.get(key)}
+    return {"imported": f"MLflow {flavor}", **found}

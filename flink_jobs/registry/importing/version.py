@@ -1,0 +1,180 @@
+"""From a model that was found, its signature and example rows to a version in the registry.
+
+ready = complete(found, rows=table, signature=read_signature(Path("signature.yaml")))
+manifest = add(registry, "fraud", ready, metrics={"auc": 0.9})
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flink_jobs.errors import InputError
+from flink_jobs.registry import Registry
+from flink_jobs.registry.importing.artifact import Found
+from flink_jobs.registry.importing.inspect import Facts, read_facts
+from udfs.errors import ModelError
+from udfs.model import formats
+from udfs.model.manifest import Input, InputType, Lineage, Manifest, Output, Signature
+from udfs.profile.profile import reference_profile
+
+GOLDEN_ROWS = 100
+GIVE = "give a --signature"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model with all that a version needs; `rows` are in the signature's schema."""
+
+    found: Found
+    signature: Signature
+    rows: pa.Table
+    profiled: bool
+
+
+def read_signature(path: Path) -> Signature:
+    """A signature from a YAML or JSON file, in the manifest's form. Raises `InputError`."""
+    try:
+        return msgspec.convert(YAML(typ="safe").load(path.read_bytes()), Signature)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise InputError(f"{path} must be a signature, as docs/models.md says: {error}") from None
+
+
+def complete(found: Found, *, rows: pa.Table | None = None, signature: Signature | None = None) -> Ready:
+    """Read what is not given from the model, its folder and the rows.
+
+    Raises `InputError` that names what must be given when they do not tell.
+    """
+    examples = rows if rows is not None else found.rows
+    if examples is None:
+        raise InputError("example rows must be given with --rows: golden rows are made of them")
+    signature = signature or _signature(found, examples)
+    return Ready(found, signature, _cast(examples, signature), profiled=rows is not None)
+
+
+def add(
+    registry: Registry,
+    name: str,
+    ready: Ready,
+    *,
+    metrics: dict[str, float] | None = None,
+    lineage: Lineage | None = None,
+) -> Manifest:
+    """Write the next version of `name`; rows that were given make its reference profile."""
+    found, rows = ready.found, ready.rows
+    chosen = np.unique(np.linspace(0, rows.num_rows - 1, min(GOLDEN_ROWS, rows.num_rows)).astype(int))
+    return registry.write_version(
+        name,
+        model=found.data,
+        format=found.format,
+        signature=ready.signature,
+        golden_inputs=rows.take(pa.array(chosen)),
+        profile=_profile(ready) if ready.profiled else {},
+        metrics=metrics or {},
+        training=found.origin,
+        lineage=lineage,
+        trusted_types=found.trusted_types,
+    )
+
+
+def _signature(found: Found, rows: pa.Table) -> Signature:
+    facts = read_facts(found.format, found.data, found.trusted_types)
+    if facts.output is None:
+        raise InputError(f"the {found.format} model does not tell its kind of output; {GIVE}")
+    if found.inputs:
+        return _made(found.inputs, facts.output)
+    inputs = _inputs(facts, rows)
+    signature = _made(inputs, facts.output)
+    return _made(tuple(_probed(found, signature, rows, item) for item in inputs), facts.output)
+
+
+def _made(inputs: tuple[Input, ...], output: Output) -> Signature:
+    try:
+        return Signature(inputs=inputs, output=output)
+    except ValueError as error:
+        raise InputError(f"{error}; {GIVE}") from None
+
+
+def _inputs(facts: Facts, rows: pa.Table) -> tuple[Input, ...]:
+    """The model's columns, or all of the rows, with the rows' types."""
+    missing = [name for name in facts.names or () if name not in rows.column_names]
+    if missing:
+        raise InputError(
+            f"the rows must have the model's inputs; {', '.join(missing)} is not in {rows.column_names}"
+        )
+    categories = iter(facts.categories)
+    inputs = []
+    for name in facts.names or rows.column_names:
+        kind = _type(name, rows.schema.field(name).type)
+        values = next(categories, ()) if kind == "string" else ()
+        inputs.append(Input(name=name, type=kind, values=values))
+    return tuple(inputs)
+
+
+def _type(name: str, kind: pa.DataType) -> InputType:
+    if pa.types.is_floating(kind) or pa.types.is_null(kind):
+        return "double"
+    if pa.types.is_integer(kind):
+        return "long"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+        return "string"
+    raise InputError(f"the input {name} must be a number, string or boolean; the rows have a {kind}")
+
+
+def _probed(found: Found, signature: Signature, rows: pa.Table, item: Input) -> Input:
+    """Whether the model takes a null there is found by trying."""
+    row = _cast(rows.slice(0, 1), signature)
+    place = row.column_names.index(item.name)
+    nothing = row.set_column(place, item.name, pa.nulls(1, row.schema.field(place).type))
+    try:
+        model = formats.build(found.format, found.data, signature, found.trusted_types)
+    except ModelError as error:
+        raise InputError(f"{error}; {GIVE}") from error
+    try:
+        model.predict(nothing)
+    except Exception:
+        return msgspec.structs.replace(item, nullable=False)
+    return item
+
+
+def _cast(rows: pa.Table, signature: Signature) -> pa.Table:
+    missing = [name for name in signature.names if name not in rows.column_names]
+    if missing:
+        raise InputError(
+            f"the rows must have the signature's inputs; {', '.join(missing)} is not in {rows.column_names}"
+        )
+    columns: dict[str, Any] = {}
+    for field in signature.schema():
+        try:
+            columns[field.name] = rows[field.name].cast(field.type)
+        except pa.ArrowException as error:
+            raise InputError(f"the rows' {field.name} must be a {field.type}: {error}") from None
+    return pa.table(columns, schema=signature.schema())
+
+
+def _profile(ready: Ready) -> dict[str, Any]:
+    """How the rows, and what the model says of them, are distributed."""
+    found = ready.found
+    try:
+        scored = formats.build(found.format, found.data, ready.signature, found.trusted_types).predict(
+            ready.rows
+        )
+    except Exception as error:
+        raise InputError(f"the model cannot score the rows: {type(error).__name__}: {error}") from error
+    outputs: dict[str, Any] = {}
+    if scored.score is not None:
+        outputs["score"] = pa.array(scored.score)
+    else:
+        outputs["prediction"] = pa.array(scored.prediction)
+    return reference_profile(ready.rows, pa.table(outputs))

@@ -1,0 +1,1 @@
+"""Versions pushed to an MLflow server, and pulled from it."""

@@ -1,0 +1,73 @@
+"""A version as an ONNX graph: registered as a version of its own, if it says the same.
+
+manifest = export_onnx(registry, "flight_delay", 3)
+manifest.format, manifest.lineage.parent          # "onnx", 3
+"""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from flink_jobs.errors import InputError
+from flink_jobs.registry import Registry
+from flink_jobs.registry.diff import golden_inputs
+from flink_jobs.registry.onnx.graphs import converters
+from udfs.errors import ModelError
+from udfs.model import formats, golden
+from udfs.model.loading import LoadedModel, load_version, verified_files
+from udfs.model.manifest import GOLDEN_FILE, Lineage, Manifest
+
+
+def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
+    """Write a scikit-learn, LightGBM or XGBoost version as ONNX: the next version, with this as its parent.
+
+    Raises `InputError` when it cannot be converted, or the graph does not reproduce the golden rows of the
+    version within the tolerance of ONNX; then nothing is written.
+    """
+    manifest = registry.manifest(name, version)
+    place = registry.location(name, version)
+    _, files = verified_files(place)
+    loaded = _load(place, name, version)
+    graph = _faithful(loaded, files[GOLDEN_FILE], f"{name} version {version}")
+    lineage = msgspec.structs.replace(manifest.lineage or Lineage(), parent=version)
+    return registry.write_version(
+        name,
+        model=graph,
+        format="onnx",
+        signature=manifest.signature,
+        golden_inputs=golden_inputs(registry, (name, version)),
+        profile=json.loads(loaded.profile or b"{}"),
+        metrics=manifest.metrics,
+        training=manifest.training,
+        lineage=lineage,
+    )
+
+
+def _load(place: str, name: str, version: int) -> LoadedModel:
+    try:
+        return load_version(place)
+    except ModelError as error:
+        raise InputError(f"{name} version {version} cannot be exported: {error}") from error
+
+
+def _faithful(loaded: LoadedModel, golden_file: bytes, title: str) -> bytes:
+    """The first graph that reproduces the golden rows."""
+    manifest = loaded.manifest
+    ways = converters(manifest.format)
+    if not ways:
+        raise InputError(
+            f"{title} must be a scikit-learn, LightGBM or XGBoost model to be exported; got {manifest.format}"
+        )
+    failures = []
+    for way, convert in ways.items():
+        try:
+            graph = convert(getattr(loaded.model, "native", None), manifest.signature)
+            model = formats.build("onnx", graph, manifest.signature)
+            golden.check(model, golden_file, formats.TOLERANCES["onnx"])
+        except ModelError as error:
+            failures.append(f"{way} {error}")
+            continue
+        return graph
+    raise InputError(f"{title} cannot be exported: {'; '.join(failures)}")

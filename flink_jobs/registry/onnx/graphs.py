@@ -1,0 +1,127 @@
+"""Models as ONNX graphs, by skl2onnx and onnxmltools; whether a graph says the same is for others to check.
+
+for convert in converters("lightgbm"):            # the likeliest first
+    graph = convert(booster, signature)           # bytes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+from flink_jobs.errors import InputError
+from udfs.errors import ModelError
+from udfs.model.manifest import Format, Signature
+
+# What onnxruntime and skl2onnx support both.
+OPSETS = {"": 21, "ai.onnx.ml": 3}
+# The newest that onnxmltools knows.
+_BOOSTER_OPSET = 15
+
+Convert = Callable[[Any, Signature], bytes]
+
+
+def converters(kind: Format) -> dict[str, Convert]:
+    """By what tells them apart, the likeliest first; none for a format that no library converts."""
+    if kind in ("joblib", "skops"):
+        return {f"with {bits}-bit floats": partial(_of_sklearn, bits=bits) for bits in (32, 64)}
+    of_booster = {"lightgbm": _of_lightgbm, "xgboost": _of_xgboost}.get(kind)
+    return {"with 32-bit floats": of_booster} if of_booster else {}
+
+
+def _of_sklearn(estimator: Any, signature: Signature, *, bits: int) -> bytes:
+    to_onnx = _library("skl2onnx").to_onnx
+    if find_spec("onnxmltools"):
+        _register_boosters()
+    options = {"zipmap": False} if signature.output.classes else None
+    types = _types(estimator, signature, bits)
+    return _graph("skl2onnx", to_onnx, estimator, initial_types=types, options=options, target_opset=OPSETS)
+
+
+def _of_lightgbm(booster: Any, signature: Signature) -> bytes:
+    """onnxmltools writes thresholds of 32 bits, so that 64-bit inputs would not help."""
+    tools = _library("onnxmltools")
+    types = _matrix(signature, 32, tools.convert.common.data_types)
+    made = {"initial_types": types, "target_opset": _BOOSTER_OPSET, "name": "model", "zipmap": False}
+    return _graph("onnxmltools", tools.convert_lightgbm, booster, **made)
+
+
+def _of_xgboost(booster: Any, signature: Signature) -> bytes:
+    """Up to the best iteration, as predictions are made; columns by number, as onnxmltools wants them."""
+    tools = _library("onnxmltools")
+    types = _matrix(signature, 32, tools.convert.common.data_types)
+    best = booster.attr("best_iteration")
+    plain = booster[: int(best) + 1] if best else booster.copy()
+    plain.feature_names = None
+    plain.set_attr(best_iteration=None)
+    made = {"initial_types": types, "target_opset": _BOOSTER_OPSET, "name": "model"}
+    return _graph("onnxmltools", tools.convert_xgboost, plain, **made)
+
+
+def _library(name: str) -> Any:
+    try:
+        if name == "skl2onnx":
+            import skl2onnx
+
+            return skl2onnx
+        import onnxmltools
+
+        return onnxmltools
+    except ImportError as error:
+        raise InputError(f"exporting needs {name}: pip install 'tailrace[export]' ({error})") from None
+
+
+def _graph(library: str, convert: Callable[..., Any], model: Any, **options: Any) -> bytes:
+    try:
+        return bytes(convert(model, **options).SerializeToString())
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{library} has no way: {reason}") from error
+
+
+def _types(estimator: Any, signature: Signature, bits: int) -> list[tuple[str, Any]]:
+    """One input per column for an estimator that was fitted on columns, else one matrix."""
+    from skl2onnx.common import data_types as types
+
+    floats = types.FloatTensorType if bits == 32 else types.DoubleTensorType
+    columns = hasattr(estimator, "feature_names_in_") or any(i.type == "string" for i in signature.inputs)
+    if not columns:
+        return _matrix(signature, bits, types)
+    return [
+        (item.name, types.StringTensorType([None, 1]) if item.type == "string" else floats([None, 1]))
+        for item in signature.inputs
+    ]
+
+
+def _matrix(signature: Signature, bits: int, types: Any) -> list[tuple[str, Any]]:
+    floats = types.FloatTensorType if bits == 32 else types.DoubleTensorType
+    return [("inputs", floats([None, len(signature.inputs)]))]
+
+
+def _register_boosters() -> None:
+    """Pipelines may end in a LightGBM or XGBoost estimator; skl2onnx does not know these by itself."""
+    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
+    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as of_classifier
+    from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as of_regressor
+
+    zipmap = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
+    if find_spec("lightgbm"):
+        from lightgbm import LGBMClassifier, LGBMRegressor
+
+        update_registered_converter(
+            LGBMClassifier, "LgbmClassifier", of_classifier, convert_lightgbm, options=zipmap
+        )
+        update_registered_converter(
+            LGBMRegressor, "LgbmRegressor", of_regressor, convert_lightgbm, options={"split": None}
+        )
+    if find_spec("xgboost"):
+        from xgboost import XGBClassifier, XGBRegressor
+
+        update_registered_converter(
+            XGBClassifier, "XGBClassifier", of_classifier, convert_xgboost, options=zipmap
+        )
+        update_registered_converter(XGBRegressor, "XGBRegressor", of_regressor, convert_xgboost)

@@ -1,0 +1,1 @@
+"""Plans made into Flink jobs, and clusters asked about them."""

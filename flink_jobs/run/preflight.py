@@ -1,0 +1,185 @@
+"""What must hold before a job starts: brokers, topics, their limits, and the cluster it is to run on.
+
+    found = check(plan)                               # on a minicluster
+    found = check(plan, Cluster("http://flink:8081"))
+    found.created, found.warnings
+
+Looks first and creates missing output topics last, so that a check that fails has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+
+from flink_jobs.errors import InputError
+from flink_jobs.kafka import (
+    ClientSettings,
+    TopicInfo,
+    cluster_limits,
+    create_topics,
+    describe_topics,
+    no_such_topic,
+)
+from flink_jobs.plan import Runnable
+from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.flink_options import checkpoint_ms, largest_message
+from flink_jobs.plan.tables import TRANSACTION_TIMEOUT_MS
+from flink_jobs.plan.topics import all_topics, labels_of, output_topics, report_topics
+from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
+from flink_jobs.spec import JobSpec
+from flink_jobs.spec.scalars import format_duration
+from flink_jobs.system.jars import connector_jar
+from flink_jobs.system.processes import find_java
+
+CHECKPOINT_DIR = ("execution.checkpointing.dir", "state.checkpoints.dir")
+_TIMEOUT = "transaction.timeout.ms"
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found: the source's partitions, the topics that were made, and what is odd but no error."""
+
+    partitions: int
+    created: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """What matters of a cluster; `settings` are its own Flink options."""
+
+    url: str
+    version: str
+    free_slots: int
+    running: tuple[JobInfo, ...]
+    settings: Mapping[str, str]
+
+
+def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
+    """Makes sure that the plan's job can start, on the cluster or in this process.
+
+    Raises InputError for what the user can put right, WorkError when brokers or cluster do not answer or a
+    right is missing.
+    """
+    job = plan.job
+    find_java()
+    connector_jar()
+    settings = client_settings(job)
+    written = all_topics(job)
+    labels = labels_of(job)
+    read = [job.source.topic, *([labels.topic] if labels else [])]
+    topics = describe_topics(settings, [*read, *written.values()])
+    source = topics[job.source.topic]
+    if source is None:
+        raise InputError(f"source.topic: {no_such_topic(settings, job.source.topic)}")
+    if labels and topics[labels.topic] is None:
+        raise InputError(f"comparisons.labels.topic: {no_such_topic(settings, labels.topic)}")
+    _check_outputs(job, settings, topics)
+    if job.runtime.delivery == "exactly_once":
+        _check_transactions(job, settings)
+    if cluster:
+        check_cluster(plan, _look_at(cluster))
+    partitions = dict.fromkeys(written, source.partitions) | dict.fromkeys(report_topics(job), 1)
+    missing = {topic: partitions[sink] for sink, topic in written.items() if topics[topic] is None}
+    config = {"max.message.bytes": str(largest_message(job.source.max_bytes))}
+    created = create_topics(settings, missing, config)
+    return Preflight(source.partitions, tuple(sorted(created)), tuple(_warnings(job, source)))
+
+
+def _check_outputs(job: JobSpec, settings: ClientSettings, topics: Mapping[str, TopicInfo | None]) -> None:
+    written = list(all_topics(job).values())
+    missing = [topic for topic in written if topics[topic] is None]
+    if missing and not job.kafka.create_topics:
+        raise InputError(
+            f"kafka.create_topics is false, so all output topics must be there; missing at "
+            f"{settings.brokers}: {', '.join(missing)}"
+        )
+    needed = largest_message(job.source.max_bytes)
+    small = [
+        f"{section}.topic: max.message.bytes of {topic} must be at least {needed}, since whole records are "
+        f"written there; got {limit}"
+        for section, topic in output_topics(job).items()
+        if section != "predictions" and (limit := _limit(topics[topic])) is not None and limit < needed
+    ]
+    if small:
+        raise InputError("\n".join(small))
+
+
+def _limit(topic: TopicInfo | None) -> int | None:
+    return topic.max_message_bytes if topic else None
+
+
+def _check_transactions(job: JobSpec, settings: ClientSettings) -> None:
+    """A transaction lives for up to two checkpoint intervals; one that times out before loses records."""
+    timeout = _transaction_timeout(job)
+    allowed = cluster_limits(settings).transaction_max_timeout_ms
+    if allowed is not None and timeout > allowed:
+        raise InputError(
+            f"kafka.properties: {_TIMEOUT} must be at most {allowed}, the transaction.max.timeout.ms of "
+            f"the brokers at {settings.brokers}; got {timeout}"
+        )
+    interval = checkpoint_ms(job)
+    if interval * 2 >= timeout:
+        raise InputError(
+            f"runtime.checkpoint.interval must be less than half of {_TIMEOUT} ({format_duration(timeout)}), "
+            f"which transactions live across; got {format_duration(interval)}"
+        )
+
+
+def _transaction_timeout(job: JobSpec) -> int:
+    given = job.kafka.properties.get(_TIMEOUT, str(TRANSACTION_TIMEOUT_MS))
+    try:
+        return int(given)
+    except ValueError:
+        raise InputError(f"kafka.properties: {_TIMEOUT} must be milliseconds; got {given!r}") from None
+
+
+def check_cluster(plan: Runnable, found: ClusterState) -> None:
+    """Raises InputError when the plan's job cannot run on such a cluster, or runs there already."""
+    job, ours = plan.job, metadata.version("apache-flink")
+    if found.version.split(".")[:2] != ours.split(".")[:2]:
+        raise InputError(f"the cluster at {found.url} must be Flink {ours}, as here; got {found.version}")
+    for other in found.running:
+        if other.name == job.job:
+            raise InputError(
+                f"the job {job.job} already runs on {found.url} as {other.id}; two would write to the same "
+                f"topics and transactions; stop it first: tailrace stop {other.id}"
+            )
+    if found.free_slots < job.runtime.parallelism:
+        raise InputError(
+            f"runtime.parallelism must be at most the free task slots of {found.url}, "
+            f"{found.free_slots}; got {job.runtime.parallelism}"
+        )
+    if not any(options.get(key) for options in (plan.options, found.settings) for key in CHECKPOINT_DIR):
+        raise InputError(
+            f"runtime.checkpoint.dir must be given, as {found.url} has no {CHECKPOINT_DIR[0]} of its own: "
+            "a folder or URI that all its machines reach"
+        )
+
+
+def _look_at(cluster: Cluster) -> ClusterState:
+    running = tuple(job for job in cluster.jobs() if job.state not in ENDED)
+    return ClusterState(cluster.url, cluster.version(), cluster.free_slots(), running, cluster.settings())
+
+
+def _warnings(job: JobSpec, source: TopicInfo) -> list[str]:
+    found = []
+    idle = job.runtime.parallelism - source.partitions
+    if idle > 0:
+        found.append(
+            f"runtime.parallelism is {job.runtime.parallelism}, but {source.name} has only "
+            f"{_count(source.partitions, 'partition')}: {_count(idle, 'source instance')} will be idle"
+        )
+    largest = largest_message(job.source.max_bytes)
+    if source.max_message_bytes is not None and source.max_message_bytes > largest:
+        found.append(
+            f"{source.name} takes records of up to {source.max_message_bytes} bytes, but one of more than "
+            f"{largest} cannot be kept as a dead letter and would stop the job; raise source.max_bytes"
+        )
+    return found
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -1,0 +1,262 @@
+"""Runs a plan: the only module that drives PyFlink.
+
+with start(plan, Target()) as running:
+    running.wait()
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import udfs
+from flink_jobs.errors import JobFailedError, TailraceError, WorkError
+from flink_jobs.plan import Runnable
+from flink_jobs.plan.flink_options import as_uri
+from flink_jobs.plan.views import Function
+from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_traceback
+from flink_jobs.system.jars import connector_jar
+from flink_jobs.system.processes import free_port
+
+POLL_SECONDS = 0.25
+RESTARTS: Mapping[str, str] = {
+    "restart-strategy.type": "exponential-delay",
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff": "10",
+}
+FAIL_FAST: Mapping[str, str] = {"restart-strategy.type": "none"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to run: a minicluster in this process, or the session cluster with this REST address."""
+
+    cluster: str | None = None
+    savepoint: str | None = None
+
+
+class RunningJob:
+    """A submitted job. Leaving the context ends a local one; a job on a cluster goes on."""
+
+    def __init__(self, job_id: str, cluster: Cluster, client: Any, scratch: Path | None) -> None:
+        self.id = job_id
+        self.cluster = cluster
+        self._client = client
+        self._scratch = scratch
+        self._result: Any = None
+
+    def wait(self, on_progress: Callable[[Counter[str]], None] | None = None) -> None:
+        """Returns when the job has ended, by itself or not; raises JobFailedError if it failed.
+
+        `on_progress` gets Tailrace's counters about four times a second.
+        """
+        while not self.ended():
+            if on_progress:
+                with contextlib.suppress(WorkError):
+                    on_progress(self.cluster.counts(self.id))
+            time.sleep(POLL_SECONDS)
+        try:
+            self._future().result()
+        except Exception as error:
+            trace = _java_trace(error)
+            if "JobCancellationException" not in trace:
+                raise JobFailedError(failure_reason(trace), worker_traceback(trace)) from error
+
+    def ended(self) -> bool:
+        return bool(self._future().done())
+
+    def cancel(self) -> None:
+        self._client.cancel().result()
+
+    def stop(self, directory: str) -> str:
+        """Stops with a savepoint, whose path it gives."""
+        return self.cluster.stop(self.id, as_uri(directory))
+
+    def finish(self, *, drain: bool = False) -> None:
+        """Ends a local job with a last checkpoint, so that all that it has read is committed.
+
+        With `drain` windows take all that they hold for complete, as at the end of a bounded topic.
+        """
+        self.cluster.stop(self.id, as_uri(f"{self._scratch}/savepoints"), drain=drain)
+
+    def _future(self) -> Any:
+        """The result to come; a minicluster answers nothing else once its job has ended."""
+        if self._result is None:
+            self._result = self._client.get_job_execution_result()
+        return self._result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._scratch is None:
+            return
+        if not self.ended():
+            self.cancel()
+            self.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def start(plan: Runnable, target: Target) -> RunningJob:
+    """Submits the plan's job; returns as soon as the cluster has taken it.
+
+    Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`.
+    """
+    os.environ.setdefault("JVM_ARGS", "-XX:+UseParallelGC")
+    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 (Flink's name)
+    scratch = None if target.cluster else Path(tempfile.mkdtemp(prefix="tailrace-run-"))
+    os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))
+    options = _options(plan, target, scratch)
+    try:
+        client = _submit(plan, _environment(options))
+    except BaseException as error:
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(error, TailraceError) or not isinstance(error, Exception):
+            raise
+        raise WorkError(f"the job could not be submitted: {root_cause(_java_trace(error))}") from error
+    url = target.cluster or f"http://127.0.0.1:{options['rest.port']}"
+    return RunningJob(str(client.get_job_id()), Cluster(url), client, scratch)
+
+
+def explain(plan: Runnable) -> str:
+    """Flink's own account of what it will run."""
+    tables, _ = _environment(_options(plan, Target(), None))
+    return str(_statements(plan, tables).explain())
+
+
+def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, str]:
+    """All Flink options; the job file's own override ours."""
+    options = {"python.files": str(_shipped_code()), **_jars(target)}
+    if target.savepoint:
+        options["execution.state-recovery.path"] = as_uri(target.savepoint)
+    if target.cluster:
+        options |= {**RESTARTS} | _remote(target.cluster)
+        options["python.executable"] = plan.job.runtime.python or sys.executable
+    else:
+        options |= {**FAIL_FAST} | _local(scratch)
+    options["python.client.executable"] = sys.executable
+    return options | dict(plan.options)
+
+
+def _shipped_code() -> Path:
+    """A folder with the `udfs` package alone: Flink puts each shipped folder itself on the workers' path."""
+    folder = Path(tempfile.mkdtemp(prefix="tailrace-udfs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    source = Path(udfs.__file__).parent
+    shutil.copytree(source, folder / "udfs", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def _jars(target: Target) -> dict[str, str]:
+    """A session cluster needs flink-python too, as no client of its own adds it."""
+    jars = [connector_jar()]
+    if target.cluster:
+        import pyflink
+
+        jars += (Path(pyflink.__file__).parent / "opt").glob("flink-python-*.jar")
+    return {"pipeline.jars": ";".join(jar.resolve().as_uri() for jar in jars)}
+
+
+def _remote(cluster: str) -> dict[str, str]:
+    host, _, port = cluster.rsplit("://", 1)[-1].rstrip("/").rpartition(":")
+    return {
+        "execution.target": "remote",
+        "rest.address": host,
+        "rest.port": port,
+        "execution.attached": "false",
+    }
+
+
+def _local(scratch: Path | None) -> dict[str, str]:
+    directory = scratch or Path(tempfile.gettempdir())
+    return {
+        "python.executable": sys.executable,
+        "rest.address": "127.0.0.1",
+        "rest.bind-address": "127.0.0.1",
+        "rest.port": (port := str(free_port())),
+        "rest.bind-port": port,
+        "metrics.fetcher.update-interval": "500",
+        "execution.checkpointing.dir": as_uri(str(directory / "checkpoints")),
+        "io.tmp.dirs": str(directory),
+        "taskmanager.memory.managed.size": "512m",
+    }
+
+
+def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
+    from pyflink.common import Configuration
+    from pyflink.datastream import StreamExecutionEnvironment
+    from pyflink.java_gateway import get_gateway
+    from pyflink.table import StreamTableEnvironment
+
+    configuration = Configuration()
+    for key, value in options.items():
+        configuration.set_string(key, value)
+    if "execution.target" in options:
+        java = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+        environment = StreamExecutionEnvironment(java(configuration._j_configuration))
+    else:
+        environment = StreamExecutionEnvironment.get_execution_environment(configuration)
+    return StreamTableEnvironment.create(environment), environment
+
+
+def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
+    tables, environment = environments
+    statements = _statements(plan, tables)
+    if plan.drift is None and plan.steward is None:
+        return statements.execute().get_job_client()
+    from flink_jobs.run.reports import attach_monitor
+
+    attach_monitor(plan, tables, environment, statements)
+    return environment.execute_async(plan.job.job)
+
+
+def _statements(plan: Runnable, tables: Any) -> Any:
+    for table in plan.tables:
+        tables.execute_sql(table.ddl(reveal=True))
+    for name, function in plan.views.functions.items():
+        tables.create_temporary_function(name, _udf(function))
+    for name, query in plan.views.views.items():
+        tables.create_temporary_view(name, tables.sql_query(query))
+    statements = tables.create_statement_set()
+    for insert in plan.views.inserts.values():
+        statements.add_insert_sql(insert)
+    return statements
+
+
+def _udf(function: Function) -> Any:
+    from pyflink.table import DataTypes
+    from pyflink.table.udf import udf
+
+    from udfs.flink import functions as flink
+
+    types = {
+        "TINYINT": DataTypes.TINYINT(),
+        "BYTES": DataTypes.BYTES(),
+        "STRING": DataTypes.STRING(),
+        "DOUBLE": DataTypes.DOUBLE(),
+        "BIGINT": DataTypes.BIGINT(),
+        "BOOLEAN": DataTypes.BOOLEAN(),
+    }
+    result = DataTypes.ROW([DataTypes.FIELD(name, types[kind]) for name, kind in function.result])
+    instance = getattr(flink, function.kind)(function.params, function.columns)
+    return udf(instance, result_type=result, func_type="pandas")
+
+
+def _java_trace(error: BaseException) -> str:
+    """The Java stack trace of an error that came through the gateway, else its text."""
+    java = getattr(error, "java_exception", None)
+    if java is None:
+        return str(error)
+    from pyflink.java_gateway import get_gateway
+
+    return str(get_gateway().jvm.org.apache.flink.util.ExceptionUtils.stringifyException(java))

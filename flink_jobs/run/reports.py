@@ -1,0 +1,129 @@
+"""Joins what watches a job to it: the DataStream part between the scored rows and the topics of reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from flink_jobs.plan import Runnable
+from udfs.rollout.controller import StewardParams
+
+
+def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: Any) -> None:
+    """Adds the statements' inserts and the monitors to the environment, which is ready to execute then."""
+    queries = [query for query in (plan.views.parts, plan.views.rollout, *plan.views.labels) if query]
+    streams = iter(_translate_together(tables, environment, statements, queries))
+    selects: dict[str, list[str]] = {}
+    if plan.drift is not None:
+        _attach_drift(plan, tables, next(streams), selects)
+    if plan.steward is not None:
+        _attach_steward(plan, tables, streams, selects)
+    outputs = tables.create_statement_set()
+    for sink, parts in selects.items():
+        outputs.add_insert_sql(f"INSERT INTO {sink} {' UNION ALL '.join(parts)}")
+    outputs.attach_as_datastream()
+
+
+def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
+    from udfs.flink.drift import ALERT, DRIFT, RESULT, MonitorFunction
+    from udfs.flink.webhook import WebhookFunction
+
+    assert plan.drift is not None
+    monitor = MonitorFunction(plan.drift.monitor, live=not plan.bounded)
+    reports = _single(parts, monitor, RESULT, "monitor")
+    if plan.webhook:
+        _single(reports, WebhookFunction(plan.webhook), RESULT, "webhook")
+    _select(tables, reports, "reports", {"drift": DRIFT, "alerts": ALERT}, selects)
+
+
+def _attach_steward(
+    plan: Runnable, tables: Any, streams: Iterator[Any], selects: dict[str, list[str]]
+) -> None:
+    from udfs.flink.rollout import ALERT, COMPARISON, RESULT, RolloutFunction
+    from udfs.flink.webhook import WebhookFunction
+
+    assert plan.steward is not None
+    reports = next(streams)
+    if plan.views.labels:
+        compared = _labelled(plan.steward, reports, list(streams), live=not plan.bounded)
+    else:
+        compared = _single(reports, RolloutFunction(plan.steward, live=not plan.bounded), RESULT, "rollout")
+    if plan.webhook:
+        _single(compared, WebhookFunction(plan.webhook), RESULT, "rollout-webhook")
+    _select(tables, compared, "compared", {"comparisons": COMPARISON, "alerts": ALERT}, selects)
+
+
+def _labelled(params: StewardParams, reports: Any, labels: Sequence[Any], *, live: bool) -> Any:
+    """Windows close by the watermark of the records alone, and then take the labels that have come."""
+    from pyflink.common import Row
+
+    from udfs.flink.rollout import CLOSED, RESULT, ClosingFunction, LabelledFunction
+
+    closed = _single(reports, ClosingFunction(params), CLOSED, "rollout-windows")
+    told = labels[0].union(*labels[1:]).map(lambda row: Row(0, "", row[0]), output_type=CLOSED)
+    told = told.uid("tailrace-labels").name("labels").set_parallelism(1)
+    return _single(closed.union(told), LabelledFunction(params, live=live), RESULT, "rollout")
+
+
+def _single(stream: Any, function: Any, result: Any, name: str) -> Any:
+    """The function over the whole stream, in one instance."""
+    from pyflink.common import Types
+
+    return (
+        stream.key_by(lambda _: 0, key_type=Types.INT())
+        .process(function, output_type=result)
+        .uid(f"tailrace-{name}")
+        .name(name)
+        .set_parallelism(1)
+        .set_max_parallelism(1)
+    )
+
+
+def _select(
+    tables: Any, stream: Any, view: str, kinds: dict[str, int], selects: dict[str, list[str]]
+) -> None:
+    tables.create_temporary_view(view, tables.from_data_stream(stream))
+    for sink, kind in kinds.items():
+        selects.setdefault(sink, []).append(f"SELECT _key, _value FROM {view} WHERE _kind = {kind}")
+
+
+def _translate_together(tables: Any, environment: Any, statements: Any, queries: Sequence[str]) -> list[Any]:
+    """The queries as DataStreams that share their operators with the statements.
+
+    `to_data_stream` would be planned on its own, and so run the scoring a second time. This does what it does
+    (Flink 2.3, AbstractStreamTableEnvironmentImpl.toStreamInternal), but hands the planner all at once.
+    """
+    from pyflink.datastream import DataStream
+    from pyflink.java_gateway import get_gateway
+
+    flink = get_gateway().jvm.org.apache.flink
+    operations = get_gateway().jvm.java.util.ArrayList(statements._j_statement_set.getOperations())
+    for number, query in enumerate(queries):
+        operations.add(_as_sink(tables._j_tenv, query, f"parts_{number}"))
+    transformations = list(tables._j_tenv.getPlanner().translate(operations))
+    java = environment._j_stream_execution_environment
+    for transformation in transformations:
+        java.addOperator(transformation)
+    return [
+        DataStream(flink.streaming.api.datastream.DataStream(java, transformation))
+        for transformation in transformations[-len(queries) :]
+    ]
+
+
+def _as_sink(environment: Any, query: str, name: str) -> Any:
+    from pyflink.java_gateway import get_gateway
+
+    flink = get_gateway().jvm.org.apache.flink
+    catalog = environment.getCatalogManager()
+    table = environment.sqlQuery(query)
+    schema = table.getResolvedSchema()
+    produced = flink.table.catalog.SchemaTranslator.createProducingResult(
+        catalog.getDataTypeFactory(), schema, schema.toSourceRowDataType()
+    )
+    resolved = catalog.resolveCatalogTable(flink.table.catalog.ExternalCatalogTable(produced.getSchema()))
+    return flink.table.operations.ExternalModifyOperation(
+        flink.table.catalog.ContextResolvedTable.anonymous(name, resolved),
+        table.getQueryOperation(),
+        flink.table.connector.ChangelogMode.insertOnly(),
+        produced.getPhysicalDataType().get(),
+    )

@@ -1,0 +1,133 @@
+"""The job file as data: what a person wrote, with defaults, checked key by key, and frozen.
+
+Attribute names are the YAML keys, except `source.fields`, which is the key `schema`. Durations are
+integers in milliseconds, sizes integers in bytes. Nothing else in the project knows YAML keys.
+
+    job = load_job("conf/flight_delay.yaml")       # flink_jobs.jobfile
+    job.features.windows["origin_1h"].over         # 3600000
+
+References between sections are checked in `flink_jobs.jobfile.references`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from flink_jobs.spec.aggregates import Aggregate
+from flink_jobs.spec.drift import AlertRule, Alerts, Drift
+from flink_jobs.spec.features import GROUP_WINDOW_KINDS, Features, Lookup, Window, WindowKind
+from flink_jobs.spec.kafka import Kafka, Security
+from flink_jobs.spec.model import Model
+from flink_jobs.spec.outputs import DeadLetters, Late, Predictions
+from flink_jobs.spec.rollout import AutomaticSteps, Comparisons, GateRules, Labels, Shadows
+from flink_jobs.spec.runtime import Checkpoint, Runtime
+from flink_jobs.spec.scalars import matching
+from flink_jobs.spec.section import Section
+from flink_jobs.spec.source import EventTime, FieldType, SchemaField, Source
+
+__all__ = [
+    "GROUP_WINDOW_KINDS",
+    "Aggregate",
+    "AlertRule",
+    "Alerts",
+    "AutomaticSteps",
+    "Checkpoint",
+    "Comparisons",
+    "DeadLetters",
+    "Drift",
+    "EventTime",
+    "Features",
+    "FieldType",
+    "GateRules",
+    "JobSpec",
+    "Kafka",
+    "Labels",
+    "Late",
+    "Lookup",
+    "Model",
+    "Predictions",
+    "Runtime",
+    "SchemaField",
+    "Security",
+    "Shadows",
+    "Source",
+    "Window",
+    "WindowKind",
+]
+
+JOB_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
+OUTPUT_SUFFIXES = {"predictions": "predictions", "dead_letters": "dead-letters", "late": "late"}
+REPORT_SUFFIXES = {"drift": "drift", "alerts": "alerts", "comparisons": "comparisons"}
+# Topics that there are only if the job file has their section, or one that needs it.
+OPTIONAL_SUFFIXES = {**REPORT_SUFFIXES, "shadows": "shadows"}
+NEEDED_WITH = (
+    ("drift", "alerts"),
+    ("shadows", "comparisons"),
+    ("comparisons", "shadows"),
+    ("comparisons", "alerts"),
+)
+
+
+class JobSpec(Section):
+    """A whole job file."""
+
+    job: Annotated[
+        str,
+        matching(
+            JOB_NAME, "a job name: at most 63 of a-z, 0-9, '.', '_' and '-', the first a letter or digit"
+        ),
+    ] = Field(description="Name of the job; prefix of its topics, consumer group and transactions.")
+    kind: Literal["score"] = Field(default="score", description="What the job does.")
+    score: Literal["per_event", "per_window"] = Field(
+        default="per_event", description="One prediction for each event, or for each key and window."
+    )
+    kafka: Kafka = Field(default_factory=Kafka, description="Brokers.")
+    source: Source = Field(description="The topic to read and its data contract.")
+    features: Features = Field(default_factory=Features, description="Columns made for the model.")
+    model: Model = Field(description="The model.")
+    predictions: Predictions = Field(default_factory=Predictions, description="Output of predictions.")
+    dead_letters: DeadLetters = Field(default_factory=DeadLetters, description="Output of failed records.")
+    late: Late = Field(default_factory=Late, description="Output of late records.")
+    drift: Drift | None = Field(
+        default=None, description="Drift and data quality of each window; left out: none."
+    )
+    alerts: Alerts | None = Field(
+        default=None, description="Alerts about drift; default, with drift: Tailrace's own rules."
+    )
+    shadows: Shadows | None = Field(
+        default=None,
+        description="Predictions of shadow versions; left out: none, unless comparisons is there.",
+    )
+    comparisons: Comparisons | None = Field(
+        default=None, description="Comparing versions, and the gate; left out: none, unless shadows is there."
+    )
+    runtime: Runtime = Field(
+        default_factory=Runtime, description="Parallelism, latency, delivery, checkpoints."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_topics(cls, data: Any) -> Any:
+        return with_default_topics(data) if isinstance(data, dict) else data
+
+
+def with_default_topics(data: dict[str, Any]) -> dict[str, Any]:
+    """The job file with each output topic named after the job, unless it is given."""
+    job = data.get("job")
+    prefix = job if isinstance(job, str) and re.fullmatch(JOB_NAME, job) else "job"
+    filled = dict(data)
+    for section, suffix in OUTPUT_SUFFIXES.items():
+        given = data.get(section, {})
+        if isinstance(given, dict):
+            filled[section] = {"topic": f"{prefix}.{suffix}", **given}
+    for needing, needed in NEEDED_WITH:
+        if filled.get(needing) is not None:
+            filled.setdefault(needed, {})
+    for section, suffix in OPTIONAL_SUFFIXES.items():
+        given = filled.get(section)
+        if isinstance(given, dict):
+            filled[section] = {"topic": f"{prefix}.{suffix}", **given}
+    return filled

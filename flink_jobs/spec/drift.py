@@ -1,0 +1,159 @@
+"""The `drift` and `alerts` sections of a job file."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from flink_jobs.spec.diagnostics import wrong, wrong_at
+from flink_jobs.spec.paths import Secret
+from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, whole
+from flink_jobs.spec.section import References, Section, Topic
+from udfs.drift.alert_rules import Severity, Subject
+
+StatisticName = Literal[
+    "psi", "jensen_shannon", "hellinger", "ks", "wasserstein", "chi2", "l_infinity", "mean", "missing"
+]
+
+
+def _unique(value: object) -> object:
+    if isinstance(value, bool) or (isinstance(value, str) and re.fullmatch(_COLUMN, value)):
+        return value
+    raise wrong("true, false or the name of a column")
+
+
+_COLUMN = r"[^\s(),]{1,200}"
+UNIQUE = Parsed(_unique, {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^{_COLUMN}$"}]})
+
+
+class Sequential(Section):
+    """Alerts within a window: a detector that adds up small steps of event time."""
+
+    columns: References = Field(
+        default=(), description="Model inputs, score or prediction; default: the score, else the prediction."
+    )
+    run_length: PositiveDuration = Field(
+        default="720h",
+        validate_default=True,
+        description="Expected time to a false alert, of all the columns together.",
+    )
+    step: PositiveDuration | None = Field(
+        default=None,
+        description="Event time of a step; the window must be a multiple of it; default: a 12th.",
+    )
+
+
+class Drift(Section):
+    """Comparing each window with the model's reference profile."""
+
+    topic: Topic = Field(
+        default="",
+        validate_default=False,
+        description="Topic to write; default: the job's name and .drift.",
+    )
+    window: PositiveDuration = Field(
+        default="1h", validate_default=True, description="Length of the windows, in event time."
+    )
+    segments: References = Field(
+        default=(), description="Columns whose values are watched one by one, beside all together."
+    )
+    max_segments: Annotated[int, whole(1, 1000)] = Field(
+        default=50, description="Values of a segment column that are watched; the others are OTHER."
+    )
+    columns: References = Field(
+        default=(), description="Model inputs to watch; default: all that the reference has."
+    )
+    level: Annotated[float, number(1e-6, 0.5)] = Field(
+        default=0.01, description="Share of windows without drift that may be called drift."
+    )
+    min_effect: Annotated[float, number(0, 1)] = Field(
+        default=0.02, description="Share of the rows that must have moved, however sure it is."
+    )
+    thresholds: dict[str, dict[StatisticName, Annotated[float, number(0, 1e12)]]] = Field(
+        default_factory=dict,
+        description="Column: statistic: the value from which that column drifts, in place of the test.",
+    )
+    idle: PositiveDuration = Field(
+        default="5m", validate_default=True, description="Silence, on the clock, after which windows close."
+    )
+    seasonal: Literal["hour_of_week"] | None = Field(
+        default=None, description="Compare with the reference rows of the same hours of the week."
+    )
+    duplicates: Annotated[bool | str, UNIQUE] = Field(
+        default=False, description="Count repeated keys: true for those of the records, or a column."
+    )
+    sequential: Sequential | None = Field(default=None, description="Alerts before the window ends.")
+    early: PositiveDuration | None = Field(
+        default=None, description="Time on the clock between interim results of open windows."
+    )
+
+
+class AlertRule(Section):
+    """When an alert fires, and when it is over."""
+
+    on: Subject = Field(description="What is watched.")
+    columns: References = Field(default=(), description="Columns; default: all.")
+    statistic: Annotated[str, matching(r"[a-z0-9_]{1,40}", "the name of a statistic")] = Field(
+        default="effect", description="The value that is compared with above."
+    )
+    above: Annotated[float, number(0, 1e12)] | None = Field(
+        default=None, description="Value from which a window is bad; default: the verdict decides."
+    )
+    segments: bool = Field(default=False, description="Alerts of each segment too, not only of all records.")
+    severity: Severity = Field(default="warning", description="How bad it is.")
+    bad: Annotated[int, whole(1, 100)] = Field(default=2, description="Bad windows that fire the alert …")
+    of: Annotated[int, whole(1, 100)] = Field(default=3, description="… among the last so many.")
+    resolve_after: Annotated[int, whole(1, 100)] = Field(
+        default=2, description="Quiet windows in a row that end it."
+    )
+    cooldown: PositiveDuration | None = Field(
+        default=None, description="Event time after its end in which it does not fire again."
+    )
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> AlertRule:
+        if self.bad > self.of:
+            raise wrong_at({("bad",): wrong(f"at most of ({self.of})", str(self.bad))})
+        return self
+
+
+def _address(value: Secret) -> Secret:
+    """Its text is not shown in errors."""
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise wrong("an address that begins with http:// or https://", "another text (not shown)")
+    return value
+
+
+class Webhook(Section):
+    """A web address that is sent each alert."""
+
+    url: Annotated[Secret, AfterValidator(_address)] = Field(
+        description="Address, http:// or https://; ${VARIABLE} or {file: path} if it is secret."
+    )
+    headers: dict[Annotated[str, matching(r"[A-Za-z0-9-]{1,100}", "the name of a header")], Secret] = Field(
+        default_factory=dict, description="Header: value, as ${VARIABLE} or {file: path}."
+    )
+    timeout: PositiveDuration = Field(
+        default="10s", validate_default=True, description="How long an answer may take."
+    )
+    retries: Annotated[int, whole(0, 20)] = Field(
+        default=5, description="Further attempts, after 1, 2, 4, … and at most 60 seconds."
+    )
+
+
+class Alerts(Section):
+    """What becomes of drift."""
+
+    topic: Topic = Field(
+        default="",
+        validate_default=False,
+        description="Topic to write; default: the job's name and .alerts.",
+    )
+    rules: dict[Annotated[str, matching(r"[a-z0-9_-]{1,60}", "a name of a-z, 0-9, _ and -")], AlertRule] = (
+        Field(default_factory=dict, description="Name: rule; default: Tailrace's own rules.")
+    )
+    webhook: Webhook | None = Field(default=None, description="A web address that is sent each alert too.")

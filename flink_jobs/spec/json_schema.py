@@ -1,0 +1,93 @@
+"""The JSON Schema of job files, for editors; `conf/job.schema.json` is its committed copy.
+
+    # yaml-language-server: $schema=conf/job.schema.json
+
+It knows keys, types, values and defaults. What ties keys to each other (references, one topic twice) only
+`tailrace validate` sees. Wherever a value has a form, `${VARIABLE}` is allowed too.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flink_jobs.spec import JobSpec
+from flink_jobs.spec.features import WINDOW_KINDS
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_VARIABLE = {
+    "type": "string",
+    "pattern": r"\$\{",
+    "description": "From the environment: ${NAME} or ${NAME:-default}.",
+}
+_REFERENCE = {"$ref": "#/$defs/Variable"}
+# What a person reads or an editor offers stays beside the alternatives.
+_NOTES = ("description", "default", "examples")
+_FORMS = ("pattern", "enum", "const", "minimum")
+
+
+def job_schema() -> Schema:
+    """The JSON Schema (draft 2020-12) of a job file."""
+    schema = JobSpec.model_json_schema()
+    definitions: Schema = schema["$defs"]
+    _add_shorthands(definitions)
+    for section in (schema, *definitions.values()):
+        _tidy(section)
+    definitions["Variable"] = dict(_VARIABLE)
+    return {"$schema": DIALECT, "title": "Tailrace job file", **schema}
+
+
+def job_schema_text() -> str:
+    """The schema as the committed file holds it."""
+    return json.dumps(job_schema(), indent=2) + "\n"
+
+
+def _add_shorthands(definitions: Schema) -> None:
+    """What validators accept besides the type that they make."""
+    fields = definitions["Source"]["properties"]["schema"]
+    field_type = dict(definitions["SchemaField"]["properties"]["type"])
+    for pattern, field in fields["patternProperties"].items():
+        fields["patternProperties"][pattern] = {"anyOf": [field, field_type]}
+    for section, key in (("Window", "by"), ("Lookup", "select")):
+        definitions[section]["properties"][key] = _with_short_form(definitions[section]["properties"][key])
+    definitions["Window"]["oneOf"] = [{"required": [kind]} for kind in WINDOW_KINDS]
+    definitions["Window"]["dependentRequired"] = {"hop": ["every"], "every": ["hop"]}
+
+
+def _with_short_form(schema: Schema) -> Schema:
+    """One text instead of a list of one, or a list instead of a mapping of names to themselves."""
+    name = {"type": "string", "minLength": 1}
+    short = name if schema["type"] == "array" else {"type": "array", "items": name, "minItems": 1}
+    return {"description": schema.pop("description"), "anyOf": [short, schema]}
+
+
+def _tidy(schema: Schema) -> None:
+    """Drop generated titles and empty defaults, forbid keys of another form, and allow variables."""
+    schema.pop("title", None)
+    if schema.get("default") == "":
+        del schema["default"]
+    if "patternProperties" in schema:
+        schema["additionalProperties"] = False
+    for holder in ("properties", "patternProperties"):
+        for key, value in schema.get(holder, {}).items():
+            _tidy(value)
+            schema[holder][key] = _or_variable(value)
+    for alternative in schema.get("anyOf", ()):
+        _tidy(alternative)
+    if isinstance(schema.get("items"), dict):
+        schema["items"] = _or_variable(schema["items"])
+
+
+def _or_variable(schema: Schema) -> Schema:
+    alternatives = schema.get("anyOf", [schema])
+    if not any(_has_form(alternative) for alternative in alternatives):
+        return schema
+    notes = {key: schema[key] for key in _NOTES if key in schema}
+    bare = [{k: v for k, v in alternative.items() if k not in _NOTES} for alternative in alternatives]
+    return {**notes, "anyOf": [*bare, _REFERENCE]}
+
+
+def _has_form(schema: Schema) -> bool:
+    return schema.get("type") == "boolean" or any(key in schema for key in _FORMS)

@@ -1,0 +1,44 @@
+"""The sections of a job file for what it always writes: `predictions`, `dead_letters`, `late`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from flink_jobs.spec.paths import Secret
+from flink_jobs.spec.scalars import whole
+from flink_jobs.spec.section import References, Section, Topic
+
+
+def _topic_field(suffix: str) -> Any:
+    return Field(
+        default="",
+        validate_default=False,
+        description=f"Topic to write; default: the job's name and .{suffix}.",
+    )
+
+
+class Predictions(Section):
+    """Where predictions go, and which columns they carry."""
+
+    topic: Topic = _topic_field("predictions")
+    include: References = Field(default=(), description="Columns to write next to the prediction.")
+    explain: Annotated[int, whole(0, 1000)] = Field(
+        default=0, description="So many of the inputs that moved each score most are written with it."
+    )
+    pii_key: Secret | None = Field(
+        default=None, description="Key for hashing personal data: ${VARIABLE} or {file: path}."
+    )
+
+
+class DeadLetters(Section):
+    """Where records go that cannot be scored."""
+
+    topic: Topic = _topic_field("dead-letters")
+
+
+class Late(Section):
+    """Where records go that came too late for their windows."""
+
+    topic: Topic = _topic_field("late")

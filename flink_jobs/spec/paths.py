@@ -1,0 +1,93 @@
+"""Paths of a job file, made absolute against its folder, and secrets that come from files.
+
+The folder comes as `base` in the validation context; without one, paths stay as they are:
+
+    JobSpec.model_validate(data, context={"base": "/jobs"})
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, SecretStr, ValidationInfo, WithJsonSchema
+
+from flink_jobs.spec.diagnostics import wrong, wrong_at
+
+LARGEST_SECRET_FILE = 64 * 1024
+
+
+def _absolute(value: object, info: ValidationInfo) -> str:
+    """A path against the job file's folder, which comes as `base` in the validation context."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise wrong("a path")
+    base = (info.context or {}).get("base")
+    return os.path.normpath(os.path.join(base, value)) if base else value
+
+
+def _absolute_or_uri(value: object, info: ValidationInfo) -> str:
+    return (
+        value if isinstance(value, str) and "://" in value and value.isprintable() else _absolute(value, info)
+    )
+
+
+def _registry(value: object, info: ValidationInfo) -> Path | str:
+    found = _absolute_or_uri(value, info)
+    return found if "://" in found else Path(found)
+
+
+def _table_file(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value.lower().endswith((".parquet", ".csv")):
+        raise wrong("the path of a .parquet or .csv file")
+    return Path(_absolute(value, info))
+
+
+def _read_secret(value: object, info: ValidationInfo) -> SecretStr:
+    if isinstance(value, dict) and set(value) == {"file"}:
+        value = _secret_in(value["file"], info)
+    if not isinstance(value, str) or not value:
+        raise wrong("a secret, as ${VARIABLE} or {file: path}")
+    return SecretStr(value)
+
+
+def _secret_in(path: object, info: ValidationInfo) -> str:
+    try:
+        full = _absolute(path, info)
+    except ValueError:
+        raise wrong_at({("file",): wrong("a path", "another value")}) from None
+    try:
+        with open(full, encoding="utf-8") as file:
+            secret = file.read(LARGEST_SECRET_FILE).strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise wrong_at({("file",): wrong("a readable text file", f"{full} ({reason})")}) from None
+    if not secret:
+        raise wrong_at({("file",): wrong("a file with a secret in it", f"an empty file at {full}")})
+    return secret
+
+
+_PATH_SCHEMA = {"type": "string", "minLength": 1}
+_SECRET_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": r"\$\{"},
+        {
+            "type": "object",
+            "properties": {"file": {**_PATH_SCHEMA, "description": "A file that holds only the secret."}},
+            "required": ["file"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+AbsolutePath = Annotated[
+    Path, BeforeValidator(lambda v, info: Path(_absolute(v, info))), WithJsonSchema(_PATH_SCHEMA)
+]
+TableFile = Annotated[
+    Path,
+    BeforeValidator(_table_file),
+    WithJsonSchema({"type": "string", "pattern": r"\.([Pp][Aa][Rr][Qq][Uu][Ee][Tt]|[Cc][Ss][Vv])$"}),
+]
+PathOrUri = Annotated[str, BeforeValidator(_absolute_or_uri), WithJsonSchema(_PATH_SCHEMA)]
+RegistryPlace = Annotated[Path | str, BeforeValidator(_registry), WithJsonSchema(_PATH_SCHEMA)]
+Secret = Annotated[SecretStr, BeforeValidator(_read_secret), WithJsonSchema(_SECRET_SCHEMA)]

@@ -1,0 +1,174 @@
+"""The `source` section of a job file: the topic, its event time, and the data contract of its records."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from flink_jobs.spec.diagnostics import Location, describe, wrong, wrong_at
+from flink_jobs.spec.scalars import ColumnName, Duration, Parsed, PositiveDuration, Scalar, Size, matching
+from flink_jobs.spec.section import Section, Topic
+
+FieldType = Literal["string", "double", "long", "boolean"]
+Number = int | float
+INT64 = range(-(2**63), 2**63)
+LARGEST_SCHEMA = 1000
+
+
+def _parse_range(value: object) -> tuple[Number | None, Number | None]:
+    if not isinstance(value, list) or len(value) != 2 or not all(_is_bound(bound) for bound in value):
+        raise wrong("[low, high], two finite numbers of which one may be null")
+    low, high = value
+    if low is None and high is None:
+        raise wrong("[low, high] with at least one number")
+    if low is not None and high is not None and low > high:
+        suggestion = f"[{high}, {low}]"
+        raise wrong("[low, high] with low at most high", suggestion=suggestion)
+    return low, high
+
+
+def _is_bound(value: object) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < 2**1023
+
+
+_RANGE_SCHEMA = {
+    "type": "array",
+    "items": {"type": ["number", "null"]},
+    "minItems": 2,
+    "maxItems": 2,
+    "examples": [[0, 100], [0, None]],
+}
+Range = Annotated[tuple[Number | None, Number | None], Parsed(_parse_range, _RANGE_SCHEMA)]
+
+
+class SchemaField(Section):
+    """One field of the records, and what it may hold. `name: string` is short for `name: {type: string}`."""
+
+    type: FieldType = Field(description="Type of the field. No value is ever converted to it.")
+    required: bool = Field(
+        default=False, description="A record without the field, or with null, is a dead letter."
+    )
+    range: Range | None = Field(default=None, description="[low, high], inclusive; null leaves a side open.")
+    values: Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)] = Field(
+        default=(), validate_default=False, description="The only values allowed."
+    )
+    pii: Literal["hash", "drop"] | None = Field(
+        default=None, description="Personal data: written to predictions only as a keyed hash, or never."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, data: Any) -> Any:
+        return {"type": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _check_constraints(self) -> SchemaField:
+        errors = self._range_errors() | self._value_errors()
+        if errors:
+            raise wrong_at(errors)
+        return self
+
+    @property
+    def low(self) -> Number | None:
+        return self.range[0] if self.range else None
+
+    @property
+    def high(self) -> Number | None:
+        return self.range[1] if self.range else None
+
+    def _range_errors(self) -> dict[Location, PydanticCustomError]:
+        if self.range is None:
+            return {}
+        if self.type not in ("double", "long"):
+            return {
+                ("range",): wrong("left out, as a range is for double and long", f"a range for a {self.type}")
+            }
+        if self.type == "long" and not all(bound is None or _has_type(bound, "long") for bound in self.range):
+            return {
+                ("range",): wrong("[low, high] in 64-bit integers for a long", describe(list(self.range)))
+            }
+        return {}
+
+    def _value_errors(self) -> dict[Location, PydanticCustomError]:
+        errors: dict[Location, PydanticCustomError] = {}
+        seen: set[Any] = set()
+        for index, value in enumerate(self.values):
+            if not _has_type(value, self.type):
+                errors["values", index] = wrong(f"a {self.type}, the type of the field", describe(value))
+            elif value in seen:
+                errors["values", index] = wrong("a value listed once", f"{describe(value)} again")
+            seen.add(value)
+        return errors
+
+
+def _has_type(value: object, expected: FieldType) -> bool:
+    match value:
+        case bool():
+            return expected == "boolean"
+        case int():
+            return (expected == "long" and value in INT64) or (expected == "double" and abs(value) < 2**1023)
+        case float():
+            return expected == "double" and math.isfinite(value)
+    return expected == "string"
+
+
+class EventTime(Section):
+    """Where a record's event time is, and how far out of order records may come."""
+
+    field: Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a field of the record")] | None = (
+        Field(
+            default=None,
+            description="Field of the record with the event time; default: the Kafka record's timestamp.",
+        )
+    )
+    header: Annotated[str, matching(r"[!-~]{1,200}", "the name of a Kafka header")] | None = Field(
+        default=None, description="Kafka header with the event time, as text."
+    )
+    unit: Literal["ms", "s", "us", "iso8601"] = Field(
+        default="ms", description="How field or header is written."
+    )
+    out_of_order: Duration = Field(
+        default="5s", validate_default=True, description="How much later than a newer record one may come."
+    )
+    idle: PositiveDuration = Field(
+        default="30s", validate_default=True, description="A partition silent for so long holds nothing back."
+    )
+    max_ahead: Duration = Field(
+        default="1h",
+        validate_default=True,
+        description="Event times further beyond the Kafka timestamp are errors.",
+    )
+
+    @model_validator(mode="after")
+    def _check_origin(self) -> EventTime:
+        if self.field and self.header:
+            raise wrong_at({("header",): wrong("left out when field is given", describe(self.header))})
+        if "unit" in self.model_fields_set and not (self.field or self.header):
+            expected = "left out unless field or header is given"
+            raise wrong_at({("unit",): wrong(expected, describe(self.unit))})
+        return self
+
+
+class Source(Section):
+    """The topic that the job reads."""
+
+    topic: Topic = Field(description="Kafka topic to read.")
+    format: Literal["json"] = Field(default="json", description="How the records are written.")
+    start: Literal["earliest", "latest", "committed"] = Field(
+        default="earliest",
+        description="Where the first run starts; later runs start where the last one ended.",
+    )
+    max_bytes: Size = Field(
+        default="512 KB", validate_default=True, description="Larger records are dead letters."
+    )
+    event_time: EventTime = Field(default_factory=EventTime, description="Event time and watermarks.")
+    fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
+        alias="schema", description="The data contract: the fields of a record. Others are ignored."
+    )

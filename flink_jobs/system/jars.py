@@ -1,0 +1,39 @@
+"""Where the jars are that the pyflink wheel lacks: the Kafka connector and a Kafka broker.
+
+connector_jar()      # .jars/flink/flink-sql-connector-kafka-….jar
+broker_classpath()   # all of .jars/kafka/, as a Java class path
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flink_jobs.errors import InputError
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def connector_jar() -> Path:
+    """The Kafka connector for Flink SQL. Raises InputError when it was not fetched."""
+    return _find("flink", "flink-sql-connector-kafka-*.jar")[0]
+
+
+def broker_classpath() -> str:
+    """The class path of a Kafka broker. Raises InputError when its jars were not fetched."""
+    jars = _find("kafka", "kafka_*.jar")
+    return os.pathsep.join(str(jar) for jar in sorted(jars[0].parent.glob("*.jar")))
+
+
+def _places() -> list[Path]:
+    if configured := os.environ.get("TAILRACE_JARS"):
+        return [Path(configured)]
+    return list(dict.fromkeys([PROJECT / ".jars", Path.cwd() / ".jars"]))
+
+
+def _find(folder: str, pattern: str) -> list[Path]:
+    for place in _places():
+        if found := sorted((place / folder).glob(pattern)):
+            return found
+    looked_in = ", ".join(str(place / folder) for place in _places())
+    raise InputError(f"no {pattern} found; looked in {looked_in}; run scripts/fetch_jars")

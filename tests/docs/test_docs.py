@@ -1,0 +1,152 @@
+"""README and docs say what is so: their commands and snippets run, their tables are complete."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flink_jobs.jobfile import load_job_text
+from flink_jobs.plan.flink_options import PROFILES
+from flink_jobs.system.jars import PROJECT
+from flink_jobs.testing import Broker
+from tests.helpers.pages import (
+    DOCS,
+    PAGES,
+    README,
+    Workspace,
+    blocks,
+    commands,
+    flight_files,
+    names,
+    run_script,
+    table,
+    workspace,
+)
+from udfs.model.formats import MODEL_FILES, TOLERANCES
+from udfs.model.manifest import Manifest
+from udfs.records import problems
+
+__all__ = ["flight_files", "workspace"]
+
+
+def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
+    """(heading, documented key to default, properties of the schema) for each table of docs/job-file.md."""
+    schema = json.loads((PROJECT / "conf" / "job.schema.json").read_text())
+    kinds = {
+        "## Top level": None,
+        "## `kafka`\n": "Kafka",
+        "## `kafka.security`": "Security",
+        "## `source`\n": "Source",
+        "## `source.event_time`": "EventTime",
+        "## `source.schema`": "SchemaField",
+        "## `features`\n": "Features",
+        "## `features.windows`": "Window",
+        "## `features.lookups`": "Lookup",
+        "## `model`": "Model",
+        "## `predictions`": "Predictions",
+        "## `drift`\n": "Drift",
+        "## `drift.sequential`": "Sequential",
+        "## `alerts`\n": "Alerts",
+        "## `alerts.webhook`": "Webhook",
+        "## `alerts.rules`": "AlertRule",
+        "## `shadows`": "Shadows",
+        "## `comparisons`\n": "Comparisons",
+        "## `comparisons.gate`": "GateRules",
+        "## `comparisons.labels`": "Labels",
+        "## `comparisons.automatic`": "AutomaticSteps",
+        "## `runtime`\n": "Runtime",
+        "## `runtime.checkpoint`": "Checkpoint",
+    }
+    documented = {*filter(None, kinds.values()), "DeadLetters", "Late", "Variable"}
+    assert documented == set(schema["$defs"])
+    for heading, kind in kinds.items():
+        rows = table(DOCS["job-file.md"], heading)
+        definition = schema["$defs"][kind] if kind else schema
+        yield heading, {names(row[0])[0]: row[1] for row in rows}, definition["properties"]
+
+
+def test_every_key_of_a_job_file_is_documented_with_its_default() -> None:
+    for heading, documented, properties in sections():
+        assert documented.keys() == properties.keys(), heading
+        for key, cell in documented.items():
+            default = properties[key].get("default")
+            if default not in (None, [], {}, ""):
+                shown = json.dumps(default) if not isinstance(default, str) else default
+                assert names(cell) == [shown], f"{heading} {key}"
+
+
+def test_every_stage_and_reason_is_documented() -> None:
+    rows = table(DOCS["outputs.md"], "| stage | reason")
+    documented = [(names(row[0])[0], names(row[1])[0]) for row in rows]
+    stages = {
+        "decode": problems.DECODE_REASONS,
+        "contract": problems.CONTRACT_REASONS,
+        "feature": problems.FEATURE_REASONS,
+        "inference": problems.INFERENCE_REASONS,
+    }
+    assert documented == [(stage, reason) for stage, reasons in stages.items() for reason in reasons]
+
+
+def test_latency_profiles_are_documented() -> None:
+    rows = table(DOCS["operations.md"], "## Latency")
+    fields = ("bundle", "bundle_ms", "arrow_rows", "buffer_ms", "linger_ms", "checkpoint_ms")
+    expected = [[str(getattr(profile, field)) for profile in PROFILES.values()] for field in fields]
+    assert [row[1:] for row in rows] == expected
+    header = next(line for line in DOCS["operations.md"].splitlines() if line.startswith("| |"))
+    assert names(header) == list(PROFILES)
+
+
+def test_formats_and_manifest_are_documented() -> None:
+    formats = {names(row[0])[0]: (names(row[2])[0], float(row[3])) for row in _format_rows()}
+    assert formats == {name: (MODEL_FILES[name], TOLERANCES[name]) for name in MODEL_FILES}
+    keys = [key for row in table(DOCS["models.md"], "## Manifest") for key in names(row[0])]
+    assert sorted(keys) == sorted(Manifest.__struct_fields__)
+
+
+def _format_rows() -> list[list[str]]:
+    return table(DOCS["models.md"], "## Formats")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    folder = PROJECT if page == "README.md" else PROJECT / "docs"
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES[page])
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_job_file_explained_in_the_readme_is_one(tmp_path: Path) -> None:
+    job = load_job_text(blocks(README, "yaml")[0], "README.md", tmp_path, {})
+    assert job.job == "flight-delay"
+
+
+def test_commands_of_the_docs(workspace: Workspace) -> None:
+    """All but those that need a broker."""
+    pages = [page for name, page in DOCS.items() if name not in ("training.md", "backtest.md")]
+    lines = [line for page in pages for line in commands(page) if " run " not in line]
+    assert len(lines) == 16
+    output = run_script(lines, workspace)
+    assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
+    assert "1 now    promote  always  1 " in output
+    assert "flight_delay version 2 (onnx, binary)" in output
+    assert "signed by a trusted key" in output
+
+
+def test_a_model_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker: Broker, workspace: Workspace
+) -> None:
+    """The snippets of the README, as the files that their first lines name."""
+    for block in (*blocks(README, "python"), *blocks(README, "yaml")[1:]):
+        (tmp_path / block.splitlines()[0].removeprefix("# ")).write_text(block)
+    lines = commands(README)
+    own = lines[lines.index("python train.py") :]
+    assert own[-1] == "pytest test_payments.py"
+    run_script(own[:-1], workspace)
+    monkeypatch.chdir(tmp_path)
+    snippet: dict[str, Any] = {}
+    exec((tmp_path / "test_payments.py").read_text(), snippet)
+    snippet["test_payments"](broker)

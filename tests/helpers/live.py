@@ -1,0 +1,81 @@
+"""A job that runs while a test feeds it, looks at what it wrote so far, and changes what it follows.
+
+with live(broker, JOB, partitions=2) as job:
+    job.send([record({"amount": 3.0})])
+    job.until(lambda: len(job.read("alerts")) == 1)
+job.read("predictions")            # the job has ended, with a last commit of all that it had read
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flink_jobs.jobfile import load_job_text
+from flink_jobs.kafka import (
+    ClientSettings,
+    Message,
+    Record,
+    count_committed,
+    create_topics,
+    produce,
+    read_topic,
+)
+from flink_jobs.plan import make_plan
+from flink_jobs.plan.isolate import isolated
+from flink_jobs.plan.topics import all_topics
+from flink_jobs.run import preflight
+from flink_jobs.run.program import RunningJob, Target, start
+from flink_jobs.spec import JobSpec
+from flink_jobs.system.processes import wait_until
+from flink_jobs.testing import Broker
+
+
+@dataclass
+class Live:
+    """A running job, under names of its own; `sent` counts what it was fed."""
+
+    spec: JobSpec
+    settings: ClientSettings
+    running: RunningJob
+    sent: int = field(default=0)
+
+    @property
+    def source(self) -> str:
+        return self.spec.source.topic
+
+    def send(self, rows: Iterable[Message]) -> None:
+        self.sent += produce(self.settings, self.source, rows)
+
+    def read(self, sink: str) -> list[Record]:
+        """What is committed up to now."""
+        return list(read_topic(self.settings, all_topics(self.spec)[sink]))
+
+    def count(self, sink: str) -> int:
+        return count_committed(self.settings, all_topics(self.spec)[sink])
+
+    def until(self, holds: Callable[[], Any], seconds: float = 90) -> None:
+        """Raises AssertionError when that does not come to hold, or the job ends before."""
+        assert wait_until(lambda: bool(self.running.ended() or holds()), seconds, 0.2)
+        assert not self.running.ended(), self.running.wait()
+
+
+@contextmanager
+def live(broker: Broker, text: str, *, partitions: int = 1, source: str | None = None) -> Iterator[Live]:
+    """Runs a job file's text on a topic of its own, or on one that is there already."""
+    settings = ClientSettings(broker.bootstrap)
+    spec = isolated(load_job_text(text, "job.yaml", Path.cwd(), os.environ), settings.brokers)
+    if source:
+        spec = spec.model_copy(update={"source": spec.source.model_copy(update={"topic": source})})
+    create_topics(settings, {spec.source.topic: partitions})
+    plan = make_plan(spec)
+    preflight.check(plan)
+    with start(plan, Target()) as running:
+        job = Live(spec, settings, running)
+        yield job
+        running.finish()
+        running.wait()

@@ -1,0 +1,179 @@
+"""What a job's drift section becomes, and where it does not fit the model's reference profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.dummy import DummyRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+
+from flink_jobs.errors import InputError, JobFileError
+from flink_jobs.jobfile import load_job_text
+from flink_jobs.plan import Plan, make_plan
+from flink_jobs.plan.describe import as_data, as_text
+from flink_jobs.registry import Registry
+from udfs.alerts.webhook import WebhookParams
+from udfs.drift.alert_rules import DEFAULT_RULES
+from udfs.drift.params import SequentialParams
+from udfs.model.manifest import Input, Output, Signature
+from udfs.profile.params import SegmentParams
+from udfs.profile.profile import reference_profile
+
+JOB = """
+job: homes
+source:
+  topic: homes
+  schema:
+    size: double
+    rooms: {{type: long, pii: hash}}
+    garden: boolean
+    town: {{type: string, values: [bonn, rome]}}
+    street: string
+features: {{derive: {{per_room: size / 2.0}}}}
+model: {{name: {model}, inputs: {{area: size}}}}
+{sections}
+"""
+INPUTS = (
+    Input(name="area", type="double"),
+    Input(name="rooms", type="double"),
+    Input(name="per_room", type="double"),
+    Input(name="street", type="string"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("plan")
+    numbers = np.arange(200.0)
+    rows = pa.table(
+        {"area": numbers, "rooms": numbers % 7, "per_room": numbers / 2, "street": ["a", "b"] * 100}
+    )
+    outputs = pa.table({"prediction": numbers})
+    for name, profile in (("prices", reference_profile(rows, outputs)), ("bare", {})):
+        estimator = make_pipeline(SimpleImputer(strategy="most_frequent"), DummyRegressor())
+        registry = Registry(root / "models")
+        registry.write_version(
+            name,
+            model=estimator.fit(rows.to_pandas(), numbers),
+            signature=Signature(inputs=INPUTS, output=Output(kind="regression")),
+            golden_inputs=rows.slice(0, 5),
+            profile=profile,
+            metrics={},
+            training={},
+        )
+        registry.promote(name, 1)
+    return root
+
+
+def plan(folder: Path, sections: str, model: str = "prices") -> Plan:
+    return make_plan(load_job_text(JOB.format(model=model, sections=sections), "homes.yaml", folder))
+
+
+def test_without_a_drift_section_nothing_is_watched(folder: Path) -> None:
+    made = plan(folder, "")
+    assert made.drift is None
+    assert made.views.parts is None
+    assert [table.name for table in made.tables] == ["source", "predictions", "dead_letters", "late"]
+
+
+def test_all_that_the_reference_has_is_watched_but_personal_data(folder: Path) -> None:
+    made = plan(folder, "drift: {segments: [town, garden, street], max_segments: 1}").drift
+    assert made is not None
+    assert made.collect.columns == (("area", "size"), ("per_room", "per_room"), ("street", "street"))
+    assert made.collect.segments == (
+        SegmentParams("town", ("bonn",)),
+        SegmentParams("garden", ("false",)),
+        SegmentParams("street", ("a",)),
+    )
+    assert made.monitor.roles == {
+        "area": "input",
+        "per_room": "feature",
+        "street": "input",
+        "prediction": "prediction",
+    }
+    assert made.monitor.rules == DEFAULT_RULES
+    assert (made.collect.window_ms, made.monitor.window_ms) == (3_600_000, 3_600_000)
+
+
+def test_rules_and_columns_of_ones_own(folder: Path) -> None:
+    rules = "alerts: {rules: {size: {on: drift, columns: [area], bad: 1, of: 2, cooldown: 1d}}}"
+    made = plan(folder, f"drift: {{columns: [area], thresholds: {{area: {{psi: 0.2}}}}}}\n{rules}").drift
+    assert made is not None
+    assert made.collect.columns == (("area", "size"),)
+    assert made.monitor.settings.thresholds == {"area": {"psi": 0.2}}
+    (rule,) = made.monitor.rules
+    assert (rule.name, rule.columns, rule.windows, rule.cooldown_ms) == (
+        "size",
+        ("area",),
+        (1, 2),
+        86_400_000,
+    )
+
+
+def test_the_sequential_detector_watches_the_output_by_default(folder: Path) -> None:
+    made = plan(folder, "drift: {window: 6h, sequential: {run_length: 100h}}").drift
+    assert made is not None
+    assert made.monitor.sequential == SequentialParams(("prediction",), 1_800_000, 360_000_000)
+    assert (made.collect.step_ms, made.collect.step_columns) == (1_800_000, ("prediction",))
+
+
+def test_a_webhook_is_told_in_full_to_the_worker_and_shown_to_nobody(folder: Path) -> None:
+    text = 'drift: {}\nalerts: {webhook: {url: "${ADDRESS}", headers: {X-Key: "${KEY}"}, timeout: 2s}}'
+    environ = {"ADDRESS": "https://hooks.example.org/T0/secret", "KEY": "hidden"}
+    job = load_job_text(JOB.format(model="prices", sections=text), "homes.yaml", folder, environ)
+    made = make_plan(job)
+    assert made.drift is not None
+    assert made.webhook == WebhookParams(environ["ADDRESS"], (("X-Key", "hidden"),), 2.0, 5)
+    shown = f"{job!r}{made!r}{job.model_dump_json()}{made.drift!r}{as_data(made)}{as_text(made)}"
+    assert not any(secret in shown for secret in ("T0/secret", "hidden"))
+
+
+@pytest.mark.parametrize("url", ["hooks.example.org/T0", "ftp://example.org", "https://:80/x"])
+def test_a_wrong_address_is_not_shown(folder: Path, url: str) -> None:
+    with pytest.raises(JobFileError, match="an address that begins with http") as caught:
+        plan(folder, f"drift: {{}}\nalerts: {{webhook: {{url: '{url}'}}}}")
+    assert url not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            "drift: {columns: [sise]}",
+            r"drift.columns: must name inputs .*\(area, per_room, street\); got 'sise'",
+        ),
+        ("drift: {seasonal: hour_of_week}", r"drift.seasonal: .*must have a reference by hour of the week"),
+        ("drift: {sequential: {columns: [size]}}", r"drift.sequential.columns: .*area.*; got 'size'"),
+        ("drift: {sequential: {step: 7m}}", r"drift.sequential.step: must divide the window of 1h; got 7m"),
+        ("drift: {sequential: {run_length: 1h}}", r"run_length: must be 20 to 100,000 steps of 5m; got 1h"),
+        (
+            "drift: {sequential: {}}\nalerts: {rules: {sequential: {on: drift}}}",
+            r"alerts.rules: must not name a rule 'sequential'",
+        ),
+        ("drift: {columns: [rooms]}", r"drift.columns: .*not personal data .*; got 'rooms'"),
+        (
+            "drift: {segments: [per_room]}",
+            r"drift.segments: must be columns whose values are known.*'per_room'",
+        ),
+        (
+            "drift: {thresholds: {size: {psi: 1}}}",
+            r"drift.thresholds: must name watched columns .*; got 'size'",
+        ),
+        (
+            "drift: {}\nalerts: {rules: {a: {on: drift, columns: [size]}}}",
+            r"alerts.rules.a.columns: must name watched columns \(area, .*\); got 'size'",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_reference_is_an_error(folder: Path, sections: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan(folder, sections)
+
+
+def test_a_version_without_a_profile_cannot_be_watched(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"drift: .*profile.json: the reference profile must be of tailrace"):
+        plan(folder, "drift: {}", "bare")

@@ -1,0 +1,205 @@
+"""A job that moves a canary by itself: real log, windows as workers report them."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from flink_jobs.registry import Registry
+from flink_jobs.registry.releases import Moment, Releases
+from tests.helpers import models
+from tests.helpers.following import INPUTS, add
+from udfs.rollout.controller import Closing, Memory, Steward, StewardParams
+from udfs.rollout.events import Event, Role
+from udfs.rollout.gate import Automatic, Gate
+from udfs.rollout.labels import Labels
+from udfs.rollout.losses import Said, measured, quality_of
+from udfs.rollout.tally import Report, Tally, decode
+from udfs.store import objects as object_store
+
+WINDOW = 60_000
+T0 = 1_767_225_600_000
+
+
+@pytest.fixture
+def releases(tmp_path: Path) -> Releases:
+    for _ in range(2):
+        add(tmp_path)
+    log = Releases(Registry(tmp_path), "fraud", lambda: T0)
+    log.canary(2, 0.01, "customer", Moment(T0, lead_ms=0, past=True))
+    return log
+
+
+def steward(folder: Path | str, *, live: bool = True, quality: float | None = None) -> Steward:
+    params = StewardParams(
+        job="payments",
+        model="fraud",
+        folder=str(folder),
+        window_ms=WINDOW,
+        lead_ms=2_000,
+        gate=Gate(records=100, latency=None, quality=quality),
+        automatic=Automatic((0.01, 0.5, 1.0), 2),
+    )
+    return Steward(params, lambda: T0 + 10 * WINDOW, live=live)
+
+
+def window(start: int, release: int, errors: int = 0) -> Report:
+    tally, times = Tally(WINDOW), np.full(500, start)
+    scores = {"prediction": pa.array([True] * 500), "score": pa.array(np.linspace(0.1, 0.9, 500))}
+    tally.scored(1, "champion", release, times, scores, 500_000)
+    tally.scored(2, "canary", release, times, scores, 500_000)
+    if errors:
+        tally.failed(2, "canary", release, times[:errors])
+    data = tally.take([])
+    assert data is not None
+    return decode(data)
+
+
+def close(job: Steward, minute: int, release: int, memory: Memory, errors: int = 0) -> Closing:
+    start = T0 + minute * WINDOW
+    return job.close(window(start, release, errors), start, memory, "watermark")
+
+
+def said(releases: Releases) -> list[tuple[str, int, float | None]]:
+    log = releases.log()
+    assert log is not None
+    return [(r.action, r.champion, r.canary.share if r.canary else None) for r in log.records]
+
+
+def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Releases) -> None:
+    job, memory, actions = steward(tmp_path / "fraud"), Memory(), []
+    for minute, release in enumerate([2, 2, 3, 3]):
+        # The moments that the job writes lie at its own time of day, ten minutes on.
+        later = minute if release == 2 else minute + 12
+        closing = close(job, later, release, memory)
+        assert closing.comparison is not None
+        memory, actions = closing.memory, [*actions, closing.comparison.action]
+    assert said(releases) == [
+        ("promote", 1, None),
+        ("canary", 1, 0.01),
+        ("canary", 1, 0.5),
+        ("promote", 2, None),
+    ]
+    log = releases.log()
+    assert log is not None
+    assert log.records[2].reason == "2 windows passed at 1%"
+    assert log.records[2].by == "job payments, window 2026-01-01T00:01:00.000Z"
+    assert log.records[2].at_ms == T0 + 10 * WINDOW + 2_000
+    assert actions == [
+        None,
+        "advance to 50%: 2 windows passed at 1%",
+        None,
+        "promote: 2 windows passed at 50%",
+    ]
+
+
+def test_a_canary_that_fails_is_rolled_back_once_with_an_alert(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path / "fraud")
+    closing = close(job, 0, 2, Memory(), errors=100)
+    assert said(releases)[-1] == ("rollback", 1, None)
+    (alert,) = closing.alerts
+    assert (alert.rule, alert.state, alert.severity) == ("canary-rolled-back", "firing", "critical")
+    assert "error rate 16.67%" in alert.message
+    close(job, 0, 2, Memory(), errors=100)  # the same again, as after a restart
+    assert len(said(releases)) == 3
+
+
+def test_a_job_leaves_time_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers see a release only when the election of its writer is over."""
+    monkeypatch.setattr(object_store, "SETTLE_SECONDS", 0.05)
+    registry = Registry(f"memory://{uuid.uuid4().hex}/models")
+    for _ in range(2):
+        models.register(registry, "fraud", LogisticRegression(), INPUTS, [False] * 3 + [True] * 3, "binary")
+    registry.promote("fraud", 1)
+    log = Releases(registry, "fraud", lambda: T0)
+    log.canary(2, 0.01, "customer", Moment(T0, lead_ms=0, past=True))
+    close(steward(registry.model_location("fraud")), 0, 2, Memory(), errors=100)
+    records = log.log()
+    assert records is not None
+    assert records.records[-1].action == "rollback"
+    assert records.records[-1].at_ms == T0 + 10 * WINDOW + 2_000 + 150
+
+
+def test_a_person_who_was_first_is_not_overruled(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path / "fraud")
+    memory = close(job, 0, 2, Memory()).memory
+    releases.rollback(Moment(T0 + WINDOW, lead_ms=0, past=True))
+    close(job, 1, 2, memory)
+    assert said(releases)[-1] == ("rollback", 1, None)
+
+
+def test_a_job_on_history_only_compares(tmp_path: Path, releases: Releases) -> None:
+    closing = close(steward(tmp_path / "fraud", live=False), 0, 2, Memory(), errors=100)
+    assert closing.comparison is not None
+    assert closing.comparison.gate is not None
+    assert closing.comparison.gate.outcome == "fail"
+    assert len(said(releases)) == 2
+
+
+def test_an_alert_is_open_until_a_later_release(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path / "fraud")
+    refused = Report(events=[Event("version_refused", 2, 2, "its golden rows differ")])
+    first = job.close(refused, T0, Memory(), "early")
+    again = job.close(refused, T0, first.memory, "early")
+    assert ([a.state for a in first.alerts], again.alerts) == (["firing"], [])
+    releases.rollback(Moment(T0, lead_ms=0, past=True))
+    over = close(job, 1, 3, again.memory)
+    assert [(a.rule, a.state) for a in over.alerts] == [("version-refused", "resolved")]
+
+
+def told(worse: bool, release: int, labels: int = 300) -> Labels:
+    """Labels to what both versions said: the canary is as good as the champion, or says the opposite."""
+    losses = {1: [0.8, 0.7, 0.9, 0.4], 2: [0.2, 0.3, 0.1, 0.6] if worse else [0.7, 0.8, 0.9, 0.4]}
+    roles: dict[int, Role] = {1: "champion", 2: "canary"}
+    found = Labels()
+    for version, scores in losses.items():
+        said = [
+            Said(version, roles[version], release, "binary", (False, True), s >= 0.5, s)
+            for s in scores * (labels // 4)
+        ]
+        rows = [row for one in said if (row := measured(one, True))]
+        found.qualities[0, version, roles[version], release] = quality_of(rows)
+    return found
+
+
+def labelled(job: Steward, minute: int, memory: Memory, labels: Labels | None) -> Closing:
+    start = T0 + minute * WINDOW
+    return job.close(window(start, 2), start, memory, "watermark", labels)
+
+
+def test_a_canary_waits_for_labels_over_windows(tmp_path: Path, releases: Releases) -> None:
+    job, memory, outcomes = steward(tmp_path / "fraud", quality=0.05), Memory(), []
+    for minute, labels in enumerate([None, told(False, 2), told(False, 1), told(False, 2)]):
+        closing = labelled(job, minute, memory, labels)
+        assert closing.comparison is not None
+        assert closing.comparison.gate is not None
+        memory = closing.memory
+        outcomes.append((closing.comparison.gate.outcome, *closing.comparison.gate.reasons))
+    assert outcomes == [
+        ("wait", "0 of 500 labels"),
+        ("wait", "300 of 500 labels"),
+        ("wait", "300 of 500 labels"),
+        ("pass",),
+    ]
+
+
+def test_a_canary_that_is_worse_on_labels_is_rolled_back(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path / "fraud", quality=0.05)
+    first = labelled(job, 0, Memory(), told(True, 2, labels=80))
+    assert len(said(releases)) == 2
+    second = labelled(job, 1, first.memory, told(True, 2, labels=80))
+    assert said(releases)[-1] == ("rollback", 1, None)
+    (alert,) = second.alerts
+    assert "quality: log loss 1.407 on 160 labels, the champion's 0.4" in alert.message
+    assert second.memory.labels == b""
+
+
+def test_labels_alone_roll_a_canary_back_too(tmp_path: Path, releases: Releases) -> None:
+    job = steward(tmp_path / "fraud", quality=0.05)
+    job.close(Report(), T0, Memory(2), "idle", told(True, 2))
+    assert said(releases)[-1] == ("rollback", 1, None)

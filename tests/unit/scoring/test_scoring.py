@@ -1,0 +1,152 @@
+"""A worker that follows a release log: real versions, real files, a shadow in a real process."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from flink_jobs.registry import Registry
+from flink_jobs.registry.releases import Moment, Releases
+from tests.helpers.following import NOW, add, batch, scorer, versions
+from tests.helpers.traps import Trap
+from udfs.rollout.tally import Report, decode
+from udfs.scoring.scorer import Outcomes
+
+
+def report(outcomes: Outcomes) -> Report:
+    assert outcomes.rollout is not None
+    return decode(outcomes.rollout)
+
+
+def later(seconds: float) -> Moment:
+    return Moment(NOW + int(seconds * 1000), lead_ms=0, past=True)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    add(tmp_path)
+    add(tmp_path, above=4)
+    return tmp_path
+
+
+def test_a_release_made_while_it_runs_is_followed_at_its_moment(root: Path) -> None:
+    with scorer(root) as running:
+        assert versions(running.score(batch([3.0]))) == [1]
+        Releases(Registry(root), "fraud").promote(2, later(60))
+        time.sleep(0.5)
+        assert versions(running.score(batch([3.0], NOW + 59_999))) == [1]
+        found = running.score(batch([3.0], NOW + 60_000))
+        assert json.loads(found.prediction[0])["release"] == 2
+        assert versions(found) == [2]
+
+
+def test_a_time_ahead_of_the_kafka_timestamp_counts_as_that(root: Path) -> None:
+    Releases(Registry(root), "fraud").promote(2, later(60))
+    with scorer(root) as running:
+        assert versions(running.score(batch([3.0], NOW + 90_000, timestamp=NOW))) == [1]
+
+
+def test_a_version_that_cannot_be_used_leaves_the_old_one_and_says_why(root: Path) -> None:
+    model = root / "fraud" / "versions" / "2" / "model.joblib"
+    Releases(Registry(root), "fraud").promote(2, later(0))
+    model.chmod(0o644)
+    model.write_bytes(b"half")
+    with scorer(root) as running:
+        found = running.score(batch([3.0]))
+        assert versions(found) == [1]
+        (event,) = report(found).events
+        assert (event.kind, event.version, event.release) == ("version_refused", 2, 2)
+        assert "SHA-256" in event.message
+        assert report(running.score(batch([3.0]))).events == []
+
+
+def test_a_refused_version_has_another_try_from_the_next_release_of_it_on(root: Path) -> None:
+    """No release about others brings it back, or makes the alarm ring again."""
+    model, log = root / "fraud" / "versions" / "2" / "model.joblib", Releases(Registry(root), "fraud")
+    log.promote(2, later(0))
+    whole = model.read_bytes()
+    model.chmod(0o644)
+    model.write_bytes(b"half")
+    with scorer(root) as running:
+        assert [e.kind for e in report(running.score(batch([3.0]))).events] == ["version_refused"]
+        log.rollback(later(60))
+        time.sleep(0.5)
+        found = running.score(batch([3.0]))
+        assert (versions(found), report(found).events) == ([1], [])
+        model.write_bytes(whole)
+        log.promote(2, later(120))
+        time.sleep(0.5)
+        assert versions(running.score(batch([3.0]))) == [1]
+        assert versions(running.score(batch([3.0], NOW + 120_000))) == [2]
+
+
+def test_a_withdrawn_version_stops_at_the_next_look(root: Path) -> None:
+    log = Releases(Registry(root), "fraud")
+    log.promote(2, later(-60))
+    with scorer(root) as running:
+        assert versions(running.score(batch([3.0]))) == [2]
+        log.withdraw(2, Moment(reason="wrong data"))
+        time.sleep(0.5)
+        assert versions(running.score(batch([3.0], NOW - 30_000))) == [1]
+
+
+def test_a_canary_needs_its_column(root: Path) -> None:
+    Releases(Registry(root), "fraud").canary(2, 0.5, "nobody", later(-60))
+    with scorer(root) as running:
+        found = running.score(batch([3.0] * 20))
+        assert versions(found) == [1] * 20
+        assert report(found).events[0].kind == "canary_without_key"
+
+
+def test_a_canary_gets_its_share(root: Path) -> None:
+    Releases(Registry(root), "fraud").canary(2, 0.5, "customer", later(-60))
+    with scorer(root) as running:
+        found = versions(running.score(batch([3.0] * 1000)))
+    assert 430 < found.count(2) < 570
+
+
+def test_a_shadow_scores_the_same_rows(root: Path) -> None:
+    Releases(Registry(root), "fraud").shadow((2,), later(-60))
+    with scorer(root, timeout_ms=5000) as running:
+        found = running.score(batch([1.0, 3.0, 6.0]))
+    said = [json.loads(line) for line in found.shadow]
+    assert [row["prediction"] for row in said] == [False, True, True]
+    assert [[s["version"] for s in row["shadows"]] for row in said] == [[2]] * 3
+    assert [row["shadows"][0]["prediction"] for row in said] == [False, False, True]
+    assert [row["offset"] for row in said] == [0, 1, 2]
+    counts = {(key[1], key[2]): c for key, c in report(found).counts.items()}
+    assert (counts[2, "shadow"].paired, counts[2, "shadow"].agreed) == (3, 2)
+
+
+@pytest.mark.parametrize("how", ["raise", "hang", "slow", "crash"])
+def test_a_shadow_that_misbehaves_changes_nothing_and_is_switched_off(tmp_path: Path, how: str) -> None:
+    add(tmp_path)
+    with scorer(tmp_path) as running:
+        alone = [bytes(line) for line in running.score(batch([3.0, 200.0, 5.0])).prediction]
+    add(tmp_path, Trap(how))
+    Releases(Registry(tmp_path), "fraud").shadow((2,), later(-60))
+    events, missed = [], 0
+    with scorer(tmp_path, timeout_ms=100) as running:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            found = running.score(batch([200.0] * 3 if how == "raise" else [3.0, 200.0, 5.0]))
+            if how != "raise":
+                expected = [line.replace(b'"release":1', b'"release":2') for line in alone]
+                assert [bytes(line) for line in found.prediction] == expected
+            events += report(found).events
+            missed += sum(counts.missed for counts in report(found).counts.values())
+            if events:
+                break
+            time.sleep(0.1)
+    assert [(event.kind, event.version) for event in events] == [("shadow_off", 2)]
+    reasons = {
+        "raise": "ValueError: too much",
+        "hang": "no answer",
+        "slow": "no answer",
+        "crash": "has ended",
+    }
+    assert reasons[how] in events[0].message
+    assert how == "raise" or missed > 0

@@ -1,0 +1,265 @@
+"""The values of a job file: durations, sizes, aggregates, windows, and what may not be combined."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from flink_jobs.jobfile.references import mistakes
+from flink_jobs.spec import JobSpec, SchemaField, Window
+from flink_jobs.spec.aggregates import AGGREGATES, Aggregate, parse_aggregate
+from flink_jobs.spec.scalars import LONGEST_MS, format_duration, parse_brokers, parse_duration, parse_size
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
+
+
+def job_data(**changes: Any) -> dict[str, Any]:
+    """A job of one window, as YAML gives it; `changes` replace sections."""
+    base: dict[str, Any] = {
+        "job": "trips",
+        "source": {
+            "topic": "trips",
+            "schema": {
+                "city": "string",
+                "fare": "double",
+                "seats": "long",
+                "card": {"type": "string", "pii": "hash"},
+            },
+        },
+        "model": {"name": "tips"},
+    }
+    return base | changes
+
+
+def per_window(window: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return job_data(score="per_window", features={"windows": {"w": window}, **changes})
+
+
+def places(data: dict[str, Any]) -> list[str]:
+    return [".".join(map(str, mistake.location)) for mistake in mistakes(data)]
+
+
+@given(st.integers(0, LONGEST_MS))
+def test_durations_survive_writing(milliseconds: int) -> None:
+    assert parse_duration(format_duration(milliseconds)) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("0s", 0), ("200ms", 200), ("30s", 30_000), ("5m", 300_000), ("6h", 21_600_000), ("1d", 86_400_000)],
+)
+def test_durations_are_milliseconds(text: str, milliseconds: int) -> None:
+    assert parse_duration(text) == milliseconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "m", "-5m", "5M", "5 m", "5m\n", "٥m", "1e3s", "5mm", 5, None, True, []]
+)
+def test_what_is_no_duration(text: object) -> None:
+    with pytest.raises(ValueError, match="must be a duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("5 min", "5m"),
+        ("5minutes", "5m"),
+        ("2 Hours", "2h"),
+        ("1day", "1d"),
+        ("30 seconds", "30s"),
+        ("9 weeks", None),
+    ],
+)
+def test_durations_written_otherwise_get_a_suggestion(text: str, meant: str | None) -> None:
+    with pytest.raises(ValueError, match="must be a duration") as caught:
+        parse_duration(text)
+    assert caught.value.context["suggestion"] == meant  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [(7, 7), ("7 B", 7), ("512 KB", 512_000), ("512KB", 512_000), ("1 MB", 1_000_000)]
+)
+def test_sizes_are_bytes(text: object, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "1 GB", "1.5 MB", "-1", -1, 0, "101 MB", True, None, 1.0, "9" * 5000])
+def test_what_is_no_size(text: object) -> None:
+    with pytest.raises(ValueError, match="must be a size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    "brokers", ["a:1", "a:1,b:2", "a:1, b:2", "[::1]:9092", "10.0.0.1:65535", "kafka_0.local:9092"]
+)
+def test_brokers(brokers: str) -> None:
+    assert parse_brokers(brokers) == brokers.replace(" ", "")
+
+
+@pytest.mark.parametrize("brokers", ["", "a", ":1", "a:", "a:0", "a:65536", "a:1,", "http://a:1", "a b:1", 1])
+def test_what_is_no_broker(brokers: object) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        parse_brokers(brokers)
+
+
+@given(st.sampled_from(AGGREGATES), NAMES, st.booleans(), st.integers(1, 10_000))
+def test_aggregates_survive_writing(function: str, column: str, distinct: bool, offset: int) -> None:
+    aggregate = Aggregate(
+        function, column, distinct and function == "count", offset if function == "lag" else None
+    )
+    assert parse_aggregate(str(aggregate)) == aggregate
+
+
+@pytest.mark.parametrize(
+    ("text", "aggregate"),
+    [
+        ("count(*)", Aggregate("count")),
+        ("count(distinct x)", Aggregate("count", "x", distinct=True)),
+        (" COUNT ( DISTINCT x ) ", Aggregate("count", "x", distinct=True)),
+        ("count(distinct)", Aggregate("count", "distinct")),
+        ("lag(x)", Aggregate("lag", "x", offset=1)),
+        ("lag(x,3)", Aggregate("lag", "x", offset=3)),
+    ],
+)
+def test_aggregates(text: str, aggregate: Aggregate) -> None:
+    assert parse_aggregate(text) == aggregate
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "count", "count()", "count(*", "sum(a, b)", "sum(a) + 1", "sum(a)); DROP", "sum(sum(a))", 1],
+)
+def test_what_is_no_aggregate(text: object) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        parse_aggregate(text)
+
+
+@pytest.mark.parametrize(
+    ("given_kind", "kind", "size"),
+    [
+        ({"over": "1h"}, "over", 3_600_000),
+        ({"rows": 10_000}, "rows", 10_000),
+        ({"tumble": "1m"}, "tumble", 60_000),
+        ({"hop": "1h", "every": "5m"}, "hop", 3_600_000),
+        ({"session": "200ms"}, "session", 200),
+    ],
+)
+def test_windows_tell_their_kind_and_size(given_kind: dict[str, Any], kind: str, size: int) -> None:
+    window = Window.model_validate({"by": "city", "select": {"n": "count(*)"}} | given_kind)
+    assert (window.kind, window.size) == (kind, size)
+
+
+def test_hop_windows_start_on_a_grid_that_fits() -> None:
+    for every in ({}, {"every": "7m"}, {"every": "2h"}):
+        with pytest.raises(ValidationError) as caught:
+            Window.model_validate({"by": "city", "hop": "1h", "select": {"n": "count(*)"}} | every)
+        assert [error["loc"] for error in caught.value.errors()] == [("every",)]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"type": "long", "range": [0, 2**63]},
+        {"type": "long", "values": [2**63]},
+        {"type": "long", "values": [True]},
+        {"type": "double", "values": [float("nan")]},
+        {"type": "double", "values": [1, 1.0]},
+        {"type": "boolean", "values": [0]},
+        {"type": "boolean", "range": [0, 1]},
+        {"type": "double", "range": [0, True]},
+        {"type": "double", "range": [0, 10**400]},
+    ],
+)
+def test_constraints_of_another_type(field: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SchemaField.model_validate(field)
+
+
+def test_constraints_keep_their_numbers() -> None:
+    field = SchemaField.model_validate({"type": "long", "range": [None, 2**53 + 1], "values": [2**53 + 1]})
+    assert (field.low, field.high, field.values) == (None, 2**53 + 1, (2**53 + 1,))
+
+
+def test_nothing_can_be_changed() -> None:
+    job = JobSpec.model_validate(job_data())
+    with pytest.raises(ValidationError, match="frozen"):
+        job.job = "other"  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        job.source.topic = "other"  # type: ignore[misc]
+
+
+def test_without_a_folder_paths_stay_as_written() -> None:
+    assert JobSpec.model_validate(job_data()).model.registry == Path("models")
+
+
+@pytest.mark.parametrize("kind", [{"tumble": "1h"}, {"hop": "1h", "every": "30m"}, {"session": "5m"}])
+def test_a_job_can_score_windows(kind: dict[str, Any]) -> None:
+    data = per_window({"by": ["city", "seats"], "select": {"n": "count(*)", "mean": "avg(fare)"}, **kind})
+    data["predictions"] = {"include": ["city", "seats", "mean"]}
+    assert mistakes(data) == []
+    assert JobSpec.model_validate(data).predictions.include == ("city", "seats", "mean")
+
+
+def test_a_scored_window_has_no_fields_but_its_keys() -> None:
+    lookup = {"file": "cards.csv", "by": "card", "select": ["age"]}
+    data = per_window({"by": "city", "tumble": "1h", "select": {"n": "count(*)"}}, lookups={"cards": lookup})
+    data |= {
+        "predictions": {"include": ["city", "fare", "age"]},
+        "model": {"name": "m", "inputs": {"x": "seats"}},
+    }
+    assert places(data) == ["features.lookups.cards.by", "predictions.include.1", "model.inputs.x"]
+
+
+def test_a_scored_window_has_no_row_before() -> None:
+    window = {"by": "city", "tumble": "1h", "select": {"n": "lag(fare)"}}
+    assert places(per_window(window)) == ["features.windows.w.select.n"]
+
+
+def test_a_lookup_can_follow_a_window() -> None:
+    features = {
+        "windows": {"w": {"by": "city", "rows": 2, "select": {"before": "lag(city)"}}},
+        "lookups": {
+            "cities": {"file": "cities.csv", "by": "before", "key": "name", "select": {"people": "n"}}
+        },
+    }
+    assert mistakes(job_data(features=features)) == []
+
+
+@pytest.mark.parametrize("aggregate", ["first(card)", "last(card)", "min(card)", "max(card)", "lag(card)"])
+def test_personal_data_does_not_leave_by_way_of_a_window(aggregate: str) -> None:
+    features = {"windows": {"w": {"by": "city", "rows": 2, "select": {"x": aggregate}}}}
+    predictions = {"include": ["x"], "pii_key": "${KEY}"}
+    assert places(job_data(features=features, predictions=predictions)) == ["predictions.include.0"]
+    features["windows"]["w"]["select"]["x"] = "count(distinct card)"
+    assert mistakes(job_data(features=features, predictions=predictions)) == []
+
+
+def test_personal_data_can_be_included_as_a_hash() -> None:
+    assert mistakes(job_data(predictions={"include": ["card"], "pii_key": {"file": "key"}})) == []
+
+
+def test_security_needs_what_its_protocol_needs() -> None:
+    def wrong_keys(security: dict[str, Any]) -> list[object]:
+        with pytest.raises(ValidationError) as caught:
+            JobSpec.model_validate(job_data(kafka={"security": security}))
+        return [error["loc"][-1] for error in caught.value.errors()]
+
+    assert wrong_keys({"protocol": "SASL_PLAINTEXT"}) == ["mechanism", "username", "password"]
+    assert wrong_keys({"protocol": "SSL", "username": "u", "password": "p"}) == ["username", "password"]
+    assert wrong_keys({"protocol": "PLAINTEXT", "ca_file": "ca.pem"}) == ["ca_file"]
+    job = JobSpec.model_validate(job_data(kafka={"security": {"protocol": "SSL", "ca_file": "ca.pem"}}))
+    assert job.kafka.security is not None
+
+
+def test_checking_job_files_does_not_load_statistics() -> None:
+    """They take longer to load than a job file to check."""
+    code = "import sys, flink_jobs.plan.validate\nsys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

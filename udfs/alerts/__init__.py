@@ -1,0 +1,1 @@
+"""Alert records, and the webhook that they are sent to."""

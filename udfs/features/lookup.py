@@ -1,0 +1,120 @@
+"""Joins rows with a static table (Parquet or CSV) by key, in the worker.
+
+    planes = lookup_table("planes.parquet", "tailnum", {"year_built": "year"}, {"year_built": "long"})
+    columns, misses = planes.join(tail_numbers)       # {"year_built": array}, rows without an entry
+
+The table is loaded once per process and shared by its threads. It is read again when its file changes; a file
+that cannot be used leaves the old table in place and is logged once. `lookup_file` reads the files.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from udfs.features.lookup_file import LookupContent, LookupTableError, Stamp, read_lookup, stamp_of
+from udfs.types import ColumnType
+
+__all__ = ["LookupTable", "LookupTableError", "lookup_table"]
+
+CHECK_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class LookupTable:
+    """The selected columns of one file by key. Thread-safe; `clock` counts seconds.
+
+    `key` is the file's key column, `select` maps new names to the file's columns, `types` gives the type of
+    each new name (default: as found at first; a new file must keep them). Raises LookupTableError when the
+    file cannot be used at first.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        key: str,
+        select: Mapping[str, str],
+        types: Mapping[str, ColumnType] | None = None,
+        check_seconds: float = CHECK_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path, self.key, self.select, self.types = Path(path), key, dict(select), types
+        self._check_seconds, self._clock = check_seconds, clock
+        self._lock = threading.Lock()
+        self._checked = clock()
+        self._content = self._read()
+        self.types = self._content.types
+        self._tried: Stamp | None = self._content.stamp
+        self._seen: Stamp | None = self._tried
+
+    def join(self, keys: pa.Array) -> tuple[dict[str, pa.Array], int]:
+        """The selected columns for each of `keys` (string or long), null where the key is null or unknown.
+
+        Arrays are of ARROW[type]; the second value counts the rows without an entry. Keys of another type
+        than the file's are compared as text.
+        """
+        self._refresh()
+        content = self._content
+        known = content.keys
+        if keys.type != known.type:
+            keys, known = keys.cast(pa.string()), known.cast(pa.string())
+        at = pc.index_in(keys, value_set=known, skip_nulls=True)
+        return {name: column.take(at) for name, column in content.columns.items()}, at.null_count
+
+    def _read(self) -> LookupContent:
+        return read_lookup(self.path, self.key, self.select, self.types)
+
+    def _refresh(self) -> None:
+        if self._clock() - self._checked < self._check_seconds or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._checked = self._clock()
+            self._reload_if_changed()
+        except LookupTableError as error:
+            log.error("lookup.kept_old_table", path=str(self.path), reason=str(error))
+        finally:
+            self._lock.release()
+
+    def _reload_if_changed(self) -> None:
+        stamp = stamp_of(self.path)
+        if stamp == self._tried or not self._settled(stamp):
+            return
+        self._tried = stamp
+        if stamp is None:
+            raise LookupTableError(self.path, "a file", "nothing there")
+        self._content = self._read()
+        self._tried = self._content.stamp
+        log.info("lookup.reloaded", path=str(self.path), rows=len(self._content.keys))
+
+    def _settled(self, stamp: Stamp | None) -> bool:
+        """A replaced file is complete; one overwritten in place is once two checks find it the same."""
+        replaced = stamp is None or self._tried is None or stamp.inode != self._tried.inode
+        settled = replaced or stamp == self._seen
+        self._seen = stamp
+        return settled
+
+
+_tables: dict[object, LookupTable] = {}
+_tables_lock = threading.Lock()
+
+
+def lookup_table(
+    path: str | Path,
+    key: str,
+    select: Mapping[str, str],
+    types: Mapping[str, ColumnType] | None = None,
+    check_seconds: float = CHECK_SECONDS,
+) -> LookupTable:
+    """This process's LookupTable for these arguments, loaded by the first caller. Raises LookupTableError."""
+    identity = (str(path), key, tuple(select.items()), tuple((types or {}).items()), check_seconds)
+    with _tables_lock:
+        if identity not in _tables:
+            _tables[identity] = LookupTable(path, key, select, types, check_seconds)
+        return _tables[identity]

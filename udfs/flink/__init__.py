@@ -1,0 +1,1 @@
+"""What Flink calls in the Python workers."""

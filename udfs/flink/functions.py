@@ -1,0 +1,227 @@
+"""The vectorized UDFs that Flink's Python workers run: thin shells around `udfs.scoring.scorer`.
+
+Each holds plain data until `open()`, because Flink pickles it at submission.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from pyflink.table.udf import FunctionContext, ScalarFunction
+
+from udfs.flink.worker import prepare_worker
+from udfs.rollout.labels import LabelReader, count_labels
+from udfs.scoring.checker import Checker
+from udfs.scoring.outcomes import Outcomes
+from udfs.scoring.params import LabelParams, ScoreParams, SourceParams
+from udfs.scoring.scorer import Batch, RowBatch, Scorer
+from udfs.types import ARROW, ColumnType
+
+Columns = tuple[tuple[str, ColumnType], ...]
+
+COUNTERS = (
+    "predicted",
+    "dead",
+    "late",
+    "dead_decode",
+    "dead_contract",
+    "dead_feature",
+    "dead_inference",
+    "batches",
+    "lookup_misses",
+    "explain_failures",
+    "model_ms",
+    "worker_ms",
+)
+
+
+class _Counting(ScalarFunction):  # type: ignore[misc]
+    """Publishes counts as Flink counters, all from the first batch on: rates need a 0 to begin with."""
+
+    def open(self, function_context: FunctionContext) -> None:
+        prepare_worker()
+        group = function_context.get_metric_group().add_group("tailrace")
+        self._counters = {name: group.counter(name) for name in COUNTERS}
+        self._published: Counter[str] = Counter()
+        self._worker_ns = 0
+
+    def publish(self, counts: Mapping[str, int], started: int) -> None:
+        """`counts` are running totals; `started` is the time.perf_counter_ns() at which the batch came."""
+        self._worker_ns += time.perf_counter_ns() - started
+        totals = {**counts, "worker_ms": self._worker_ns // 1_000_000}
+        for name, counter in self._counters.items():
+            total = totals.get(name, 0)
+            counter.inc(total - self._published[name])
+            self._published[name] = total
+
+
+class ExtractFunction(_Counting):
+    """(value, event time, late) → ROW(_kind, _problem, columns…): what windows need of each valid record."""
+
+    def __init__(self, params: SourceParams, columns: Columns) -> None:
+        self._params = params
+        self._columns = columns
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._checker = Checker(self._params)
+
+    def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
+        started = time.perf_counter_ns()
+        outcomes, table = self._checker.extract(
+            value.tolist(), _milliseconds(event_time), _flags(late, len(value))
+        )
+        frame: dict[str, Any] = {"_kind": outcomes.kind, "_problem": outcomes.problem}
+        if self._params.counted:
+            frame["_profile"] = _on_first_row(outcomes.profile, len(value))
+        for name, _ in self._columns:
+            frame[name] = _to_series(table.column(name))
+        result = pd.DataFrame(frame)
+        self.publish(self._checker.counts, started)
+        return result
+
+
+class ScoreFunction(_Counting):
+    """(value, event time, late, partition, offset, timestamp, windows…) → ROW(_kind, _prediction, …)."""
+
+    def __init__(self, params: ScoreParams, windows: Columns = ()) -> None:
+        self._params = params
+        self._windows = windows
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._scorer = Scorer(self._params)
+
+    def close(self) -> None:
+        self._scorer.close()
+
+    def eval(
+        self,
+        value: pd.Series,
+        event_time: pd.Series,
+        late: pd.Series | bool,
+        partition: pd.Series,
+        offset: pd.Series,
+        timestamp: pd.Series,
+        *windows: pd.Series,
+    ) -> pd.DataFrame:
+        started = time.perf_counter_ns()
+        batch = Batch(
+            value.tolist(),
+            _milliseconds(event_time),
+            _flags(late, len(value)),
+            partition.to_numpy(np.int64),
+            offset.to_numpy(np.int64),
+            _milliseconds(timestamp),
+            _to_arrow(self._windows, windows),
+        )
+        result = _to_frame(self._scorer.score(batch), self._params)
+        self.publish(self._scorer.counts, started)
+        return result
+
+
+class WindowScoreFunction(_Counting):
+    """(event time, columns…) → ROW(_kind, _prediction, _problem), for rows that are windows, not records."""
+
+    def __init__(self, params: ScoreParams, columns: Columns) -> None:
+        self._params = params
+        self._columns = columns
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._scorer = Scorer(self._params)
+
+    def close(self) -> None:
+        self._scorer.close()
+
+    def eval(self, event_time: pd.Series, *columns: pd.Series) -> pd.DataFrame:
+        started = time.perf_counter_ns()
+        rows = RowBatch(_milliseconds(event_time), _to_arrow(self._columns, columns))
+        result = _to_frame(self._scorer.score_rows(rows), self._params)
+        self.publish(self._scorer.counts, started)
+        return result
+
+
+class LabelFunction(ScalarFunction):  # type: ignore[misc]
+    """(value, event time, late) → ROW(_label_key, _label, _labels): records with labels, and their counts."""
+
+    def __init__(self, params: LabelParams, columns: Columns = ()) -> None:
+        self._params = params
+
+    def open(self, function_context: FunctionContext) -> None:
+        prepare_worker()
+        self._reader = LabelReader(self._params.key, self._params.field, self._params.window_ms)
+
+    def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
+        rows = len(value)
+        read = self._reader.read(value.tolist(), _milliseconds(event_time), _flags(late, rows))
+        report = _on_first_row(read.report, rows)
+        return pd.DataFrame({"_label_key": read.keys, "_label": read.labels, "_labels": report}, copy=False)
+
+
+class LabelledFunction(ScalarFunction):  # type: ignore[misc]
+    """(told, label, first, time of the label) → ROW(_labels): how right the versions were, on one row."""
+
+    def __init__(self, params: LabelParams, columns: Columns = ()) -> None:
+        self._window_ms = params.window_ms
+
+    def open(self, function_context: FunctionContext) -> None:
+        prepare_worker()
+
+    def eval(
+        self, told: pd.Series, label: pd.Series, first: pd.Series, event_time: pd.Series
+    ) -> pd.DataFrame:
+        rows, times = len(told), _milliseconds(event_time)
+        report = count_labels(told.tolist(), label.tolist(), _flags(first, rows), times, self._window_ms)
+        return pd.DataFrame({"_labels": _on_first_row(report, rows)}, copy=False)
+
+
+def _to_frame(outcomes: Outcomes, params: ScoreParams) -> pd.DataFrame:
+    columns = {"_kind": outcomes.kind, "_prediction": outcomes.prediction, "_problem": outcomes.problem}
+    if params.drift:
+        columns["_profile"] = _on_first_row(outcomes.profile, len(outcomes.kind))
+    if params.rollout:
+        columns["_shadow"] = outcomes.shadow
+        columns["_rollout"] = _on_first_row(outcomes.rollout, len(outcomes.kind))
+    if outcomes.label_key is not None and outcomes.told is not None:
+        columns |= {"_label_key": outcomes.label_key, "_told": outcomes.told}
+    return pd.DataFrame(columns, copy=False)
+
+
+def _on_first_row(value: bytes | None, rows: int) -> npt.NDArray[np.object_]:
+    column = np.full(rows, None, dtype=object)
+    column[:1] = [value]
+    return column
+
+
+def _milliseconds(times: pd.Series) -> npt.NDArray[np.int64]:
+    values: npt.NDArray[np.int64] = times.to_numpy().astype("datetime64[ms]").astype(np.int64)
+    return values
+
+
+def _flags(values: pd.Series | bool, rows: int) -> npt.NDArray[np.bool_]:
+    """Flags per row; Flink passes a constant as a plain value."""
+    return np.full(rows, values, dtype=np.bool_)
+
+
+def _to_arrow(columns: Columns, values: tuple[pd.Series, ...]) -> dict[str, pa.Array]:
+    """Series as Arrow arrays; pandas shows the nulls of numbers as NaN, from_pandas turns them back."""
+    return {
+        name: pa.Array.from_pandas(series, type=ARROW[kind])
+        for (name, kind), series in zip(columns, values, strict=True)
+    }
+
+
+def _to_series(column: pa.ChunkedArray) -> pd.Series:
+    """A series that Flink turns into the same Arrow column; longs with nulls stay exact as objects."""
+    if column.null_count and not pa.types.is_floating(column.type):
+        return pd.Series(column.to_pylist(), dtype=object)
+    series: pd.Series = column.to_pandas()
+    return series

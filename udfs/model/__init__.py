@@ -1,0 +1,1 @@
+"""Models: manifests, signatures, loading, formats and explanations."""

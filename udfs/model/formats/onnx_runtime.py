@@ -1,0 +1,151 @@
+"""ONNX graphs: one input per column, or one matrix of floats; classifiers with or without ZipMap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from udfs.errors import ModelError
+from udfs.model.formats import inputs as arrow
+from udfs.model.formats.base import FormatModel, Raw, need_codes, same_count
+from udfs.model.manifest import Signature
+
+_NUMBERS: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
+_WHOLE = ("tensor(int64)", "tensor(int32)", "tensor(bool)")
+Feed = dict[str, npt.NDArray[Any]]
+
+
+def load(data: bytes, signature: Signature) -> OnnxModel:
+    """Build a session on one thread that does not spin. Graphs with external data are refused."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return OnnxModel(session, signature)
+
+
+class OnnxModel(FormatModel):
+    """A null is NaN in a float input and "" in a string input; an integer input cannot have one."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, signature: Signature) -> None:
+        super().__init__(signature)
+        self._session = session
+        self._categories = arrow.categories(signature)
+        self._feed = self._feeder()
+        outputs = session.get_outputs()
+        self._values = _values_output(outputs)
+        self._labels = next((item.name for item in outputs if item.name != self._values), None)
+        self._unchecked = bool(signature.output.classes) and self._labels is not None
+        if signature.output.kind == "anomaly" and self._labels is None:
+            raise ModelError(
+                f"the graph of an anomaly model must have a label output; got only {self._values}"
+            )
+
+    def infer(self, inputs: pa.Table) -> Raw:
+        feed = self._feed(inputs)
+        if self.signature.output.kind == "anomaly":
+            labels, values = self._session.run([self._labels, self._values], feed)
+            return Raw(-np.asarray(values).ravel(), np.asarray(labels).ravel() == -1)
+        values = self._probabilities(self._session.run([self._values], feed)[0])
+        if self._unchecked:
+            labels = np.asarray(self._session.run([self._labels], feed)[0]).ravel().tolist()
+            _check_labels(labels, values, self.signature.output.classes)
+            self._unchecked = False
+        return Raw(values)
+
+    def _probabilities(self, values: Any) -> npt.NDArray[Any]:
+        """ZipMap's list of dicts or a tensor, as the shape that the output's kind has."""
+        if isinstance(values, list):
+            classes = list(values[0])
+            values = [[row[label] for label in classes] for row in values]
+        table = np.asarray(values)
+        kind = self.signature.output.kind
+        if kind == "multiclass":
+            return table
+        return table[:, 1] if kind == "binary" and table.ndim == 2 and table.shape[1] == 2 else table.ravel()
+
+    def _feeder(self) -> Callable[[pa.Table], Feed]:
+        nodes = {node.name: node for node in self._session.get_inputs()}
+        if nodes.keys() == set(self.signature.names):
+            return lambda table: {name: self._column(table[name], node) for name, node in nodes.items()}
+        if len(nodes) != 1:
+            raise ModelError(
+                f"the signature's inputs must be the graph's: {list(nodes)}; got {self.signature.names}"
+            )
+        return self._matrix_feeder(next(iter(nodes.values())))
+
+    def _matrix_feeder(self, node: Any) -> Callable[[pa.Table], Feed]:
+        kind = _NUMBERS.get(node.type)
+        if node.type in _WHOLE or kind is None:
+            raise ModelError(
+                f"the graph's only input must be a tensor of floats; got {node.name} {node.type}"
+            )
+        need_codes(self.signature)
+        if isinstance(node.shape[-1], int):
+            same_count(node.shape[-1], self.signature)
+        return lambda table: {node.name: arrow.matrix(table, self._categories).astype(kind)}
+
+    def _column(self, column: pa.ChunkedArray, node: Any) -> npt.NDArray[Any]:
+        shape = (len(column), 1) if len(node.shape) == 2 else (len(column),)
+        if node.type == "tensor(string)":
+            return _strings(column).reshape(shape)
+        if node.type not in _NUMBERS:
+            raise ModelError(f"the graph's input {node.name} must be a number or string; got {node.type}")
+        if node.type in _WHOLE and column.null_count:
+            raise ModelError(f"{node.name} must not be null: the graph's input is a {node.type}")
+        coded = self._categories.get(node.name)
+        values = _numbers(column) if coded is None else arrow.codes(column, coded)
+        if coded is not None and node.type in _WHOLE and np.isnan(values).any():
+            raise ModelError(f"{node.name} must be one of its values: the graph's input is a {node.type}")
+        return values.astype(_NUMBERS[node.type]).reshape(shape)
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Integers without null keep their 64 bits."""
+    whole = pa.types.is_integer(column.type) and not column.null_count
+    return np.asarray(column.to_numpy()) if whole else arrow.floats(column)
+
+
+def _strings(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    if not pa.types.is_string(column.type):
+        raise ModelError(f"the graph's string inputs must be strings in the signature; got {column.type}")
+    filled: npt.NDArray[Any] = pc.fill_null(column, "").to_pandas().to_numpy(dtype=object)
+    return filled
+
+
+def _values_output(outputs: list[Any]) -> str:
+    """The output with probabilities, scores or predictions: the last that is not a label."""
+    floats = [item.name for item in outputs if "float" in item.type or "double" in item.type]
+    if not floats:
+        raise ModelError(f"the graph must have an output of floats; got {[item.type for item in outputs]}")
+    return str(floats[-1])
+
+
+def _check_labels(labels: list[Any], values: npt.NDArray[Any], classes: tuple[Any, ...]) -> None:
+    """Once per model: classes in another order than the signature's would give wrong labels for ever.
+
+    Rows that are nearly a tie say nothing. Graphs may number classes that the signature names.
+    """
+    table = values if values.ndim == 2 else np.column_stack([1 - values, values])
+    top = np.sort(table, axis=1)[:, -2:]
+    numbered = all(isinstance(name, str) for name in classes) and all(isinstance(x, int) for x in labels)
+    for row in np.flatnonzero(top[:, 1] - top[:, 0] > 1e-3):
+        index = int(table[row].argmax())
+        expected = index if numbered else classes[index]
+        if labels[row] != expected:
+            raise ModelError(
+                f"the signature's classes must be in the graph's order: {labels[row]!r} is at {index}"
+            )

@@ -1,0 +1,135 @@
+"""The contract that all model formats fulfil, and the loading of a version that can be trusted.
+
+    loaded = load_version(Path("models/flight_delay/versions/1"))
+    loaded.model.predict(inputs).score
+
+A format (`udfs/formats/`) turns verified bytes into a `Model`. Nothing of a version is unpickled or parsed
+before its digest, its signature if the job demands one, and the SHA-256 of every file were found right, and
+nothing is used before its golden rows are reproduced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from udfs.errors import ModelError, StoreError
+from udfs.model import signatures
+from udfs.model.contract import Model
+from udfs.model.manifest import MANIFEST_FILE, PROFILE_FILE, Manifest, read_manifest
+from udfs.model.manifest import digest as digest_of
+from udfs.model.signatures import ANYONE, Trust
+from udfs.store import open_store
+from udfs.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A version that is ready to score: its files are the manifest's and its golden rows are reproduced.
+
+    `profile`: the bytes of its profile.json; empty if it has none.
+    """
+
+    model: Model
+    manifest: Manifest
+    digest: str
+    profile: bytes = b""
+
+
+def load_version(
+    place: str | Path | Store, *, digest: str | None = None, trust: Trust = ANYONE
+) -> LoadedModel:
+    """Load the version in a folder, at a URI, or at the root of a store.
+
+    `digest` is the one that it must have, if that is known; `trust` what the job demands of it.
+    Raises `ModelError` when it has another digest or is not trusted, when a file is missing, extra or
+    changed, when the model cannot be loaded or does not fit its signature, and when its golden rows are not
+    reproduced in this environment.
+    """
+    from udfs.model import formats, golden
+
+    store, manifest, contents = _verified(place, digest, trust)
+    try:
+        model = formats.build(
+            manifest.format,
+            contents[manifest.model_file],
+            manifest.signature,
+            manifest.trusted_types or (),
+        )
+        golden.check(model, contents[golden.GOLDEN_FILE], manifest.golden_tolerance)
+    except ModelError as error:
+        raise ModelError(f"{store.where('')} cannot be used: {error}{_library_changes(manifest)}") from error
+    return LoadedModel(model, manifest, digest_of(manifest), contents.get(PROFILE_FILE, b""))
+
+
+def check_trust(store: Store, manifest: Manifest, trust: Trust) -> None:
+    """Raise `ModelError` when a version is not signed by whom, or is of a format that, the job demands."""
+    from udfs.model.formats import PICKLED
+
+    signatures.check(store, digest_of(manifest), trust)
+    if manifest.format in PICKLED and not trust.pickles:
+        raise ModelError(
+            f"{store.where('')} must be of a format without pickles, as the job refuses them; "
+            f"got {manifest.format}"
+        )
+    if manifest.trusted_types and not trust.pickles:
+        raise ModelError(
+            f"{store.where('')} must hold only safe types, as the job refuses pickles; "
+            f"its manifest trusts {', '.join(manifest.trusted_types)}"
+        )
+
+
+def verified_files(
+    place: str | Path | Store, *, digest: str | None = None, trust: Trust = ANYONE
+) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest and files of a version that is what it says, without loading its model."""
+    _, manifest, contents = _verified(place, digest, trust)
+    return manifest, contents
+
+
+def _verified(
+    place: str | Path | Store, digest: str | None, trust: Trust
+) -> tuple[Store, Manifest, dict[str, bytes]]:
+    try:
+        store = open_store(place) if isinstance(place, str | Path) else place
+        manifest = read_manifest(store)
+        found = digest_of(manifest)
+        if digest not in (None, found):
+            raise ModelError(f"{store.where('')} must have the digest {digest}; got {found}")
+        check_trust(store, manifest, trust)
+        return store, manifest, _files(store, manifest)
+    except StoreError as error:
+        raise ModelError(str(error)) from error
+
+
+def _files(store: Store, manifest: Manifest) -> dict[str, bytes]:
+    """The version's files. Hashed and later parsed from the same bytes, so nothing can be swapped between."""
+    found = set(store.names("")) - {MANIFEST_FILE, signatures.SIGNATURES}
+    for name in sorted(manifest.files.keys() - found):
+        raise ModelError(f"{store.where(name)} is missing: the manifest lists it")
+    for name in sorted(found - manifest.files.keys()):
+        raise ModelError(f"{store.where(name)} must not be there: the manifest does not list it")
+    contents = {name: _read(store, name) for name in manifest.files}
+    for name, sha in manifest.files.items():
+        actual = hashlib.sha256(contents[name]).hexdigest()
+        if actual != sha:
+            raise ModelError(f"{store.where(name)} was changed: its SHA-256 must be {sha}; got {actual}")
+    return contents
+
+
+def _read(store: Store, name: str) -> bytes:
+    try:
+        return store.read(name)
+    except FileNotFoundError:
+        raise ModelError(f"{store.where(name)} is missing: the manifest lists it") from None
+
+
+def _library_changes(manifest: Manifest) -> str:
+    from udfs.model.formats import installed_versions
+
+    here = installed_versions(manifest.libraries)
+    changes = [
+        f"{name} {was} (here {here[name]})" for name, was in manifest.libraries.items() if here[name] != was
+    ]
+    return f"; it was made with {', '.join(changes)}" if changes else ""

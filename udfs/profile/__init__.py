@@ -1,0 +1,1 @@
+"""Counts of what a job saw, and the reference that they are compared with."""

@@ -1,0 +1,127 @@
+"""A reference profile, as `udfs.profile.profile` writes it, ready to count and compare with.
+
+reference = parse_reference((folder / "profile.json").read_bytes())
+reference.columns["dep_delay"].edges
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from udfs.errors import ModelError
+from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts
+from udfs.profile.joint import JointReference, parse_joint
+
+
+class _FixedPoint(msgspec.Struct, frozen=True):
+    exponent: int
+    sum_squares: int
+    sums: list[int]
+
+
+class NumericReference(msgspec.Struct, frozen=True, tag="numeric", tag_field="kind"):
+    """K bins [edge, next edge), the last one closed; one edge is one bin with a single value, none no bin."""
+
+    edges: list[float]
+    counts: list[int]
+    fixed_point: _FixedPoint
+    null: int
+    invalid: int
+    min: float | None
+    max: float | None
+
+    def __post_init__(self) -> None:
+        bins = max(len(self.edges) - 1, min(len(self.edges), 1))
+        if len(self.counts) != bins or len(self.fixed_point.sums) != bins:
+            raise ValueError(f"counts and sums must have {bins} entries for {len(self.edges)} edges")
+        if not np.isfinite(self.edges).all() or (np.diff(self.edges) <= 0).any():
+            raise ValueError("edges must be finite and increase")
+        if min(self.counts, default=0) < 0:
+            raise ValueError("counts must not be negative")
+
+    def as_counts(self) -> NumericCounts:
+        """The reference's rows, counted as those of a window are."""
+        counts: Ints = np.array([0, *self.counts, 0], dtype=np.int64)
+        sums = np.array([0, *self.fixed_point.sums, 0], dtype=object)
+        squares = self.fixed_point.sum_squares
+        return NumericCounts(counts, sums, squares, self.min, self.max, self.null, self.invalid)
+
+
+class CategoricalReference(msgspec.Struct, frozen=True, tag="categorical", tag_field="kind"):
+    """The most frequent values; `rare` are the others, null where they are too many to keep.
+
+    With `rare` null no value counts as unseen: it cannot be told from a rare one.
+    """
+
+    values: list[str]
+    counts: list[int]
+    other: int
+    null: int
+    rare: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.values) or len(set(self.values)) != len(self.values):
+            raise ValueError("values must be distinct, with one count each")
+        if min([*self.counts, self.other]) < 0:
+            raise ValueError("counts must not be negative")
+
+    def as_counts(self) -> CategoricalCounts:
+        """The reference's rows, counted as those of a window are."""
+        return CategoricalCounts(np.array(self.counts, dtype=np.int64), self.other, 0, self.null)
+
+
+ColumnReference = NumericReference | CategoricalReference
+
+
+class _Profile(msgspec.Struct, frozen=True):
+    schema: Literal["tailrace.profile/1"]
+    rows: int
+    columns: dict[str, ColumnReference]
+    outputs: dict[str, ColumnReference] = {}
+    joint: dict[str, Any] | None = None
+    importance: dict[str, float] = {}
+    segments: msgspec.Raw = msgspec.Raw(b"")
+    hour_of_week: msgspec.Raw = msgspec.Raw(b"")
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """`columns` are the model's inputs and other columns; `outputs` are `prediction` and `score`.
+
+    `segments` and `hour_of_week` are parts of the rows, for `udfs.profile.references` to read.
+    """
+
+    rows: int
+    columns: dict[str, ColumnReference]
+    outputs: dict[str, ColumnReference]
+    joint: JointReference | None
+    importance: dict[str, float] = {}
+    segments: msgspec.Raw = msgspec.Raw(b"")
+    hour_of_week: msgspec.Raw = msgspec.Raw(b"")
+
+    def counts(self) -> dict[str, ColumnCounts]:
+        """All columns and outputs as counts."""
+        return {name: column.as_counts() for name, column in (self.columns | self.outputs).items()}
+
+
+_decoder = msgspec.json.Decoder(_Profile)
+
+
+def parse_reference(profile: bytes) -> Reference:
+    """Raises ModelError for what is not a profile, or one whose parts do not fit together."""
+    try:
+        parsed = _decoder.decode(profile)
+        joint = parse_joint(parsed.joint) if parsed.joint else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ModelError(f"the reference profile must be of tailrace.profile/1: {error}") from None
+    return Reference(
+        parsed.rows,
+        parsed.columns,
+        parsed.outputs,
+        joint,
+        parsed.importance,
+        parsed.segments,
+        parsed.hour_of_week,
+    )

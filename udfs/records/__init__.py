@@ -1,0 +1,1 @@
+"""Records: bytes to typed columns, and outcomes back to bytes."""

@@ -1,0 +1,136 @@
+"""The data contract of a source: which fields a record has, of which type, and which values are allowed.
+
+contract = Contract((Field("amount", "double", required=True, low=0.0),))
+bad = contract.violations(table)        # vectorized, one boolean per row
+contract.check({"amount": -1})          # one record: the Problem, or None
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from udfs.records.problems import Problem
+from udfs.types import ARROW, ColumnType
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+Mask = npt.NDArray[np.bool_]
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One field of the record; `low` and `high` are inclusive, and integers for a long."""
+
+    name: str
+    type: ColumnType
+    required: bool = False
+    low: int | float | None = None
+    high: int | float | None = None
+    values: tuple[str | int | float | bool, ...] = ()
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """All declared fields; others may be present and are ignored."""
+
+    fields: tuple[Field, ...]
+
+    def arrow_schema(self) -> pa.Schema:
+        return pa.schema([(field.name, ARROW[field.type]) for field in self.fields])
+
+    def violations(self, table: pa.Table) -> Mask:
+        """The rows of a decoded batch, shape (rows,), that break the contract; types hold already."""
+        bad = np.zeros(table.num_rows, dtype=np.bool_)
+        for field in self.fields:
+            column = table.column(field.name)
+            if field.required and column.null_count:
+                bad |= _mask(pc.is_null(column))
+            if field.type in ("double", "long"):
+                bad |= _outside(field, column)
+            if field.values:
+                allowed = pa.array(field.values, type=ARROW[field.type])
+                bad |= _mask(pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=allowed))))
+        return bad
+
+    def check(self, record: Mapping[str, object]) -> Problem | None:
+        """The first violation of one record, in the order of the contract."""
+        for field in self.fields:
+            problem = _check_field(field, record)
+            if problem:
+                return problem
+        return None
+
+
+def _mask(column: pa.ChunkedArray) -> Mask:
+    mask: Mask = column.to_numpy()
+    return mask
+
+
+def _outside(field: Field, column: pa.ChunkedArray) -> Mask:
+    """Rows whose number is not finite or out of range; null is neither."""
+    filled = column.fill_null(0) if column.null_count else column
+    values: npt.NDArray[Any] = filled.to_numpy()
+    bad = ~np.isfinite(values) if field.type == "double" else np.zeros(len(values), dtype=np.bool_)
+    if field.low is not None:
+        bad |= values < field.low
+    if field.high is not None:
+        bad |= values > field.high
+    return bad & _mask(pc.is_valid(column)) if column.null_count else bad
+
+
+def _check_field(field: Field, record: Mapping[str, object]) -> Problem | None:
+    path = f"$.{field.name}"
+    if field.name not in record:
+        return _problem("missing", f"{path}: required {field.type} is missing") if field.required else None
+    value = record[field.name]
+    if value is None:
+        return _problem("null", f"{path}: required {field.type} is null") if field.required else None
+    found = _wrong_type(field.type, value)
+    if found:
+        return _problem("wrong_type", f"{path}: expected {field.type}, got {found}")
+    if field.type == "double" and not _is_finite(value):
+        return _problem("not_finite", f"{path}: expected a finite number, got NaN or infinity")
+    if field.low is not None and value < field.low:  # type: ignore[operator]
+        return _problem("out_of_range", f"{path}: expected at least {field.low:g}, got a smaller number")
+    if field.high is not None and value > field.high:  # type: ignore[operator]
+        return _problem("out_of_range", f"{path}: expected at most {field.high:g}, got a larger number")
+    if field.values and value not in field.values:
+        allowed = ", ".join(str(v) for v in field.values[:10]) + (", …" if len(field.values) > 10 else "")
+        return _problem("not_in_values", f"{path}: expected one of {allowed}, got another value")
+    return None
+
+
+def _problem(reason: str, message: str) -> Problem:
+    return Problem("contract", reason, message)
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return False
+
+
+def _wrong_type(expected: ColumnType, value: object) -> str | None:
+    """The JSON name of the value's type if it is not the expected one; bool is no number, 1.0 is no long."""
+    match value:
+        case bool():
+            return None if expected == "boolean" else "boolean"
+        case int():
+            if expected == "long":
+                return None if INT64_MIN <= value <= INT64_MAX else "integer beyond 64 bits"
+            return None if expected == "double" else "integer"
+        case float():
+            return None if expected == "double" else "number with a fraction or exponent"
+        case str():
+            return None if expected == "string" else "string"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+    return type(value).__name__

@@ -1,0 +1,210 @@
+"""JSON records: Arrow's columnar reader for a batch, the standard library's for a single record.
+
+Stricter than either: one object per record, no duplicate declared key, no NaN, at most `MAX_DEPTH` levels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.json
+
+from udfs.records.contract import Contract
+from udfs.records.problems import Problem, RejectedError
+
+MAX_DEPTH = 100
+_NEWLINE, _OPEN, _CLOSE, _BRACKET = b"\n{}["
+MAX_INTEGER_DIGITS = 4300
+
+
+class JsonDecoder:
+    """Decodes UTF-8 JSON objects of at most `max_bytes` bytes."""
+
+    def __init__(self, contract: Contract, max_bytes: int = 512_000) -> None:
+        self.contract = contract
+        self.max_bytes = max_bytes
+        self._schema = contract.arrow_schema()
+        self._parse = pyarrow.json.ParseOptions(
+            explicit_schema=self._schema, unexpected_field_behavior="ignore", newlines_in_values=False
+        )
+        self._declared = frozenset(field.name for field in contract.fields)
+        self._load = json.JSONDecoder(
+            object_pairs_hook=_Pairs, parse_constant=_reject_constant, parse_int=_parse_int
+        ).decode
+
+    def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
+        """Columns of the whole batch, or None if any record is not plainly one valid object on one line."""
+        try:
+            blob = b"\n".join(raws)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+        if not self._is_plain(blob, len(raws)):
+            return None
+        options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(blob) + 1)
+        try:
+            table = pyarrow.json.read_json(pa.BufferReader(blob), options, self._parse)
+        except pa.ArrowInvalid:
+            return None
+        return table.select(self._schema.names) if table.num_rows == len(raws) else None
+
+    def _is_plain(self, blob: bytes, records: int) -> bool:
+        """Whether line i of the blob is record i, whatever a hostile record contains, and all else is usual.
+
+        Outside of strings `}` and `{` on two lines meet only between two documents, and inside strings a line
+        break is not valid; so with this seen n - 1 times, n parsed documents are one per record.
+        """
+        if not (blob.startswith(b"{") and blob.endswith(b"}") and _is_utf8(blob)):
+            return False
+        text = np.frombuffer(blob, dtype=np.uint8)
+        breaks = np.flatnonzero(text == _NEWLINE)
+        if len(breaks) != records - 1:
+            return False
+        if not ((text[breaks - 1] == _CLOSE).all() and (text[breaks + 1] == _OPEN).all()):
+            return False
+        longest = np.diff(breaks, prepend=-1, append=len(blob)).max() - 1
+        if longest > self.max_bytes or _may_have_constants(blob):
+            return False
+        brackets = np.count_nonzero(text == _OPEN) + np.count_nonzero(text == _BRACKET)
+        return bool(brackets - records < MAX_DEPTH) or self._is_shallow(text, breaks)
+
+    @staticmethod
+    def _is_shallow(text: npt.NDArray[np.uint8], breaks: npt.NDArray[np.intp]) -> bool:
+        """Whether no record has more brackets than levels are allowed."""
+        opening = np.add((text == _OPEN), (text == _BRACKET), dtype=np.int64)
+        starts = np.concatenate(([0], breaks + 1))
+        return bool((np.add.reduceat(opening, starts) <= MAX_DEPTH).all())
+
+    def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
+        """The declared fields of one record; raises RejectedError with the reason."""
+        if raw is None:
+            _reject("tombstone", "the record has no value")
+        if len(raw) > self.max_bytes:
+            _reject("too_large", f"expected at most {self.max_bytes} bytes, got {len(raw)}")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            _reject("invalid_utf8", f"byte {error.start} is not valid UTF-8")
+        if not text.strip(" \t\r\n"):
+            _reject("empty", "the value is empty")
+        document = self._parse_text(text)
+        if not isinstance(document, _Pairs):
+            _reject("not_an_object", f"expected a JSON object, got {_json_type(document)}")
+        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
+            _reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
+        return self._select(document)
+
+    def _parse_text(self, text: str) -> object:
+        try:
+            return self._load(text)
+        except json.JSONDecodeError as error:
+            _reject("not_json", f"{error.msg.lower().removesuffix(' starting at')} at character {error.pos}")
+        except RecursionError:
+            _reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
+
+    def _select(self, pairs: _Pairs) -> dict[str, object]:
+        record: dict[str, object] = {}
+        for name, value in pairs.items:
+            if name not in self._declared:
+                continue
+            if name in record:
+                _reject("duplicate_key", f"$.{name}: stands more than once")
+            if isinstance(value, _NotFinite):
+                raise RejectedError(Problem("contract", "not_finite", f"$.{name}: got {value.text}"))
+            if isinstance(value, str) and not _is_unicode(value):
+                _reject("invalid_utf8", f"$.{name}: has half of a surrogate pair")
+            record[name] = {} if isinstance(value, _Pairs) else value
+        for _, value in pairs.items:
+            _reject_constants(value)
+        return record
+
+
+class _Pairs:
+    """A JSON object with its keys as they stand, duplicates included."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[tuple[str, Any]]) -> None:
+        self.items = items
+
+
+class _NotFinite:
+    """A NaN or infinity token, which is not JSON."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _reject_constant(text: str) -> _NotFinite:
+    return _NotFinite(text)
+
+
+def _parse_int(text: str) -> int | float:
+    return int(text) if len(text) <= MAX_INTEGER_DIGITS else float("inf")
+
+
+def _reject(reason: str, message: str) -> NoReturn:
+    raise RejectedError(Problem("decode", reason, message))
+
+
+def _reject_constants(value: object) -> None:
+    if isinstance(value, _NotFinite):
+        _reject("not_json", f"{value.text} is not JSON")
+    for child in _children(value):
+        _reject_constants(child)
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, _Pairs):
+        return [child for _, child in value.items]
+    return value if isinstance(value, list) else []
+
+
+def _depth(value: object) -> int:
+    """Levels of nesting, counted without recursion."""
+    depth, level = 0, [value]
+    while level := [node for node in level if isinstance(node, _Pairs | list)]:
+        depth += 1
+        level = [child for node in level for child in _children(node)]
+    return depth
+
+
+def _may_have_constants(blob: bytes) -> bool:
+    """Whether NaN or an infinity may stand in the text; Arrow's reader would take them."""
+    return (b"N" in blob and b"NaN" in blob) or (b"I" in blob and b"Inf" in blob)
+
+
+def _is_utf8(blob: bytes) -> bool:
+    try:
+        blob.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json_type(document: object) -> str:
+    match document:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float() | _NotFinite():
+            return "number"
+        case str():
+            return "string"
+        case _:
+            return "array"

@@ -1,0 +1,1 @@
+"""The release log: which version scores which record."""

@@ -1,0 +1,173 @@
+"""The release log of a model: which version counts for a record, decided by the record's own time.
+
+    log = ReleaseLog(records)                    # all of models/<name>/releases/, in order
+    log.places(np.array([1_700_000_000_000]))    # the release in force at each time, by position
+    log.state(0)                                 # State(release=1, champion=1, canary=None, shadows=())
+
+Pure: who reads the files and when is `udfs.releases.follow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from udfs.errors import ModelError
+from udfs.times import Milliseconds, parse_time
+
+Action = Literal["promote", "canary", "shadow", "rollback", "withdraw"]
+BEGINNING = -(2**62)
+
+
+class Canary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`share` (0 to 1) of the values of the column `key` go to `version`."""
+
+    version: int
+    share: float
+    key: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1; got {self.share}")
+
+
+class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of the log, `releases/<8-digit number>.json`: all that is in force from its moment on.
+
+    `at` is that moment, in event time (ISO 8601, UTC); null is the beginning of time. `withdraw` is a version
+    that must not score at all any more, whatever the time. `digests` pins the versions that it names.
+    """
+
+    schema: Literal["tailrace.release/1", "tailrace.release/2"] = "tailrace.release/2"
+    number: int
+    champion: int
+    written_at: str
+    action: Action = "promote"
+    at: str | None = None
+    lead_ms: int = 0
+    canary: Canary | None = None
+    shadows: tuple[int, ...] = ()
+    withdraw: int | None = None
+    digests: dict[int, str] = {}
+    reason: str = ""
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        if self.at is not None:
+            parse_time(self.at)
+
+    @property
+    def at_ms(self) -> int:
+        """The moment in ms since the epoch; BEGINNING for none."""
+        return BEGINNING if self.at is None else parse_time(self.at)
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """All versions that score under it."""
+        canary = (self.canary.version,) if self.canary else ()
+        return (self.champion, *canary, *self.shadows)
+
+
+@dataclass(frozen=True)
+class State:
+    """What the release with this `number` means once unusable versions are left out.
+
+    `champion_since` is the release that the champion is from: an earlier one, where it stands in for another.
+    """
+
+    number: int
+    champion: int
+    champion_since: int
+    canary: Canary | None = None
+    shadows: tuple[int, ...] = ()
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        canary = (self.canary.version,) if self.canary else ()
+        return (self.champion, *canary, *self.shadows)
+
+
+class ReleaseLog:
+    """The whole log. In force at a time is the last one written whose moment is not after it.
+
+    So a release replaces those with later moments that were written before it. Before the first moment the
+    first release counts. Raises ModelError for a log that is empty or has a gap.
+    """
+
+    def __init__(self, records: Sequence[ReleaseRecord]) -> None:
+        self.records = tuple(records)
+        numbers = [record.number for record in self.records]
+        if not numbers or numbers != list(range(1, len(numbers) + 1)):
+            raise ModelError(f"a release log must hold the numbers 1, 2, 3 …; got {numbers[:20]}")
+        self.withdrawn = frozenset(r.withdraw for r in self.records if r.withdraw is not None)
+        moments = np.array([record.at_ms for record in self.records], dtype=np.int64)
+        self._bounds = np.unique(moments)
+        self._in_force = np.array([np.flatnonzero(moments <= bound)[-1] for bound in self._bounds])
+
+    def places(self, times: Milliseconds) -> npt.NDArray[np.intp]:
+        """The position in `records` of the release in force at each of n times (ms since the epoch)."""
+        found = np.searchsorted(self._bounds, times, side="right") - 1
+        places: npt.NDArray[np.intp] = np.where(found < 0, 0, self._in_force[np.maximum(found, 0)])
+        return places
+
+    def place_at(self, time: int) -> int:
+        return int(self.places(np.array([time]))[0])
+
+    def state(self, place: int, unusable: frozenset[int] = frozenset()) -> State:
+        """What is in force at `records[place]`, without the versions that are withdrawn or `unusable`.
+
+        In the place of such a champion is the one before it. Raises ModelError when there is none.
+        """
+        lost = self.withdrawn | unusable
+        for record in reversed(self.records[: place + 1]):
+            if record.champion not in lost:
+                return _state(self.records[place], record, lost)
+        names = ", ".join(map(str, sorted(lost)))
+        raise ModelError(f"release {self.records[place].number} has no version to score with: not {names}")
+
+    def from_then_on(self, time: int) -> list[int]:
+        """The positions of the release in force at `time` and of all that take over later."""
+        first = self.place_at(time)
+        later = self._in_force[self._bounds > time]
+        return [first, *(int(place) for place in later if place != first)]
+
+    def champions_to_come(self, time: int) -> dict[int, str]:
+        """By version, the moment from which on it is champion, of those that take over after `time`.
+
+        Raises ModelError when no version is left to score.
+        """
+        first, *later = self.from_then_on(time)
+        found: dict[int, str] = {}
+        for place in later:
+            found.setdefault(self.state(place).champion, self.records[place].at or "")
+        found.pop(self.state(first).champion, None)
+        return found
+
+
+def _state(record: ReleaseRecord, champion: ReleaseRecord, lost: frozenset[int]) -> State:
+    canary = record.canary if record.canary and record.canary.version not in lost else None
+    shadows = tuple(v for v in record.shadows if v not in lost and v != champion.champion)
+    return State(record.number, champion.champion, champion.number, canary, shadows)
+
+
+_decoder = msgspec.json.Decoder(ReleaseRecord)
+
+
+def decode_release(data: bytes, number: int) -> ReleaseRecord:
+    """Raises ModelError for what is not the record of that number."""
+    try:
+        record = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise ModelError(f"release {number} must be a tailrace.release/2 record: {error}") from None
+    if record.number != number:
+        raise ModelError(f"release {number} must say its number; it says {record.number}")
+    return record
+
+
+def encode_release(record: ReleaseRecord) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"

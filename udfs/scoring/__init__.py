@@ -1,0 +1,1 @@
+"""One outcome for each record of a batch."""

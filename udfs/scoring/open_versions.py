@@ -1,0 +1,86 @@
+"""The versions of a job, as its parameters ask for: one for good, or those of a release log."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from udfs.errors import ModelError
+from udfs.features.columns import match_inputs
+from udfs.model.explain.column import Explaining
+from udfs.model.loading import LoadedModel, load_version
+from udfs.model.manifest import Signature, read_manifest
+from udfs.profile.watch import Watch
+from udfs.releases.files import read_log
+from udfs.scoring.params import FollowParams, ModelParams, ScoreParams
+from udfs.scoring.shadow import Shadow, ShadowParams
+from udfs.scoring.version import Inputs, Version, make_watch, read_reference
+from udfs.scoring.versions import FixedVersion, FollowedVersions, Versions
+from udfs.store import open_store
+
+
+def open_versions(params: ScoreParams, counts: Counter[str]) -> Versions:
+    """`counts` gets what the versions count. Raises ModelError when there is no version to begin with."""
+    assert params.model is not None
+    follow = params.model.follow
+    if follow is None:
+        return FixedVersion(_planned(params, params.model, counts), params.model.release)
+    return _followed(params, params.model, follow, counts)
+
+
+def _planned(params: ScoreParams, model: ModelParams, counts: Counter[str]) -> Version:
+    """The version that the plan was made with."""
+    loaded = load_version(model.folder, digest=model.digest, trust=model.trust)
+    number = loaded.manifest.version
+    watch = Watch(params.drift, read_reference(loaded), number) if params.drift else None
+    return Version(loaded, model.inputs, model.threshold, watch, _explaining(params, loaded, counts))
+
+
+def _followed(
+    params: ScoreParams, model: ModelParams, follow: FollowParams, counts: Counter[str]
+) -> FollowedVersions:
+    rollout = params.rollout
+
+    def load(number: int, digest: str | None) -> Version:
+        folder = version_folder(follow, number)
+        loaded = load_version(folder, digest=digest, trust=model.trust)
+        inputs = _inputs(loaded.manifest.signature, follow, folder)
+        watch = make_watch(params.drift, loaded, inputs, follow.watched) if params.drift else None
+        return Version(loaded, inputs, model.threshold, watch, _explaining(params, loaded, counts))
+
+    def start_shadow(number: int, digest: str | None, release: int, waits: bool) -> Shadow:
+        def find() -> ShadowParams:
+            return _shadow_params(follow, number, digest, model)
+
+        return Shadow(number, find, timeout_s, release, waits=waits)
+
+    timeout_s = rollout.shadow_timeout_ms / 1000 if rollout else 0.0
+    return FollowedVersions(
+        follow.model,
+        lambda: read_log(follow.folder),
+        load,
+        start_shadow if rollout else None,
+        follow.refresh_ms / 1000,
+    )
+
+
+def _explaining(params: ScoreParams, loaded: LoadedModel, counts: Counter[str]) -> Explaining | None:
+    top = params.output.explain
+    return Explaining(loaded.model, top, counts) if top else None
+
+
+def version_folder(follow: FollowParams, number: int) -> str:
+    return open_store(follow.folder).location(f"versions/{number}")
+
+
+def _shadow_params(follow: FollowParams, number: int, digest: str | None, model: ModelParams) -> ShadowParams:
+    folder = version_folder(follow, number)
+    inputs = _inputs(read_manifest(open_store(folder)).signature, follow, folder)
+    return ShadowParams(folder, digest, inputs, model.threshold, model.trust)
+
+
+def _inputs(signature: Signature, follow: FollowParams, folder: str) -> Inputs:
+    try:
+        matched = match_inputs(signature, follow.columns, follow.renamed)
+    except ModelError as error:
+        raise ModelError(f"the job cannot feed {folder}:{error}") from None
+    return tuple((item.name, item.column.name, item.type) for item in matched)

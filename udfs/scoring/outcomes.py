@@ -1,0 +1,45 @@
+"""One outcome per record of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from udfs.records.problems import Problem
+
+PREDICTED, DEAD, LATE = 0, 1, 2
+
+NO_EVENT_TIME = 0
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """One per record: its kind, and the prediction's bytes or the problem (both None for a late record).
+
+    For rows of windows that are dead, `prediction` holds the row as JSON, since there are no original bytes.
+    `shadow` is what shadows said of the record, None where none was asked. `profile` is what the monitor is
+    told of the whole batch, `rollout` what the comparison of versions is. With labels, `label_key` and `told`
+    are what the join keeps of a prediction.
+    """
+
+    kind: npt.NDArray[np.int8]
+    prediction: npt.NDArray[np.object_]
+    problem: npt.NDArray[np.object_]
+    shadow: npt.NDArray[np.object_]
+    profile: bytes | None = None
+    rollout: bytes | None = None
+    label_key: npt.NDArray[np.object_] | None = None
+    told: npt.NDArray[np.object_] | None = None
+
+
+def undecided(rows: int, late: npt.NDArray[np.bool_]) -> Outcomes:
+    kind = np.where(late, LATE, DEAD).astype(np.int8)
+    prediction, problem, shadow = (np.full(rows, None, dtype=object) for _ in range(3))
+    return Outcomes(kind, prediction, problem, shadow)
+
+
+def problem_json(problem: Problem) -> str:
+    return msgspec.json.encode(problem).decode()

@@ -1,0 +1,119 @@
+"""What a worker needs to know, as plain data that Flink can pickle."""
+
+from __future__ import annotations
+
+import msgspec
+
+from udfs.features import FeatureParams
+from udfs.features.columns import Column
+from udfs.model.signatures import Trust
+from udfs.profile.params import CollectParams
+from udfs.records.contract import Contract
+from udfs.records.event_time import EventTimeField
+from udfs.types import ColumnType
+
+RECORD_CONTEXT = (("partition", "_partition"), ("offset", "_offset"), ("event_time", "event_time"))
+
+PREDICTION_FIELDS = frozenset(
+    [
+        "prediction",
+        "score",
+        "probabilities",
+        "model",
+        "version",
+        "digest",
+        "release",
+        "topic",
+        "partition",
+        "offset",
+        "event_time",
+        "explanation",
+        "window_start",
+        "window_end",
+        "records",
+    ]
+)
+
+
+class SourceParams(msgspec.Struct, frozen=True):
+    """How records of the source are read; with `counted`, a monitor is told of dead and late ones."""
+
+    topic: str
+    contract: Contract
+    max_bytes: int = 512_000
+    event_time: EventTimeField | None = None
+    counted: CollectParams | None = None
+
+
+class FollowParams(msgspec.Struct, frozen=True):
+    """How a worker follows the release log of `model` in `folder`, the path or URI `models/<name>`.
+
+    `columns` are all that a later version may be fed; of these `watched` are compared with its reference.
+    """
+
+    model: str
+    folder: str
+    columns: dict[str, Column]
+    renamed: dict[str, str]
+    refresh_ms: int = 10_000
+    watched: frozenset[str] = frozenset()
+
+
+class ModelParams(msgspec.Struct, frozen=True):
+    """Which version scores; `inputs` are (name, column, type) in the order of the model's signature.
+
+    `folder` is the path or URI of the version, `trust` what is demanded of it before it is loaded. With
+    `follow` it is only the one that the plan was made with: the release log decides for each record.
+    """
+
+    folder: str
+    digest: str
+    release: int | None
+    inputs: tuple[tuple[str, str, ColumnType], ...]
+    threshold: float = 0.5
+    trust: Trust = Trust()
+    follow: FollowParams | None = None
+
+
+class RolloutParams(msgspec.Struct, frozen=True):
+    """How versions are compared: per window of event time, and how long a batch waits for a shadow.
+
+    `label_key` is the column by which labels find their records, None where there are no labels.
+    """
+
+    window_ms: int
+    shadow_timeout_ms: int = 1_000
+    label_key: str | None = None
+
+
+class LabelParams(msgspec.Struct, frozen=True):
+    """How a record with a label is read: its fields, and the windows that labels are counted in."""
+
+    key: str
+    field: str
+    window_ms: int
+
+
+class OutputParams(msgspec.Struct, frozen=True):
+    """What a prediction repeats of its record.
+
+    `context` are (field, column) pairs that always follow the score; `hashed` columns are replaced by a
+    keyed hash; `explain` contributions of inputs to the score are added.
+    """
+
+    include: tuple[str, ...] = ()
+    context: tuple[tuple[str, str], ...] = RECORD_CONTEXT
+    hashed: frozenset[str] = frozenset()
+    hash_key: bytes = b""
+    explain: int = 0
+
+
+class ScoreParams(msgspec.Struct, frozen=True):
+    """All that a worker needs to know, as plain data. Without a model, included columns are the result."""
+
+    source: SourceParams
+    features: FeatureParams
+    model: ModelParams | None
+    output: OutputParams
+    drift: CollectParams | None = None
+    rollout: RolloutParams | None = None

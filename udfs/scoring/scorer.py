@@ -1,0 +1,288 @@
+"""From the bytes of a batch to one outcome per record: the only place that decides what becomes of it.
+
+scorer = Scorer(params)
+outcomes = scorer.score(Batch(raws, event_time, late, partition, offset, windows))
+outcomes.kind[i]        # PREDICTED, DEAD or LATE; then prediction[i] or problem[i] is set
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from udfs.features import Features
+from udfs.isolate import isolate
+from udfs.profile.watch import KEY, NO_VERSION, Watch
+from udfs.profile.wire import encode_told
+from udfs.records.decode import Decoded
+from udfs.records.encode import json_objects
+from udfs.records.problems import Problem
+from udfs.rollout.events import Role
+from udfs.rollout.tally import Tally
+from udfs.scoring.checker import Checker
+from udfs.scoring.label_rows import told_lines
+from udfs.scoring.open_versions import open_versions
+from udfs.scoring.outcomes import DEAD, LATE, PREDICTED, Outcomes, problem_json, undecided
+from udfs.scoring.params import ScoreParams
+from udfs.scoring.shadowing import Shadowing
+from udfs.scoring.version import score_columns
+from udfs.scoring.versions import Group
+from udfs.times import Milliseconds
+from udfs.types import ARROW
+
+__all__ = ["DEAD", "LATE", "PREDICTED", "Batch", "Outcomes", "RowBatch", "Scorer"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Columns of n records. `event_time` is in ms since the epoch, NO_EVENT_TIME where there is none.
+
+    `timestamp` is that of the Kafka record, in the same unit.
+    """
+
+    raws: Sequence[bytes | None]
+    event_time: Milliseconds
+    late: npt.NDArray[np.bool_]
+    partition: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    timestamp: Milliseconds
+    windows: Mapping[str, pa.Array] = field(default_factory=dict)
+
+    def routing_time(self) -> Milliseconds:
+        """The event time, unless it is ahead of the Kafka timestamp: nobody knows future releases."""
+        return np.minimum(self.event_time, self.timestamp)
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """n rows that windows made: the time of each in ms since the epoch, and its columns."""
+
+    event_time: Milliseconds
+    columns: Mapping[str, pa.Array]
+
+
+class Scorer:
+    """Scores batch after batch; `counts` is what has happened so far.
+
+    Without a model, a record's prediction is the included columns, in an object called `features`.
+    `clock` gives nanoseconds, for the count of the time that the model takes.
+    """
+
+    def __init__(self, params: ScoreParams, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._params = params
+        self._clock = clock
+        self._model_ns = 0
+        self._checker = Checker(params.source)
+        self.counts: Counter[str] = Counter()
+        self._versions = open_versions(params, self.counts) if params.model else None
+        self._features = Features(params.features)
+        self._watch = Watch(params.drift, None, NO_VERSION) if params.drift else None
+        self._tally = Tally(params.rollout.window_ms) if params.rollout else None
+        self._label_key = params.rollout.label_key if params.rollout else None
+
+    def score(self, batch: Batch) -> Outcomes:
+        """Never raises for what a record contains or for what the model does with it."""
+        decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
+        outcomes = undecided(len(batch.raws), batch.late)
+        if self._label_key:
+            key, told = (np.full(len(batch.raws), None, dtype=object) for _ in range(2))
+            outcomes = replace(outcomes, label_key=key, told=told)
+        table = _context_columns(batch, decoded)
+        self._score_table(table, decoded.rows, outcomes, batch.event_time, batch.routing_time())
+        for row, problem in decoded.problems.items():
+            self._reject(outcomes, row, problem, batch.event_time, self._watch)
+        if self._watch and batch.late.any():
+            self._watch.late(batch.event_time[batch.late])
+        return self._finished(outcomes)
+
+    def score_rows(self, batch: RowBatch) -> Outcomes:
+        """The same for rows that windows made; there is nothing to decode, and none is late."""
+        rows = len(batch.event_time)
+        table = pa.table(dict(batch.columns))
+        table = table.append_column("event_time", pa.array(batch.event_time).cast(ARROW["timestamp"]))
+        outcomes = undecided(rows, np.zeros(rows, dtype=np.bool_))
+        self._score_table(table, np.arange(rows), outcomes, batch.event_time, batch.event_time)
+        dead = np.flatnonzero(outcomes.kind == DEAD)
+        if len(dead):
+            lost = table.take(pa.array(dead))
+            columns = {name: _single(lost.column(name)) for name in lost.column_names}
+            outcomes.prediction[dead] = json_objects(columns, {}).to_pandas().to_numpy()
+        return self._finished(outcomes)
+
+    def close(self) -> None:
+        """Ends the threads and processes that go with the versions."""
+        if self._versions:
+            self._versions.close()
+
+    def _score_table(
+        self,
+        table: pa.Table,
+        rows: npt.NDArray[np.int64],
+        outcomes: Outcomes,
+        event_time: Milliseconds,
+        routing_time: Milliseconds,
+    ) -> None:
+        """Decides the outcomes of the records at `rows`, whose columns are the table's rows."""
+        featured, bad = self._features.compute(table)
+        for i, problem in bad.items():
+            self._reject(outcomes, int(rows[i]), problem, event_time, self._watch)
+        if bad:
+            keep = np.ones(featured.num_rows, dtype=np.bool_)
+            keep[list(bad)] = False
+            featured, rows = featured.filter(pa.array(keep)), rows[keep]
+        if self._versions is None:
+            outcomes.kind[rows], outcomes.prediction[rows] = PREDICTED, self._feature_lines(featured)
+            return
+        for group in self._versions.groups(featured, routing_time[rows]):
+            part = featured if group.rows is None else featured.take(pa.array(group.rows))
+            places = rows if group.rows is None else rows[group.rows]
+            self._score_group(group, part, places, outcomes, event_time)
+
+    def _score_group(
+        self,
+        group: Group,
+        featured: pa.Table,
+        rows: npt.NDArray[np.int64],
+        outcomes: Outcomes,
+        event_time: Milliseconds,
+    ) -> None:
+        """The rows of one version, beside which its shadows score the same rows."""
+        watch, tally, times = group.version.watch, self._tally, event_time[rows]
+        shadowing = Shadowing(group, featured, tally) if group.shadows and tally else None
+        before = self._model_ns
+        spans, failures = isolate(lambda part: self._predict(group, part), featured)
+        took = self._model_ns - before
+        for start, stop, (lines, scores, watched) in spans:
+            outcomes.kind[rows[start:stop]] = PREDICTED
+            outcomes.prediction[rows[start:stop]] = lines
+            if watch:
+                watch.predicted(watched, times[start:stop])
+            if tally:
+                share = took * (stop - start) // featured.num_rows
+                tally.scored(*_who(group), times[start:stop], scores, share)
+        for i, error in failures.items():
+            text = f"{type(error).__name__}: {error}"[:300]
+            problem = Problem("inference", "model_error", text, group.version.title)
+            self._reject(outcomes, int(rows[i]), problem, event_time, watch or self._watch)
+        if tally and failures:
+            tally.failed(*_who(group), times[list(failures)])
+        predicted = [(start, stop, scores) for start, stop, (_, scores, _) in spans]
+        if shadowing:
+            outcomes.shadow[rows] = shadowing.lines(
+                predicted, times, self._context(featured), self._params.source.topic
+            )
+        if outcomes.told is not None:
+            answers = shadowing.answers if shadowing else []
+            outcomes.told[rows] = told_lines(group, len(rows), predicted, answers)
+            outcomes.label_key[rows] = self._label_keys(featured)  # type: ignore[index]
+
+    def _predict(
+        self, group: Group, featured: pa.Table
+    ) -> tuple[npt.NDArray[np.object_], dict[str, pa.Array], dict[str, pa.Array]]:
+        """The predictions' bytes, the scores, and what the monitor counts; raises if the model does."""
+        version = group.version
+        inputs = version.inputs_of(featured)
+        started = self._clock()
+        try:
+            scored = version.predict(inputs)
+        finally:
+            self._model_ns += self._clock() - started
+        scores = score_columns(scored, version.loaded.manifest)
+        tail = version.tail(group.release, self._params.source.topic)
+        explanation = version.explaining(inputs, scored) if version.explaining else {}
+        lines = self._lines(self._included(featured) | scores | explanation, featured, tail)
+        return lines, scores, self._watched(version.watch, featured) | scores if version.watch else {}
+
+    def _label_keys(self, featured: pa.Table) -> npt.NDArray[np.object_]:
+        assert self._label_key is not None
+        keys: npt.NDArray[np.object_]
+        keys = _single(featured.column(self._label_key)).cast(pa.string()).to_pandas().to_numpy()
+        return keys
+
+    def _feature_lines(self, featured: pa.Table) -> npt.NDArray[np.object_]:
+        included = self._included(featured)
+        nested = pa.StructArray.from_arrays(list(included.values()), list(included))
+        return self._lines({"features": nested}, featured, {"topic": self._params.source.topic})
+
+    def _lines(
+        self, columns: Mapping[str, pa.Array], featured: pa.Table, tail: Mapping[str, object]
+    ) -> npt.NDArray[np.object_]:
+        lines: npt.NDArray[np.object_]
+        lines = json_objects({**columns, **self._context(featured)}, tail).to_pandas().to_numpy()
+        return lines
+
+    def _watched(self, watch: Watch, featured: pa.Table) -> dict[str, pa.Array]:
+        named = {name: _single(featured.column(column)) for name, column in watch.params.columns}
+        if watch.params.keys:
+            named[KEY] = _single(featured.column(watch.params.keys))
+        return {s.column: _single(featured.column(s.column)) for s in watch.params.segments} | named
+
+    def _context(self, featured: pa.Table) -> dict[str, pa.Array]:
+        return {name: _single(featured.column(column)) for name, column in self._params.output.context}
+
+    def _included(self, featured: pa.Table) -> dict[str, pa.Array]:
+        output = self._params.output
+        columns = {name: _single(featured.column(name)) for name in output.include}
+        for name in output.hashed:
+            columns[name] = _keyed_hash(columns[name], output.hash_key)
+        return columns
+
+    def _reject(
+        self, outcomes: Outcomes, row: int, problem: Problem, event_time: Milliseconds, watch: Watch | None
+    ) -> None:
+        if watch:
+            watch.dead(problem, int(event_time[row]))
+        outcomes.kind[row] = DEAD
+        outcomes.problem[row] = problem_json(problem)
+        self.counts[f"dead_{problem.stage}"] += 1
+
+    def _finished(self, outcomes: Outcomes) -> Outcomes:
+        kinds = np.bincount(outcomes.kind, minlength=3).tolist()
+        for name, count in zip(("predicted", "dead", "late"), kinds, strict=True):
+            self.counts[name] += count
+        self.counts["batches"] += 1
+        self.counts["lookup_misses"] = self._features.misses
+        self.counts["model_ms"] = self._model_ns // 1_000_000
+        if self._watch and self._versions:
+            taken = [watch.take_counts() for watch in (*self._versions.watches(), self._watch)]
+            outcomes = replace(outcomes, profile=encode_told(taken))
+        if self._tally and self._versions:
+            outcomes = replace(outcomes, rollout=self._tally.take(self._versions.take_events()))
+        return outcomes
+
+
+def _who(group: Group) -> tuple[int, Role, int]:
+    return group.version.number, group.role, group.release or 0
+
+
+def _context_columns(batch: Batch, decoded: Decoded) -> pa.Table:
+    """The decoded fields with the event time, the windows' results, and the coordinates of their records."""
+    table, rows = decoded.table, decoded.rows
+    event_time = pa.array(batch.event_time[rows]).cast(ARROW["timestamp"])
+    table = table.append_column("event_time", event_time)
+    taken = None if len(rows) == len(batch.raws) else pa.array(rows)
+    for name, column in batch.windows.items():
+        table = table.append_column(name, column if taken is None else column.take(taken))
+    table = table.append_column("_partition", pa.array(batch.partition[rows]))
+    return table.append_column("_offset", pa.array(batch.offset[rows]))
+
+
+def _single(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _keyed_hash(column: pa.Array, key: bytes) -> pa.Array:
+    return pa.array(
+        [
+            None if v is None else hashlib.blake2b(str(v).encode(), key=key[:64], digest_size=16).hexdigest()
+            for v in column.to_pylist()
+        ],
+        type=pa.string(),
+    )
