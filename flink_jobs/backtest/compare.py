@@ -1,7 +1,7 @@
 """From the paired rows of two versions to slices: all of them, over time, by segment, and what changed most.
 
 rows = rows_of(output, table_a, table_b, times, truth, labelled)
-slice_of(rows, Settings(window_ms=604_800_000)).metrics
+slice_of(rows, ComparisonSettings(window_ms=604_800_000)).metrics
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from flink_jobs.backtest.differences import differences, most_changed, score_change
 from flink_jobs.backtest.intervals import Draws, compare_metrics, time_blocks
-from flink_jobs.backtest.outputs import Flags, Floats, Integers, Said, outputs_of
+from flink_jobs.backtest.outputs import Flags, Floats, Integers, Predictions, outputs_of
 from flink_jobs.backtest.records import ChangedRow, DeadCount, Segments, Slice, VersionRun
 from flink_jobs.history import History
 from udfs.model.manifest import Manifest, Output, digest
@@ -27,22 +27,22 @@ CHANGED_ROWS = 50
 
 
 @dataclass(frozen=True)
-class Rows:
+class PairedRows:
     """n rows that both versions scored: what they said, and what is known of each.
 
-    `truth` (n,) is as `Said.prediction`, of those that are `labelled`; `times` (n,) are ms since 1970.
+    `truth` (n,) is as `Predictions.prediction`, of those that are `labelled`; `times` (n,) are ms since 1970.
     """
 
     output: Output
-    a: Said
-    b: Said
+    a: Predictions
+    b: Predictions
     times: Integers
     truth: Floats
     labelled: Flags
 
-    def take(self, chosen: Flags) -> Rows:
+    def take(self, chosen: Flags) -> PairedRows:
         """The rows whose flag is set."""
-        return Rows(
+        return PairedRows(
             self.output,
             self.a.take(chosen),
             self.b.take(chosen),
@@ -53,7 +53,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComparisonSettings:
     """`window_ms`: the length of the windows over time. Blocks that are drawn are a 28th of it."""
 
     window_ms: int
@@ -64,12 +64,14 @@ class Settings:
         return max(1, self.window_ms // BLOCKS_PER_WINDOW)
 
 
-def rows_of(output: Output, a: pa.Table, b: pa.Table, times: Integers, truth: Floats, known: Flags) -> Rows:
+def rows_of(
+    output: Output, a: pa.Table, b: pa.Table, times: Integers, truth: Floats, known: Flags
+) -> PairedRows:
     """Rows from the paired tables of both versions."""
-    return Rows(output, outputs_of(output, a), outputs_of(output, b), times, truth, known)
+    return PairedRows(output, outputs_of(output, a), outputs_of(output, b), times, truth, known)
 
 
-def slice_of(rows: Rows, settings: Settings, **place: str | None) -> Slice:
+def slice_of(rows: PairedRows, settings: ComparisonSettings, **place: str | None) -> Slice:
     """What can be said of the rows; `place` are the slice's start, end or value."""
     labelled = rows.take(rows.labelled)
     blocks = time_blocks(labelled.times, settings.block_ms)
@@ -87,7 +89,7 @@ def slice_of(rows: Rows, settings: Settings, **place: str | None) -> Slice:
     )
 
 
-def over_time(rows: Rows, settings: Settings) -> tuple[Slice, ...]:
+def over_time(rows: PairedRows, settings: ComparisonSettings) -> tuple[Slice, ...]:
     """A slice for each window that has rows; windows begin at multiples of their length since 1970."""
     number = rows.times // settings.window_ms
     return tuple(
@@ -101,7 +103,9 @@ def over_time(rows: Rows, settings: Settings) -> tuple[Slice, ...]:
     )
 
 
-def by_segment(rows: Rows, column: str, values: pa.ChunkedArray, settings: Settings) -> Segments:
+def by_segment(
+    rows: PairedRows, column: str, values: pa.ChunkedArray, settings: ComparisonSettings
+) -> Segments:
     """A slice for each of the most frequent values, and one for all others."""
     texts = [None if value is None else str(value) for value in values.to_pylist()]
     counted = sorted(Counter(texts).items(), key=lambda item: (-item[1], str(item[0])))
@@ -116,7 +120,11 @@ def by_segment(rows: Rows, column: str, values: pa.ChunkedArray, settings: Setti
 
 
 def changed_rows(
-    rows: Rows, a: pa.Table, b: pa.Table, numbers: pa.ChunkedArray | None, labels: pa.ChunkedArray | None
+    rows: PairedRows,
+    a: pa.Table,
+    b: pa.Table,
+    numbers: pa.ChunkedArray | None,
+    labels: pa.ChunkedArray | None,
 ) -> tuple[ChangedRow, ...]:
     """The rows that changed most, with the columns that both predictions carry."""
     chosen = most_changed(rows.a, rows.b, CHANGED_ROWS)

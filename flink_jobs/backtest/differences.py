@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flink_jobs.backtest.outputs import Floats, Integers, Said
+from flink_jobs.backtest.outputs import Floats, Integers, Predictions
 from flink_jobs.backtest.records import Differences, Move
 
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)
 _MOVES = 20
 
 
-def differences(a: Said, b: Said, classes: Sequence[object]) -> Differences:
+def differences(a: Predictions, b: Predictions, classes: Sequence[object]) -> Differences:
     """Of n rows; `classes` names the codes (empty for a regression, which has no moves)."""
     if not len(a.prediction):
         return Differences(None, None, None, None)
@@ -34,7 +34,7 @@ def differences(a: Said, b: Said, classes: Sequence[object]) -> Differences:
     )
 
 
-def score_change(a: Said, b: Said) -> Floats:
+def score_change(a: Predictions, b: Predictions) -> Floats:
     """(n,) B's score minus A's; of several classes the largest change of a probability."""
     if a.probabilities is not None and b.probabilities is not None:
         largest: Floats = np.abs(b.probabilities - a.probabilities).max(axis=1)
@@ -42,14 +42,14 @@ def score_change(a: Said, b: Said) -> Floats:
     return b.score - a.score
 
 
-def most_changed(a: Said, b: Said, count: int) -> Integers:
+def most_changed(a: Predictions, b: Predictions, count: int) -> Integers:
     """The positions of at most `count` rows that changed at all; equal changes in the order of the rows."""
     size = np.abs(score_change(a, b))
     order: Integers = np.argsort(-size, kind="stable")[:count].astype(np.int64)
     return order[size[order] > 0]
 
 
-def _moves(a: Said, b: Said, classes: Sequence[object]) -> tuple[Move, ...]:
+def _moves(a: Predictions, b: Predictions, classes: Sequence[object]) -> tuple[Move, ...]:
     """Pairs of different classes, the most frequent first."""
     moved = a.prediction != b.prediction
     if not classes or not moved.any():

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flink_jobs.backtest.metrics import LOWER_IS_BETTER, METRICS, NEITHER_IS_BETTER, from_sums, measure, sums
-from flink_jobs.backtest.outputs import Floats, Integers, Said
-from flink_jobs.backtest.records import Estimate, Measured, Side
+from flink_jobs.backtest.outputs import Floats, Integers, Predictions
+from flink_jobs.backtest.records import Estimate, MetricComparison, Side
 
 LEVEL = 0.95
 RESAMPLES = 1000
@@ -39,8 +39,8 @@ def time_blocks(times: Integers, length_ms: int) -> Integers:
 
 
 def compare_metrics(
-    truth: Floats, a: Said, b: Said, blocks: Integers, draws: Draws | None = None
-) -> tuple[Measured, ...]:
+    truth: Floats, a: Predictions, b: Predictions, blocks: Integers, draws: Draws | None = None
+) -> tuple[MetricComparison, ...]:
     """Each metric of both versions on the same n rows, with intervals where there are enough blocks."""
     draws = draws or Draws()
     first, second = measure(truth, a), measure(truth, b)
@@ -53,7 +53,9 @@ def compare_metrics(
 Resampled = tuple[dict[str, Floats], dict[str, Floats]]
 
 
-def _resampled(truth: Floats, a: Said, b: Said, blocks: Integers, draws: Draws) -> Resampled | None:
+def _resampled(
+    truth: Floats, a: Predictions, b: Predictions, blocks: Integers, draws: Draws
+) -> Resampled | None:
     """Deviations of each metric from its value on all rows, over the resamples; None with too few blocks."""
     present, dense = np.unique(blocks, return_inverse=True)
     count = len(present)
@@ -65,20 +67,20 @@ def _resampled(truth: Floats, a: Said, b: Said, blocks: Integers, draws: Draws) 
     return first, second
 
 
-def _deviations(parts: Floats, weights: Floats, said: Said) -> dict[str, Floats]:
+def _deviations(parts: Floats, weights: Floats, said: Predictions) -> dict[str, Floats]:
     whole = from_sums(said.kind, parts.sum(axis=0, keepdims=True))
     return {name: values - whole[name] for name, values in from_sums(said.kind, weights @ parts).items()}
 
 
 def _measured(
     name: str, a: float | None, b: float | None, resampled: Resampled | None, level: float
-) -> Measured:
+) -> MetricComparison:
     if a is None or b is None or resampled is None:
         difference = None if a is None or b is None else b - a
-        return Measured(name, Estimate(a), Estimate(b), Estimate(difference))
+        return MetricComparison(name, Estimate(a), Estimate(b), Estimate(difference))
     first, second = resampled[0][name], resampled[1][name]
     apart = _interval(b - a, second - first, level)
-    return Measured(
+    return MetricComparison(
         name, _interval(a, first, level), _interval(b, second, level), apart, better_side(name, apart)
     )
 

@@ -22,7 +22,7 @@ WINDOW_START = "window_start"
 
 
 @dataclass(frozen=True)
-class Labels:
+class HistoryLabels:
     """Labels by the columns `keys`; `name` is the label's own column."""
 
     name: str
@@ -36,7 +36,7 @@ class Labels:
         return self.values.take(place)
 
 
-def read_labels(path: Path, key: str, label: str | None, *, windows: bool = False) -> Labels:
+def read_labels(path: Path, key: str, label: str | None, *, windows: bool = False) -> HistoryLabels:
     """Labels of a Parquet file; `label` may be left out where the file has one other column.
 
     Labels of windows need a column window_start too. Raises InputError for a file that is not so, and for
@@ -58,7 +58,7 @@ def read_labels(path: Path, key: str, label: str | None, *, windows: bool = Fals
     if len(pc.unique(known)) < len(known):
         twice = next(v["values"] for v in known.value_counts().to_pylist() if v["counts"] > 1)
         raise InputError(f"--labels: {path} must have each {' and '.join(keys)} once; got {twice!r} twice")
-    return Labels(name, keys, known, table.column(name))
+    return HistoryLabels(name, keys, known, table.column(name))
 
 
 def require_column(names: list[str], name: str, what: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn import metrics
 
-from flink_jobs.backtest.outputs import Floats, Integers, Said
+from flink_jobs.backtest.outputs import Floats, Integers, Predictions
 from udfs.model.manifest import OutputKind
 
 METRICS: Mapping[OutputKind, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ SCORE_BINS = 1024
 _LEAST = float(np.finfo(np.float64).eps)
 
 
-def measure(truth: Floats, said: Said) -> dict[str, float | None]:
+def measure(truth: Floats, said: Predictions) -> dict[str, float | None]:
     """The metrics of `METRICS` for n rows, None for those that the rows do not define."""
     if not len(truth):
         return dict.fromkeys(METRICS[said.kind])
@@ -80,7 +80,7 @@ def calibration_error(truth: Floats, score: Floats) -> float:
     return float(np.abs(gaps).sum() / len(truth))
 
 
-def _ranking(truth: Floats, said: Said) -> dict[str, float | None]:
+def _ranking(truth: Floats, said: Predictions) -> dict[str, float | None]:
     if truth.min() == truth.max():
         return {"auc": None, "average_precision": None}
     return {
@@ -89,7 +89,7 @@ def _ranking(truth: Floats, said: Said) -> dict[str, float | None]:
     }
 
 
-def _decisions(truth: Floats, said: Said) -> dict[str, float | None]:
+def _decisions(truth: Floats, said: Predictions) -> dict[str, float | None]:
     right = float(np.sum(truth * said.prediction))
     called, positive = float(said.prediction.sum()), float(truth.sum())
     return {
@@ -99,7 +99,7 @@ def _decisions(truth: Floats, said: Said) -> dict[str, float | None]:
     }
 
 
-def sums(truth: Floats, said: Said, blocks: Integers, count: int) -> Floats:
+def sums(truth: Floats, said: Predictions, blocks: Integers, count: int) -> Floats:
     """(count, terms) of what the metrics are made of, added up per block; `blocks` (n,) is each row's."""
     columns = _terms(truth, said)
     plain: Floats = np.stack([np.bincount(blocks, column, count) for column in columns], axis=1)
@@ -114,7 +114,7 @@ def sums(truth: Floats, said: Said, blocks: Integers, count: int) -> Floats:
     return np.concatenate(parts, axis=1)
 
 
-def _terms(truth: Floats, said: Said) -> list[Floats]:
+def _terms(truth: Floats, said: Predictions) -> list[Floats]:
     rows = np.ones(len(truth))
     if said.kind == "regression":
         error = said.score - truth

@@ -24,7 +24,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Said:
+class Predictions:
     """One version's output for n rows.
 
     `prediction` (n,): class codes, 0 and 1 for an anomaly, values of a regression. `score` (n,): probability
@@ -37,25 +37,25 @@ class Said:
     score: Floats
     probabilities: Floats | None = None
 
-    def take(self, rows: npt.NDArray[np.bool_] | Integers) -> Said:
+    def take(self, rows: npt.NDArray[np.bool_] | Integers) -> Predictions:
         """The rows chosen by flags or positions."""
         chosen = None if self.probabilities is None else self.probabilities[rows]
-        return Said(self.kind, self.prediction[rows], self.score[rows], chosen)
+        return Predictions(self.kind, self.prediction[rows], self.score[rows], chosen)
 
 
-def outputs_of(output: Output, table: pa.Table) -> Said:
+def outputs_of(output: Output, table: pa.Table) -> Predictions:
     """The columns prediction, score and probabilities of a table as a job's predictions have them."""
     if output.kind == "regression":
         values = _floats(table.column("prediction"))
-        return Said(output.kind, values, values)
+        return Predictions(output.kind, values, values)
     codes = class_codes(output, table.column("prediction").to_pylist(), "prediction")
     if output.kind != "multiclass":
-        return Said(output.kind, codes.astype(np.float64), _floats(table.column("score")))
+        return Predictions(output.kind, codes.astype(np.float64), _floats(table.column("score")))
     nested = table.column("probabilities").combine_chunks()
     columns = [_floats(nested.field(str(name))) for name in output.classes]
     probabilities = np.stack(columns, axis=1) if columns else np.zeros((0, 0))
     score = probabilities[np.arange(len(codes)), codes] if len(codes) else np.zeros(0)
-    return Said(output.kind, codes.astype(np.float64), score, probabilities)
+    return Predictions(output.kind, codes.astype(np.float64), score, probabilities)
 
 
 def class_codes(output: Output, values: Sequence[object], what: str) -> Integers:
@@ -81,7 +81,7 @@ def class_codes(output: Output, values: Sequence[object], what: str) -> Integers
 
 
 def label_values(output: Output, labels: pa.ChunkedArray, what: str) -> tuple[Floats, Flags]:
-    """(n,) what was true, as `Said.prediction` has it, and (n,) whether that is known.
+    """(n,) what was true, as `Predictions.prediction` has it, and (n,) whether that is known.
 
     Raises InputError for labels that are no numbers (regression) or no classes of the model.
     """

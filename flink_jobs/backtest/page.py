@@ -10,19 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flink_jobs.backtest.metrics import MEANING
-from flink_jobs.backtest.pictures import (
-    STYLE,
-    changed_over_time,
-    difference_over_time,
-    mark,
-    metric_over_time,
-    reach,
-    scores_over_time,
-    side_class,
-    spread,
-)
-from flink_jobs.backtest.records import Backtest, ChangedRow, Measured, Slice, VersionRun
-from flink_jobs.backtest.words import (
+from flink_jobs.backtest.narrate import (
     CHIEF,
     NAMES,
     Verdict,
@@ -39,6 +27,18 @@ from flink_jobs.backtest.words import (
     verdict_of,
     version_name,
 )
+from flink_jobs.backtest.pictures import (
+    STYLE,
+    changed_over_time,
+    difference_over_time,
+    mark,
+    metric_over_time,
+    reach,
+    scores_over_time,
+    side_class,
+    spread,
+)
+from flink_jobs.backtest.records import Backtest, ChangedRow, MetricComparison, Slice, VersionRun
 from flink_jobs.reports import style
 from flink_jobs.reports.svg import text
 from flink_jobs.reports.text import percent, plural
@@ -168,7 +168,7 @@ def _slices(found: Backtest, slices: Sequence[Slice], what: str) -> str:
     return _table(titles, rows)
 
 
-def _chief_cells(metric: Measured | None, scale: float) -> str:
+def _chief_cells(metric: MetricComparison | None, scale: float) -> str:
     if metric is None:
         return "<td></td>" * 4
     return (

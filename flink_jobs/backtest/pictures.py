@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from flink_jobs.backtest.records import Differences, Estimate, Measured, Side, Slice
-from flink_jobs.backtest.words import metric_of, number, signed
+from flink_jobs.backtest.narrate import metric_of, number, signed
+from flink_jobs.backtest.records import Differences, Estimate, MetricComparison, Side, Slice
 from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg
 from flink_jobs.reports.text import percent
 
@@ -33,14 +33,14 @@ def side_class(better: Side | None) -> str:
     return _SIDES[better]
 
 
-def reach(metrics: Sequence[Measured | None]) -> float:
+def reach(metrics: Sequence[MetricComparison | None]) -> float:
     """The half width of a scale that all these differences fit on."""
     found = [metric.difference for metric in metrics if metric]
     ends = [abs(v) for each in found for v in (each.value, each.low, each.high) if v is not None]
     return max(ends, default=0.0) or 1.0
 
 
-def mark(metric: Measured, scale: float) -> str:
+def mark(metric: MetricComparison, scale: float) -> str:
     """The difference and its interval on a line with 0 in the middle, from -scale to scale."""
     apart, name = metric.difference, side_class(metric.better)
     middle, y = MARK_WIDTH / 2, _MARK_HEIGHT / 2

@@ -24,7 +24,7 @@ class Estimate(msgspec.Struct, frozen=True):
     high: float | None = None
 
 
-class Measured(msgspec.Struct, frozen=True):
+class MetricComparison(msgspec.Struct, frozen=True):
     """One metric of both versions; `better` says which one it is for, null when that is not sure."""
 
     name: str
@@ -70,7 +70,7 @@ class Slice(msgspec.Struct, frozen=True):
     score_mean_a: float | None
     score_mean_b: float | None
     differences: Differences
-    metrics: tuple[Measured, ...] = ()
+    metrics: tuple[MetricComparison, ...] = ()
     start: str | None = None
     end: str | None = None
     value: str | None = None

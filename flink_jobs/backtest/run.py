@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from flink_jobs.backtest import compare
-from flink_jobs.backtest.compare import Settings
+from flink_jobs.backtest.compare import ComparisonSettings
 from flink_jobs.backtest.intervals import Draws
-from flink_jobs.backtest.labels import WINDOW_START, Labels, read_labels, require_column
+from flink_jobs.backtest.labels import WINDOW_START, HistoryLabels, read_labels, require_column
 from flink_jobs.backtest.outputs import Flags, Floats, label_values
 from flink_jobs.backtest.pairs import Pairs, paired, times
 from flink_jobs.backtest.records import Backtest
@@ -59,7 +59,7 @@ class _Prepared:
     job: JobSpec
     file: HistoryFile
     plans: tuple[Plan, Plan]
-    labels: Labels | None
+    labels: HistoryLabels | None
     include: tuple[str, ...]
 
     @property
@@ -129,7 +129,7 @@ def _prepare(job: JobSpec, request: Request) -> _Prepared:
     return ready
 
 
-def _labels(job: JobSpec, request: Request, file: HistoryFile) -> Labels | None:
+def _labels(job: JobSpec, request: Request, file: HistoryFile) -> HistoryLabels | None:
     windows = job.score == "per_window"
     if request.labels:
         path, key = request.labels
@@ -178,7 +178,7 @@ def _compared(ready: _Prepared, request: Request, a: History, b: History) -> Bac
     labels = _label_column(ready, request, a, pairs)
     truth, known = _truth(ready, request, labels, len(pairs.a))
     rows = compare.rows_of(ready.output, first, second, times(a)[pairs.a], truth, known)
-    settings = Settings(request.window_ms, request.draws)
+    settings = ComparisonSettings(request.window_ms, request.draws)
     by = request.by
     numbers = a.context.column("row").take(pa.array(pairs.a)) if ready.job.score == "per_event" else None
     return Backtest(
@@ -202,11 +202,11 @@ def _compared(ready: _Prepared, request: Request, a: History, b: History) -> Bac
     )
 
 
-def _label_name(request: Request, labels: Labels | None) -> str | None:
+def _label_name(request: Request, labels: HistoryLabels | None) -> str | None:
     return labels.name if labels else request.label
 
 
-def _label_text(request: Request, labels: Labels | None) -> str:
+def _label_text(request: Request, labels: HistoryLabels | None) -> str:
     return f"the label {_label_name(request, labels)!r}"
 
 

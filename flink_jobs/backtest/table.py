@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flink_jobs.backtest.records import Backtest, ChangedRow, Estimate, Measured, Slice, VersionRun
-from flink_jobs.backtest.words import (
+from flink_jobs.backtest.narrate import (
     CHIEF,
     NAMES,
     Verdict,
@@ -29,6 +28,7 @@ from flink_jobs.backtest.words import (
     verdict_of,
     version_name,
 )
+from flink_jobs.backtest.records import Backtest, ChangedRow, Estimate, MetricComparison, Slice, VersionRun
 from flink_jobs.reports.text import percent, plain, plural
 
 STYLES: dict[Verdict, str] = {
@@ -120,7 +120,7 @@ def _value(found: Estimate) -> str:
     return number(found.value)
 
 
-def _verdict(metric: Measured) -> Text:
+def _verdict(metric: MetricComparison) -> Text:
     style = {"b": "green", "a": "red", None: "dim"}[metric.better]
     return Text(verdict_of(metric), style)
 
@@ -162,7 +162,7 @@ def _slices(found: Backtest, slices: Sequence[Slice], what: str, wide: bool) -> 
     return table
 
 
-def _chief_cells(metric: Measured | None, wide: bool) -> list[str | Text]:
+def _chief_cells(metric: MetricComparison | None, wide: bool) -> list[str | Text]:
     if metric is None:
         return ["–", "–", "–", ""] if wide else ["–", "–", ""]
     mark = {"a": Text("A", "red"), "b": Text("B", "green"), None: Text("")}[metric.better]

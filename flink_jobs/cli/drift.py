@@ -12,7 +12,7 @@ from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError
 
 if TYPE_CHECKING:
-    from flink_jobs.reports.drift.reader import Found
+    from flink_jobs.reports.drift.reader import DriftHistory
     from udfs.alerts.records import AlertRecord
     from udfs.drift.records import DriftRecord
 
@@ -80,7 +80,7 @@ def drift(
         print_report(Console(highlight=False), grouped(records), firing)
 
 
-def _read(source: str, alerts: str | None, brokers: str | None) -> Found:
+def _read(source: str, alerts: str | None, brokers: str | None) -> DriftHistory:
     from flink_jobs.kafka import ClientSettings
     from flink_jobs.local.stack import default_brokers
     from flink_jobs.reports.drift.reader import alerts_topic, read

@@ -20,7 +20,7 @@ from flink_jobs.errors import InputError
 
 if TYPE_CHECKING:
     from flink_jobs.registry import Registry
-    from flink_jobs.registry.importing import Found, Ready
+    from flink_jobs.registry.importing import Artifact, Ready
     from udfs.model.manifest import Lineage, Manifest
 
 Kind = Annotated[
@@ -199,7 +199,7 @@ def _tell(manifests: list[Manifest], as_json: bool) -> None:
     return None
 
 
-def _trusting(found: Found, types: list[str] | None) -> Found:
+def _trusting(found: Artifact, types: list[str] | None) -> Artifact:
     from dataclasses import replace
 
     return replace(found, trusted_types=(*found.trusted_types, *types)) if types else found

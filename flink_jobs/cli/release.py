@@ -19,15 +19,15 @@ from flink_jobs.cli.release_options import (
     To,
     Version,
     now_ms,
+    parse_activation,
     parse_lead,
-    parse_moment,
     parse_share,
 )
 from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError, WorkError
 
 if TYPE_CHECKING:
-    from flink_jobs.registry.releases import Moment, Releases
+    from flink_jobs.registry.releases import Activation, Releases
     from udfs.releases.log import ReleaseRecord
 
 release = typer.Typer(
@@ -243,12 +243,12 @@ def compare(
 
 def _begin(
     registry: str, name: str, at: str | None, lead: str, past: bool, reason: str
-) -> tuple[Releases, Moment]:
-    from flink_jobs.registry.releases import Moment
+) -> tuple[Releases, Activation]:
+    from flink_jobs.registry.releases import Activation
 
     lead_ms = parse_lead(lead, "--lead")
-    return _releases(registry, name), Moment(
-        parse_moment(at, now_ms()), lead_ms, past or at == "start", reason
+    return _releases(registry, name), Activation(
+        parse_activation(at, now_ms()), lead_ms, past or at == "start", reason
     )
 
 

@@ -36,7 +36,7 @@ To = Annotated[
 ]
 
 
-def parse_moment(text: str | None, now: int) -> int | None:
+def parse_activation(text: str | None, now: int) -> int | None:
     """ms since the epoch of what --at says; None for its default."""
     from udfs.releases.log import BEGINNING
     from udfs.times import parse_time

@@ -13,8 +13,8 @@ from flink_jobs.cli.topics import Brokers
 
 if TYPE_CHECKING:
     from flink_jobs.training.contract import Trainer
-    from flink_jobs.training.retrain import Outcome
-    from flink_jobs.training.run import Settings
+    from flink_jobs.training.retrain import RetrainOutcome
+    from flink_jobs.training.run import TrainingSettings
     from flink_jobs.training.show import Show
     from udfs.drift.records import DriftRecord
     from udfs.model.manifest import Manifest
@@ -130,10 +130,10 @@ def retrain(
     """
     from flink_jobs.registry import Registry
     from flink_jobs.training.contract import load_trainer
-    from flink_jobs.training.decide import Rule
+    from flink_jobs.training.decide import RetrainRule
     from flink_jobs.training.retrain import Retraining, alone, retrain_if_drifted
 
-    retraining = Retraining(if_drifted, Rule(bad, of, input_share), job, dry_run)
+    retraining = Retraining(if_drifted, RetrainRule(bad, of, input_share), job, dry_run)
     trainer = load_trainer(model_dir)
     show = _show()
     with alone(model_dir / "studies", lambda: show.say("another training of this model runs; waiting")):
@@ -164,12 +164,12 @@ def _settings(
     promote: bool,
     cache: Path,
     test_from: str | None = None,
-) -> Settings:
-    from flink_jobs.training.run import Settings
+) -> TrainingSettings:
+    from flink_jobs.training.run import TrainingSettings
     from flink_jobs.training.search import Limits
 
     limits = Limits(trials, timeout, resume)
-    return Settings(limits, promote, test_from, cache, model_dir / "studies")
+    return TrainingSettings(limits, promote, test_from, cache, model_dir / "studies")
 
 
 def _drift_records(source: str, brokers: str | None) -> Sequence[DriftRecord]:
@@ -202,7 +202,7 @@ def _print_version(manifest: Manifest, trainer: Trainer) -> None:
     print(f"{trainer.name} version {manifest.version} is registered")
 
 
-def _print_outcome(outcome: Outcome, trainer: Trainer, dry_run: bool, as_json: bool) -> None:
+def _print_outcome(outcome: RetrainOutcome, trainer: Trainer, dry_run: bool, as_json: bool) -> None:
     decision, manifest = outcome.decision, outcome.manifest
     if as_json:
         known = {"model": trainer.name, "champion": outcome.champion, "windows_known": decision.known}

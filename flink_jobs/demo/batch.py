@@ -30,8 +30,8 @@ from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.jars import PROJECT
-from flink_jobs.training import Settings, Trainer, load_trainer, train
-from flink_jobs.training.data import Features, features_on_flink, job_signature, read_history
+from flink_jobs.training import Trainer, TrainingSettings, load_trainer, train
+from flink_jobs.training.data import ComputeFeatures, features_on_flink, job_signature, read_history
 from flink_jobs.training.lineage import table_fingerprint
 from flink_jobs.training.show import Show
 from udfs.model.formats import installed_versions
@@ -82,7 +82,7 @@ def demo_job(brokers: str, folder: Path = FOLDER) -> JobSpec:
 
 def ready_model(
     registry: Registry,
-    features: Features = features_on_flink,
+    features: ComputeFeatures = features_on_flink,
     folder: Path = FOLDER,
     note: Note = lambda _: None,
     trainer: Trainer | None = None,
@@ -97,7 +97,7 @@ def ready_model(
         champion = registry.manifest(trainer.name, registry.resolve(trainer.name, "champion").version)
         if _is_current(champion, trainer, folder):
             return champion, False
-    settings = Settings(
+    settings = TrainingSettings(
         promote=True, cache=folder / "features", environ={**os.environ, "TAILRACE_DEMO": str(folder)}
     )
     return train(trainer, registry, settings, Show.through(note), features), True

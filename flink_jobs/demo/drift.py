@@ -6,16 +6,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flink_jobs.demo.summary import Outcomes
+from flink_jobs.demo.summary import JobOutcomes
 from flink_jobs.kafka import ClientSettings
 from flink_jobs.reports.drift.page import render
-from flink_jobs.reports.drift.reader import Found, read
+from flink_jobs.reports.drift.reader import DriftHistory, read
 from flink_jobs.reports.drift.series import grouped
 from flink_jobs.reports.drift.table import print_report
 from flink_jobs.spec import JobSpec
 
 
-def read_reports(settings: ClientSettings, job: JobSpec) -> Found:
+def read_reports(settings: ClientSettings, job: JobSpec) -> DriftHistory:
     """All committed drift and alert records."""
     assert job.drift is not None
     assert job.alerts is not None
@@ -24,7 +24,7 @@ def read_reports(settings: ClientSettings, job: JobSpec) -> Found:
     return found
 
 
-def show_drift(console: Console, found: Found, outcomes: Outcomes, page: Path) -> bool:
+def show_drift(console: Console, found: DriftHistory, outcomes: JobOutcomes, page: Path) -> bool:
     """Prints the table and writes the page; True if the windows hold each record once."""
     groups = grouped(found.drift)
     console.print()

@@ -29,14 +29,14 @@ from flink_jobs.local.broker import Broker
 from flink_jobs.plan import make_plan
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.reports.comparisons import read_comparisons
 from flink_jobs.reports.releases import comparison_tables, describe_release
 from flink_jobs.run import preflight
 from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.jars import PROJECT
-from flink_jobs.training import Settings, load_trainer, train
+from flink_jobs.training import TrainingSettings, load_trainer, train
 from flink_jobs.training.data import features_on_flink
 from flink_jobs.training.show import Show
 from udfs.releases.log import ReleaseLog, ReleaseRecord
@@ -61,7 +61,7 @@ class Stream:
         self.sent = live_flights.send(self.settings, RATE, self.stop)
 
 
-class Prediction(msgspec.Struct):
+class LivePrediction(msgspec.Struct):
     """What the summary needs of a prediction."""
 
     version: int
@@ -112,7 +112,9 @@ def _train_two(registry: Registry, brokers: str) -> None:
     trainer = load_trainer(TRAINING)
     fewer = {**trainer.parameters, "max_iter": 60, "learning_rate": 0.1}
     features = partial(features_on_flink, brokers=brokers)
-    settings = Settings(cache=FOLDER / "features", environ={**os.environ, "TAILRACE_DEMO": str(FOLDER)})
+    settings = TrainingSettings(
+        cache=FOLDER / "features", environ={**os.environ, "TAILRACE_DEMO": str(FOLDER)}
+    )
     for number, one in enumerate((trainer, replace(trainer, parameters=fewer)), 1):
         with step(f"Training version {number}") as note:
             manifest = train(one, registry, settings, Show.through(note), features)
@@ -137,8 +139,8 @@ def _live(console: Console, releases: Releases, job: JobSpec, settings: ClientSe
     release(releases.rollback(_moment("just to show it")), CHAMPION_SECONDS)
 
 
-def _moment(reason: str) -> Moment:
-    return Moment(lead_ms=LEAD_MS, reason=reason, by="demo")
+def _moment(reason: str) -> Activation:
+    return Activation(lead_ms=LEAD_MS, reason=reason, by="demo")
 
 
 def _wait_for_predictions(settings: ClientSettings, job: JobSpec) -> None:
@@ -166,7 +168,7 @@ def _summary(
 ) -> bool:
     assert log is not None
     rows = [
-        (msgspec.json.decode(r.value or b"", type=Prediction), r.timestamp)
+        (msgspec.json.decode(r.value or b"", type=LivePrediction), r.timestamp)
         for r in read_topic(settings, job.predictions.topic)
     ]
     found = [row for row, _ in rows]
@@ -198,7 +200,7 @@ def _summary(
 
 def _releases_table(
     log: ReleaseLog,
-    found: list[Prediction],
+    found: list[LivePrediction],
     places: np.ndarray,  # type: ignore[type-arg]
     times: np.ndarray,  # type: ignore[type-arg]
     stamps: np.ndarray,  # type: ignore[type-arg]

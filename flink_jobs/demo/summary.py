@@ -26,7 +26,7 @@ Place = tuple[int, int]
 SHOWN_PREDICTIONS = 5
 
 
-class Prediction(msgspec.Struct, frozen=True):
+class FlightPrediction(msgspec.Struct, frozen=True):
     """What the summary needs of a prediction."""
 
     flight_id: str
@@ -38,26 +38,26 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class JobOutcomes:
     """What each topic holds. `places` has the (partition, offset) in the source of every output record."""
 
     read: int
-    predictions: list[Prediction]
+    predictions: list[FlightPrediction]
     dead: list[tuple[Outcome, str, bytes | None]]
     late: list[bytes | None]
     places: Counter[Place] = field(repr=False)
 
 
-def read_outcomes(settings: ClientSettings, job: JobSpec) -> Outcomes:
+def read_outcomes(settings: ClientSettings, job: JobSpec) -> JobOutcomes:
     """All committed records of the job's outputs; `read` is how many the source topic holds."""
-    decoder = msgspec.json.Decoder(Prediction)
+    decoder = msgspec.json.Decoder(FlightPrediction)
     written = read_topic(settings, job.predictions.topic)
     predictions = [decoder.decode(record.value) for record in written if record.value is not None]
     dead = list(read_topic(settings, job.dead_letters.topic))
     late = list(read_topic(settings, job.late.topic))
     places = Counter((p.partition, p.offset) for p in predictions)
     places.update(_place(record) for record in (*dead, *late))
-    return Outcomes(
+    return JobOutcomes(
         read=sum(end_offsets(settings, job.source.topic).values()),
         predictions=predictions,
         dead=[_dead_letter(record) for record in dead],
@@ -82,7 +82,7 @@ def _headers(record: Record) -> dict[str, str]:
 
 
 def show_summary(
-    console: Console, outcomes: Outcomes, stream: Sequence[Sent], departures: pd.DataFrame
+    console: Console, outcomes: JobOutcomes, stream: Sequence[Sent], departures: pd.DataFrame
 ) -> bool:
     """Prints accounts, the model's quality, dead letters and some predictions; True if all is right."""
     problems = [*_accounts(outcomes, stream), *_surprises(outcomes, stream)]
@@ -102,7 +102,7 @@ def show_summary(
     return not problems
 
 
-def _accounts(outcomes: Outcomes, stream: Sequence[Sent]) -> Iterable[str]:
+def _accounts(outcomes: JobOutcomes, stream: Sequence[Sent]) -> Iterable[str]:
     """What does not add up."""
     if outcomes.read != len(stream):
         yield f"{len(stream):,} records were sent, the topic holds {outcomes.read:,}"
@@ -112,7 +112,7 @@ def _accounts(outcomes: Outcomes, stream: Sequence[Sent]) -> Iterable[str]:
         yield f"{len(twice):,} records have more than one outcome, such as partition and offset {min(twice)}"
 
 
-def _surprises(outcomes: Outcomes, stream: Sequence[Sent]) -> Iterable[str]:
+def _surprises(outcomes: JobOutcomes, stream: Sequence[Sent]) -> Iterable[str]:
     """Which records have another outcome than they should, or come back with other bytes."""
     wanted = Counter((sent.expected, sent.value) for sent in stream if sent.expected != PREDICTED)
     found = Counter((reason, value) for reason, _, value in outcomes.dead)
@@ -123,7 +123,7 @@ def _surprises(outcomes: Outcomes, stream: Sequence[Sent]) -> Iterable[str]:
         yield f"{times} records ended as {' '.join(reason)} that should not"
 
 
-def _accounts_table(outcomes: Outcomes, stream: Sequence[Sent]) -> Table:
+def _accounts_table(outcomes: JobOutcomes, stream: Sequence[Sent]) -> Table:
     table = _table("Accounts", "", "records")
     table.add_row("sent", f"{len(stream):,}")
     table.add_row("read", f"{outcomes.read:,}")
@@ -143,7 +143,7 @@ def _quality(scored: pd.DataFrame) -> Table:
     return table
 
 
-def _dead_table(outcomes: Outcomes) -> Table:
+def _dead_table(outcomes: JobOutcomes) -> Table:
     table = _table("Dead letters", "records")
     for title in ("stage", "reason", "a message"):
         table.add_column(title, justify="left", overflow="fold")
@@ -154,7 +154,7 @@ def _dead_table(outcomes: Outcomes) -> Table:
     return table
 
 
-def _predictions_table(outcomes: Outcomes, known: pd.Series[bool]) -> Table:
+def _predictions_table(outcomes: JobOutcomes, known: pd.Series[bool]) -> Table:
     table = _table("Some predictions", "flight")
     for title in ("departure delay", "mean at the origin", "score", "late?"):
         table.add_column(title, justify="right")

@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from flink_jobs.errors import InputError, JobFileError, Problem
 from flink_jobs.jobfile import references as consistency
-from flink_jobs.jobfile.pydantic_errors import mistakes_in, value_at
+from flink_jobs.jobfile.pydantic_errors import diagnostics_in, value_at
 from flink_jobs.jobfile.reader import HOLE, Document, read_document
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.diagnostics import Location, Mistake, dotted, nearest, printable
+from flink_jobs.spec.diagnostics import Diagnostic, Location, dotted, nearest, printable
 
 LARGEST_FILE = 1_000_000
 MOST_PROBLEMS = 100
@@ -94,29 +94,29 @@ def _is_text(location: Location) -> bool:
     return location in _TEXTS or location[:2] == ("kafka", "properties")
 
 
-def _validated(document: Document, base: Path) -> JobSpec | list[Mistake]:
-    data, found = document.data, list(document.mistakes)
+def _validated(document: Document, base: Path) -> JobSpec | list[Diagnostic]:
+    data, found = document.data, list(document.diagnostics)
     if data is HOLE:
         return found
     if not isinstance(data, dict):
         kind = "an empty file" if data is None else "a list" if isinstance(data, list) else "plain text"
-        return [Mistake((), "a mapping of keys such as job, source and model", kind)]
+        return [Diagnostic((), "a mapping of keys such as job, source and model", kind)]
     job = None
     try:
         job = JobSpec.model_validate(data, context={"base": base})
     except ValidationError as error:
-        found += mistakes_in(error, data, document.incomplete)
+        found += diagnostics_in(error, data, document.incomplete)
     if not document.incomplete:
-        found += consistency.mistakes(data)
+        found += consistency.reference_diagnostics(data)
     found += _literal_secrets(document)
     return job if job and not found else found
 
 
-def _literal_secrets(document: Document) -> list[Mistake]:
+def _literal_secrets(document: Document) -> list[Diagnostic]:
     """Secrets that stand in the file itself, and so in its version control."""
     expected = "a secret from the environment, ${VARIABLE}, or from a file, {file: path}"
     return [
-        Mistake(place, expected, "text in the job file (not shown)")
+        Diagnostic(place, expected, "text in the job file (not shown)")
         for place in SECRETS
         if place not in document.variables and _is_text_at(place, document.data)
     ]
@@ -127,10 +127,12 @@ def _is_text_at(place: Location, data: object) -> bool:
     return isinstance(parent, dict) and isinstance(parent.get(place[-1]), str)
 
 
-def _problems(mistakes: list[Mistake], document: Document, file: str) -> list[Problem]:
-    placed = [(mistake.line or document.line(mistake.location), mistake) for mistake in mistakes]
+def _problems(diagnostics: list[Diagnostic], document: Document, file: str) -> list[Problem]:
+    placed = [
+        (diagnostic.line or document.line(diagnostic.location), diagnostic) for diagnostic in diagnostics
+    ]
     placed.sort(key=lambda pair: pair[0])
-    problems = [_problem(mistake, line, document, file) for line, mistake in placed[:MOST_PROBLEMS]]
+    problems = [_problem(diagnostic, line, document, file) for line, diagnostic in placed[:MOST_PROBLEMS]]
     if len(placed) > MOST_PROBLEMS:
         line = placed[MOST_PROBLEMS][0]
         expected = f"a job file with fewer than {MOST_PROBLEMS} problems"
@@ -138,10 +140,10 @@ def _problems(mistakes: list[Mistake], document: Document, file: str) -> list[Pr
     return problems
 
 
-def _problem(mistake: Mistake, line: int, document: Document, file: str) -> Problem:
-    place, found, suggestion = mistake.location, mistake.found, mistake.suggestion
-    if suggestion is None and mistake.name is not None:
-        suggestion = nearest(mistake.name, mistake.choices)
-    if place in document.variables and not mistake.found.startswith("${"):
+def _problem(diagnostic: Diagnostic, line: int, document: Document, file: str) -> Problem:
+    place, found, suggestion = diagnostic.location, diagnostic.found, diagnostic.suggestion
+    if suggestion is None and diagnostic.name is not None:
+        suggestion = nearest(diagnostic.name, diagnostic.choices)
+    if place in document.variables and not diagnostic.found.startswith("${"):
         found += f" (from {document.variables[place]})"
-    return Problem(file, line, dotted(place), mistake.expected, printable(found), suggestion)
+    return Problem(file, line, dotted(place), diagnostic.expected, printable(found), suggestion)

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from flink_jobs.jobfile.reader import HOLE
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.diagnostics import WRONG, Location, Mistake, describe, nearest
+from flink_jobs.spec.diagnostics import WRONG, Diagnostic, Location, describe, nearest
 from flink_jobs.spec.section import known_keys
 
 # Values here, and below here, may be secret: an error tells their kind, not what they are.
@@ -51,7 +51,9 @@ _OTHER_NAMES = {
 _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-def mistakes_in(error: ValidationError, data: object, incomplete: Collection[Location]) -> list[Mistake]:
+def diagnostics_in(
+    error: ValidationError, data: object, incomplete: Collection[Location]
+) -> list[Diagnostic]:
     """The mistakes of a rejected job file, without those that only follow from another one.
 
     `incomplete` holds the places of mappings of which a key could not be read.
@@ -59,7 +61,7 @@ def mistakes_in(error: ValidationError, data: object, incomplete: Collection[Loc
     details = error.errors(include_url=False)
     misspelled = {_meant(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
     return [
-        _mistake(detail, place)
+        _diagnostic(detail, place)
         for detail in details
         if value_at(place := _existing(detail["loc"], data), data) is not HOLE
         and not (detail["type"] == "missing" and (place in misspelled or place[:-1] in incomplete))
@@ -99,27 +101,29 @@ def _existing(location: Location, data: object) -> Location:
     return location
 
 
-def _mistake(detail: ErrorDetails, location: Location) -> Mistake:
+def _diagnostic(detail: ErrorDetails, location: Location) -> Diagnostic:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == WRONG:
         found = context["found"] or _found(value, location)
         name = value if isinstance(value, str) and not is_private(location) else None
-        return Mistake(location, context["expected"], found, context["suggestion"], name, context["choices"])
+        return Diagnostic(
+            location, context["expected"], found, context["suggestion"], name, context["choices"]
+        )
     if kind == "extra_forbidden":
         keys = known_keys(JobSpec, location[:-1])
         key = str(location[-1])
-        return Mistake(location, f"a known key ({', '.join(keys)})", describe(key), None, key, keys)
+        return Diagnostic(location, f"a known key ({', '.join(keys)})", describe(key), None, key, keys)
     if kind == "literal_error":
         choices = tuple(re.findall(r"'([^']*)'", str(context["expected"])))
         expected = f"one of: {', '.join(choices)}" if len(choices) > 1 else choices[0]
         suggestion = next((name for name in _OTHER_NAMES.get(str(value), ()) if name in choices), None)
         name = None if is_private(location) else str(value)
-        return Mistake(location, expected, _found(value, location), suggestion, name, choices)
+        return Diagnostic(location, expected, _found(value, location), suggestion, name, choices)
     if kind in ("too_short", "too_long"):
         return _wrong_length(location, value, context, kind == "too_short")
     found = "nothing" if kind == "missing" else _found(value, location)
     suggestion = _BOOLEANS.get(str(value).lower()) if kind == "bool_type" else None
-    return Mistake(location, _EXPECTED.get(kind, "valid"), found, suggestion)
+    return Diagnostic(location, _EXPECTED.get(kind, "valid"), found, suggestion)
 
 
 def _found(value: object, location: Location) -> str:
@@ -129,10 +133,10 @@ def _found(value: object, location: Location) -> str:
     return describe(value)
 
 
-def _wrong_length(location: Location, value: object, context: dict[str, Any], short: bool) -> Mistake:
+def _wrong_length(location: Location, value: object, context: dict[str, Any], short: bool) -> Diagnostic:
     what = "a mapping" if isinstance(value, dict) else "a list"
     if short:
-        return Mistake(location, f"{what} with at least {context['min_length']} entry", describe(value))
-    return Mistake(
+        return Diagnostic(location, f"{what} with at least {context['min_length']} entry", describe(value))
+    return Diagnostic(
         location, f"{what} with at most {context['max_length']} entries", str(context["actual_length"])
     )

@@ -28,7 +28,7 @@ from ruamel.yaml.events import (
 )
 
 from flink_jobs.jobfile.yaml_errors import explain
-from flink_jobs.spec.diagnostics import Location, Mistake
+from flink_jobs.spec.diagnostics import Diagnostic, Location
 
 DEEPEST = 32
 MOST_VALUES = 20_000
@@ -56,7 +56,7 @@ class Document:
     data: object
     lines: Mapping[Location, int]
     variables: Mapping[Location, str]
-    mistakes: tuple[Mistake, ...]
+    diagnostics: tuple[Diagnostic, ...]
     incomplete: frozenset[Location] = frozenset()
 
     def line(self, location: Location) -> int:
@@ -69,8 +69,8 @@ class Document:
 class _StopError(Exception):
     """The rest of the text is not worth reading."""
 
-    def __init__(self, mistake: Mistake) -> None:
-        self.mistake = mistake
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        self.diagnostic = diagnostic
 
 
 def read_document(
@@ -83,9 +83,9 @@ def read_document(
     try:
         data = builder.document()
     except _StopError as stop:
-        return Document(HOLE, {}, {}, (stop.mistake,))
-    mistakes, incomplete = tuple(builder.mistakes), frozenset(builder.incomplete)
-    return Document(data, builder.lines, builder.variables, mistakes, incomplete)
+        return Document(HOLE, {}, {}, (stop.diagnostic,))
+    diagnostics, incomplete = tuple(builder.diagnostics), frozenset(builder.incomplete)
+    return Document(data, builder.lines, builder.variables, diagnostics, incomplete)
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -97,7 +97,7 @@ def _events(text: str) -> Iterator[Any]:
         Exception
     ) as error:  # the parser has bugs on text that nobody writes; it is still the text's mistake
         found = f"text that the YAML parser fails on ({type(error).__name__})"
-        raise _StopError(Mistake((), "valid YAML", found, line=1)) from None
+        raise _StopError(Diagnostic((), "valid YAML", found, line=1)) from None
 
 
 @dataclass
@@ -107,7 +107,7 @@ class _Builder:
     is_text: Callable[[Location], bool]
     lines: dict[Location, int] = field(default_factory=dict)
     variables: dict[Location, str] = field(default_factory=dict)
-    mistakes: list[Mistake] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
     incomplete: set[Location] = field(default_factory=set)
     values: int = 0
 
@@ -119,7 +119,7 @@ class _Builder:
         next(self.events)
         after = next(self.events)
         if not isinstance(after, StreamEndEvent):
-            raise _StopError(Mistake((), "one YAML document", "a second one", line=_line(after)))
+            raise _StopError(Diagnostic((), "one YAML document", "a second one", line=_line(after)))
         return data
 
     def node(self, event: Any, place: Location) -> object:
@@ -137,10 +137,12 @@ class _Builder:
         self.values += 1
         if self.values > MOST_VALUES:
             raise _StopError(
-                Mistake((), f"a file of at most {MOST_VALUES} values", "more", line=_line(event))
+                Diagnostic((), f"a file of at most {MOST_VALUES} values", "more", line=_line(event))
             )
         if depth > DEEPEST:
-            raise _StopError(Mistake((), f"nested at most {DEEPEST} levels deep", "more", line=_line(event)))
+            raise _StopError(
+                Diagnostic((), f"nested at most {DEEPEST} levels deep", "more", line=_line(event))
+            )
 
     def collection(self, event: Any, place: Location) -> object:
         if isinstance(event, MappingStartEvent):
@@ -150,7 +152,7 @@ class _Builder:
         return self.scalar(event, place)
 
     def hole(self, event: Any, place: Location, expected: str, found: str) -> object:
-        self.mistakes.append(Mistake(place, expected, found, line=_line(event)))
+        self.diagnostics.append(Diagnostic(place, expected, found, line=_line(event)))
         return HOLE
 
     def sequence(self, place: Location) -> list[object]:
@@ -247,10 +249,10 @@ class _Builder:
             return value or default
         if value is None:
             expected = f"a variable that is set, or has a default as in ${{{name}:-value}}"
-            mistake = Mistake(
+            diagnostic = Diagnostic(
                 place, expected, f"${{{name}}}, which is not set", name=name, choices=tuple(self.environ)
             )
-            self.mistakes.append(mistake)
+            self.diagnostics.append(diagnostic)
         return value
 
 

@@ -1,6 +1,6 @@
 """Whether the parts of a job file fit together: names, references, topics, personal data.
 
-    mistakes(data)      # data as YAML gives it, before it is a JobSpec
+    reference_diagnostics(data)      # data as YAML gives it, before it is a JobSpec
 
 The checks read raw data, so that they also work on a file with other mistakes in it. What is wrong in
 itself is passed over: each mistake is reported once, where it is made.
@@ -14,7 +14,7 @@ from typing import Any
 from flink_jobs.jobfile.declared import Outline, Result, mapping, texts
 from flink_jobs.spec import OPTIONAL_SUFFIXES, OUTPUT_SUFFIXES, with_default_topics
 from flink_jobs.spec.aggregates import NUMERIC_AGGREGATES
-from flink_jobs.spec.diagnostics import Location, Mistake, dotted
+from flink_jobs.spec.diagnostics import Diagnostic, Location, dotted
 from flink_jobs.spec.features import GROUP_WINDOW_KINDS, WINDOW_KINDS
 
 KEY_TYPES = frozenset({"string", "long", "boolean"})
@@ -22,7 +22,7 @@ KEY_TYPES = frozenset({"string", "long", "boolean"})
 REVEALING_AGGREGATES = frozenset({"min", "max", "first", "last", "lag"})
 
 
-def mistakes(data: object) -> list[Mistake]:
+def reference_diagnostics(data: object) -> list[Diagnostic]:
     """All places where one part of the job file contradicts another."""
     if not isinstance(data, dict):
         return []
@@ -38,10 +38,10 @@ def mistakes(data: object) -> list[Mistake]:
         _drift,
         _labels,
     )
-    return [mistake for check in checks for mistake in check(job)]
+    return [diagnostic for check in checks for diagnostic in check(job)]
 
 
-def _repeated_names(job: Outline) -> Iterator[Mistake]:
+def _repeated_names(job: Outline) -> Iterator[Diagnostic]:
     taken: dict[str, Location] = {name: ("source", "schema", name) for name in job.fields or {}}
     event_time = mapping(mapping(job.data, "source"), "event_time")
     for place, name in texts(event_time, "field", ("source", "event_time")):
@@ -50,11 +50,11 @@ def _repeated_names(job: Outline) -> Iterator[Mistake]:
     made |= {("features", "derive", name): name for name in job.derived or {}}
     for place, name in made.items():
         if name in taken:
-            yield Mistake(place, "a column name used once", f"{name!r}, also at {dotted(taken[name])}")
+            yield Diagnostic(place, "a column name used once", f"{name!r}, also at {dotted(taken[name])}")
         taken.setdefault(name, place)
 
 
-def _window_kinds(job: Outline) -> Iterator[Mistake]:
+def _window_kinds(job: Outline) -> Iterator[Diagnostic]:
     kinds = {name: kind for name, raw in (job.windows or {}).items() if (kind := _kind(raw))}
     if job.per_window and job.windows is not None and len(job.windows) != 1:
         yield _wrong_number(len(job.windows))
@@ -62,30 +62,30 @@ def _window_kinds(job: Outline) -> Iterator[Mistake]:
     for name, kind in kinds.items():
         place = ("features", "windows", name)
         if job.per_window and kind not in GROUP_WINDOW_KINDS:
-            yield Mistake(place, "a tumble, hop or session window with score: per_window", f"{kind}")
+            yield Diagnostic(place, "a tumble, hop or session window with score: per_window", f"{kind}")
         elif not job.per_window and kind in GROUP_WINDOW_KINDS and _is_per_event(job):
             expected = "an over or rows window, as tumble, hop and session need score: per_window"
-            yield Mistake(place, expected, kind)
+            yield Diagnostic(place, expected, kind)
         elif kind in GROUP_WINDOW_KINDS:
             yield from _lags(job, name)
 
 
-def _wrong_number(windows: int) -> Mistake:
+def _wrong_number(windows: int) -> Diagnostic:
     if windows:
         expected = "exactly one tumble, hop or session window with score: per_window"
-        return Mistake(("features", "windows"), expected, f"{windows} windows")
+        return Diagnostic(("features", "windows"), expected, f"{windows} windows")
     expected = "per_event, unless features.windows has a tumble, hop or session window"
-    return Mistake(("score",), expected, "'per_window' without a window")
+    return Diagnostic(("score",), expected, "'per_window' without a window")
 
 
 def _is_per_event(job: Outline) -> bool:
     return bool(job.data.get("score", "per_event") == "per_event")
 
 
-def _lags(job: Outline, window: str) -> Iterator[Mistake]:
+def _lags(job: Outline, window: str) -> Iterator[Diagnostic]:
     for result in job.results:
         if result.window == window and result.aggregate and result.aggregate.function == "lag":
-            yield Mistake(
+            yield Diagnostic(
                 result.place, "left to over and rows windows, which have a row before", str(result.aggregate)
             )
 
@@ -95,7 +95,7 @@ def _kind(raw: object) -> str | None:
     return given[0] if len(given) == 1 else None
 
 
-def _window_references(job: Outline) -> Iterator[Mistake]:
+def _window_references(job: Outline) -> Iterator[Diagnostic]:
     fields = list(job.fields or {})
     for window, raw in (job.windows or {}).items() if fields else ():
         for place, name in texts(raw, "by", ("features", "windows", window)):
@@ -103,12 +103,12 @@ def _window_references(job: Outline) -> Iterator[Mistake]:
             if name not in fields:
                 yield _unknown(place, "a field of source.schema", name, fields)
             elif declared and declared not in KEY_TYPES:
-                yield Mistake(place, "a field of type string, long or boolean", f"{name!r}, a {declared}")
+                yield Diagnostic(place, "a field of type string, long or boolean", f"{name!r}, a {declared}")
     for result in job.results if fields else ():
         yield from _argument(job, result, fields)
 
 
-def _argument(job: Outline, result: Result, fields: list[str]) -> Iterator[Mistake]:
+def _argument(job: Outline, result: Result, fields: list[str]) -> Iterator[Diagnostic]:
     aggregate = result.aggregate
     if aggregate is None or aggregate.column is None:
         return
@@ -117,10 +117,10 @@ def _argument(job: Outline, result: Result, fields: list[str]) -> Iterator[Mista
         yield _unknown(result.place, "an aggregate of a field of source.schema", aggregate.column, fields)
     elif aggregate.function in NUMERIC_AGGREGATES and declared in ("string", "boolean"):
         expected = f"{aggregate.function} of a double or long"
-        yield Mistake(result.place, expected, f"{aggregate}, of a {declared}")
+        yield Diagnostic(result.place, expected, f"{aggregate}, of a {declared}")
 
 
-def _lookup_references(job: Outline) -> Iterator[Mistake]:
+def _lookup_references(job: Outline) -> Iterator[Diagnostic]:
     if job.fields is None or not job.window_names_known:
         return
     fields = job.window_keys if job.per_window else job.fields
@@ -131,12 +131,12 @@ def _lookup_references(job: Outline) -> Iterator[Mistake]:
                 yield _unknown(place, "a field of source.schema or a column of a window", name, columns)
 
 
-def _included(job: Outline) -> Iterator[Mistake]:
+def _included(job: Outline) -> Iterator[Diagnostic]:
     predictions = mapping(job.data, "predictions")
     included: set[str] = set()
     for place, name in texts(predictions, "include", ("predictions",)):
         if name in included:
-            yield Mistake(place, "a column listed once", f"{name!r} again")
+            yield Diagnostic(place, "a column listed once", f"{name!r} again")
         elif job.columns is not None and name not in job.columns:
             yield _unknown(place, _column_expected(job), name, job.columns)
         else:
@@ -144,7 +144,7 @@ def _included(job: Outline) -> Iterator[Mistake]:
         included.add(name)
 
 
-def _inputs(job: Outline) -> Iterator[Mistake]:
+def _inputs(job: Outline) -> Iterator[Diagnostic]:
     columns, inputs = job.columns, mapping(mapping(job.data, "model"), "inputs")
     for key, name in (inputs or {}).items():
         if columns is not None and isinstance(name, str) and name not in columns:
@@ -159,75 +159,75 @@ def _column_expected(job: Outline) -> str:
     )
 
 
-def _private(job: Outline, place: Location, name: str, has_key: bool) -> Iterator[Mistake]:
+def _private(job: Outline, place: Location, name: str, has_key: bool) -> Iterator[Diagnostic]:
     """Personal data leaves the job as a keyed hash only, and not by way of a window either."""
     pii = job.pii(name)
     if pii == "drop":
-        yield Mistake(place, "a column without pii: drop", repr(name))
+        yield Diagnostic(place, "a column without pii: drop", repr(name))
     elif pii == "hash" and not has_key:
-        yield Mistake(place, "a column without pii: hash, unless predictions.pii_key is given", repr(name))
+        yield Diagnostic(place, "a column without pii: hash, unless predictions.pii_key is given", repr(name))
     for result in job.results:
         aggregate = result.aggregate
         if result.name == name and aggregate and aggregate.function in REVEALING_AGGREGATES:
             hidden = job.pii(aggregate.column or "")
             if hidden:
-                yield Mistake(
+                yield Diagnostic(
                     place, "a column without personal data", f"{name!r}, a value of a pii: {hidden} field"
                 )
 
 
-def _topics(job: Outline) -> Iterator[Mistake]:
+def _topics(job: Outline) -> Iterator[Diagnostic]:
     source = (mapping(job.data, "source") or {}).get("topic")
     taken: dict[str, Location] = {source: ("source", "topic")} if isinstance(source, str) else {}
     labels = (_labels_section(job) or {}).get("topic")
     if isinstance(labels, str) and labels in taken:
         place = ("comparisons", "labels", "topic")
-        yield Mistake(place, "a topic of its own", f"{labels!r}, also at source.topic")
+        yield Diagnostic(place, "a topic of its own", f"{labels!r}, also at source.topic")
     elif isinstance(labels, str):
         taken[labels] = ("comparisons", "labels", "topic")
     for section in (*OUTPUT_SUFFIXES, *OPTIONAL_SUFFIXES):
         topic = (mapping(with_default_topics(job.data), section) or {}).get("topic")
         if isinstance(topic, str) and topic in taken:
             found = f"{topic!r}, also at {dotted(taken[topic])}"
-            yield Mistake((section, "topic"), "a topic of its own", found)
+            yield Diagnostic((section, "topic"), "a topic of its own", found)
         elif isinstance(topic, str):
             taken[topic] = (section, "topic")
 
 
-def _drift(job: Outline) -> Iterator[Mistake]:
+def _drift(job: Outline) -> Iterator[Diagnostic]:
     drift = mapping(job.data, "drift")
     compared = [key for key in ("shadows", "comparisons") if job.data.get(key) is not None]
     if drift is None and not compared and job.data.get("alerts") is not None:
-        yield Mistake(("alerts",), "left out, as there is no drift or comparisons section", "alerts")
+        yield Diagnostic(("alerts",), "left out, as there is no drift or comparisons section", "alerts")
     use = (mapping(job.data, "model") or {}).get("use", "champion")
     if compared and use != "champion":
         expected = "left out, as model.use is one version, which nothing can be compared with"
-        yield Mistake((compared[0],), expected, compared[0])
+        yield Diagnostic((compared[0],), expected, compared[0])
     for place, name in texts(drift, "segments", ("drift",)):
         if job.columns is not None and name not in job.columns:
             yield _unknown(place, _column_expected(job), name, job.columns)
         elif job.pii(name):
-            yield Mistake(place, "a column without personal data", repr(name))
+            yield Diagnostic(place, "a column without personal data", repr(name))
 
 
 def _labels_section(job: Outline) -> dict[str, Any] | None:
     return mapping(mapping(job.data, "comparisons"), "labels")
 
 
-def _labels(job: Outline) -> Iterator[Mistake]:
+def _labels(job: Outline) -> Iterator[Diagnostic]:
     labels = _labels_section(job)
     if labels is None:
         return
     if job.per_window:
         expected = "left out with score: per_window, as labels are of single records"
-        yield Mistake(("comparisons", "labels"), expected, "labels")
+        yield Diagnostic(("comparisons", "labels"), expected, "labels")
         return
     for place, name in texts(labels, "on", ("comparisons", "labels")):
         if job.columns is not None and name not in job.columns:
             yield _unknown(place, _column_expected(job), name, job.columns)
         elif job.field_type(name) == "double":
-            yield Mistake(place, "a column of type string, long or boolean", f"{name!r}, a double")
+            yield Diagnostic(place, "a column of type string, long or boolean", f"{name!r}, a double")
 
 
-def _unknown(place: Location, expected: str, name: str, choices: list[str]) -> Mistake:
-    return Mistake(place, expected, f"{name!r:.62}", None, name, tuple(choices))
+def _unknown(place: Location, expected: str, name: str, choices: list[str]) -> Diagnostic:
+    return Diagnostic(place, expected, f"{name!r:.62}", None, name, tuple(choices))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ruamel.yaml.error import YAMLError
 
-from flink_jobs.spec.diagnostics import Mistake
+from flink_jobs.spec.diagnostics import Diagnostic
 
 _MEANINGS = (
     ("'\\t'", "indented with spaces", "a tab"),
@@ -23,18 +23,18 @@ _MEANINGS = (
 _CONTEXTS_WHERE_IT_BEGINS = ("while scanning a simple key", "while scanning a quoted", "while parsing a flow")
 
 
-def explain(error: YAMLError, text: str) -> Mistake:
+def explain(error: YAMLError, text: str) -> Diagnostic:
     """One mistake with the line where it begins. The text itself is not quoted: it may hold secrets."""
     problem = str(getattr(error, "problem", None) or "")
     context = str(getattr(error, "context", None) or "")
     line = _line(error, text)
     if "expected ',' or" in problem and "${" in _line_text(text, line):
-        return Mistake(
+        return Diagnostic(
             (), "valid YAML, in which ${NAME} needs quotes inside { } and [ ]", "no quotes", line=line
         )
     if context.startswith(_CONTEXTS_WHERE_IT_BEGINS):
         line = _line(error, text, "context_mark")
-    return Mistake((), *_meaning(problem, context), line=line)
+    return Diagnostic((), *_meaning(problem, context), line=line)
 
 
 def _meaning(problem: str, context: str) -> tuple[str, str]:

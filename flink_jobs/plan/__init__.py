@@ -24,9 +24,9 @@ from flink_jobs.plan.params import (
     feature_params,
     model_params,
     output_params,
+    rollout_controller_params,
     rollout_params,
     source_params,
-    steward_params,
     trust_of,
 )
 from flink_jobs.plan.tables import kafka_tables
@@ -41,7 +41,7 @@ from udfs.model.golden import GOLDEN_FILE
 from udfs.model.loading import LoadedModel, check_trust, load_version
 from udfs.model.manifest import Manifest, digest, read_manifest
 from udfs.model.signatures import ANYONE, Trust
-from udfs.rollout.controller import StewardParams
+from udfs.rollout.controller import RolloutControllerParams
 from udfs.scoring.params import PREDICTION_FIELDS, OutputParams, ScoreParams
 from udfs.store import open_store
 
@@ -56,7 +56,7 @@ class Runnable:
     views: Views
     options: Mapping[str, str] = field(repr=False)
     drift: DriftPlan | None = field(default=None, repr=False)
-    steward: StewardParams | None = field(default=None, repr=False)
+    controller: RolloutControllerParams | None = field(default=None, repr=False)
     webhook: WebhookParams | None = field(default=None, repr=False)
     bounded: bool = False
 
@@ -104,7 +104,7 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
         views=with_labels(job, make_views(job, columns, params)),
         options=flink_options(job),
         drift=drift,
-        steward=steward_params(job, model_folder),
+        controller=rollout_controller_params(job, model_folder),
         webhook=webhook_params(job.alerts),
         bounded=bounded,
     )

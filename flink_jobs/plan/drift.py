@@ -11,7 +11,7 @@ from flink_jobs.plan.views import RECORD_KEY
 from flink_jobs.spec import AlertRule, Alerts, Drift, JobSpec
 from flink_jobs.spec.scalars import format_duration
 from udfs.alerts.webhook import WebhookParams
-from udfs.drift.alert_rules import DEFAULT_RULES, Rule
+from udfs.drift.alert_rules import DEFAULT_RULES, AlertRuleParams
 from udfs.drift.params import JudgeSettings, MonitorParams, SequentialParams
 from udfs.errors import ModelError
 from udfs.model.manifest import PROFILE_FILE
@@ -236,7 +236,7 @@ def webhook_params(alerts: Alerts | None) -> WebhookParams | None:
     return WebhookParams(asked.url.get_secret_value(), headers, asked.timeout / 1000, asked.retries)
 
 
-def _rules(alerts: Alerts, roles: dict[str, Role]) -> tuple[Rule, ...]:
+def _rules(alerts: Alerts, roles: dict[str, Role]) -> tuple[AlertRuleParams, ...]:
     for name, rule in alerts.rules.items():
         for column in rule.columns:
             if column not in roles:
@@ -245,8 +245,8 @@ def _rules(alerts: Alerts, roles: dict[str, Role]) -> tuple[Rule, ...]:
     return tuple(_rule(name, rule) for name, rule in alerts.rules.items()) or DEFAULT_RULES
 
 
-def _rule(name: str, rule: AlertRule) -> Rule:
-    return Rule(
+def _rule(name: str, rule: AlertRule) -> AlertRuleParams:
+    return AlertRuleParams(
         name=name,
         on=rule.on,
         columns=tuple(rule.columns),

@@ -14,7 +14,7 @@ from udfs.features import DerivedParams, FeatureParams, LookupParams
 from udfs.model.signatures import Trust
 from udfs.records.contract import Contract, Field
 from udfs.releases.follow import LEAD_REFRESHES
-from udfs.rollout.controller import StewardParams
+from udfs.rollout.controller import RolloutControllerParams
 from udfs.rollout.gate import Automatic, Gate
 from udfs.scoring.params import (
     RECORD_CONTEXT,
@@ -120,13 +120,13 @@ def gate_of(compared: Comparisons) -> Gate:
     return gate if compared.labels else msgspec.structs.replace(gate, quality=None)
 
 
-def steward_params(job: JobSpec, model_folder: str) -> StewardParams | None:
+def rollout_controller_params(job: JobSpec, model_folder: str) -> RolloutControllerParams | None:
     """What compares the versions of each window is told; None without `comparisons`."""
     compared = job.comparisons
     if compared is None:
         return None
     automatic = compared.automatic
-    return StewardParams(
+    return RolloutControllerParams(
         job=job.job,
         model=job.model.name,
         folder=model_folder,

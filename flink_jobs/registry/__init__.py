@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from flink_jobs.errors import InputError
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.registry.serialize import version_files
 from flink_jobs.registry.store import ClientStore
 from udfs.errors import ModelError
@@ -138,7 +138,7 @@ class Registry:
 
     def promote(self, name: str, version: int) -> Release:
         """Make a version the champion of all records, past ones too; `Releases` does it at a moment."""
-        record = self._releases(name).promote(version, Moment(BEGINNING, past=True))
+        record = self._releases(name).promote(version, Activation(BEGINNING, past=True))
         return Release(version, record.number)
 
     def releases(self, name: str) -> list[int]:

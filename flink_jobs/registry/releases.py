@@ -1,9 +1,9 @@
 """Writes the release log of a model: from which moment on which version scores what.
 
     releases = Releases(Registry(Path("models")), "flight_delay")
-    releases.promote(2, Moment())                     # from now + lead on
-    releases.canary(3, 0.1, "customer", Moment())     # a tenth of the customers
-    releases.rollback(Moment())
+    releases.promote(2, Activation())                     # from now + lead on
+    releases.canary(3, 0.1, "customer", Activation())     # a tenth of the customers
+    releases.rollback(Activation())
 
 The rules are in `udfs.releases.steps`; a moment lies at least a lead after its writing, so that every worker
 knows of it in time (`udfs.releases.follow`).
@@ -24,18 +24,18 @@ from udfs.errors import ModelError
 from udfs.model.manifest import digest
 from udfs.releases.files import append, read_records
 from udfs.releases.log import BEGINNING, ReleaseLog, ReleaseRecord
-from udfs.releases.steps import Step, canaried, promoted, rolled_back, shadowed, withdrawn
+from udfs.releases.steps import ReleaseStep, canaried, promoted, rolled_back, shadowed, withdrawn
 from udfs.times import iso
 
 if TYPE_CHECKING:
     from flink_jobs.registry import Registry
 
 DEFAULT_LEAD_MS = 20_000
-Next = Callable[[ReleaseLog | None, Step], ReleaseRecord]
+Next = Callable[[ReleaseLog | None, ReleaseStep], ReleaseRecord]
 
 
 @dataclass(frozen=True)
-class Moment:
+class Activation:
     """When a release takes effect, and what is recorded of it.
 
     `at_ms`: event time in ms since the epoch; None is as soon as the lead allows; BEGINNING is the beginning
@@ -66,35 +66,37 @@ class Releases:
         except ModelError as error:
             raise InputError(str(error)) from None
 
-    def promote(self, version: int, moment: Moment, *, dry_run: bool = False) -> ReleaseRecord:
+    def promote(self, version: int, moment: Activation, *, dry_run: bool = False) -> ReleaseRecord:
         """Make a version the champion of all records from the moment on; it ends a canary."""
         return self._append(lambda log, step: promoted(log, version, step), moment, dry_run, (version,))
 
     def canary(
-        self, version: int, share: float, key: str | None, moment: Moment, *, dry_run: bool = False
+        self, version: int, share: float, key: str | None, moment: Activation, *, dry_run: bool = False
     ) -> ReleaseRecord:
         """Give a share (0 to 1) of the values of the column `key` to a version."""
         return self._append(
             lambda log, step: canaried(log, version, share, key, step), moment, dry_run, (version,)
         )
 
-    def shadow(self, versions: tuple[int, ...], moment: Moment, *, dry_run: bool = False) -> ReleaseRecord:
+    def shadow(
+        self, versions: tuple[int, ...], moment: Activation, *, dry_run: bool = False
+    ) -> ReleaseRecord:
         """Let these versions, none for no more, score beside the champion."""
         return self._append(lambda log, step: shadowed(log, versions, step), moment, dry_run, versions)
 
-    def rollback(self, moment: Moment, to: int | None = None, *, dry_run: bool = False) -> ReleaseRecord:
+    def rollback(self, moment: Activation, to: int | None = None, *, dry_run: bool = False) -> ReleaseRecord:
         """End the canary, or go back to the champion before."""
         named = () if to is None else (to,)
         return self._append(lambda log, step: rolled_back(log, step, to), moment, dry_run, named)
 
     def withdraw(
-        self, version: int, moment: Moment, to: int | None = None, *, dry_run: bool = False
+        self, version: int, moment: Activation, to: int | None = None, *, dry_run: bool = False
     ) -> ReleaseRecord:
         """Stop a version at each worker's next look at the log, whatever the event time."""
         named = (version,) if to is None else (version, to)
         return self._append(lambda log, step: withdrawn(log, version, step, to), moment, dry_run, named)
 
-    def _append(self, make: Next, moment: Moment, dry_run: bool, named: tuple[int, ...]) -> ReleaseRecord:
+    def _append(self, make: Next, moment: Activation, dry_run: bool, named: tuple[int, ...]) -> ReleaseRecord:
         for version in named:
             self._registry.manifest(self._name, version)
         try:
@@ -106,11 +108,13 @@ class Releases:
         assert written is not None
         return written
 
-    def _next(self, make: Next, moment: Moment, log: ReleaseLog | None) -> ReleaseRecord:
+    def _next(self, make: Next, moment: Activation, log: ReleaseLog | None) -> ReleaseRecord:
         now = self._wall_ms()
         at = self._at_ms(moment, now, first=log is None)
         by = moment.by if moment.by is not None else _user()
-        record = make(log, Step(None if at == BEGINNING else at, now, moment.lead_ms, moment.reason, by))
+        record = make(
+            log, ReleaseStep(None if at == BEGINNING else at, now, moment.lead_ms, moment.reason, by)
+        )
         return msgspec.structs.replace(record, digests=self._digests(record.versions))
 
     def _digests(self, versions: tuple[int, ...]) -> dict[int, str]:
@@ -118,7 +122,7 @@ class Releases:
         there = set(versions) & set(self._registry.versions(self._name))
         return {version: digest(self._registry.manifest(self._name, version)) for version in sorted(there)}
 
-    def _at_ms(self, moment: Moment, now: int, *, first: bool) -> int:
+    def _at_ms(self, moment: Activation, now: int, *, first: bool) -> int:
         # The lead begins when workers can see the release, which in an object store takes some seconds.
         ahead = moment.lead_ms + round(self._registry.store.delay * 1000)
         earliest = now + ahead

@@ -212,7 +212,7 @@ def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
 def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
     tables, environment = environments
     statements = _statements(plan, tables)
-    if plan.drift is None and plan.steward is None:
+    if plan.drift is None and plan.controller is None:
         return statements.execute().get_job_client()
     from flink_jobs.run.reports import attach_monitor
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flink_jobs.plan import Runnable
-from udfs.rollout.controller import StewardParams
+from udfs.rollout.controller import RolloutControllerParams
 
 
 def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: Any) -> None:
@@ -16,8 +16,8 @@ def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: An
     selects: dict[str, list[str]] = {}
     if plan.drift is not None:
         _attach_drift(plan, tables, next(streams), selects)
-    if plan.steward is not None:
-        _attach_steward(plan, tables, streams, selects)
+    if plan.controller is not None:
+        _attach_controller(plan, tables, streams, selects)
     outputs = tables.create_statement_set()
     for sink, parts in selects.items():
         outputs.add_insert_sql(f"INSERT INTO {sink} {' UNION ALL '.join(parts)}")
@@ -36,24 +36,26 @@ def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, li
     _select(tables, reports, "reports", {"drift": DRIFT, "alerts": ALERT}, selects)
 
 
-def _attach_steward(
+def _attach_controller(
     plan: Runnable, tables: Any, streams: Iterator[Any], selects: dict[str, list[str]]
 ) -> None:
     from udfs.flink.rollout import ALERT, COMPARISON, RESULT, RolloutFunction
     from udfs.flink.webhook import WebhookFunction
 
-    assert plan.steward is not None
+    assert plan.controller is not None
     reports = next(streams)
     if plan.views.labels:
-        compared = _labelled(plan.steward, reports, list(streams), live=not plan.bounded)
+        compared = _labelled(plan.controller, reports, list(streams), live=not plan.bounded)
     else:
-        compared = _single(reports, RolloutFunction(plan.steward, live=not plan.bounded), RESULT, "rollout")
+        compared = _single(
+            reports, RolloutFunction(plan.controller, live=not plan.bounded), RESULT, "rollout"
+        )
     if plan.webhook:
         _single(compared, WebhookFunction(plan.webhook), RESULT, "rollout-webhook")
     _select(tables, compared, "compared", {"comparisons": COMPARISON, "alerts": ALERT}, selects)
 
 
-def _labelled(params: StewardParams, reports: Any, labels: Sequence[Any], *, live: bool) -> Any:
+def _labelled(params: RolloutControllerParams, reports: Any, labels: Sequence[Any], *, live: bool) -> Any:
     """Windows close by the watermark of the records alone, and then take the labels that have come."""
     from pyflink.common import Row
 

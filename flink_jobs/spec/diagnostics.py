@@ -20,7 +20,7 @@ _LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True)
-class Mistake:
+class Diagnostic:
     """One wrong value: where, what was expected, what was found, and what was perhaps meant.
 
     Without a `suggestion`, the one of `choices` that is nearest to `name` is suggested. `line` is given

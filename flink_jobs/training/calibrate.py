@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from flink_jobs.training.data import Rows
+from flink_jobs.training.data import LabelledRows
 from flink_jobs.training.measures import briers, log_losses, predicted
 from flink_jobs.training.splits import Mask
 from udfs.model.manifest import Output
@@ -39,11 +39,11 @@ class Choice:
         return {"method": self.method, "reason": self.reason, **self.numbers}
 
 
-def uncalibrated(model: Any, rows: Rows, reason: str) -> Choice:
+def uncalibrated(model: Any, rows: LabelledRows, reason: str) -> Choice:
     return Choice(model, "none", reason, np.ones(len(rows), bool))
 
 
-def choose(model: Any, rows: Rows, output: Output) -> Choice:
+def choose(model: Any, rows: LabelledRows, output: Output) -> Choice:
     """The model or its correction, by the rule above; `rows` were held out from fitting it."""
     if output.kind == "regression":
         return uncalibrated(model, rows, "a regression has no probabilities")
@@ -70,7 +70,7 @@ def choose(model: Any, rows: Rows, output: Output) -> Choice:
     return Choice(model, "none", reason, np.ones(len(rows), bool), numbers)
 
 
-def _isotonic(model: Any, rows: Rows) -> Any:
+def _isotonic(model: Any, rows: LabelledRows) -> Any:
     """The same model with its probabilities corrected; it is not fitted again."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator

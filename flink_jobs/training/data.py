@@ -50,11 +50,11 @@ class Computed:
     lost: int = 0
 
 
-Features = Callable[[JobSpec, pa.Table, Sequence[str], Note], Computed]
+ComputeFeatures = Callable[[JobSpec, pa.Table, Sequence[str], Note], Computed]
 
 
 @dataclass(frozen=True)
-class Rows:
+class LabelledRows:
     """n labelled rows in the order of event time: a column per input, labels, datetime64[ms] times."""
 
     inputs: pa.Table
@@ -68,15 +68,15 @@ class Rows:
         """The inputs as the worker gives them to a model."""
         return frame(self.inputs)
 
-    def where(self, mask: Mask) -> Rows:
-        return Rows(self.inputs.filter(pa.array(mask)), self.labels[mask], self.times[mask])
+    def where(self, mask: Mask) -> LabelledRows:
+        return LabelledRows(self.inputs.filter(pa.array(mask)), self.labels[mask], self.times[mask])
 
 
 @dataclass(frozen=True)
 class Data:
     """`records` were read, `lost` of them are dead letters or late; fingerprints are `sha256:…`."""
 
-    rows: Rows
+    rows: LabelledRows
     signature: Signature
     records: int
     lost: int
@@ -103,7 +103,7 @@ def features_on_flink(
     return Computed(found.table, found.rows, times, found.read - found.table.num_rows)
 
 
-def load_data(trainer: Trainer, job: JobSpec, features: Features, cache: Path, note: Note) -> Data:
+def load_data(trainer: Trainer, job: JobSpec, features: ComputeFeatures, cache: Path, note: Note) -> Data:
     """The trainer's labelled rows. Raises InputError where records, labels or inputs do not fit the job."""
     signature = job_signature(trainer, job)
     records = read_history(trainer, job)
@@ -160,7 +160,9 @@ def read_history(trainer: Trainer, job: JobSpec) -> pa.Table:
     return found
 
 
-def _labelled(computed: Computed, label: pa.ChunkedArray, signature: Signature, trainer: Trainer) -> Rows:
+def _labelled(
+    computed: Computed, label: pa.ChunkedArray, signature: Signature, trainer: Trainer
+) -> LabelledRows:
     """Rows whose label is known, by event time; those of the same time in the order of their records."""
     label = label.combine_chunks().take(pa.array(computed.rows))
     known = pc.is_valid(label).to_numpy(zero_copy_only=False)
@@ -171,7 +173,7 @@ def _labelled(computed: Computed, label: pa.ChunkedArray, signature: Signature, 
     table = computed.table.rename_columns(list(signature.names)).take(pa.array(order))
     inputs = table.cast(pa.schema([(item.name, ARROW[item.type]) for item in signature.inputs]))
     labels = _values(label.take(pa.array(order)), signature.output, trainer.label)
-    return Rows(inputs.combine_chunks(), labels, computed.times[order])
+    return LabelledRows(inputs.combine_chunks(), labels, computed.times[order])
 
 
 def _values(label: pa.Array, output: Output, name: str) -> Labels:

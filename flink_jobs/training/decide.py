@@ -1,6 +1,6 @@
 """Whether drift is reason enough to train again: a pure decision on drift records (docs/training.md).
 
-decision = decide(records, Rule(bad=2, of=3), version=1, importance=profile["importance"], after=None)
+decision = decide(records, RetrainRule(bad=2, of=3), version=1, importance=profile["importance"], after=None)
 decision.retrain, decision.reason
 """
 
@@ -18,7 +18,7 @@ OUTPUTS = ("prediction", "score")
 
 
 @dataclass(frozen=True)
-class Rule:
+class RetrainRule:
     """Train when, of the last `of` windows, `bad` have output drift or too much input drift.
 
     Input drift of a window is the sum of the drifted inputs' importance, which is 1 for all of them
@@ -37,7 +37,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedWindow:
     """One window: which outputs drifted, and the importance of the inputs that did."""
 
     start: str
@@ -47,12 +47,12 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RetrainDecision:
     """`windows`: the last that counted, oldest first; `known`: how many the newest version has seen."""
 
     retrain: bool
     reason: str
-    windows: tuple[Judged, ...]
+    windows: tuple[JudgedWindow, ...]
     known: int
 
     @property
@@ -71,12 +71,12 @@ class Decision:
 
 def decide(
     records: Iterable[DriftRecord],
-    rule: Rule,
+    rule: RetrainRule,
     *,
     version: int,
     importance: Mapping[str, float],
     after: datetime | None,
-) -> Decision:
+) -> RetrainDecision:
     """Decides on one model's records: those of all segments together, of `version`, with enough data.
 
     Windows that end at or before `after` were known to the newest version, and count no more. Of a window
@@ -93,7 +93,7 @@ def decide(
     fresh.sort(key=lambda record: _time(record.window.end))
     windows = tuple(_judged(record, importance) for record in fresh[-rule.of :])
     retrain, reason = _verdict(windows, rule, len(enough) - len(fresh))
-    return Decision(retrain, reason, windows, len(enough) - len(fresh))
+    return RetrainDecision(retrain, reason, windows, len(enough) - len(fresh))
 
 
 def _require_one_job(jobs: Sequence[str]) -> None:
@@ -103,14 +103,14 @@ def _require_one_job(jobs: Sequence[str]) -> None:
         )
 
 
-def _judged(record: DriftRecord, importance: Mapping[str, float]) -> Judged:
+def _judged(record: DriftRecord, importance: Mapping[str, float]) -> JudgedWindow:
     drifted = [column for column in record.columns if column.verdict == "drift"]
     outputs = tuple(column.name for column in drifted if column.role in OUTPUTS)
     share = sum(importance.get(column.name, 0.0) for column in drifted if column.role not in OUTPUTS)
-    return Judged(record.window.start, record.window.end, outputs, round(share, 6))
+    return JudgedWindow(record.window.start, record.window.end, outputs, round(share, 6))
 
 
-def _verdict(windows: tuple[Judged, ...], rule: Rule, known: int) -> tuple[bool, str]:
+def _verdict(windows: tuple[JudgedWindow, ...], rule: RetrainRule, known: int) -> tuple[bool, str]:
     outputs = [window for window in windows if window.outputs]
     inputs = [window for window in windows if window.input_share > rule.input_share]
     of = f"of the last {len(windows)} windows" if len(windows) != 1 else "of 1 window"

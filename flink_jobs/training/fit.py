@@ -10,12 +10,14 @@ import pandas as pd
 
 from flink_jobs.errors import InputError
 from flink_jobs.training.contract import Parameters, Trainer
-from flink_jobs.training.data import Rows
+from flink_jobs.training.data import LabelledRows
 from flink_jobs.training.measures import HIGHER_IS_BETTER, measure, predicted
 from flink_jobs.training.splits import expanding_folds
 
 
-def fitted(trainer: Trainer, parameters: Parameters, rows: Rows, inputs: Sequence[str] | None = None) -> Any:
+def fitted(
+    trainer: Trainer, parameters: Parameters, rows: LabelledRows, inputs: Sequence[str] | None = None
+) -> Any:
     """What the trainer builds, fitted to the rows; on some of the inputs only, if they are named."""
     table = rows.frame()
     table = table if inputs is None else table[list(inputs)]
@@ -25,7 +27,7 @@ def fitted(trainer: Trainer, parameters: Parameters, rows: Rows, inputs: Sequenc
     return model.fit(table, rows.labels, **_weights(trainer, model, table, rows))
 
 
-def _weights(trainer: Trainer, model: Any, table: pd.DataFrame, rows: Rows) -> dict[str, Any]:
+def _weights(trainer: Trainer, model: Any, table: pd.DataFrame, rows: LabelledRows) -> dict[str, Any]:
     if trainer.weights is None:
         return {}
     weights = trainer.weights(table, rows.labels)
@@ -35,11 +37,11 @@ def _weights(trainer: Trainer, model: Any, table: pd.DataFrame, rows: Rows) -> d
     return {f"{steps[-1][0]}__sample_weight" if steps else "sample_weight": weights}
 
 
-def fold_values(trainer: Trainer, parameters: Parameters, rows: Rows) -> Iterator[float]:
+def fold_values(trainer: Trainer, parameters: Parameters, rows: LabelledRows) -> Iterator[float]:
     """The trainer's objective on one fold after the other, each judged by a model of what came before."""
     for fit, judged in expanding_folds(rows.times, trainer.folds, trainer.gap):
-        known = Rows(rows.inputs.take(fit), rows.labels[fit], rows.times[fit])
-        later = Rows(rows.inputs.take(judged), rows.labels[judged], rows.times[judged])
+        known = LabelledRows(rows.inputs.take(fit), rows.labels[fit], rows.times[fit])
+        later = LabelledRows(rows.inputs.take(judged), rows.labels[judged], rows.times[judged])
         said = predicted(fitted(trainer, parameters, known), later.frame(), trainer.output)
         yield measure(said, later.labels, trainer.output, trainer.label)[trainer.target]
 

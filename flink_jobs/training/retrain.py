@@ -18,9 +18,9 @@ from typing import Any
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.training.contract import Trainer
-from flink_jobs.training.data import Features, features_on_flink
-from flink_jobs.training.decide import Decision, Rule, decide
-from flink_jobs.training.run import Settings, train
+from flink_jobs.training.data import ComputeFeatures, features_on_flink
+from flink_jobs.training.decide import RetrainDecision, RetrainRule, decide
+from flink_jobs.training.run import TrainingSettings, train
 from flink_jobs.training.show import Show
 from flink_jobs.training.splits import parse_time
 from flink_jobs.training.version import champion
@@ -35,16 +35,16 @@ class Retraining:
     """Where the drift records are from, by which rule to decide, and of which job to look at."""
 
     source: str
-    rule: Rule = field(default_factory=Rule)
+    rule: RetrainRule = field(default_factory=RetrainRule)
     job: str | None = None
     dry_run: bool = False
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RetrainOutcome:
     """What was decided about the champion, and the version that was trained, if one was."""
 
-    decision: Decision
+    decision: RetrainDecision
     champion: int
     manifest: Manifest | None
 
@@ -54,10 +54,10 @@ def retrain_if_drifted(
     registry: Registry,
     read: Callable[[], Sequence[DriftRecord]],
     retraining: Retraining,
-    settings: Settings,
+    settings: TrainingSettings,
     show: Show,
-    features: Features = features_on_flink,
-) -> Outcome:
+    features: ComputeFeatures = features_on_flink,
+) -> RetrainOutcome:
     """Decides, and trains where that is the decision. The records are read when it is this one's turn."""
     version = champion(registry, trainer.name)
     if version is None:
@@ -70,10 +70,10 @@ def retrain_if_drifted(
         after=known_until(registry, trainer.name),
     )
     if not decision.retrain or retraining.dry_run:
-        return Outcome(decision, version, None)
+        return RetrainOutcome(decision, version, None)
     why = {"source": retraining.source, "champion": version, **decision.record()}
     settings = replace(settings, why=why, test_from=_test_from(trainer, settings, decision))
-    return Outcome(decision, version, train(trainer, registry, settings, show, features))
+    return RetrainOutcome(decision, version, train(trainer, registry, settings, show, features))
 
 
 def chosen(records: Sequence[DriftRecord], model: str, retraining: Retraining) -> list[DriftRecord]:
@@ -106,7 +106,7 @@ def known_until(registry: Registry, name: str) -> datetime | None:
     return max((parse_time(text, "the newest version's time") for text in times if text), default=None)
 
 
-def _test_from(trainer: Trainer, settings: Settings, decision: Decision) -> str | None:
+def _test_from(trainer: Trainer, settings: TrainingSettings, decision: RetrainDecision) -> str | None:
     """A split between training and test moves on to the end of the windows: what drifted must be learnt."""
     given = settings.test_from or trainer.test_from
     if given is None or decision.until is None:

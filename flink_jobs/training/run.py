@@ -1,6 +1,7 @@
 """One training from records to a registered version.
 
-manifest = train(load_trainer(Path("models/flight_delay")), Registry(Path("models")), Settings(trials=20))
+trainer = load_trainer(Path("models/flight_delay"))
+manifest = train(trainer, registry, TrainingSettings(limits=Limits(trials=20)))
 manifest.metrics["test_auc"], manifest.training["predictions_digest"]
 """
 
@@ -20,13 +21,13 @@ from flink_jobs.registry import Registry
 from flink_jobs.training import lineage
 from flink_jobs.training.calibrate import Choice, choose, uncalibrated
 from flink_jobs.training.contract import Trainer
-from flink_jobs.training.data import Data, Features, Rows, features_on_flink, load_data
+from flink_jobs.training.data import ComputeFeatures, Data, LabelledRows, features_on_flink, load_data
 from flink_jobs.training.fit import fitted, plain
 from flink_jobs.training.measures import importance, measure, predicted
-from flink_jobs.training.search import Found, Limits, search
+from flink_jobs.training.search import Limits, SearchResult, search
 from flink_jobs.training.show import Show
 from flink_jobs.training.splits import as_numpy, parse_time
-from flink_jobs.training.version import Fit, Measured, Parts, write
+from flink_jobs.training.version import Evaluation, Fit, Parts, write
 from udfs.model.manifest import Manifest
 
 COMPARED = {"auc", "average_precision", "accuracy", "log_loss", "rmse", "mae"}
@@ -34,7 +35,7 @@ CACHE = Path(".tailrace/features")
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """How a training runs. `cache` keeps features, `studies` searches (default: beside train.py).
 
     `why` is kept in the manifest: what a retraining was decided by. `environ` is for the job file.
@@ -52,16 +53,16 @@ class Settings:
 def train(
     trainer: Trainer,
     registry: Registry,
-    settings: Settings | None = None,
+    settings: TrainingSettings | None = None,
     show: Show | None = None,
-    features: Features = features_on_flink,
+    features: ComputeFeatures = features_on_flink,
 ) -> Manifest:
     """Fits, measures and registers a version; the first one becomes champion.
 
     Raises InputError where train.py, its job or its records do not fit, WorkError when the job or a trial
     fails.
     """
-    settings, show = settings or Settings(), show or Show.silent()
+    settings, show = settings or TrainingSettings(), show or Show.silent()
     if settings.test_from:
         trainer = replace(trainer, test_from=settings.test_from)
     job = load_job(trainer.job, settings.environ)
@@ -85,7 +86,7 @@ def train(
     return manifest
 
 
-def split(trainer: Trainer, rows: Rows) -> Parts:
+def split(trainer: Trainer, rows: LabelledRows) -> Parts:
     """Test rows by their time, then held-out ones. Raises InputError when nothing is left to fit or judge."""
     late = np.zeros(len(rows), bool)
     if trainer.test_from:
@@ -99,7 +100,9 @@ def split(trainer: Trainer, rows: Rows) -> Parts:
     return parts
 
 
-def _searched(trainer: Trainer, data: Data, rows: Rows, settings: Settings, show: Show) -> Found | None:
+def _searched(
+    trainer: Trainer, data: Data, rows: LabelledRows, settings: TrainingSettings, show: Show
+) -> SearchResult | None:
     if not settings.limits.wanted:
         return None
     folder = settings.studies or _folder(trainer) / "studies"
@@ -120,13 +123,13 @@ def study_key(trainer: Trainer, data: Data) -> str:
     return f"{trainer.name}-{lineage.digest(parts)[:16]}"
 
 
-def _calibrated(trainer: Trainer, model: Any, held_out: Rows) -> Choice:
+def _calibrated(trainer: Trainer, model: Any, held_out: LabelledRows) -> Choice:
     if not trainer.calibrate:
         return uncalibrated(model, held_out, "train.py says so")
     return choose(model, held_out, trainer.output)
 
 
-def _measured(trainer: Trainer, choice: Choice, parts: Parts, parameters: Mapping[str, Any]) -> Measured:
+def _measured(trainer: Trainer, choice: Choice, parts: Parts, parameters: Mapping[str, Any]) -> Evaluation:
     """The held-out rows that nothing was fitted on and the test give the metrics."""
     output, held_out = trainer.output, parts.held_out
     judged = held_out.where(choice.judged)
@@ -139,11 +142,11 @@ def _measured(trainer: Trainer, choice: Choice, parts: Parts, parameters: Mappin
     on, prefix = (parts.test, "test") if len(parts.test) else (judged, "holdout")
     metrics |= _without(trainer, parts.fit, on, parameters, prefix)
     weights = importance(choice.model, held_out.frame(), held_out.labels, output, trainer.seed)
-    return Measured(metrics, lineage.predictions_digest(said.ravel()), weights)
+    return Evaluation(metrics, lineage.predictions_digest(said.ravel()), weights)
 
 
 def _without(
-    trainer: Trainer, fit: Rows, on: Rows, parameters: Mapping[str, Any], prefix: str
+    trainer: Trainer, fit: LabelledRows, on: LabelledRows, parameters: Mapping[str, Any], prefix: str
 ) -> dict[str, float]:
     """Metrics of the same pipeline on some inputs only, for each of the ablations."""
     found: dict[str, float] = {}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.training.contract import Parameters, Trainer
-from flink_jobs.training.data import Rows
+from flink_jobs.training.data import LabelledRows
 from flink_jobs.training.fit import direction, fold_values, plain
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The best trial: its parameters, the mean of the objective over the folds; and how many were tried."""
 
     parameters: dict[str, Any]
@@ -75,13 +75,13 @@ class ShowTrial(Protocol):
 
 def search(
     trainer: Trainer,
-    rows: Rows,
+    rows: LabelledRows,
     place: Path,
     key: str,
     limits: Limits,
     show: ShowTrial,
     clock: Callable[[], float] = time.monotonic,
-) -> Found:
+) -> SearchResult:
     """The best parameters in the study `key` of the SQLite file `place`, after the trials that it lacks.
 
     The trainer's own parameters are the first trial. Raises InputError when there is no `space` or no trial
@@ -130,7 +130,7 @@ def _finished(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
 
 
-def _run(study: Study, trainer: Trainer, rows: Rows, number: int, show: ShowTrial) -> None:
+def _run(study: Study, trainer: Trainer, rows: LabelledRows, number: int, show: ShowTrial) -> None:
     """One trial: the running mean of its folds is reported after each, and may end it."""
     optuna = _optuna()
     study.sampler = optuna.samplers.TPESampler(seed=trainer.seed * 100_003 + number)
@@ -177,11 +177,11 @@ def _best_value(study: Study) -> float | None:
         return None
 
 
-def _best(study: Study, key: str, resumed: int) -> Found:
+def _best(study: Study, key: str, resumed: int) -> SearchResult:
     finished = _finished(study)
     if _best_value(study) is None:
         raise InputError("a search must have time for at least one trial; got none")
     pruned = sum(trial.state.name == "PRUNED" for trial in finished)
     best = study.best_trial
     assert best.value is not None
-    return Found(best.user_attrs[PARAMETERS], best.value, len(finished), pruned, resumed, key)
+    return SearchResult(best.user_attrs[PARAMETERS], best.value, len(finished), pruned, resumed, key)

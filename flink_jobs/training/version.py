@@ -16,9 +16,9 @@ from flink_jobs.registry import Registry
 from flink_jobs.training import lineage
 from flink_jobs.training.calibrate import Choice
 from flink_jobs.training.contract import Trainer
-from flink_jobs.training.data import Data, Rows
+from flink_jobs.training.data import Data, LabelledRows
 from flink_jobs.training.measures import predicted
-from flink_jobs.training.search import Found
+from flink_jobs.training.search import SearchResult
 from udfs.model.formats.inputs import frame
 from udfs.model.manifest import Lineage, Manifest, Output
 from udfs.profile.profile import reference_profile
@@ -30,9 +30,9 @@ GOLDEN_ROWS = 200
 class Parts:
     """Rows to fit on, rows held out from that, and later rows for the test, maybe none."""
 
-    fit: Rows
-    held_out: Rows
-    test: Rows
+    fit: LabelledRows
+    held_out: LabelledRows
+    test: LabelledRows
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Fit:
 
     parameters: dict[str, Any]
     choice: Choice
-    found: Found | None
+    found: SearchResult | None
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluation:
     """Metrics by name, the digest of the predictions that gave them, and what each input is worth."""
 
     metrics: dict[str, float]
@@ -59,7 +59,7 @@ def write(
     data: Data,
     parts: Parts,
     fit: Fit,
-    measured: Measured,
+    measured: Evaluation,
     why: Mapping[str, Any] | None,
 ) -> Manifest:
     """The next version. Raises InputError when the model cannot be registered."""
@@ -116,7 +116,9 @@ def _iso(time: np.datetime64) -> str:
     return f"{np.datetime_as_string(time.astype('datetime64[s]'))}Z"
 
 
-def _profile(trainer: Trainer, choice: Choice, rows: Rows, importance: dict[str, float]) -> dict[str, Any]:
+def _profile(
+    trainer: Trainer, choice: Choice, rows: LabelledRows, importance: dict[str, float]
+) -> dict[str, Any]:
     return reference_profile(
         rows.inputs,
         _outputs(trainer, choice, rows),
@@ -126,7 +128,7 @@ def _profile(trainer: Trainer, choice: Choice, rows: Rows, importance: dict[str,
     )
 
 
-def _outputs(trainer: Trainer, choice: Choice, rows: Rows) -> pa.Table:
+def _outputs(trainer: Trainer, choice: Choice, rows: LabelledRows) -> pa.Table:
     """What drift of the output is measured against."""
     said = predicted(choice.model, rows.frame(), trainer.output)
     if trainer.output.kind == "multiclass":

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from tests.bench.streams import KEY, NAMES, STREAMS, SWAP, WEEK, WINDOW_MS, Known, Stream
-from udfs.drift.judge import Judged
+from udfs.drift.judge import SegmentVerdict
 
 RUNS = 2_000
 MORE_RUNS = 400
@@ -133,7 +133,7 @@ def single(totals: dict[str, Counter[str]]) -> str:
     return _table("Single columns without drift above the statistic's threshold at 1%", rows)
 
 
-def _exceeded(n: int, judged: Judged) -> Counter[str]:
+def _exceeded(n: int, judged: SegmentVerdict) -> Counter[str]:
     found: Counter[str] = Counter()
     for column in judged.columns:
         for name, statistic in column.statistics.items():

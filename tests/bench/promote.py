@@ -31,7 +31,7 @@ from flink_jobs.local.broker import Broker
 from flink_jobs.local.flink import SessionCluster
 from flink_jobs.plan import make_plan
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
 from flink_jobs.system.processes import ProcessId, free_port, wait_until
@@ -148,13 +148,13 @@ def run(
         _catch_up(settings, topic)
         time.sleep(load.settle + load.baseline)
         releases = Releases(registry, "load")
-        moments.append(releases.promote(2, Moment(lead_ms=LEAD_MS)).at_ms)
+        moments.append(releases.promote(2, Activation(lead_ms=LEAD_MS)).at_ms)
         if kill_in:
             time.sleep(LEAD_MS / 1000 - 0.5)
             _replace_taskmanager(*kill_in)
         time.sleep((LEAD_MS + AROUND_MS) / 1000)
         _catch_up(settings, topic)
-        moments.append(releases.rollback(Moment(lead_ms=LEAD_MS)).at_ms)
+        moments.append(releases.rollback(Activation(lead_ms=LEAD_MS)).at_ms)
         time.sleep((LEAD_MS + AROUND_MS) / 1000)
         sent = stream.finish()
         wait_until(lambda: count_committed(settings, topic) >= sent, 120, interval=1)

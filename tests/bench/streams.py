@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from udfs.drift import null_laws as laws
+from udfs.drift import null_distributions as laws
 from udfs.drift.compare import compare
-from udfs.drift.judge import Judged, WindowKey, judge_window
+from udfs.drift.judge import SegmentVerdict, WindowKey, judge_window
 from udfs.drift.params import JudgeSettings
 from udfs.profile.collect import Collector
 from udfs.profile.counts import Ints, WindowCounts
@@ -114,7 +114,7 @@ class Known:
         parts = self._collector.collect(_arrays(rows), np.ones(len(rows.times), dtype=np.int64))
         return {(part.column, part.value, part.version): part.counts for part in parts}
 
-    def judged(self, windows: Windows, earlier: Windows, span: Span) -> dict[WindowKey, Judged]:
+    def judged(self, windows: Windows, earlier: Windows, span: Span) -> dict[WindowKey, SegmentVerdict]:
         """As the monitor of a job judges a window."""
         references = {key: self._reference(key, span) for key in windows}
         return judge_window(references, {}, windows, earlier, JudgeSettings())

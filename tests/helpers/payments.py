@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from flink_jobs.registry import Registry
 from flink_jobs.spec import JobSpec
-from flink_jobs.training import Settings, load_trainer, train
+from flink_jobs.training import TrainingSettings, load_trainer, train
 from flink_jobs.training.data import Computed, Note
 from flink_jobs.training.search import Limits
 
@@ -126,8 +126,8 @@ def write_model(root: Path, *, pause: float = 0.0, **replaced: str) -> Path:
     return root / "cards"
 
 
-def settings(root: Path, trials: int | None = None, **others: Any) -> Settings:
-    return Settings(
+def settings(root: Path, trials: int | None = None, **others: Any) -> TrainingSettings:
+    return TrainingSettings(
         Limits(trials), cache=root / "cache", studies=root / "cards" / "studies", environ={}, **others
     )
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from flink_jobs.cli import app
 from flink_jobs.kafka import Message, Record
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.testing import Broker, record
 from tests.helpers import models
 from tests.helpers.live import Live, live
@@ -105,10 +105,10 @@ def steer(job: Live, registry: Registry) -> int:
     """A good canary and two bad ones, which nobody looks after; then a rollback, as a person types it."""
     releases = Releases(registry, "fraud")
     job.until(lambda: job.count("predictions"))
-    releases.canary(GOOD, 0.01, "customer", Moment(lead_ms=LEAD_MS))
+    releases.canary(GOOD, 0.01, "customer", Activation(lead_ms=LEAD_MS))
     job.until(lambda: newest(registry).action == "promote")
     for bad in (LOWER, RAISES):
-        releases.canary(bad, 0.5, "customer", Moment(lead_ms=LEAD_MS))
+        releases.canary(bad, 0.5, "customer", Activation(lead_ms=LEAD_MS))
         job.until(lambda: newest(registry).action == "rollback")
     time.sleep(LEAD_MS / 1000)
     asked = int(time.time() * 1000)

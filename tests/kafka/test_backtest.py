@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from flink_jobs.backtest.intervals import Draws
 from flink_jobs.backtest.metrics import measure
-from flink_jobs.backtest.outputs import Said
+from flink_jobs.backtest.outputs import Predictions
 from flink_jobs.backtest.run import Request, backtest
 from flink_jobs.cli import app
 from flink_jobs.demo import batch as demo
@@ -82,7 +82,7 @@ def test_a_backtest_says_what_live_jobs_say(
         ordered = sorted((row.json for row in live.predictions), key=lambda row: row["offset"])
         assert len(ordered) == ROWS
         scores = np.array([row["score"] for row in ordered])
-        said.append(Said("binary", np.array([float(row["prediction"]) for row in ordered]), scores))
+        said.append(Predictions("binary", np.array([float(row["prediction"]) for row in ordered]), scores))
         run = (found.a, found.b)[version - 1]
         assert (run.version, run.digest, run.predicted, run.dead) == (version, ordered[0]["digest"], ROWS, ())
 
@@ -185,7 +185,7 @@ def test_windows_and_many_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert scored.probabilities is not None
         picked = np.array([WEATHER.index(name) for name in scored.prediction])
         chosen = scored.probabilities[np.arange(len(picked)), picked]
-        said.append(Said("multiclass", picked.astype(np.float64), chosen, scored.probabilities))
+        said.append(Predictions("multiclass", picked.astype(np.float64), chosen, scored.probabilities))
         expected = measure(codes[:-1], said[-1].take(np.arange(len(codes) - 1)))
         assert {m["name"]: m[side]["value"] for m in found["total"]["metrics"]} == pytest.approx(expected)
         assert (found[side]["predicted"], found[side]["late"]) == (len(means), 1)

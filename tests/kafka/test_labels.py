@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.reports.comparisons import judge_job
 from flink_jobs.testing import Broker, JobHarness, Results, record
 from tests.helpers import models
@@ -61,8 +61,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     registry = Registry(root)
     registry.promote("fraud", 1)
     releases = Releases(registry, "fraud")
-    releases.shadow((3,), Moment(START, past=True))
-    releases.canary(2, 0.3, "id", Moment(START, past=True))
+    releases.shadow((3,), Activation(START, past=True))
+    releases.canary(2, 0.3, "id", Activation(START, past=True))
     return registry
 
 

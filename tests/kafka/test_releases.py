@@ -13,7 +13,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.testing import Broker, JobHarness, Results, record
 from tests.helpers import models
 from tests.helpers.s3 import SECRET, bucket_uri
@@ -52,10 +52,10 @@ def _fill(registry: Registry) -> Registry:
         targets = [amount > threshold for amount in INPUTS["amount"].to_pylist()]
         models.register(registry, "fraud", LogisticRegression(), INPUTS, targets, "binary")
     releases = Releases(registry, "fraud")
-    releases.promote(1, Moment(BEGINNING))
-    releases.shadow((3,), Moment(START + 300 * SECOND, past=True))
-    releases.promote(2, Moment(START + 600 * SECOND, past=True))
-    releases.canary(3, 0.3, "customer", Moment(START + 900 * SECOND, past=True))
+    releases.promote(1, Activation(BEGINNING))
+    releases.shadow((3,), Activation(START + 300 * SECOND, past=True))
+    releases.promote(2, Activation(START + 600 * SECOND, past=True))
+    releases.canary(3, 0.3, "customer", Activation(START + 900 * SECOND, past=True))
     return registry
 
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.kafka import Message, Record
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.testing import Broker, record
 from tests.helpers import models
 from tests.helpers.live import live
@@ -73,7 +73,7 @@ def job_text(root: Path, shadows: Sequence[int], parallelism: int) -> str:
     """The job with a log of its own, of two releases, the second of which has the shadows, if any."""
     own = root / f"with-{len(shadows)}"
     shutil.copytree(root / "all", own)
-    Releases(Registry(own), "fraud").shadow(tuple(shadows), Moment(START, past=True))
+    Releases(Registry(own), "fraud").shadow(tuple(shadows), Activation(START, past=True))
     return JOB.replace("REGISTRY", str(own)).replace("PARALLELISM", str(parallelism))
 
 

@@ -15,7 +15,7 @@ DEFAULT_DEAD_RATE = 0.05
 DEFAULT_VOLUME_FACTOR = 3.0
 
 
-class Rule(msgspec.Struct, frozen=True):
+class AlertRuleParams(msgspec.Struct, frozen=True):
     """Fires after `windows` = (bad, of). No `columns` or `roles` means all.
 
     With `segments` each segment has alerts of its own; by default there are none, since a segment is compared
@@ -48,11 +48,11 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 DEFAULT_RULES = (
-    Rule("output-drift", "drift", roles=("prediction", "score"), severity="critical"),
-    Rule("input-drift", "drift", roles=("input", "feature")),
-    Rule("missing", "missing", above=0.05),
-    Rule("unseen", "unseen", above=0.01),
-    Rule("joint-drift", "joint"),
-    Rule("dead-letters", "dead_rate", above=DEFAULT_DEAD_RATE, severity="critical"),
-    Rule("volume", "volume", above=DEFAULT_VOLUME_FACTOR),
+    AlertRuleParams("output-drift", "drift", roles=("prediction", "score"), severity="critical"),
+    AlertRuleParams("input-drift", "drift", roles=("input", "feature")),
+    AlertRuleParams("missing", "missing", above=0.05),
+    AlertRuleParams("unseen", "unseen", above=0.01),
+    AlertRuleParams("joint-drift", "joint"),
+    AlertRuleParams("dead-letters", "dead_rate", above=DEFAULT_DEAD_RATE, severity="critical"),
+    AlertRuleParams("volume", "volume", above=DEFAULT_VOLUME_FACTOR),
 )

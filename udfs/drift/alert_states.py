@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from udfs.alerts.records import AlertRecord, Segment
-from udfs.drift.alert_rules import Rule
+from udfs.drift.alert_rules import AlertRuleParams
 from udfs.drift.findings import VOLUME_WINDOWS, Finding, find
 from udfs.drift.records import DriftRecord
 
@@ -38,7 +38,7 @@ class AlertState(msgspec.Struct, frozen=True):
 
 def advance(
     states: dict[str, AlertState],
-    rules: Sequence[Rule],
+    rules: Sequence[AlertRuleParams],
     records: Sequence[DriftRecord],
     importance: Mapping[str, float],
     window_end_ms: int,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udfs.drift import null_laws as laws
+from udfs.drift import null_distributions as laws
 from udfs.drift import statistics
 from udfs.drift.statistics import Floats
 from udfs.profile.counts import ColumnCounts, Ints, NumericCounts, cells, missing
@@ -52,7 +52,7 @@ class Tests:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ColumnTest:
     """What the tests say of one column of one window; `q` follows when all are known."""
 
     name: str

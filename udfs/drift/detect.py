@@ -20,9 +20,9 @@ from udfs.drift.records import SequentialReport
 from udfs.drift.sequential import (
     Change,
     Direction,
+    RankStep,
     SequentialSettings,
     SequentialState,
-    Step,
     advance,
     threshold,
 )
@@ -71,7 +71,7 @@ class Detector:
             if known is None or name not in self._params.columns:
                 continue
             chart = charts.get(_key(version, name), Chart())
-            state, change = advance(chart.state, self._settings, known, Step(start, end, n, total))
+            state, change = advance(chart.state, self._settings, known, RankStep(start, end, n, total))
             chart = Chart(state, chart.opened)
             if change:
                 alert = self._alert(version, name, known, change, chart.opened, end, importance)

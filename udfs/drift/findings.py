@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from udfs.alerts.records import Segment
-from udfs.drift.alert_rules import DEFAULT_DEAD_RATE, DEFAULT_VOLUME_FACTOR, Rule
+from udfs.drift.alert_rules import DEFAULT_DEAD_RATE, DEFAULT_VOLUME_FACTOR, AlertRuleParams
 from udfs.drift.records import ColumnReport, DriftRecord, named
 
 MIN_ROWS = 30
@@ -21,7 +21,7 @@ class Finding:
     """What one rule says of one thing in one window; `bad` is None where the data do not suffice."""
 
     id: str
-    rule: Rule
+    rule: AlertRuleParams
     record: DriftRecord
     column: str | None
     bad: bool | None
@@ -44,7 +44,7 @@ def alert_id(rule: str, version: int | str, segment: Segment | None, column: str
 
 
 def find(
-    rules: Sequence[Rule],
+    rules: Sequence[AlertRuleParams],
     records: Sequence[DriftRecord],
     volumes: Mapping[str, Sequence[int]],
     importance: Mapping[str, float],
@@ -64,7 +64,9 @@ def find(
                 yield from _columns(rule, record, importance)
 
 
-def _columns(rule: Rule, record: DriftRecord, importance: Mapping[str, float]) -> Iterator[Finding]:
+def _columns(
+    rule: AlertRuleParams, record: DriftRecord, importance: Mapping[str, float]
+) -> Iterator[Finding]:
     for column in record.columns:
         if (rule.columns and column.name not in rule.columns) or (
             rule.roles and column.role not in rule.roles
@@ -80,7 +82,9 @@ def _columns(rule: Rule, record: DriftRecord, importance: Mapping[str, float]) -
             yield _unseen(rule, record, column, weight)
 
 
-def _drift(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float) -> Iterator[Finding]:
+def _drift(
+    rule: AlertRuleParams, record: DriftRecord, column: ColumnReport, weight: float
+) -> Iterator[Finding]:
     value, threshold = column.effect, column.min_effect
     if rule.statistic != "effect":
         if rule.statistic not in column.statistics:
@@ -119,7 +123,7 @@ def _examples(column: ColumnReport) -> tuple[str, ...]:
     return tuple(f"{label}: {_share(before)} → {_share(now)}" for label, before, now in moved[:3])
 
 
-def _missing(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float) -> Finding:
+def _missing(rule: AlertRuleParams, record: DriftRecord, column: ColumnReport, weight: float) -> Finding:
     expected, rows = column.reference_null_rate, record.records.predicted
     value = column.null_rate - expected
     # Three standard errors, so that few rows do not make an alert by chance.
@@ -133,7 +137,7 @@ def _missing(rule: Rule, record: DriftRecord, column: ColumnReport, weight: floa
     )
 
 
-def _unseen(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float) -> Finding:
+def _unseen(rule: AlertRuleParams, record: DriftRecord, column: ColumnReport, weight: float) -> Finding:
     value = column.unseen / column.n if column.n else 0.0
     threshold = column.min_effect if rule.above is None else rule.above
     bad = value >= threshold if column.n >= MIN_ROWS else None
@@ -154,7 +158,7 @@ def _unseen(rule: Rule, record: DriftRecord, column: ColumnReport, weight: float
     )
 
 
-def _joint(rule: Rule, record: DriftRecord, importance: Mapping[str, float]) -> Iterator[Finding]:
+def _joint(rule: AlertRuleParams, record: DriftRecord, importance: Mapping[str, float]) -> Iterator[Finding]:
     joint = record.joint
     if joint is None:
         return
@@ -182,7 +186,7 @@ def _joint(rule: Rule, record: DriftRecord, importance: Mapping[str, float]) -> 
     )
 
 
-def _dead(rule: Rule, record: DriftRecord) -> Finding:
+def _dead(rule: AlertRuleParams, record: DriftRecord) -> Finding:
     dead, total = record.records.dead, record.records.predicted + record.records.dead
     value = dead / total if total else 0.0
     threshold = DEFAULT_DEAD_RATE if rule.above is None else rule.above
@@ -197,7 +201,7 @@ def _dead(rule: Rule, record: DriftRecord) -> Finding:
 
 
 def _volumes(
-    rule: Rule, records: Sequence[DriftRecord], volumes: Mapping[str, Sequence[int]]
+    rule: AlertRuleParams, records: Sequence[DriftRecord], volumes: Mapping[str, Sequence[int]]
 ) -> Iterator[Finding]:
     """All versions together: a release moves records from one to the other."""
     places: dict[str, list[DriftRecord]] = {}

@@ -12,8 +12,8 @@ from itertools import chain
 
 import msgspec
 
-from udfs.drift import null_laws as laws
-from udfs.drift.compare import Outcome, compare
+from udfs.drift import null_distributions as laws
+from udfs.drift.compare import ColumnTest, compare
 from udfs.drift.correlations import judge_joint
 from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport, Comparison, JointReport, Verdict
@@ -26,7 +26,7 @@ WindowKey = tuple[str | None, str | None, int]
 
 
 @dataclass(frozen=True)
-class Judged:
+class SegmentVerdict:
     """One segment and version. `drifted` names the columns; the joint test adds to the verdict only.
 
     The verdict is drift if anything drifted, ok if at least half of the columns could be judged, else
@@ -39,7 +39,7 @@ class Judged:
     drifted: tuple[str, ...]
 
 
-Outcomes = dict[WindowKey, dict[str, Outcome]]
+ColumnTests = dict[WindowKey, dict[str, ColumnTest]]
 References = Mapping[WindowKey, Reference]
 
 
@@ -49,7 +49,7 @@ def judge_window(
     windows: Mapping[WindowKey, WindowCounts],
     previous: Mapping[WindowKey, WindowCounts],
     settings: JudgeSettings,
-) -> dict[WindowKey, Judged]:
+) -> dict[WindowKey, SegmentVerdict]:
     """Compare each (segment column, segment value, version) with the reference of that key.
 
     Where that is the reference of all rows, what always differs between segments shows as drift, so see also
@@ -70,7 +70,7 @@ def judge_window(
     compared = _comparisons(against, settings)
     family = max(len(q), 1)
     reports: dict[WindowKey, list[ColumnReport]] = {key: [] for key in windows}
-    grouped: dict[tuple[int, str], list[tuple[WindowKey, Outcome]]] = {}
+    grouped: dict[tuple[int, str], list[tuple[WindowKey, ColumnTest]]] = {}
     for key, name in ordered:
         grouped.setdefault((id(references[key]), name), []).append((key, outcomes[key][name]))
     for (_, name), members in grouped.items():
@@ -93,9 +93,9 @@ def _outcomes(
     references: References,
     windows: Mapping[WindowKey, WindowCounts],
     previous: Mapping[WindowKey, WindowCounts] | None,
-) -> Outcomes:
+) -> ColumnTests:
     """Against the references, or against `previous` where the same key and column are in it."""
-    found: Outcomes = {key: {} for key in windows}
+    found: ColumnTests = {key: {} for key in windows}
     for same, reference in _grouped(references, windows):
         for name, column in (reference.columns | reference.outputs).items():
             sources = windows.items() if previous is None else previous.items()
@@ -114,7 +114,7 @@ def _outcomes(
             current = [windows[key].columns[name] for key in keys]
             tests = compare(before, current)
             for i, key in enumerate(keys):
-                found[key][name] = Outcome(name, tests, i, before[min(i, len(before) - 1)], current[i])
+                found[key][name] = ColumnTest(name, tests, i, before[min(i, len(before) - 1)], current[i])
     return found
 
 
@@ -129,7 +129,7 @@ def _grouped(
     return list(groups.values())
 
 
-def _comparisons(against: Outcomes, settings: JudgeSettings) -> dict[tuple[WindowKey, str], Comparison]:
+def _comparisons(against: ColumnTests, settings: JudgeSettings) -> dict[tuple[WindowKey, str], Comparison]:
     pairs = [(key, name) for key, outcomes in against.items() for name in outcomes]
     all_q = laws.benjamini_hochberg([against[key][name].p for key, name in pairs]).tolist()
     result = {}
@@ -144,7 +144,7 @@ def _comparisons(against: Outcomes, settings: JudgeSettings) -> dict[tuple[Windo
 
 def _judged(
     reports: Sequence[ColumnReport], joint: JointReport | None, q: float | None, settings: JudgeSettings
-) -> Judged:
+) -> SegmentVerdict:
     if joint and q is not None:
         moved = q <= settings.level and joint.value >= settings.min_effect
         joint = msgspec.structs.replace(joint, q=q, verdict="drift" if moved else "ok")
@@ -153,7 +153,7 @@ def _judged(
     verdict: Verdict = "ok" if reports and 2 * known >= len(reports) else "insufficient_data"
     if drifted or (joint and joint.verdict == "drift"):
         verdict = "drift"
-    return Judged(tuple(reports), joint, verdict, drifted)
+    return SegmentVerdict(tuple(reports), joint, verdict, drifted)
 
 
 def _joint(references: References, key: WindowKey, counts: WindowCounts, level: float) -> JointReport | None:

@@ -18,18 +18,18 @@ import structlog
 from udfs.alerts.records import AlertRecord, Closed, Segment, WindowSpan
 from udfs.drift.alert_states import AlertState, advance
 from udfs.drift.detect import Charts, Detector
-from udfs.drift.judge import Judged, WindowKey, judge_window
+from udfs.drift.judge import SegmentVerdict, WindowKey, judge_window
 from udfs.drift.params import MonitorParams
 from udfs.drift.records import DriftRecord, ProblemCount, Volume
 from udfs.errors import ModelError
 from udfs.model.manifest import PROFILE_FILE
-from udfs.profile.collect import Part
+from udfs.profile.collect import PartialProfile
 from udfs.profile.counts import WindowCounts
 from udfs.profile.params import Compared, Role
 from udfs.profile.reference import Reference, parse_reference
 from udfs.profile.references import ReferenceParts
 from udfs.profile.steps import StepPart, merged_steps
-from udfs.profile.wire import decode_parts, encode_parts
+from udfs.profile.wire import decode_partial_profiles, encode_partial_profiles
 from udfs.store import open_store
 from udfs.times import iso
 
@@ -38,7 +38,7 @@ Windows = dict[WindowKey, WindowCounts]
 SHOWN_PROBLEMS = 100
 
 
-class Memory(msgspec.Struct, frozen=True):
+class MonitorState(msgspec.Struct, frozen=True):
     """What a window leaves to the next: `previous` are its counts, as `udfs.profile.wire` writes them.
 
     `charts` are those of the sequential detector, which moves on with each of its steps.
@@ -50,12 +50,12 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Closing:
+class ClosedWindow:
     """What a window's end brings."""
 
     drift: list[DriftRecord]
     alerts: list[AlertRecord]
-    memory: Memory
+    memory: MonitorState
 
 
 class Monitor:
@@ -71,7 +71,9 @@ class Monitor:
         self._detector = Detector(params) if params.sequential else None
         self._importance = _importance(self._references[max(self._references)].importance, params.roles)
 
-    def step(self, start: int, parts: Sequence[StepPart], memory: Memory) -> tuple[list[AlertRecord], Memory]:
+    def step(
+        self, start: int, parts: Sequence[StepPart], memory: MonitorState
+    ) -> tuple[list[AlertRecord], MonitorState]:
         """What the sequential detector makes of one of its steps; steps must come in the order of time."""
         assert self._detector
         charts, alerts = self._detector.advance(
@@ -83,12 +85,12 @@ class Monitor:
         self,
         start: int,
         windows: Windows,
-        memory: Memory,
+        memory: MonitorState,
         *,
         closed: Closed,
         now_ms: int | None,
         repeats: Mapping[int, tuple[int, int]] | None = None,
-    ) -> Closing:
+    ) -> ClosedWindow:
         """Judges a window; an early one changes nothing that is remembered.
 
         `repeats` are those of keys, by version, as `Keys.duplicates` has them; None if they are not counted.
@@ -117,9 +119,9 @@ class Monitor:
             for key in sorted(windows, key=str)
         ]
         if closed == "early":
-            return Closing(drift, [], memory)
+            return ClosedWindow(drift, [], memory)
         states, alerts = advance(memory.alerts, self._params.rules, drift, self._importance, end)
-        return Closing(drift, alerts, Memory(pack(windows), states, memory.charts))
+        return ClosedWindow(drift, alerts, MonitorState(pack(windows), states, memory.charts))
 
     def _pick(self, key: WindowKey, start: int, end: int) -> tuple[Reference, Compared]:
         column, value, version = key
@@ -146,7 +148,7 @@ class Monitor:
         self,
         key: WindowKey,
         counts: WindowCounts,
-        judged: Judged,
+        judged: SegmentVerdict,
         span: WindowSpan,
         freshness: float | None,
         charts: Charts,
@@ -193,7 +195,7 @@ def _restored(data: bytes) -> Kept:
     return Kept(unpack(data))
 
 
-def merge(parts: Iterable[Part], before: Mapping[WindowKey, WindowCounts] | None = None) -> Windows:
+def merge(parts: Iterable[PartialProfile], before: Mapping[WindowKey, WindowCounts] | None = None) -> Windows:
     """The counts per segment and version, whatever window the parts are of, and those before."""
     merged: Windows = dict(before or {})
     for part in parts:
@@ -206,18 +208,18 @@ def attributed(windows: Windows, otherwise: int) -> Windows:
     """What no version has seen counts with the version that predicted most of the window, or `otherwise`."""
     seen = {key[2]: counts.predicted for key, counts in windows.items() if key[0] is None and key[2]}
     version = max(seen, key=lambda v: (seen[v], v), default=otherwise)
-    parts = [Part(None, c, v, n or version, counts) for (c, v, n), counts in windows.items()]
+    parts = [PartialProfile(None, c, v, n or version, counts) for (c, v, n), counts in windows.items()]
     return merge(parts)
 
 
 def pack(windows: Mapping[WindowKey, WindowCounts]) -> bytes:
     """The same bytes for the same counts."""
-    parts = [Part(None, key[0], key[1], key[2], windows[key]) for key in sorted(windows, key=str)]
-    return encode_parts(parts)
+    parts = [PartialProfile(None, key[0], key[1], key[2], windows[key]) for key in sorted(windows, key=str)]
+    return encode_partial_profiles(parts)
 
 
 def unpack(data: bytes) -> Windows:
-    return merge(decode_parts(data)) if data else {}
+    return merge(decode_partial_profiles(data)) if data else {}
 
 
 def _importance(known: Mapping[str, float], roles: Mapping[str, Role]) -> dict[str, float]:

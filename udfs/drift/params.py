@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from udfs.drift.alert_rules import Rule
+from udfs.drift.alert_rules import AlertRuleParams
 from udfs.profile.params import Role, SegmentParams
 
 
@@ -44,7 +44,7 @@ class MonitorParams(msgspec.Struct, frozen=True):
     versions: dict[int, str]
     window_ms: int
     roles: dict[str, Role]
-    rules: tuple[Rule, ...]
+    rules: tuple[AlertRuleParams, ...]
     settings: JudgeSettings = JudgeSettings()
     idle_ms: int = 300_000
     early_ms: int | None = None

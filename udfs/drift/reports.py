@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from udfs.drift import null_laws as laws
+from udfs.drift import null_distributions as laws
 from udfs.drift import statistics
-from udfs.drift.compare import Outcome, Tests
+from udfs.drift.compare import ColumnTest, Tests
+from udfs.drift.narrate import NO_CHANGE, TOO_FEW, direction, display, missing_direction
 from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport, Comparison, Statistic, Verdict
 from udfs.drift.statistics import Floats
-from udfs.drift.words import NO_CHANGE, TOO_FEW, direction, display, missing_direction
 from udfs.profile.counts import ColumnCounts, Ints, NumericCounts, cells
 from udfs.profile.params import Role
 from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference
@@ -34,7 +34,7 @@ def verdict_of(effect: float, q: float, visible: float, settings: JudgeSettings)
 def column_reports(
     reference: ColumnReference,
     role: Role,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ColumnTest],
     qs: Sequence[float],
     previous: Sequence[Comparison | None],
     settings: JudgeSettings,
@@ -108,7 +108,7 @@ def _summary(reference: ColumnReference, counts: ColumnCounts) -> _Summary:
 
 
 def _statistics(
-    reference: ColumnReference, before: ColumnCounts, outcomes: Sequence[Outcome], level: float
+    reference: ColumnReference, before: ColumnCounts, outcomes: Sequence[ColumnTest], level: float
 ) -> list[dict[str, Statistic]]:
     """Per window; without values on one side only `missing` can be told, without rows nothing."""
     tests = outcomes[0].tests
@@ -136,7 +136,7 @@ def _common(numeric: bool, p: Ints, q: Ints, variance: Floats, level: float) -> 
         scaled = law.of(filled or (1,), numeric, np.maximum(sizes, 1))
         limit, chance = scaled.threshold(level), scaled.p(value)
         for i in few:
-            drawn = laws.small_laws(filled, numeric, laws.coarse(int(sizes[i])))[name]
+            drawn = laws.small_sample_nulls(filled, numeric, laws.coarse(int(sizes[i])))[name]
             limit[i], chance[i] = drawn.threshold(level, variance[i]), drawn.p(float(value[i]), variance[i])
         table[name] = _column(value, limit, chance)
     value, pooled, chance = statistics.chi2(p, q)
@@ -155,9 +155,9 @@ def _own(
     if isinstance(reference, CategoricalReference):
         value = float(statistics.l_infinity(cells(before), cells(counts)))
         filled = tuple(sorted(count for count in (*reference.counts, reference.other) if count))
-        law = laws.l_infinity_law(filled)
+        law = laws.l_infinity_null(filled)
         if laws.is_small(filled, counts.n):
-            law = laws.small_laws(filled, False, laws.coarse(counts.n))["l_infinity"]
+            law = laws.small_sample_nulls(filled, False, laws.coarse(counts.n))["l_infinity"]
         return {"l_infinity": Statistic(value, law.threshold(level, variance), p=law.p(value, variance))}
     assert isinstance(before, NumericCounts)
     assert isinstance(counts, NumericCounts)
@@ -184,7 +184,7 @@ def _scaled(
         statistics.boundaries(np.array(reference.edges), counts.low, counts.high), exponent
     )
     lower, upper = statistics.wasserstein(before, counts, ends)
-    law = laws.wasserstein_law(tuple(reference.counts), _widths(reference))
+    law = laws.wasserstein_null(tuple(reference.counts), _widths(reference))
     shift = abs(new[0] - old[0]) / old[1]
     error = math.sqrt((new[1] / old[1]) ** 2 / counts.n + 1 / before.n)
     return {
@@ -224,7 +224,7 @@ def _fixed_verdict(table: Mapping[str, Statistic], rows: int) -> Verdict:
     return "drift" if any(each.value >= each.threshold for each in decisive) else "ok"
 
 
-def _words(verdict: Verdict, reference: ColumnReference, outcome: Outcome) -> str:
+def _words(verdict: Verdict, reference: ColumnReference, outcome: ColumnTest) -> str:
     if verdict != "drift":
         return TOO_FEW if verdict == "insufficient_data" else NO_CHANGE
     i, tests = outcome.place, outcome.tests

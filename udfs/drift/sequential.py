@@ -1,6 +1,6 @@
 """A two-sided CUSUM on the mean rank of fixed steps in event time: reacts before a window ends.
 
-    state, change = advance(state, settings, ranks, Step(start, end, n, total))
+    state, change = advance(state, settings, ranks, RankStep(start, end, n, total))
 
 A step is compared with the reference and all steps before it together: so without change the scores are
 independent and standard normal, however small the reference is (recursive residuals, as in the self-starting
@@ -45,7 +45,7 @@ class SequentialSettings(msgspec.Struct, frozen=True):
             raise ValueError(f"shift must be 0.1 to 5; got {self.shift}")
 
 
-class Step(msgspec.Struct, frozen=True):
+class RankStep(msgspec.Struct, frozen=True):
     """[start, end) in ms of event time, and the sum of n ranks."""
 
     start: int
@@ -54,7 +54,7 @@ class Step(msgspec.Struct, frozen=True):
     total: int
 
 
-class Sum(msgspec.Struct, frozen=True):
+class Cusum(msgspec.Struct, frozen=True):
     """One of the two sums. `since` is where the first step after its last zero began, null while it is zero;
     `before` are all values before that."""
 
@@ -70,8 +70,8 @@ class SequentialState(msgspec.Struct, frozen=True):
     the values are nearer to the past again than to the change, whose size is `moved`, of a mean rank.
     """
 
-    up: Sum = Sum()
-    down: Sum = Sum()
+    up: Cusum = Cusum()
+    down: Cusum = Cusum()
     past: Sums = (0, 0)
     waiting: Sums = (0, 0)
     waiting_since: int | None = None
@@ -91,7 +91,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def advance(
-    state: SequentialState, settings: SequentialSettings, ranks: Ranks, step: Step
+    state: SequentialState, settings: SequentialSettings, ranks: Ranks, step: RankStep
 ) -> tuple[SequentialState, Change | None]:
     """The state after a step, and what changed with it. A step of few values waits for the next one."""
     n, total = state.waiting[0] + step.n, state.waiting[1] + step.total
@@ -124,14 +124,14 @@ def _in_errors(distance: float, n: int, past: Sums, ranks: Ranks) -> float:
     return distance / (ranks.deviation * math.sqrt(1 / n + 1 / rows))
 
 
-def _summed(before: Sum, z: float, allowance: float) -> Sum:
+def _summed(before: Cusum, z: float, allowance: float) -> Cusum:
     return msgspec.structs.replace(before, value=max(before.value + z - allowance, 0.0))
 
 
-def _dated(current: Sum, start: int, before: Sums, past: Sums) -> Sum:
+def _dated(current: Cusum, start: int, before: Sums, past: Sums) -> Cusum:
     if not current.value:
-        return Sum(before=past)
-    return current if current.since is not None else Sum(current.value, start, before)
+        return Cusum(before=past)
+    return current if current.since is not None else Cusum(current.value, start, before)
 
 
 def _opened(
@@ -167,7 +167,7 @@ def _clamped(state: SequentialState, limit: float) -> SequentialState:
     return replace(state, up=up, down=down)
 
 
-def _effect(leading: Sum, past: Sums, ranks: Ranks) -> float:
+def _effect(leading: Cusum, past: Sums, ranks: Ranks) -> float:
     """By how much the mean rank since the change differs from that before, as a share of 1."""
     n, total = past[0] - leading.before[0], past[1] - leading.before[1]
     rows = ranks.rows + leading.before[0]

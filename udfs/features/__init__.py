@@ -39,7 +39,7 @@ class FeatureParams(msgspec.Struct, frozen=True):
     derived: tuple[DerivedParams, ...] = ()
 
 
-class Features:
+class FeatureBuilder:
     """Adds lookups and derived features to a table; counts keys that a lookup does not have."""
 
     def __init__(self, params: FeatureParams) -> None:

@@ -14,13 +14,13 @@ from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.records import AlertRecord, Closed
 from udfs.drift.key_state import KeyStore
-from udfs.drift.monitor import Closing, Kept, Memory, Monitor, merge
+from udfs.drift.monitor import ClosedWindow, Kept, Monitor, MonitorState, merge
 from udfs.drift.params import MonitorParams
 from udfs.drift.records import encode
 from udfs.flink.worker import prepare_worker
-from udfs.profile.collect import Part
+from udfs.profile.collect import PartialProfile
 from udfs.profile.steps import StepPart, Sums, merged_steps
-from udfs.profile.wire import decode, encode_parts
+from udfs.profile.wire import decode, encode_partial_profiles
 from udfs.times import now_ms
 
 DRIFT, ALERT = 0, 1
@@ -30,7 +30,7 @@ PENDING = -1
 END_OF_INPUT = 2**63 - 2
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 OBJECTS = Types.PICKLED_BYTE_ARRAY()
-_decoder = msgspec.msgpack.Decoder(Memory)
+_decoder = msgspec.msgpack.Decoder(MonitorState)
 RESULT = Types.ROW_NAMED(["_kind", "_key", "_value"], [Types.INT(), BYTES, BYTES])
 
 
@@ -75,7 +75,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._add_steps(told.steps, timers)
         for keys in told.keys:
             self._keys.add(max(keys.start, closed_until), keys)
-        by_start: dict[int, list[Part]] = {}
+        by_start: dict[int, list[PartialProfile]] = {}
         for part in told.parts:
             start = self._present(watermark) if part.start is None else part.start
             by_start.setdefault(start if start == PENDING else max(start, closed_until), []).append(part)
@@ -123,7 +123,9 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             sums: dict[int, dict[str, Sums]] = {}
             for (version, name), pair in merged_steps([*before, *parts]).items():
                 sums.setdefault(version, {})[name] = pair
-            self._steps.put(start, encode_parts([], [StepPart(start, v, s) for v, s in sums.items()]))
+            self._steps.put(
+                start, encode_partial_profiles([], [StepPart(start, v, s) for v, s in sums.items()])
+            )
             timers.register_event_time_timer(start + sequential.step_ms - 1)
 
     def _advance(self, until: int) -> Iterator[Row]:
@@ -141,7 +143,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
                 self._stepped_until.update(end)
                 yield from self._alert_rows(alerts)
 
-    def _add(self, start: int, parts: list[Part]) -> None:
+    def _add(self, start: int, parts: list[PartialProfile]) -> None:
         kept = self._windows.get(start)
         self._windows.put(start, Kept(merge(parts, kept.windows if kept else {})))
 
@@ -190,24 +192,24 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         if self._windows.contains(PENDING):
             pending = self._windows.get(PENDING).windows
             parts = [
-                Part(start, column, value, version, counts)
+                PartialProfile(start, column, value, version, counts)
                 for (column, value, version), counts in pending.items()
             ]
             self._add(start, parts)
             self._windows.remove(PENDING)
 
-    def _judge(self, start: int, closed: Closed) -> Closing:
+    def _judge(self, start: int, closed: Closed) -> ClosedWindow:
         windows = self._windows.get(start).windows
         now = now_ms() if self._live else None
         repeats = self._keys.duplicates(start) if self._params.duplicates else None
         memory = self._load_memory()
         return self._monitor.close(start, windows, memory, closed=closed, now_ms=now, repeats=repeats)
 
-    def _load_memory(self) -> Memory:
+    def _load_memory(self) -> MonitorState:
         data = self._memory.value()
-        return _decoder.decode(bytes(data)) if data else Memory()
+        return _decoder.decode(bytes(data)) if data else MonitorState()
 
-    def _rows(self, closing: Closing) -> Iterator[Row]:
+    def _rows(self, closing: ClosedWindow) -> Iterator[Row]:
         for record in closing.drift:
             if record.window.closed != "early":
                 self._counters[f"windows_{record.verdict}"].inc()

@@ -18,7 +18,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from udfs.flink.worker import prepare_worker
 from udfs.rollout.labels import LabelReader, count_labels
-from udfs.scoring.checker import Checker
+from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import Outcomes
 from udfs.scoring.params import LabelParams, ScoreParams, SourceParams
 from udfs.scoring.scorer import Batch, RowBatch, Scorer
@@ -71,7 +71,7 @@ class ExtractFunction(_Counting):
 
     def open(self, function_context: FunctionContext) -> None:
         super().open(function_context)
-        self._checker = Checker(self._params)
+        self._checker = RecordChecker(self._params)
 
     def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
         started = time.perf_counter_ns()

@@ -18,31 +18,31 @@ from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.records import Closed
 from udfs.flink.worker import prepare_worker
-from udfs.rollout.controller import Memory, Steward, StewardParams
-from udfs.rollout.labels import Labels, decode_labels, encode_labels
-from udfs.rollout.tally import Report, decode, encode
+from udfs.rollout.controller import ControllerState, RolloutController, RolloutControllerParams
+from udfs.rollout.labels import LabelSums, decode_labels, encode_labels
+from udfs.rollout.version_metrics import MetricsReport, decode, encode
 
 COMPARISON, ALERT = 0, 1
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
-_decoder = msgspec.msgpack.Decoder(Memory)
+_decoder = msgspec.msgpack.Decoder(ControllerState)
 RESULT = Types.ROW_NAMED(["_kind", "_key", "_value"], [Types.INT(), BYTES, BYTES])
 # A closed window: its start, what closed it, its report. Labels: 0, nothing, their report.
 CLOSED = Types.ROW_NAMED(["start", "closed", "report"], [Types.LONG(), Types.STRING(), BYTES])
 
 
 class _Judge:
-    """The steward with its memory in Flink's state."""
+    """The rollout controller with its state in Flink's state."""
 
-    def __init__(self, params: StewardParams, context: RuntimeContext, *, live: bool) -> None:
-        self._steward = Steward(params, _now, live=live)
+    def __init__(self, params: RolloutControllerParams, context: RuntimeContext, *, live: bool) -> None:
+        self._controller = RolloutController(params, _now, live=live)
         self._memory = context.get_state(ValueStateDescriptor("memory", BYTES))
 
     def close(
-        self, report: Report, start: int, closed: Closed, labels: Labels | None = None
+        self, report: MetricsReport, start: int, closed: Closed, labels: LabelSums | None = None
     ) -> Iterator[Row]:
         data = self._memory.value()
-        memory = _decoder.decode(bytes(data)) if data else Memory()
-        closing = self._steward.close(report, start, memory, closed, labels)
+        memory = _decoder.decode(bytes(data)) if data else ControllerState()
+        closing = self._controller.close(report, start, memory, closed, labels)
         self._memory.update(msgspec.msgpack.encode(closing.memory))
         if closing.comparison:
             yield Row(COMPARISON, b"all", msgspec.json.encode(closing.comparison))
@@ -57,7 +57,7 @@ class ClosingFunction(KeyedProcessFunction):  # type: ignore[misc]
     closed one counts in the next. Events are written with the window that is open when they come.
     """
 
-    def __init__(self, params: StewardParams) -> None:
+    def __init__(self, params: RolloutControllerParams) -> None:
         self._params = params
         self._last_seen = 0
 
@@ -70,15 +70,15 @@ class ClosingFunction(KeyedProcessFunction):  # type: ignore[misc]
         report = decode(bytes(value[0]))
         timers = ctx.timer_service()
         if report.events:
-            yield from self.closed(Report(events=report.events), self._present(report), "early")
+            yield from self.closed(MetricsReport(events=report.events), self._present(report), "early")
         closed_until = self._closed_until.value() or 0
-        by_start: dict[int, Report] = {}
+        by_start: dict[int, MetricsReport] = {}
         for (start, version, role, release), counts in report.counts.items():
             begin = max(start, closed_until)
-            by_start.setdefault(begin, Report()).add((begin, version, role, release), counts)
+            by_start.setdefault(begin, MetricsReport()).add((begin, version, role, release), counts)
         for start, added in by_start.items():
             kept = self._windows.get(start)
-            total = decode(bytes(kept)) if kept else Report()
+            total = decode(bytes(kept)) if kept else MetricsReport()
             total.add_all(added)
             self._windows.put(start, encode(total))
             timers.register_event_time_timer(start + self._params.window_ms - 1)
@@ -100,11 +100,11 @@ class ClosingFunction(KeyedProcessFunction):  # type: ignore[misc]
             self._windows.remove(start)
             yield from self.closed(report, start, closed)
 
-    def closed(self, report: Report, start: int, closed: Closed) -> Iterator[Row]:
+    def closed(self, report: MetricsReport, start: int, closed: Closed) -> Iterator[Row]:
         """What is sent on of a window."""
         yield Row(start, closed, encode(report))
 
-    def _present(self, report: Report) -> int:
+    def _present(self, report: MetricsReport) -> int:
         """The window of events: the newest that the same batch tells of, else that of the clock."""
         newest = max((start for start, *_ in report.counts), default=_now())
         return newest - newest % self._params.window_ms
@@ -113,7 +113,7 @@ class ClosingFunction(KeyedProcessFunction):  # type: ignore[misc]
 class RolloutFunction(ClosingFunction):
     """(bytes of a report) → ROW(_kind, _key, _value): records for the comparisons and the alerts topic."""
 
-    def __init__(self, params: StewardParams, *, live: bool) -> None:
+    def __init__(self, params: RolloutControllerParams, *, live: bool) -> None:
         super().__init__(params)
         self._live = live
 
@@ -121,7 +121,7 @@ class RolloutFunction(ClosingFunction):
         super().open(runtime_context)
         self._judge = _Judge(self._params, runtime_context, live=self._live)
 
-    def closed(self, report: Report, start: int, closed: Closed) -> Iterator[Row]:
+    def closed(self, report: MetricsReport, start: int, closed: Closed) -> Iterator[Row]:
         yield from self._judge.close(report, start, closed)
 
 
@@ -132,7 +132,7 @@ class LabelledFunction(KeyedProcessFunction):  # type: ignore[misc]
     a window waits for the labels that came in it, so that a replay says the same.
     """
 
-    def __init__(self, params: StewardParams, *, live: bool) -> None:
+    def __init__(self, params: RolloutControllerParams, *, live: bool) -> None:
         self._params = params
         self._live = live
         self._last_seen = 0
@@ -162,7 +162,7 @@ class LabelledFunction(KeyedProcessFunction):  # type: ignore[misc]
         window = self._params.window_ms
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             start = timestamp + 1 - (2 if self._live else 1) * window
-            report = Report()
+            report = MetricsReport()
             if self._waiting.contains(start):
                 report = decode(bytes(self._waiting.get(start)))
                 self._waiting.remove(start)
@@ -170,33 +170,33 @@ class LabelledFunction(KeyedProcessFunction):  # type: ignore[misc]
         elif self._live and _now() - self._last_seen >= self._params.idle_ms:
             newest = max(self._labels.keys(), default=0)
             if newest:
-                yield from self._rest(Report(), newest, "idle")
+                yield from self._rest(MetricsReport(), newest, "idle")
 
-    def _rest(self, report: Report, start: int, closed: Closed) -> Iterator[Row]:
+    def _rest(self, report: MetricsReport, start: int, closed: Closed) -> Iterator[Row]:
         labels = self._taken(start)
         if report.counts or labels:
             yield from self._judge.close(report, start, closed, labels)
 
-    def _keep(self, labels: Labels) -> list[int]:
+    def _keep(self, labels: LabelSums) -> list[int]:
         """Adds the labels to those that wait, by the window in which they came."""
-        by_start: dict[int, Labels] = {}
+        by_start: dict[int, LabelSums] = {}
         for key, quality in labels.qualities.items():
-            by_start.setdefault(key[0], Labels()).qualities[key] = quality
+            by_start.setdefault(key[0], LabelSums()).qualities[key] = quality
         for start, counts in labels.counts.items():
-            by_start.setdefault(start, Labels()).counts[start] = counts
+            by_start.setdefault(start, LabelSums()).counts[start] = counts
         for start, added in by_start.items():
             kept = self._labels.get(start)
-            total = decode_labels(bytes(kept)) if kept else Labels()
+            total = decode_labels(bytes(kept)) if kept else LabelSums()
             total.add(added)
             self._labels.put(start, encode_labels(total))
         return list(by_start)
 
-    def _taken(self, start: int) -> Labels | None:
+    def _taken(self, start: int) -> LabelSums | None:
         """Those of the windows up to this one, which wait no longer."""
         total = None
         for label_start in sorted(self._labels.keys()):
             if label_start <= start:
-                total = total or Labels()
+                total = total or LabelSums()
                 total.add(decode_labels(bytes(self._labels.get(label_start))))
                 self._labels.remove(label_start)
         return total

@@ -30,7 +30,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
-class Part:
+class PartialProfile:
     """Counts of one window and segment, `value` null for all records; `start` null: no event time, so now."""
 
     start: int | None
@@ -72,7 +72,7 @@ class Collector:
         }
         self._segments = {s.column: pa.array(s.values, pa.string()) for s in params.segments}
 
-    def collect(self, columns: Mapping[str, pa.Array], event_time: Ints) -> list[Part]:
+    def collect(self, columns: Mapping[str, pa.Array], event_time: Ints) -> list[PartialProfile]:
         """Parts of n predicted rows. `columns` holds the counted columns and those of the segments."""
         if not len(event_time):
             return []
@@ -80,12 +80,12 @@ class Collector:
         numbers = [floats(columns[name]) for name in names]
         texts = {name: coded(columns[name], codes) for name, codes in self._codes.items() if name in columns}
         starts = event_time - event_time % self._params.window_ms
-        parts: list[Part] = []
+        parts: list[PartialProfile] = []
         for column, labels in self._segmentations(columns, len(event_time)):
             groups = _groups(starts, labels)
             counted = self._counts(names, numbers, texts, groups)
             for (start, value), counts in zip(groups.keys, counted, strict=True):
-                parts.append(Part(start, column, value, self._version, counts))
+                parts.append(PartialProfile(start, column, value, self._version, counts))
         return parts
 
     def _segmentations(

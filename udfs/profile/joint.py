@@ -37,7 +37,7 @@ _MIN_SCALE = 1e-300
 _MIN_STD = 1e-9
 
 
-class NullLaw(msgspec.Struct, frozen=True):
+class JointNull(msgspec.Struct, frozen=True):
     """Moments of n·D² of n rows like the reference's, for increasing `sizes` n; the last is the limit."""
 
     sizes: list[int]
@@ -77,7 +77,7 @@ class JointReference(msgspec.Struct, frozen=True):
     scale: list[float]
     correlation: list[list[float]]
     rows: int
-    null: NullLaw
+    null: JointNull
 
     def __post_init__(self) -> None:
         k = len(self.columns)
@@ -194,7 +194,7 @@ def _correlation(counts: JointCounts, fallback: Floats) -> Floats:
     return result
 
 
-def _null_law(rows: Floats, correlation: Floats, seed: int) -> NullLaw:
+def _null_law(rows: Floats, correlation: Floats, seed: int) -> JointNull:
     random = np.random.default_rng(seed)
     by_row = np.ascontiguousarray(rows.T)
     pairs = np.triu_indices(len(correlation), 1)
@@ -209,7 +209,7 @@ def _null_law(rows: Floats, correlation: Floats, seed: int) -> NullLaw:
     chosen = by_row if len(by_row) <= _LIMIT_ROWS else random.choice(by_row, _LIMIT_ROWS, replace=False)
     moments.append(_limit(chosen, correlation))
     mean, std, skewness = (list(part) for part in zip(*moments, strict=True))
-    return NullLaw([*_SIZES, _LIMIT_SIZE], mean, std, skewness)
+    return JointNull([*_SIZES, _LIMIT_SIZE], mean, std, skewness)
 
 
 def _moments(values: Floats) -> tuple[float, float, float]:

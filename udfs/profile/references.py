@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.errors import ModelError
-from udfs.profile.collect import OTHER, Collector, Part
+from udfs.profile.collect import OTHER, Collector, PartialProfile
 from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts, WindowCounts
 from udfs.profile.params import CollectParams, Compared, SegmentParams
 from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference, Reference
@@ -75,7 +75,7 @@ def _collect(
     times: Ints,
     window_ms: int,
     segments: Sequence[SegmentParams],
-) -> list[Part]:
+) -> list[PartialProfile]:
     # The correlations of a part would need a law of their own.
     plain = msgspec.structs.replace(reference, joint=None)
     params = CollectParams(window_ms, tuple((name, name) for name in reference.columns), tuple(segments))

@@ -1,6 +1,6 @@
 """Parts and merged counts as bytes, for the stream and for Flink's state; only what is not zero is written.
 
-decode_parts(encode_parts(parts)) == parts
+decode_partial_profiles(encode_partial_profiles(parts)) == parts
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from udfs.profile.collect import Part
+from udfs.profile.collect import PartialProfile
 from udfs.profile.counts import (
     CategoricalCounts,
     ColumnCounts,
@@ -95,10 +95,10 @@ class _Parts(msgspec.Struct, frozen=True, array_like=True):
     keys: list[_Keys] = []
 
 
-class Told(NamedTuple):
+class BatchProfile(NamedTuple):
     """What a worker tells the monitor of a batch."""
 
-    parts: list[Part]
+    parts: list[PartialProfile]
     steps: list[StepPart]
     keys: list[KeyPart]
 
@@ -107,8 +107,8 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Parts)
 
 
-def encode_parts(
-    parts: Iterable[Part], steps: Iterable[StepPart] = (), keys: Iterable[KeyPart] = ()
+def encode_partial_profiles(
+    parts: Iterable[PartialProfile], steps: Iterable[StepPart] = (), keys: Iterable[KeyPart] = ()
 ) -> bytes:
     """Sums that outgrow 64 bits travel as text."""
     packed = [_Part(p.start, p.column, p.value, p.version, _pack(p.counts)) for p in parts]
@@ -117,35 +117,35 @@ def encode_parts(
     return _encoder.encode(_Parts(VERSION, packed, stepped, keyed))
 
 
-def encode_told(told: Iterable[Told]) -> bytes | None:
+def encode_batch_profiles(told: Iterable[BatchProfile]) -> bytes | None:
     """All together, or None where there is nothing to tell."""
-    parts: list[Part] = []
+    parts: list[PartialProfile] = []
     steps: list[StepPart] = []
     keys: list[KeyPart] = []
     for each in told:
         parts += each.parts
         steps += each.steps
         keys += each.keys
-    return encode_parts(parts, steps, keys) if parts else None
+    return encode_partial_profiles(parts, steps, keys) if parts else None
 
 
-def decode_parts(data: bytes) -> list[Part]:
+def decode_partial_profiles(data: bytes) -> list[PartialProfile]:
     """The counts alone. Raises ValueError for bytes of another version."""
     return decode(data).parts
 
 
-def decode(data: bytes) -> Told:
-    """All that `encode_parts` was given. Raises ValueError for bytes of another version."""
+def decode(data: bytes) -> BatchProfile:
+    """All that `encode_partial_profiles` was given. Raises ValueError for bytes of another version."""
     decoded = _decoder.decode(data)
     if decoded.version != VERSION:
         raise ValueError(f"counts must be of version {VERSION}; got {decoded.version}")
-    parts = [Part(p.start, p.column, p.value, p.version, _unpack(p.counts)) for p in decoded.parts]
+    parts = [PartialProfile(p.start, p.column, p.value, p.version, _unpack(p.counts)) for p in decoded.parts]
     steps = [StepPart(step.start, step.version, step.sums) for step in decoded.steps]
     keys = [
         KeyPart(key.start, key.version, np.frombuffer(key.hashes, dtype=np.uint64), key.levels)
         for key in decoded.keys
     ]
-    return Told(parts, steps, keys)
+    return BatchProfile(parts, steps, keys)
 
 
 def pack_columns(columns: Mapping[str, ColumnCounts]) -> Columns:

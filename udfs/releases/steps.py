@@ -1,6 +1,6 @@
 """The next entry of a release log: what a person, or the gate of a job, decides.
 
-    step = Step(at_ms=now + lead, written_ms=now, lead_ms=lead, reason="better on holidays", by="ada")
+    step = ReleaseStep(at_ms=now + lead, written_ms=now, lead_ms=lead, reason="better on holidays", by="ada")
     promoted(log, 2, step)        # ReleaseRecord(number=…, champion=2, …)
 
 Pure. All raise ModelError for what makes no sense after that log.
@@ -17,7 +17,7 @@ from udfs.releases.log import Action, Canary, ReleaseLog, ReleaseRecord
 from udfs.times import iso
 
 
-class Step(msgspec.Struct, frozen=True):
+class ReleaseStep(msgspec.Struct, frozen=True):
     """When it takes effect (`at_ms` null: from the beginning of time), and what is recorded with it.
 
     `digests` are those of all versions that may be named.
@@ -31,7 +31,9 @@ class Step(msgspec.Struct, frozen=True):
     digests: Mapping[int, str] = {}
 
 
-def promoted(log: ReleaseLog | None, version: int, step: Step, action: Action = "promote") -> ReleaseRecord:
+def promoted(
+    log: ReleaseLog | None, version: int, step: ReleaseStep, action: Action = "promote"
+) -> ReleaseRecord:
     """`version` alone is champion; shadows go on, except itself."""
     _not_withdrawn(log, version)
     shadows = tuple(v for v in log.records[-1].shadows if v != version) if log else ()
@@ -39,7 +41,7 @@ def promoted(log: ReleaseLog | None, version: int, step: Step, action: Action = 
 
 
 def canaried(
-    log: ReleaseLog | None, version: int, share: float, key: str | None, step: Step
+    log: ReleaseLog | None, version: int, share: float, key: str | None, step: ReleaseStep
 ) -> ReleaseRecord:
     """A share of the values of `key` (default: the running canary's) goes to `version`."""
     last = _last(log, "a canary needs a champion beside it: promote a version first")
@@ -58,7 +60,7 @@ def canaried(
     return _record(log, step, "canary", last.champion, canary, shadows)
 
 
-def shadowed(log: ReleaseLog | None, versions: tuple[int, ...], step: Step) -> ReleaseRecord:
+def shadowed(log: ReleaseLog | None, versions: tuple[int, ...], step: ReleaseStep) -> ReleaseRecord:
     """These versions, none for no more, score beside the champion."""
     last = _last(log, "a shadow needs a champion beside it: promote a version first")
     for version in versions:
@@ -68,7 +70,7 @@ def shadowed(log: ReleaseLog | None, versions: tuple[int, ...], step: Step) -> R
     return _record(log, step, "shadow", last.champion, last.canary, tuple(dict.fromkeys(versions)))
 
 
-def rolled_back(log: ReleaseLog | None, step: Step, to: int | None = None) -> ReleaseRecord:
+def rolled_back(log: ReleaseLog | None, step: ReleaseStep, to: int | None = None) -> ReleaseRecord:
     """Ends the canary, or else goes back to the champion before, or to version `to`."""
     last = _last(log, "there is nothing to roll back to: the model has no release")
     if to is None:
@@ -77,7 +79,9 @@ def rolled_back(log: ReleaseLog | None, step: Step, to: int | None = None) -> Re
     return _record(log, step, "rollback", to, None, last.shadows)
 
 
-def withdrawn(log: ReleaseLog | None, version: int, step: Step, to: int | None = None) -> ReleaseRecord:
+def withdrawn(
+    log: ReleaseLog | None, version: int, step: ReleaseStep, to: int | None = None
+) -> ReleaseRecord:
     """`version` must not score any more; if it is champion, the one before it, or `to`, takes over."""
     last = _last(log, "there is nothing to withdraw from: the model has no release")
     champion = last.champion
@@ -115,7 +119,7 @@ def _not_withdrawn(log: ReleaseLog | None, version: int) -> None:
 
 def _record(
     log: ReleaseLog | None,
-    step: Step,
+    step: ReleaseStep,
     action: Action,
     champion: int,
     canary: Canary | None,

@@ -16,10 +16,10 @@ import numpy as np
 from udfs.alerts.records import WindowSpan
 from udfs.rollout.events import Role
 from udfs.rollout.label_tests import as_quality, quality_pair, quality_report
-from udfs.rollout.labels import LabelCounts, Labels
+from udfs.rollout.labels import LabelCounts, LabelSums
 from udfs.rollout.losses import Quality
 from udfs.rollout.records import ComparisonRecord, LabelTotals, PairReport, VersionReport
-from udfs.rollout.tally import FIXED, SCORE_BINS, CountsKey, VersionCounts
+from udfs.rollout.version_metrics import FIXED, SCORE_BINS, CountsKey, VersionCounts
 
 Totals = dict[tuple[Role, int], tuple[int, VersionCounts]]
 Qualities = dict[tuple[Role, int], Quality]
@@ -31,14 +31,14 @@ def compare_window(
     model: str,
     span: WindowSpan,
     counts: Mapping[CountsKey, VersionCounts],
-    labels: Labels | None = None,
+    labels: LabelSums | None = None,
 ) -> ComparisonRecord:
     """`counts` by (start, version, role, release), all of one window; `labels` are those that came in it."""
     totals: Totals = {}
     for (_, version, role, release), found in counts.items():
         newest, before = totals.get((role, version), (release, VersionCounts()))
         totals[role, version] = (max(newest, release), before.merged(found))
-    qualities = _qualities(labels or Labels(), totals)
+    qualities = _qualities(labels or LabelSums(), totals)
     ordered = sorted(totals.items(), key=lambda item: (ROLES.index(item[0][0]), item[0][1]))
     routed = sum(_all(c) for (role, _), (_, c) in ordered if role != "shadow")
     versions = tuple(
@@ -54,7 +54,7 @@ def compare_window(
     return msgspec.structs.replace(record, labels=_label_totals(labels)) if labels else record
 
 
-def _qualities(labels: Labels, totals: Totals) -> Qualities:
+def _qualities(labels: LabelSums, totals: Totals) -> Qualities:
     """By role and version; one that scored nothing in the window gets a place among the totals."""
     found: Qualities = {}
     for (_, version, role, release), quality in sorted(labels.qualities.items(), key=lambda item: item[0]):
@@ -65,7 +65,7 @@ def _qualities(labels: Labels, totals: Totals) -> Qualities:
     return found
 
 
-def _label_totals(labels: Labels) -> LabelTotals | None:
+def _label_totals(labels: LabelSums) -> LabelTotals | None:
     total = LabelCounts()
     for counts in labels.counts.values():
         total = total.merged(counts)
@@ -168,7 +168,7 @@ def add_up(records: Sequence[ComparisonRecord]) -> ComparisonRecord:
     if not records:
         raise ValueError("there must be at least one comparison record; got none")
     counts: dict[CountsKey, VersionCounts] = {}
-    labels = Labels()
+    labels = LabelSums()
     for i, record in enumerate(records):
         pairs = {(pair.role, pair.version): pair for pair in record.pairs}
         for report in record.versions:

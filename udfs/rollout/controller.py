@@ -1,7 +1,7 @@
 """What a closed window means for the versions of a job: a comparison, a verdict, and maybe a release.
 
-    steward = Steward(params, wall_ms)
-    closing = steward.close(report, start, memory, closed="watermark")
+    controller = RolloutController(params, wall_ms)
+    window = controller.close(report, start, state, closed="watermark")
 
 Reads and writes the release log only where the job steers by itself.
 """
@@ -18,21 +18,21 @@ from udfs.alerts.records import AlertRecord, Closed, WindowSpan
 from udfs.errors import ModelError
 from udfs.releases.files import append, read_log
 from udfs.releases.log import ReleaseLog, ReleaseRecord
-from udfs.releases.steps import Step, canaried, promoted, rolled_back
+from udfs.releases.steps import ReleaseStep, canaried, promoted, rolled_back
 from udfs.rollout.alerts import alerts_of
 from udfs.rollout.compare import compare_window
 from udfs.rollout.events import Event
-from udfs.rollout.gate import Automatic, Decision, Gate, decide, judge_gate
-from udfs.rollout.labels import Labels, decode_labels, encode_labels
+from udfs.rollout.gate import Automatic, Gate, GateDecision, decide, judge_gate
+from udfs.rollout.labels import LabelSums, decode_labels, encode_labels
 from udfs.rollout.records import ComparisonRecord, GateReport
-from udfs.rollout.tally import Report
+from udfs.rollout.version_metrics import MetricsReport
 from udfs.store import open_store
 from udfs.times import iso
 
 log = structlog.get_logger(__name__)
 
 
-class StewardParams(msgspec.Struct, frozen=True):
+class RolloutControllerParams(msgspec.Struct, frozen=True):
     """`folder` is the model's, with its release log. Without `automatic` nothing is written to it."""
 
     job: str
@@ -45,7 +45,7 @@ class StewardParams(msgspec.Struct, frozen=True):
     automatic: Automatic | None = None
 
 
-class Memory(msgspec.Struct, frozen=True):
+class ControllerState(msgspec.Struct, frozen=True):
     """What a window leaves to the next: passes in a row under `release`, and the alerts that are open.
 
     `labels` are those that came so far to predictions under that release, encoded.
@@ -58,23 +58,28 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Closing:
+class ComparedWindow:
     """What a window's end brings."""
 
     comparison: ComparisonRecord | None
     alerts: list[AlertRecord]
-    memory: Memory
+    memory: ControllerState
 
 
-class Steward:
+class RolloutController:
     """`wall_ms` gives the time of day. A job on history (`live` false) decides nothing."""
 
-    def __init__(self, params: StewardParams, wall_ms: Callable[[], int], *, live: bool) -> None:
+    def __init__(self, params: RolloutControllerParams, wall_ms: Callable[[], int], *, live: bool) -> None:
         self._params, self._wall_ms, self._live = params, wall_ms, live
 
     def close(
-        self, report: Report, start: int, memory: Memory, closed: Closed, labels: Labels | None = None
-    ) -> Closing:
+        self,
+        report: MetricsReport,
+        start: int,
+        memory: ControllerState,
+        closed: Closed,
+        labels: LabelSums | None = None,
+    ) -> ComparedWindow:
         """`report` is all of the window that begins at `start` (ms); `labels` are those that came in it."""
         params = self._params
         span = WindowSpan(iso(start), iso(start + params.window_ms), closed)
@@ -97,18 +102,20 @@ class Steward:
                 comparison = msgspec.structs.replace(comparison, action=_said(decision) if written else None)
             comparison = msgspec.structs.replace(comparison, gate=gate)
         opened, alerts = alerts_of(memory.opened, events, span, params.job, params.model, newest)
-        return Closing(comparison, alerts, Memory(newest, passes, opened, known if newest == seen else b""))
+        return ComparedWindow(
+            comparison, alerts, ControllerState(newest, passes, opened, known if newest == seen else b"")
+        )
 
     def _with_known(
         self,
         comparison: ComparisonRecord,
-        report: Report,
+        report: MetricsReport,
         before: bytes,
         newest: int,
-        labels: Labels | None,
+        labels: LabelSums | None,
     ) -> tuple[ComparisonRecord, bytes]:
         """The window with all labels to the newest release so far: few come in one window."""
-        known = decode_labels(before) if before else Labels()
+        known = decode_labels(before) if before else LabelSums()
         if labels:
             known.add(labels.since(newest))
         if not known.qualities:
@@ -118,8 +125,8 @@ class Steward:
         return judged, encode_labels(known)
 
     def _decide(
-        self, gate: GateReport | None, start: int, memory: Memory, newest: int
-    ) -> tuple[Decision | None, int, int]:
+        self, gate: GateReport | None, start: int, memory: ControllerState, newest: int
+    ) -> tuple[GateDecision | None, int, int]:
         """The decision, the number of the newest release, and the passes to remember."""
         automatic = self._params.automatic
         if automatic is None or not self._live:
@@ -134,7 +141,7 @@ class Steward:
         decision = decide(automatic, releases, gate, start, passes)
         return decision, number, decision.passes
 
-    def _write(self, decision: Decision, after: int, window: str) -> ReleaseRecord | None:
+    def _write(self, decision: GateDecision, after: int, window: str) -> ReleaseRecord | None:
         """Only if nobody wrote since it was decided: a replay, or a person, may have been first."""
         try:
             return append(
@@ -145,7 +152,7 @@ class Steward:
             return None
 
     def _record(
-        self, decision: Decision, after: int, releases: ReleaseLog | None, window: str
+        self, decision: GateDecision, after: int, releases: ReleaseLog | None, window: str
     ) -> ReleaseRecord | None:
         if releases is None or releases.records[-1].number != after:
             return None
@@ -154,7 +161,7 @@ class Steward:
         by = f"job {self._params.job}, window {window}"
         # The lead begins when workers can see the release, which in an object store takes some seconds.
         at = now + self._params.lead_ms + round(open_store(self._params.folder).delay * 1000)
-        step = Step(at, now, self._params.lead_ms, decision.reason, by, newest.digests)
+        step = ReleaseStep(at, now, self._params.lead_ms, decision.reason, by, newest.digests)
         if decision.action == "promote":
             return promoted(releases, decision.version, step)
         if decision.action == "rollback":
@@ -170,6 +177,6 @@ def _gate(gate: Gate, comparison: ComparisonRecord) -> GateReport | None:
     return judge_gate(gate, comparison, chosen[-1]) if chosen else None
 
 
-def _said(decision: Decision) -> str:
+def _said(decision: GateDecision) -> str:
     share = f" to {decision.share:.0%}" if decision.action == "advance" else ""
     return f"{decision.action}{share}: {decision.reason}"

@@ -46,7 +46,7 @@ class Automatic(msgspec.Struct, frozen=True):
     windows: int = 2
 
 
-class Decision(msgspec.Struct, frozen=True):
+class GateDecision(msgspec.Struct, frozen=True):
     """What to do: nothing, a larger share, all of it, or back. `passes` is what to remember for next time."""
 
     action: Literal["none", "advance", "promote", "rollback"]
@@ -127,20 +127,20 @@ def _drifted(allowed: float, pair: PairReport) -> bool:
 
 def decide(
     automatic: Automatic, log: ReleaseLog, report: GateReport | None, window_start_ms: int, passes: int
-) -> Decision:
+) -> GateDecision:
     """After a window: only one that began when the newest release was in force already says something."""
     newest = log.records[-1]
     if newest.canary is None or report is None or report.version != newest.canary.version:
-        return Decision("none")
+        return GateDecision("none")
     if window_start_ms < newest.at_ms:
-        return Decision("none", passes=passes)
+        return GateDecision("none", passes=passes)
     version, share = newest.canary.version, newest.canary.share
     if report.outcome == "fail":
-        return Decision("rollback", version, reason="; ".join(report.reasons))
+        return GateDecision("rollback", version, reason="; ".join(report.reasons))
     if report.outcome == "wait":
-        return Decision("none", passes=passes)
+        return GateDecision("none", passes=passes)
     if passes + 1 < automatic.windows:
-        return Decision("none", passes=passes + 1)
+        return GateDecision("none", passes=passes + 1)
     larger = next((step for step in automatic.steps if step > share), 1.0)
     reason = f"{automatic.windows} windows passed at {share:.0%}"
-    return Decision("promote" if larger >= 1 else "advance", version, larger, reason)
+    return GateDecision("promote" if larger >= 1 else "advance", version, larger, reason)

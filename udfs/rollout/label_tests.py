@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 
-from udfs.rollout.losses import FINE, Quality, Sum
+from udfs.rollout.losses import FINE, LossSum, Quality
 from udfs.rollout.records import QualityPair, QualityReport
-from udfs.rollout.tally import SCORE_BINS
+from udfs.rollout.version_metrics import SCORE_BINS
 
 
 def quality_report(quality: Quality) -> QualityReport:
@@ -61,11 +61,11 @@ def quality_pair(other: Quality, champion: Quality) -> QualityPair | None:
     )
 
 
-def _paired(rises: Sum) -> tuple[float, float | None]:
+def _paired(rises: LossSum) -> tuple[float, float | None]:
     return rises.mean, rises.deviation / math.sqrt(rises.n) if rises.n > 1 else None
 
 
-def _unpaired(one: Sum, other: Sum) -> tuple[float, float | None]:
+def _unpaired(one: LossSum, other: LossSum) -> tuple[float, float | None]:
     rise = one.mean - other.mean
     if one.n < 2 or other.n < 2:
         return rise, None
@@ -99,7 +99,7 @@ def as_quality(report: QualityReport, pair: QualityPair | None) -> Quality:
     regression = report.rmse is not None
     loss = report.rmse**2 if report.rmse is not None else report.log_loss or 0.0
     second = report.mae if regression else report.brier
-    rises = Sum()
+    rises = LossSum()
     if pair and pair.paired:
         rises = _as_sum(pair.paired, pair.rise, pair.rise_deviation)
     return Quality(
@@ -113,5 +113,5 @@ def as_quality(report: QualityReport, pair: QualityPair | None) -> Quality:
     )
 
 
-def _as_sum(n: int, mean: float, deviation: float) -> Sum:
-    return Sum(n, round(mean * n * FINE), round(((n - 1) * deviation**2 + n * mean**2) * FINE))
+def _as_sum(n: int, mean: float, deviation: float) -> LossSum:
+    return LossSum(n, round(mean * n * FINE), round(((n - 1) * deviation**2 + n * mean**2) * FINE))

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.rollout.events import Role
-from udfs.rollout.losses import Measured, Quality, Said, is_number, measured, quality_of
-from udfs.rollout.tally import CountsKey
+from udfs.rollout.losses import Quality, RecordLoss, ScoredRow, is_number, measured, quality_of
+from udfs.rollout.version_metrics import CountsKey
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -37,25 +37,25 @@ class LabelCounts(msgspec.Struct, frozen=True, array_like=True):
 
 
 @dataclass
-class Labels:
+class LabelSums:
     """Qualities by (start of the window in which the label came, version, role, release); counts by start."""
 
     qualities: dict[CountsKey, Quality] = field(default_factory=dict)
     counts: dict[int, LabelCounts] = field(default_factory=dict)
 
-    def add(self, other: Labels) -> None:
+    def add(self, other: LabelSums) -> None:
         for key, quality in other.qualities.items():
             known = self.qualities.get(key)
             self.qualities[key] = known.merged(quality) if known else quality
         for start, counts in other.counts.items():
             self.counts[start] = self.counts.get(start, LabelCounts()).merged(counts)
 
-    def since(self, release: int) -> Labels:
+    def since(self, release: int) -> LabelSums:
         """The qualities under this release alone, whenever they came."""
-        found = Labels()
+        found = LabelSums()
         for (_, version, role, of_release), quality in self.qualities.items():
             if of_release == release:
-                found.add(Labels({(0, version, role, release): quality}))
+                found.add(LabelSums({(0, version, role, release): quality}))
         return found
 
 
@@ -73,10 +73,10 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True):
 
 
 _WIRE = msgspec.json.Decoder(_Wire)
-_SAID = msgspec.json.Decoder(list[Said])
+_SAID = msgspec.json.Decoder(list[ScoredRow])
 
 
-def encode_labels(labels: Labels) -> bytes:
+def encode_labels(labels: LabelSums) -> bytes:
     """The same bytes for the same counts. JSON, as its integers have no end."""
     entries = [_Entry(*key, quality) for key, quality in sorted(labels.qualities.items(), key=_by_key)]
     return msgspec.json.encode(_Wire(entries, dict(sorted(labels.counts.items()))))
@@ -86,9 +86,9 @@ def _by_key(item: tuple[CountsKey, Quality]) -> CountsKey:
     return item[0]
 
 
-def decode_labels(data: bytes) -> Labels:
+def decode_labels(data: bytes) -> LabelSums:
     wire = _WIRE.decode(data)
-    return Labels({(e.start, e.version, e.role, e.release): e.quality for e in wire.entries}, wire.counts)
+    return LabelSums({(e.start, e.version, e.role, e.release): e.quality for e in wire.entries}, wire.counts)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class LabelReader:
         for i in np.flatnonzero((event_time > 0) & ~late).tolist():
             keys[i], labels[i] = self._one(raws[i])
         usable = np.array([label is not None for label in labels], dtype=np.bool_)
-        report = Labels()
+        report = LabelSums()
         starts = event_time - event_time % self._window_ms
         for start in np.unique(starts).tolist():
             of_window = usable[starts == start]
@@ -150,8 +150,8 @@ def count_labels(
 
     Rows that are not `first` have the label of their key a second time, and do not count.
     """
-    gathered: dict[CountsKey, tuple[list[Measured], list[int]]] = {}
-    report = Labels()
+    gathered: dict[CountsKey, tuple[list[RecordLoss], list[int]]] = {}
+    report = LabelSums()
     starts = event_time - event_time % window_ms
     for i in np.flatnonzero(first).tolist():
         start = int(starts[i])
@@ -163,13 +163,13 @@ def count_labels(
 
 
 def _count(
-    said: Sequence[Said],
+    said: Sequence[ScoredRow],
     label: object,
     start: int,
-    gathered: dict[CountsKey, tuple[list[Measured], list[int]]],
+    gathered: dict[CountsKey, tuple[list[RecordLoss], list[int]]],
 ) -> bool:
     """Counts one record; the version that scored it comes first, then its shadows."""
-    champion: Measured | None = None
+    champion: RecordLoss | None = None
     found = False
     for one in said:
         row = measured(one, label)

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from udfs.rollout.events import Role
-from udfs.rollout.tally import SCORE_BINS
+from udfs.rollout.version_metrics import SCORE_BINS
 
 Kind = Literal["binary", "multiclass", "regression"]
 # Sums are in units of 1e-12: small losses count too, and integers of Python have no end.
@@ -25,7 +25,7 @@ FLOOR = 1e-6
 FARTHEST = 1e9
 
 
-class Said(msgspec.Struct, frozen=True):
+class ScoredRow(msgspec.Struct, frozen=True):
     """What one version said of a record: `score` if it is binary, `probabilities` by class if multiclass."""
 
     version: int
@@ -38,7 +38,7 @@ class Said(msgspec.Struct, frozen=True):
     probabilities: dict[str, float | None] | None = None
 
 
-class Measured(NamedTuple):
+class RecordLoss(NamedTuple):
     """A record: its loss and second loss (Brier, or absolute error) in units, its place in a histogram."""
 
     kind: Kind
@@ -49,15 +49,15 @@ class Measured(NamedTuple):
     place: int
 
 
-class Sum(msgspec.Struct, frozen=True, array_like=True):
+class LossSum(msgspec.Struct, frozen=True, array_like=True):
     """n values: their sum and that of their squares, in units."""
 
     n: int = 0
     total: int = 0
     squares: int = 0
 
-    def merged(self, other: Sum) -> Sum:
-        return Sum(self.n + other.n, self.total + other.total, self.squares + other.squares)
+    def merged(self, other: LossSum) -> LossSum:
+        return LossSum(self.n + other.n, self.total + other.total, self.squares + other.squares)
 
     @property
     def mean(self) -> float:
@@ -80,12 +80,12 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
     """
 
     kind: Kind
-    loss: Sum = Sum()
+    loss: LossSum = LossSum()
     second: int = 0
     right: int = 0
     positives: dict[int, int] = {}
     negatives: dict[int, int] = {}
-    rises: Sum = Sum()
+    rises: LossSum = LossSum()
 
     def merged(self, other: Quality) -> Quality:
         """Of the same kind; else that of which there is more, as a loss is not another's."""
@@ -102,7 +102,7 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-def measured(said: Said, label: object) -> Measured | None:
+def measured(said: ScoredRow, label: object) -> RecordLoss | None:
     """How far off it was; None where the label is not one of its classes, or it gave no finite number."""
     if said.kind == "regression":
         return _off(said.prediction, label)
@@ -116,20 +116,20 @@ def measured(said: Said, label: object) -> Measured | None:
     if said.kind != "multiclass" or chance is None:
         return None
     others = sum((p or 0.0) ** 2 for name, p in probabilities.items() if name != str(label))
-    return Measured("multiclass", _log(chance), _units((1 - chance) ** 2 + others), right, False, 0)
+    return RecordLoss("multiclass", _log(chance), _units((1 - chance) ** 2 + others), right, False, 0)
 
 
-def _binary(score: float, positive: bool, right: bool) -> Measured:
+def _binary(score: float, positive: bool, right: bool) -> RecordLoss:
     chance = score if positive else 1 - score
     place = min(max(int(score * SCORE_BINS), 0), SCORE_BINS - 1)
-    return Measured("binary", _log(chance), _units((1 - chance) ** 2), right, positive, place)
+    return RecordLoss("binary", _log(chance), _units((1 - chance) ** 2), right, positive, place)
 
 
-def _off(prediction: object, label: object) -> Measured | None:
+def _off(prediction: object, label: object) -> RecordLoss | None:
     if not (is_number(prediction) and is_number(label)):
         return None
     error = min(abs(float(prediction) - float(label)), FARTHEST)  # type: ignore[arg-type]
-    return Measured("regression", _units(error**2), _units(error), False, False, 0)
+    return RecordLoss("regression", _units(error**2), _units(error), False, False, 0)
 
 
 def is_number(value: object) -> bool:
@@ -139,7 +139,7 @@ def is_number(value: object) -> bool:
     return math.isfinite(value) if isinstance(value, float) else abs(value) < 2**1023
 
 
-def quality_of(rows: Sequence[Measured], rises: Iterable[int] = ()) -> Quality:
+def quality_of(rows: Sequence[RecordLoss], rises: Iterable[int] = ()) -> Quality:
     """The counts of at least one row, all of one kind."""
     ahead = list(rises)
     binary = [row for row in rows if row.kind == "binary"]
@@ -154,8 +154,8 @@ def quality_of(rows: Sequence[Measured], rises: Iterable[int] = ()) -> Quality:
     )
 
 
-def _sum(values: Sequence[int]) -> Sum:
-    return Sum(len(values), sum(values), sum(value * value // FINE for value in values))
+def _sum(values: Sequence[int]) -> LossSum:
+    return LossSum(len(values), sum(values), sum(value * value // FINE for value in values))
 
 
 def _histogram(places: Iterable[int]) -> dict[int, int]:

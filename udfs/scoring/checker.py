@@ -1,6 +1,6 @@
 """Which records of a batch are valid: decoded, within the contract, with an event time, and not late.
 
-checker = Checker(params.source)
+checker = RecordChecker(params.source)
 decoded = checker.check(raws, event_time, late)
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from udfs.profile.watch import NO_VERSION, Watch
+from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.event_time import are_iso_8601, explain_event_time
 from udfs.records.json import JsonDecoder
@@ -22,14 +22,14 @@ from udfs.scoring.outcomes import NO_EVENT_TIME, PREDICTED, Outcomes, problem_js
 from udfs.scoring.params import SourceParams
 
 
-class Checker:
+class RecordChecker:
     """Decodes and checks records; shared by scoring and by the windows' extraction."""
 
     def __init__(self, params: SourceParams) -> None:
         self._params = params
         self._decoder = JsonDecoder(params.contract, params.max_bytes)
         self._iso_field = _iso_field(params)
-        self._watch = Watch(params.counted, None, NO_VERSION) if params.counted else None
+        self._watch = BatchProfiler(params.counted, None, NO_VERSION) if params.counted else None
         self.counts: Counter[str] = Counter()
 
     def extract(

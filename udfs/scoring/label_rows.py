@@ -1,6 +1,6 @@
 """What versions said of each record, as the join with labels keeps it until its label comes.
 
-lines = told_lines(rows, [(0, 3, scores)], about, [(2, table)])
+lines = label_lines(rows, [(0, 3, scores)], about, [(2, table)])
 lines[0]   # b'[{"prediction":true,"score":0.9,"version":1,…},{"prediction":false,…,"role":"shadow",…}]'
 """
 
@@ -15,18 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.records.encode import json_objects
-from udfs.scoring.versions import Group
+from udfs.scoring.versions import ScoringGroup
 
 Scores = Mapping[str, pa.Array]
 
 
-def told_lines(
-    group: Group,
+def label_lines(
+    group: ScoringGroup,
     rows: int,
     predicted: Sequence[tuple[int, int, Scores]],
     answers: Sequence[tuple[int, pa.Table]],
 ) -> npt.NDArray[np.object_]:
-    """JSON lists of `udfs.rollout.losses.Said` for n rows, None where the group's own version failed.
+    """JSON lists of `udfs.rollout.losses.ScoredRow` for n rows, None where the group's own version failed.
 
     `predicted` holds (start, stop, scores) of the rows that it predicted, `answers` (version, table
     of n rows) of its shadows.
@@ -43,7 +43,7 @@ def told_lines(
     return lines
 
 
-def _about(group: Group) -> dict[str, Any]:
+def _about(group: ScoringGroup) -> dict[str, Any]:
     output = group.version.loaded.manifest.signature.output
     return {
         "version": group.version.number,

@@ -9,11 +9,11 @@ from udfs.features.columns import match_inputs
 from udfs.model.explain.column import Explaining
 from udfs.model.loading import LoadedModel, load_version
 from udfs.model.manifest import Signature, read_manifest
-from udfs.profile.watch import Watch
+from udfs.profile.batch_profiler import BatchProfiler
 from udfs.releases.files import read_log
 from udfs.scoring.params import FollowParams, ModelParams, ScoreParams
 from udfs.scoring.shadow import Shadow, ShadowParams
-from udfs.scoring.version import Inputs, Version, make_watch, read_reference
+from udfs.scoring.version import Inputs, Version, make_batch_profiler, read_reference
 from udfs.scoring.versions import FixedVersion, FollowedVersions, Versions
 from udfs.store import open_store
 
@@ -31,7 +31,7 @@ def _planned(params: ScoreParams, model: ModelParams, counts: Counter[str]) -> V
     """The version that the plan was made with."""
     loaded = load_version(model.folder, digest=model.digest, trust=model.trust)
     number = loaded.manifest.version
-    watch = Watch(params.drift, read_reference(loaded), number) if params.drift else None
+    watch = BatchProfiler(params.drift, read_reference(loaded), number) if params.drift else None
     return Version(loaded, model.inputs, model.threshold, watch, _explaining(params, loaded, counts))
 
 
@@ -44,7 +44,7 @@ def _followed(
         folder = version_folder(follow, number)
         loaded = load_version(folder, digest=digest, trust=model.trust)
         inputs = _inputs(loaded.manifest.signature, follow, folder)
-        watch = make_watch(params.drift, loaded, inputs, follow.watched) if params.drift else None
+        watch = make_batch_profiler(params.drift, loaded, inputs, follow.watched) if params.drift else None
         return Version(loaded, inputs, model.threshold, watch, _explaining(params, loaded, counts))
 
     def start_shadow(number: int, digest: str | None, release: int, waits: bool) -> Shadow:

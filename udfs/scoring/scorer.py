@@ -17,23 +17,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from udfs.features import Features
+from udfs.features import FeatureBuilder
 from udfs.isolate import isolate
-from udfs.profile.watch import KEY, NO_VERSION, Watch
-from udfs.profile.wire import encode_told
+from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
+from udfs.profile.wire import encode_batch_profiles
 from udfs.records.decode import Decoded
 from udfs.records.encode import json_objects
 from udfs.records.problems import Problem
 from udfs.rollout.events import Role
-from udfs.rollout.tally import Tally
-from udfs.scoring.checker import Checker
-from udfs.scoring.label_rows import told_lines
+from udfs.rollout.version_metrics import VersionMetrics
+from udfs.scoring.checker import RecordChecker
+from udfs.scoring.label_rows import label_lines
 from udfs.scoring.open_versions import open_versions
 from udfs.scoring.outcomes import DEAD, LATE, PREDICTED, Outcomes, problem_json, undecided
 from udfs.scoring.params import ScoreParams
 from udfs.scoring.shadowing import Shadowing
 from udfs.scoring.version import score_columns
-from udfs.scoring.versions import Group
+from udfs.scoring.versions import ScoringGroup
 from udfs.times import Milliseconds
 from udfs.types import ARROW
 
@@ -79,12 +79,12 @@ class Scorer:
         self._params = params
         self._clock = clock
         self._model_ns = 0
-        self._checker = Checker(params.source)
+        self._checker = RecordChecker(params.source)
         self.counts: Counter[str] = Counter()
         self._versions = open_versions(params, self.counts) if params.model else None
-        self._features = Features(params.features)
-        self._watch = Watch(params.drift, None, NO_VERSION) if params.drift else None
-        self._tally = Tally(params.rollout.window_ms) if params.rollout else None
+        self._features = FeatureBuilder(params.features)
+        self._watch = BatchProfiler(params.drift, None, NO_VERSION) if params.drift else None
+        self._version_metrics = VersionMetrics(params.rollout.window_ms) if params.rollout else None
         self._label_key = params.rollout.label_key if params.rollout else None
 
     def score(self, batch: Batch) -> Outcomes:
@@ -147,15 +147,15 @@ class Scorer:
 
     def _score_group(
         self,
-        group: Group,
+        group: ScoringGroup,
         featured: pa.Table,
         rows: npt.NDArray[np.int64],
         outcomes: Outcomes,
         event_time: Milliseconds,
     ) -> None:
         """The rows of one version, beside which its shadows score the same rows."""
-        watch, tally, times = group.version.watch, self._tally, event_time[rows]
-        shadowing = Shadowing(group, featured, tally) if group.shadows and tally else None
+        watch, metrics, times = group.version.watch, self._version_metrics, event_time[rows]
+        shadowing = Shadowing(group, featured, metrics) if group.shadows and metrics else None
         before = self._model_ns
         spans, failures = isolate(lambda part: self._predict(group, part), featured)
         took = self._model_ns - before
@@ -164,15 +164,15 @@ class Scorer:
             outcomes.prediction[rows[start:stop]] = lines
             if watch:
                 watch.predicted(watched, times[start:stop])
-            if tally:
+            if metrics:
                 share = took * (stop - start) // featured.num_rows
-                tally.scored(*_who(group), times[start:stop], scores, share)
+                metrics.scored(*_who(group), times[start:stop], scores, share)
         for i, error in failures.items():
             text = f"{type(error).__name__}: {error}"[:300]
             problem = Problem("inference", "model_error", text, group.version.title)
             self._reject(outcomes, int(rows[i]), problem, event_time, watch or self._watch)
-        if tally and failures:
-            tally.failed(*_who(group), times[list(failures)])
+        if metrics and failures:
+            metrics.failed(*_who(group), times[list(failures)])
         predicted = [(start, stop, scores) for start, stop, (_, scores, _) in spans]
         if shadowing:
             outcomes.shadow[rows] = shadowing.lines(
@@ -180,11 +180,11 @@ class Scorer:
             )
         if outcomes.told is not None:
             answers = shadowing.answers if shadowing else []
-            outcomes.told[rows] = told_lines(group, len(rows), predicted, answers)
+            outcomes.told[rows] = label_lines(group, len(rows), predicted, answers)
             outcomes.label_key[rows] = self._label_keys(featured)  # type: ignore[index]
 
     def _predict(
-        self, group: Group, featured: pa.Table
+        self, group: ScoringGroup, featured: pa.Table
     ) -> tuple[npt.NDArray[np.object_], dict[str, pa.Array], dict[str, pa.Array]]:
         """The predictions' bytes, the scores, and what the monitor counts; raises if the model does."""
         version = group.version
@@ -218,7 +218,7 @@ class Scorer:
         lines = json_objects({**columns, **self._context(featured)}, tail).to_pandas().to_numpy()
         return lines
 
-    def _watched(self, watch: Watch, featured: pa.Table) -> dict[str, pa.Array]:
+    def _watched(self, watch: BatchProfiler, featured: pa.Table) -> dict[str, pa.Array]:
         named = {name: _single(featured.column(column)) for name, column in watch.params.columns}
         if watch.params.keys:
             named[KEY] = _single(featured.column(watch.params.keys))
@@ -235,7 +235,12 @@ class Scorer:
         return columns
 
     def _reject(
-        self, outcomes: Outcomes, row: int, problem: Problem, event_time: Milliseconds, watch: Watch | None
+        self,
+        outcomes: Outcomes,
+        row: int,
+        problem: Problem,
+        event_time: Milliseconds,
+        watch: BatchProfiler | None,
     ) -> None:
         if watch:
             watch.dead(problem, int(event_time[row]))
@@ -252,13 +257,13 @@ class Scorer:
         self.counts["model_ms"] = self._model_ns // 1_000_000
         if self._watch and self._versions:
             taken = [watch.take_counts() for watch in (*self._versions.watches(), self._watch)]
-            outcomes = replace(outcomes, profile=encode_told(taken))
-        if self._tally and self._versions:
-            outcomes = replace(outcomes, rollout=self._tally.take(self._versions.take_events()))
+            outcomes = replace(outcomes, profile=encode_batch_profiles(taken))
+        if self._version_metrics and self._versions:
+            outcomes = replace(outcomes, rollout=self._version_metrics.take(self._versions.take_events()))
         return outcomes
 
 
-def _who(group: Group) -> tuple[int, Role, int]:
+def _who(group: ScoringGroup) -> tuple[int, Role, int]:
     return group.version.number, group.role, group.release or 0
 
 

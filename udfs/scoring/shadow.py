@@ -1,8 +1,8 @@
 """A version that scores beside the champion, in a process of its own: it can neither change nor stop it.
 
     shadow = Shadow(2, lambda: ShadowParams(folder, digest, inputs, threshold), timeout_s=1.0)
-    ticket = shadow.ask(featured)           # returns at once
-    table = shadow.answer(ticket)           # its scores, or None if it did not answer in time
+    request = shadow.ask(featured)          # returns at once
+    table = shadow.answer(request)          # its scores, or None if it did not answer in time
 
 A shadow that hangs is killed; one that fails three times in a row is switched off.
 `udfs.scoring.shadow_server` is what runs in the process.
@@ -33,7 +33,7 @@ from udfs.model.signatures import Trust
 from udfs.rollout.events import Event
 from udfs.types import ColumnType
 
-STRIKES = 3
+MAX_CONSECUTIVE_FAILURES = 3
 START_SECONDS = 60.0
 _LENGTH = struct.Struct("<Q")
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class ShadowParams(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Ticket:
+class ShadowRequest:
     """A question to a shadow, with the time on the steady clock at which it was asked."""
 
     answer: Future[pa.Table]
@@ -76,7 +76,7 @@ class Shadow:
     ) -> None:
         self.version, self.release = version, release
         self.off = False
-        self.strikes = 0
+        self.consecutive_failures = 0
         self._find, self._timeout, self._start = find, timeout_s, start_s
         self._columns: list[str] = []
         self._events: deque[Event] = deque()
@@ -86,7 +86,7 @@ class Shadow:
         self._waited = not waits
         self._thread = self._begin()
 
-    def ask(self, featured: pa.Table) -> Ticket | None:
+    def ask(self, featured: pa.Table) -> ShadowRequest | None:
         """Hands over the rows' columns; None while it is not ready."""
         if self.off:
             return None
@@ -98,12 +98,12 @@ class Shadow:
             self._questions.put((to_ipc(inputs), answer))
         except Exception as error:  # nothing of a shadow may reach the champion
             answer.set_exception(error)
-        return Ticket(answer, time.monotonic())
+        return ShadowRequest(answer, time.monotonic())
 
-    def answer(self, ticket: Ticket) -> pa.Table | None:
+    def answer(self, request: ShadowRequest) -> pa.Table | None:
         """n rows of `prediction`, `score` …, `error` (text where a row failed). None: no answer in time."""
         try:
-            table = ticket.answer.result(max(ticket.asked + self._timeout - time.monotonic(), 0.0))
+            table = request.answer.result(max(request.asked + self._timeout - time.monotonic(), 0.0))
         except FutureTimeoutError:
             self._strike(f"no answer within {self._timeout:g} s")
             return None
@@ -114,7 +114,7 @@ class Shadow:
         if table.num_rows and failed.null_count == 0:
             self._strike(f"it fails on every row: {failed[0].as_py()}", restart=False)
         else:
-            self.strikes = 0
+            self.consecutive_failures = 0
         return table
 
     def take_events(self) -> list[Event]:
@@ -147,9 +147,14 @@ class Shadow:
     def _strike(self, reason: str, *, restart: bool = True) -> None:
         if self.off:
             return
-        self.strikes += 1
-        log.warning("shadow_failed", version=self.version, reason=reason, strikes=self.strikes)
-        if self.strikes >= STRIKES:
+        self.consecutive_failures += 1
+        log.warning(
+            "shadow_failed",
+            version=self.version,
+            reason=reason,
+            consecutive_failures=self.consecutive_failures,
+        )
+        if self.consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
             self._switch_off(reason)
         elif restart:
             self._kill()

@@ -1,6 +1,6 @@
 """Scores the rows of a group with its shadows too, and puts what they say beside what the champion said.
 
-shadowing = Shadowing(group, featured, tally)      # asks, and goes on
+shadowing = Shadowing(group, featured, metrics)    # asks, and goes on
 …                                                  # the champion scores
 lines = shadowing.lines(predicted, event_time, context)
 """
@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.records.encode import json_objects
-from udfs.rollout.tally import Tally
+from udfs.rollout.version_metrics import VersionMetrics
 from udfs.scoring.shadow import Shadow
-from udfs.scoring.versions import Group
+from udfs.scoring.versions import ScoringGroup
 from udfs.times import Milliseconds
 
 Scores = Mapping[str, pa.Array]
@@ -29,10 +29,10 @@ SCHEMA = "tailrace.shadow/1"
 class Shadowing:
     """One question to each shadow of a group, for n rows; `answers` are those that `lines` waited for."""
 
-    def __init__(self, group: Group, featured: pa.Table, tally: Tally) -> None:
-        self._group, self._tally = group, tally
+    def __init__(self, group: ScoringGroup, featured: pa.Table, metrics: VersionMetrics) -> None:
+        self._group, self._version_metrics = group, metrics
         self.answers: list[tuple[int, pa.Table]] = []
-        self._tickets = [(shadow, shadow.ask(featured)) for shadow in group.shadows]
+        self._requests = [(shadow, shadow.ask(featured)) for shadow in group.shadows]
 
     def lines(
         self, predicted: Predicted, event_time: Milliseconds, context: Scores, topic: str
@@ -43,10 +43,10 @@ class Shadowing:
         """
         rows = len(event_time)
         said: list[pa.Array] = []
-        for shadow, ticket in self._tickets:
-            table = shadow.answer(ticket) if ticket else None
+        for shadow, request in self._requests:
+            table = shadow.answer(request) if request else None
             if table is None or table.num_rows != rows:
-                self._tally.missed(shadow.version, self._release, event_time)
+                self._version_metrics.missed(shadow.version, self._release, event_time)
             else:
                 self._count(shadow, table, predicted, event_time)
                 self.answers.append((shadow.version, table))
@@ -64,15 +64,15 @@ class Shadowing:
         took = int((table.schema.metadata or {}).get(b"took_ns", b"0"))
         who = (shadow.version, "shadow", self._release)
         if (~worked).any():
-            self._tally.failed(*who, event_time[~worked])  # type: ignore[arg-type]
+            self._version_metrics.failed(*who, event_time[~worked])  # type: ignore[arg-type]
         scores = {n: table.column(n).combine_chunks() for n in table.column_names if n != "error"}
         if worked.any():
-            self._tally.scored(*who, event_time[worked], _filtered(scores, worked), took)  # type: ignore[arg-type]
+            self._version_metrics.scored(*who, event_time[worked], _filtered(scores, worked), took)  # type: ignore[arg-type]
         for start, stop, champion in predicted:
             both = worked[start:stop]
             if both.any():
                 theirs = _filtered({n: c.slice(start, stop - start) for n, c in scores.items()}, both)
-                self._tally.paired(
+                self._version_metrics.paired(
                     shadow.version,
                     self._release,
                     event_time[start:stop][both],

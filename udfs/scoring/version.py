@@ -17,9 +17,9 @@ from udfs.model.contract import Scored
 from udfs.model.explain.column import Explaining
 from udfs.model.loading import LoadedModel
 from udfs.model.manifest import PROFILE_FILE, Manifest
+from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference, parse_reference
-from udfs.profile.watch import Watch
 from udfs.types import ARROW, ColumnType
 
 Inputs = tuple[tuple[str, str, ColumnType], ...]
@@ -32,7 +32,7 @@ class Version:
     loaded: LoadedModel
     inputs: Inputs
     threshold: float
-    watch: Watch | None = None
+    watch: BatchProfiler | None = None
     explaining: Explaining | None = None
 
     @property
@@ -76,9 +76,9 @@ def score_columns(scored: Scored, manifest: Manifest) -> dict[str, pa.Array]:
     return columns
 
 
-def make_watch(
+def make_batch_profiler(
     params: CollectParams, loaded: LoadedModel, inputs: Inputs, watched: frozenset[str]
-) -> Watch | None:
+) -> BatchProfiler | None:
     """Counts a later version's rows on its own reference; None where it has no usable one."""
     try:
         reference = read_reference(loaded)
@@ -86,7 +86,7 @@ def make_watch(
         return None
     columns = tuple((n, column) for n, column, _ in inputs if column in watched and n in reference.columns)
     params = msgspec.structs.replace(params, columns=columns)
-    return Watch(params, reference, loaded.manifest.version)
+    return BatchProfiler(params, reference, loaded.manifest.version)
 
 
 def read_reference(loaded: LoadedModel) -> Reference:

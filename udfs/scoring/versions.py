@@ -21,7 +21,7 @@ import structlog
 
 from udfs.errors import ModelError
 from udfs.model.cache import VersionCache
-from udfs.profile.watch import Watch
+from udfs.profile.batch_profiler import BatchProfiler
 from udfs.releases.follow import Follower
 from udfs.releases.log import ReleaseLog, State
 from udfs.releases.route import in_canary
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Group:
+class ScoringGroup:
     """Rows of a batch that one version scores. `rows` are positions, None for all of them."""
 
     version: Version
@@ -49,10 +49,10 @@ class Group:
 class Versions(Protocol):
     """Where a scorer gets its versions from."""
 
-    def groups(self, featured: pa.Table, times: Milliseconds) -> list[Group]:
+    def groups(self, featured: pa.Table, times: Milliseconds) -> list[ScoringGroup]:
         """Each of n rows, whose routing times are given, in exactly one group."""
 
-    def watches(self) -> list[Watch]:
+    def watches(self) -> list[BatchProfiler]:
         """Those of the versions that may have counted something."""
 
     def take_events(self) -> list[Event]:
@@ -65,12 +65,12 @@ class FixedVersion:
     """The same version for every row."""
 
     def __init__(self, version: Version, release: int | None) -> None:
-        self._group = Group(version, release)
+        self._group = ScoringGroup(version, release)
 
-    def groups(self, featured: pa.Table, times: Milliseconds) -> list[Group]:
+    def groups(self, featured: pa.Table, times: Milliseconds) -> list[ScoringGroup]:
         return [self._group] if featured.num_rows else []
 
-    def watches(self) -> list[Watch]:
+    def watches(self) -> list[BatchProfiler]:
         watch = self._group.version.watch
         return [watch] if watch else []
 
@@ -119,7 +119,7 @@ class FollowedVersions:
         self._prepare(release_log, live=False)
         self._usable(release_log, release_log.place_at(int(time.time() * 1000)))
 
-    def groups(self, featured: pa.Table, times: Milliseconds) -> list[Group]:
+    def groups(self, featured: pa.Table, times: Milliseconds) -> list[ScoringGroup]:
         if not len(times):
             return []
         release_log = self._follower.covering(int(times.max()))
@@ -127,14 +127,14 @@ class FollowedVersions:
             self._begin(release_log)
         places = release_log.places(times)
         present = np.unique(places).tolist()
-        groups: list[Group] = []
+        groups: list[ScoringGroup] = []
         for place in present:
             rows = None if len(present) == 1 else np.flatnonzero(places == place)
             groups += self._split(self._state(release_log, place), featured, rows)
         self._tidy(release_log)
         return groups
 
-    def watches(self) -> list[Watch]:
+    def watches(self) -> list[BatchProfiler]:
         held = [self._cache.get(version) for version in self._cache.held()]
         return [version.watch for version in held if version.watch]
 
@@ -214,9 +214,9 @@ class FollowedVersions:
         self._events.append(Event("version_refused", version, state.number, str(error)))
         return True
 
-    def _split(self, state: State, featured: pa.Table, rows: Rows | None) -> list[Group]:
+    def _split(self, state: State, featured: pa.Table, rows: Rows | None) -> list[ScoringGroup]:
         shadows = tuple(s for v in state.shadows if (s := self._shadow(v, state.number)) and not s.off)
-        champion = Group(self._use(state.champion), state.champion_since, "champion", rows, shadows)
+        champion = ScoringGroup(self._use(state.champion), state.champion_since, "champion", rows, shadows)
         if state.canary is None:
             return [champion]
         if state.canary.key not in featured.column_names:
@@ -228,7 +228,7 @@ class FollowedVersions:
         if not chosen.any():
             return [champion]
         every = np.arange(featured.num_rows) if rows is None else rows
-        canary = Group(self._use(state.canary.version), state.number, "canary", every[chosen], shadows)
+        canary = ScoringGroup(self._use(state.canary.version), state.number, "canary", every[chosen], shadows)
         rest = [replace(champion, rows=every[~chosen])] if not chosen.all() else []
         return [*rest, canary]
 

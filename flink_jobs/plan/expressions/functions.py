@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlglot import exp
 
-from flink_jobs.plan.expressions.types import Checker, ExpressionError, at, closest, node_of
+from flink_jobs.plan.expressions.types import ExpressionError, TypeChecker, at, closest, node_of
 from udfs.features.expressions import Tree
 from udfs.features.kernels import EXTRACT, MILLISECONDS
 
 
 @dataclass(frozen=True)
-class Signature:
+class FunctionSignature:
     """Kinds of arguments (the last repeats if `variadic`), the operation, and its result ("same" as them)."""
 
     arguments: tuple[str, ...]
@@ -25,36 +25,36 @@ class Signature:
     variadic: bool = False
 
 
-def _part(name: str) -> Signature:
-    return Signature(("timestamp",), "long", "extract", (name,))
+def _part(name: str) -> FunctionSignature:
+    return FunctionSignature(("timestamp",), "long", "extract", (name,))
 
 
 _DOUBLE = ("double",)
-FUNCTIONS: dict[str, Signature] = {
-    "ABS": Signature(("number",), "same", "abs"),
-    "FLOOR": Signature(("number",), "same", "floor"),
-    "CEIL": Signature(("number",), "same", "ceil"),
-    "CEILING": Signature(("number",), "same", "ceil"),
-    "SIGN": Signature(("number",), "same", "sign"),
-    "MOD": Signature(("number", "number"), "same", "mod"),
-    "SQRT": Signature(_DOUBLE, "double", "sqrt"),
-    "LN": Signature(_DOUBLE, "double", "ln"),
-    "LOG10": Signature(_DOUBLE, "double", "log10"),
-    "LOG2": Signature(_DOUBLE, "double", "log2"),
-    "EXP": Signature(_DOUBLE, "double", "exp"),
-    "SIN": Signature(_DOUBLE, "double", "sin"),
-    "COS": Signature(_DOUBLE, "double", "cos"),
-    "POWER": Signature(("double", "double"), "double", "power"),
-    "LEAST": Signature(("ordered",), "same", "least", variadic=True),
-    "GREATEST": Signature(("ordered",), "same", "greatest", variadic=True),
-    "COALESCE": Signature(("any",), "same", "coalesce", variadic=True),
-    "LOWER": Signature(("string",), "string", "lower"),
-    "UPPER": Signature(("string",), "string", "upper"),
-    "TRIM": Signature(("string",), "string", "trim"),
-    "CHAR_LENGTH": Signature(("string",), "long", "length"),
-    "CHARACTER_LENGTH": Signature(("string",), "long", "length"),
-    "LENGTH": Signature(("string",), "long", "length"),
-    "CONCAT": Signature(("string",), "string", "concat", variadic=True),
+FUNCTIONS: dict[str, FunctionSignature] = {
+    "ABS": FunctionSignature(("number",), "same", "abs"),
+    "FLOOR": FunctionSignature(("number",), "same", "floor"),
+    "CEIL": FunctionSignature(("number",), "same", "ceil"),
+    "CEILING": FunctionSignature(("number",), "same", "ceil"),
+    "SIGN": FunctionSignature(("number",), "same", "sign"),
+    "MOD": FunctionSignature(("number", "number"), "same", "mod"),
+    "SQRT": FunctionSignature(_DOUBLE, "double", "sqrt"),
+    "LN": FunctionSignature(_DOUBLE, "double", "ln"),
+    "LOG10": FunctionSignature(_DOUBLE, "double", "log10"),
+    "LOG2": FunctionSignature(_DOUBLE, "double", "log2"),
+    "EXP": FunctionSignature(_DOUBLE, "double", "exp"),
+    "SIN": FunctionSignature(_DOUBLE, "double", "sin"),
+    "COS": FunctionSignature(_DOUBLE, "double", "cos"),
+    "POWER": FunctionSignature(("double", "double"), "double", "power"),
+    "LEAST": FunctionSignature(("ordered",), "same", "least", variadic=True),
+    "GREATEST": FunctionSignature(("ordered",), "same", "greatest", variadic=True),
+    "COALESCE": FunctionSignature(("any",), "same", "coalesce", variadic=True),
+    "LOWER": FunctionSignature(("string",), "string", "lower"),
+    "UPPER": FunctionSignature(("string",), "string", "upper"),
+    "TRIM": FunctionSignature(("string",), "string", "trim"),
+    "CHAR_LENGTH": FunctionSignature(("string",), "long", "length"),
+    "CHARACTER_LENGTH": FunctionSignature(("string",), "long", "length"),
+    "LENGTH": FunctionSignature(("string",), "long", "length"),
+    "CONCAT": FunctionSignature(("string",), "string", "concat", variadic=True),
     "YEAR": _part("YEAR"),
     "QUARTER": _part("QUARTER"),
     "MONTH": _part("MONTH"),
@@ -72,15 +72,15 @@ AGGREGATES = frozenset({"AVG", "COUNT", "MAX", "MIN", "SUM", "STDDEV", "STDDEV_P
 FUNCTION_NAMES = tuple(sorted({*FUNCTIONS, *SPECIAL}))
 
 
-def substring(check: Checker, node: exp.Expr) -> Tree:
+def substring(check: TypeChecker, node: exp.Expr) -> Tree:
     return _substring_of(check, [node.this, node.args.get("start"), node.args.get("length")], node)
 
 
-def concat(check: Checker, node: exp.Expr) -> Tree:
+def concat(check: TypeChecker, node: exp.Expr) -> Tree:
     return _apply(check, FUNCTIONS["CONCAT"], "||", [node.this, node.expression])
 
 
-def call(check: Checker, node: exp.Expr) -> Tree:
+def call(check: TypeChecker, node: exp.Expr) -> Tree:
     name = node.name.upper()
     if name in SPECIAL_CALLS:
         return SPECIAL_CALLS[name](check, node.expressions, node)
@@ -102,7 +102,7 @@ def _unknown(node: exp.Expr, name: str) -> ExpressionError:
     )
 
 
-def _apply(check: Checker, signature: Signature, name: str, nodes: Sequence[exp.Expr]) -> Tree:
+def _apply(check: TypeChecker, signature: FunctionSignature, name: str, nodes: Sequence[exp.Expr]) -> Tree:
     kinds = signature.arguments[-1]
     if signature.result == "same":
         widen = "widen_exact" if signature.op in ("mod", "least", "greatest") else "widen"
@@ -120,7 +120,7 @@ def _count(node: exp.Expr, low: int, high: int) -> None:
         raise ExpressionError(f"{node.name.upper()} with {wanted} {noun}", f"{given}" + at(node))
 
 
-def _round(check: Checker, nodes: Sequence[exp.Expr], call: exp.Expr) -> Tree:
+def _round(check: TypeChecker, nodes: Sequence[exp.Expr], call: exp.Expr) -> Tree:
     _count(call, 1, 2)
     (value,) = check.alike(nodes[:1], "number", "ROUND")
     lowest = 0 if value[1] == "long" else -15
@@ -139,7 +139,7 @@ def _whole(node: exp.Expr, low: int, high: int, where: str) -> int:
     )
 
 
-def _substring_of(check: Checker, nodes: Sequence[exp.Expr | None], call: exp.Expr) -> Tree:
+def _substring_of(check: TypeChecker, nodes: Sequence[exp.Expr | None], call: exp.Expr) -> Tree:
     if isinstance(call, exp.Anonymous):
         _count(call, 2, 3)
     text, start, length = [*nodes, None][:3]
@@ -150,13 +150,13 @@ def _substring_of(check: Checker, nodes: Sequence[exp.Expr | None], call: exp.Ex
     return node_of("substring", "string", (first, stop), check.of_kind(text, "string", "SUBSTRING"))
 
 
-def _nullif(check: Checker, nodes: Sequence[exp.Expr], call: exp.Expr) -> Tree:
+def _nullif(check: TypeChecker, nodes: Sequence[exp.Expr], call: exp.Expr) -> Tree:
     _count(call, 2, 2)
     operands = check.alike(nodes, "any", "NULLIF", "widen_exact")
     return node_of("nullif", operands[0][1], (), *operands)
 
 
-def _timestampdiff(check: Checker, nodes: Sequence[exp.Expr], call: exp.Expr) -> Tree:
+def _timestampdiff(check: TypeChecker, nodes: Sequence[exp.Expr], call: exp.Expr) -> Tree:
     _count(call, 3, 3)
     unit = nodes[0].name.upper()
     if unit not in MILLISECONDS:
@@ -169,7 +169,7 @@ def _timestampdiff(check: Checker, nodes: Sequence[exp.Expr], call: exp.Expr) ->
     return node_of("timestamp_diff", "long", (unit,), *ends)
 
 
-SPECIAL_CALLS: dict[str, Callable[[Checker, Sequence[exp.Expr], exp.Expr], Tree]] = {
+SPECIAL_CALLS: dict[str, Callable[[TypeChecker, Sequence[exp.Expr], exp.Expr], Tree]] = {
     "ROUND": _round,
     "SUBSTR": _substring_of,
     "NULLIF": _nullif,
@@ -177,7 +177,7 @@ SPECIAL_CALLS: dict[str, Callable[[Checker, Sequence[exp.Expr], exp.Expr], Tree]
 }
 
 
-def extract(check: Checker, node: exp.Expr) -> Tree:
+def extract(check: TypeChecker, node: exp.Expr) -> Tree:
     part = node.this.name.upper()
     if part not in EXTRACT_PARTS:
         raise ExpressionError(

@@ -15,9 +15,9 @@ from sqlglot import exp
 from flink_jobs.plan.expressions.functions import call, concat, extract, substring
 from flink_jobs.plan.expressions.types import (
     NULL,
-    Checker,
     ExpressionError,
-    Rule,
+    OperatorRule,
+    TypeChecker,
     as_type,
     at,
     closest,
@@ -56,14 +56,14 @@ CAST_OPS: dict[tuple[str, str], str] = {
 
 def type_check(tree: exp.Expr, columns: Mapping[str, ColumnType]) -> tuple[Tree, frozenset[str]]:
     """The typed tree and the columns that it uses. Raises ExpressionError."""
-    checker = Checker(columns, RULES)
+    checker = TypeChecker(columns, RULES)
     result = checker.tree(tree)
     if result is NULL:
         raise ExpressionError("an expression with a type", "NULL alone", "CAST(NULL AS DOUBLE)")
     return result, frozenset(checker.used)
 
 
-def _column(check: Checker, node: exp.Expr) -> Tree:
+def _column(check: TypeChecker, node: exp.Expr) -> Tree:
     name = node.name
     type_ = check.columns.get(name)
     if type_ is None:
@@ -74,7 +74,7 @@ def _column(check: Checker, node: exp.Expr) -> Tree:
     return node_of("column", type_, (name,))
 
 
-def _constant(check: Checker, node: exp.Expr) -> Tree:
+def _constant(check: TypeChecker, node: exp.Expr) -> Tree:
     return literal(node.name, "string") if node.is_string else _number(node.name, node)
 
 
@@ -104,33 +104,33 @@ def _timestamp_literal(node: exp.Expr) -> Tree:
     return literal((since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000, "timestamp")
 
 
-def _arithmetic(op: str, symbol: str) -> Callable[[Checker, exp.Expr], Tree]:
+def _arithmetic(op: str, symbol: str) -> Callable[[TypeChecker, exp.Expr], Tree]:
     widen = "widen_exact" if op == "mod" else "widen"
 
-    def rule(check: Checker, node: exp.Expr) -> Tree:
+    def rule(check: TypeChecker, node: exp.Expr) -> Tree:
         operands = check.alike([node.this, node.expression], "number", symbol, widen)
         return node_of(op, operands[0][1], (), *operands)
 
     return rule
 
 
-def _divide(check: Checker, node: exp.Expr) -> Tree:
+def _divide(check: TypeChecker, node: exp.Expr) -> Tree:
     return node_of(
         "divide", "double", (), *(check.of_kind(side, "double", "/") for side in (node.this, node.expression))
     )
 
 
-def _negate(check: Checker, node: exp.Expr) -> Tree:
+def _negate(check: TypeChecker, node: exp.Expr) -> Tree:
     if isinstance(node.this, exp.Literal) and not node.this.is_string:
         return _number("-" + node.this.name, node)
     (operand,) = check.alike([node.this], "number", "-")
     return node_of("negate", operand[1], (), operand)
 
 
-def _comparison(op: str, symbol: str) -> Callable[[Checker, exp.Expr], Tree]:
+def _comparison(op: str, symbol: str) -> Callable[[TypeChecker, exp.Expr], Tree]:
     kind = "any" if op in ("equal", "not_equal") else "ordered"
 
-    def rule(check: Checker, node: exp.Expr) -> Tree:
+    def rule(check: TypeChecker, node: exp.Expr) -> Tree:
         return node_of(
             op, "boolean", (), *check.alike([node.this, node.expression], kind, symbol, "widen_exact")
         )
@@ -138,15 +138,15 @@ def _comparison(op: str, symbol: str) -> Callable[[Checker, exp.Expr], Tree]:
     return rule
 
 
-def _logic(op: str) -> Callable[[Checker, exp.Expr], Tree]:
-    def rule(check: Checker, node: exp.Expr) -> Tree:
+def _logic(op: str) -> Callable[[TypeChecker, exp.Expr], Tree]:
+    def rule(check: TypeChecker, node: exp.Expr) -> Tree:
         sides = [node.this, node.expression] if op != "not" else [node.this]
         return node_of(op, "boolean", (), *(check.of_kind(side, "boolean", op.upper()) for side in sides))
 
     return rule
 
 
-def _is(check: Checker, node: exp.Expr) -> Tree:
+def _is(check: TypeChecker, node: exp.Expr) -> Tree:
     if isinstance(node.expression, exp.Null):
         operand = check.tree(node.this)
         return node_of("is_null", "boolean", (), as_type(operand, operand[1]))
@@ -157,12 +157,12 @@ def _is(check: Checker, node: exp.Expr) -> Tree:
     return node_of("is_true", "boolean", (), wanted)
 
 
-def _between(check: Checker, node: exp.Expr) -> Tree:
+def _between(check: TypeChecker, node: exp.Expr) -> Tree:
     operands = [node.this, node.args["low"], node.args["high"]]
     return node_of("between", "boolean", (), *check.alike(operands, "ordered", "BETWEEN", "widen_exact"))
 
 
-def _in(check: Checker, node: exp.Expr) -> Tree:
+def _in(check: TypeChecker, node: exp.Expr) -> Tree:
     if not node.expressions:
         raise ExpressionError("IN (literal, …)", "IN without a list of literals" + at(node))
     value, *items = check.alike([node.this, *node.expressions], "any", "IN", "widen_exact")
@@ -172,7 +172,7 @@ def _in(check: Checker, node: exp.Expr) -> Tree:
     return node_of("in", "boolean", (value[1], tuple(item[2][0] for item in items)), value)
 
 
-def _like(check: Checker, node: exp.Expr, escape: str = "") -> Tree:
+def _like(check: TypeChecker, node: exp.Expr, escape: str = "") -> Tree:
     value = check.of_kind(node.this, "string", "LIKE")
     pattern = node.expression
     if not (isinstance(pattern, exp.Literal) and pattern.is_string):
@@ -181,7 +181,7 @@ def _like(check: Checker, node: exp.Expr, escape: str = "") -> Tree:
     return node_of("not", "boolean", (), matched) if node.args.get("negate") else matched
 
 
-def _escape(check: Checker, node: exp.Expr) -> Tree:
+def _escape(check: TypeChecker, node: exp.Expr) -> Tree:
     escape = node.expression
     if not (isinstance(node.this, exp.Like) and isinstance(escape, exp.Literal) and len(escape.name) == 1):
         raise ExpressionError("LIKE 'pattern' ESCAPE 'one character'", "another ESCAPE" + at(node))
@@ -208,7 +208,7 @@ def _plain(character: str) -> str:
     return f"\\{character}" if character in r"\.+*?()|[]{}^$" else character
 
 
-def _case(check: Checker, node: exp.Expr) -> Tree:
+def _case(check: TypeChecker, node: exp.Expr) -> Tree:
     branches = node.args["ifs"]
     whens = [branch.this for branch in branches]
     if node.this:
@@ -225,7 +225,7 @@ def _case(check: Checker, node: exp.Expr) -> Tree:
     return node_of("case", values[0][1], (), *pairs, values[-1])
 
 
-def _cast(check: Checker, node: exp.Expr) -> Tree:
+def _cast(check: TypeChecker, node: exp.Expr) -> Tree:
     target = node.args["to"].this.name
     if target == "TIMESTAMP" and isinstance(node.this, exp.Literal) and node.this.is_string:
         return _timestamp_literal(node.this)
@@ -252,7 +252,7 @@ def _close_cast(target: str) -> str | None:
     return "DOUBLE" if target in ("FLOAT", "DECIMAL") else None
 
 
-RULES: dict[type[exp.Expr], Rule] = {
+RULES: dict[type[exp.Expr], OperatorRule] = {
     exp.Paren: rule(lambda check, node: check.tree(node.this), "this"),
     exp.Column: rule(_column, "this"),
     exp.Literal: rule(_constant, "this is_string"),

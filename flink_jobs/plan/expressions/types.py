@@ -1,6 +1,6 @@
 """The types of derived features: how a parsed expression becomes a typed tree of plain data.
 
-    checker = Checker({"amount": "double"}, RULES)
+    checker = TypeChecker({"amount": "double"}, RULES)
     tree = checker.tree(parsed)
 
 Types: string, double, long, boolean, timestamp; a long meets a double as a double; nothing else is converted
@@ -55,16 +55,16 @@ class ExpressionError(InputError):
 
 
 @dataclass(frozen=True)
-class Rule:
+class OperatorRule:
     """How a syntax is typed, and what sqlglot may have set on its node; anything more is refused."""
 
-    apply: Callable[[Checker, exp.Expr], Tree]
+    apply: Callable[[TypeChecker, exp.Expr], Tree]
     arguments: frozenset[str]
 
 
-def rule(apply: Callable[[Checker, exp.Expr], Tree], arguments: str = "this expression") -> Rule:
+def rule(apply: Callable[[TypeChecker, exp.Expr], Tree], arguments: str = "this expression") -> OperatorRule:
     """A Rule; `arguments` are names separated by spaces."""
-    return Rule(apply, frozenset(arguments.split()))
+    return OperatorRule(apply, frozenset(arguments.split()))
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
@@ -109,10 +109,12 @@ def as_type(tree: Tree, type_: str, widen: str = "widen") -> Tree:
     return node_of(widen, type_, (), tree)
 
 
-class Checker:
+class TypeChecker:
     """Types one expression; `used` collects the columns that it reads."""
 
-    def __init__(self, columns: Mapping[str, ColumnType], rules: Mapping[type[exp.Expr], Rule]) -> None:
+    def __init__(
+        self, columns: Mapping[str, ColumnType], rules: Mapping[type[exp.Expr], OperatorRule]
+    ) -> None:
         self.columns = columns
         self.rules = rules
         self.used: set[str] = set()

@@ -4,8 +4,8 @@ found = find(Path("mlruns/1/artifacts/model"))                    # an MLflow mo
 manifest = add(registry, "fraud", complete(found, rows=read_table(Path("holdout.parquet"))))
 """
 
-from flink_jobs.registry.importing.artifact import Found
+from flink_jobs.registry.importing.artifact import Artifact
 from flink_jobs.registry.importing.find import find
 from flink_jobs.registry.importing.version import Ready, add, complete
 
-__all__ = ["Found", "Ready", "add", "complete", "find"]
+__all__ = ["Artifact", "Ready", "add", "complete", "find"]

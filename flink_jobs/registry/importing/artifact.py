@@ -29,7 +29,7 @@ ENDINGS: dict[str, Format] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class Artifact:
     """A model's bytes, which nothing has loaded yet.
 
     `inputs` and `rows` are what the source says of the model's inputs, and examples of them.

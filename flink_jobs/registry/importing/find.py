@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import get_args
 
 from flink_jobs.errors import InputError
-from flink_jobs.registry.importing.artifact import ENDINGS, Found
+from flink_jobs.registry.importing.artifact import ENDINGS, Artifact
 from udfs.model.manifest import Format
 
 
-def find(path: Path, kind: str | None = None) -> Found:
+def find(path: Path, kind: str | None = None) -> Artifact:
     """The model at a path. `kind` is its format, where the file's name does not tell it.
 
     Raises `InputError` when there is none, or its format is not one of Tailrace's.
@@ -23,7 +23,7 @@ def find(path: Path, kind: str | None = None) -> Found:
         raise InputError(f"{path} must be a model file or an MLflow model's folder; it has no MLmodel")
     chosen = _format(path, kind)
     try:
-        return Found(path.read_bytes(), chosen, origin={"imported": path.name})
+        return Artifact(path.read_bytes(), chosen, origin={"imported": path.name})
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flink_jobs.errors import InputError
-from flink_jobs.registry.importing.artifact import Found
+from flink_jobs.registry.importing.artifact import Artifact
 from udfs.model.manifest import Format, Input, InputType
 
 _TYPES: dict[str, InputType] = {
@@ -28,7 +28,7 @@ _TYPES: dict[str, InputType] = {
 _FLAVORS = ("sklearn", "lightgbm", "xgboost", "onnx")
 
 
-def read_folder(folder: Path) -> Found:
+def read_folder(folder: Path) -> Artifact:
     """The model of a flavor that Tailrace has a format for. Raises `InputError` for others."""
     place = folder / "MLmodel"
     try:
@@ -44,7 +44,7 @@ def read_folder(folder: Path) -> Found:
         raise InputError(f"{place} must have one of the flavors {known}; got {got}")
     details = flavors[flavor]
     name = details.get("pickled_model") or details.get("data")
-    return Found(
+    return Artifact(
         _read(folder, name),
         _format(flavor, str(name), details),
         inputs=_inputs(place, content.get("signature")),

@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
-from flink_jobs.registry.importing.artifact import Found
+from flink_jobs.registry.importing.artifact import Artifact
 from flink_jobs.registry.importing.inspect import Facts, read_facts
 from udfs.errors import ModelError
 from udfs.model import formats
@@ -33,7 +33,7 @@ GIVE = "give a --signature"
 class Ready:
     """A model with all that a version needs; `rows` are in the signature's schema."""
 
-    found: Found
+    found: Artifact
     signature: Signature
     rows: pa.Table
     profiled: bool
@@ -49,7 +49,7 @@ def read_signature(path: Path) -> Signature:
         raise InputError(f"{path} must be a signature, as docs/models.md says: {error}") from None
 
 
-def complete(found: Found, *, rows: pa.Table | None = None, signature: Signature | None = None) -> Ready:
+def complete(found: Artifact, *, rows: pa.Table | None = None, signature: Signature | None = None) -> Ready:
     """Read what is not given from the model, its folder and the rows.
 
     Raises `InputError` that names what must be given when they do not tell.
@@ -86,7 +86,7 @@ def add(
     )
 
 
-def _signature(found: Found, rows: pa.Table) -> Signature:
+def _signature(found: Artifact, rows: pa.Table) -> Signature:
     facts = read_facts(found.format, found.data, found.trusted_types)
     if facts.output is None:
         raise InputError(f"the {found.format} model does not tell its kind of output; {GIVE}")
@@ -132,7 +132,7 @@ def _type(name: str, kind: pa.DataType) -> InputType:
     raise InputError(f"the input {name} must be a number, string or boolean; the rows have a {kind}")
 
 
-def _probed(found: Found, signature: Signature, rows: pa.Table, item: Input) -> Input:
+def _probed(found: Artifact, signature: Signature, rows: pa.Table, item: Input) -> Input:
     """Whether the model takes a null there is found by trying."""
     row = _cast(rows.slice(0, 1), signature)
     place = row.column_names.index(item.name)

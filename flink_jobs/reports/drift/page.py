@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from flink_jobs.reports.drift.charts import LEVELS, heat_map
 from flink_jobs.reports.drift.page_columns import VERDICTS, column_section
 from flink_jobs.reports.drift.series import (
-    Group,
     Line,
     Series,
+    VersionSeries,
     alerts_of,
     headline,
     open_alerts,
@@ -42,7 +42,7 @@ _PURPOSE = (
 )
 
 
-def render(groups: Sequence[Group], alerts: Sequence[AlertRecord]) -> str:
+def render(groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord]) -> str:
     """The page, as one string; the same for the same records."""
     firing = open_alerts(alerts)
     title = f"Drift of {text(groups[0].job)}" if groups else "Drift"
@@ -57,7 +57,7 @@ def render(groups: Sequence[Group], alerts: Sequence[AlertRecord]) -> str:
     )
 
 
-def _chapter(group: Group, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord]) -> str:
+def _chapter(group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord]) -> str:
     judged = headline(group, firing)
     total = group.total
     sections = "".join(
@@ -78,7 +78,7 @@ def _chapter(group: Group, firing: Sequence[AlertRecord], alerts: Sequence[Alert
     )
 
 
-def _title(group: Group) -> str:
+def _title(group: VersionSeries) -> str:
     among = f", {text(segment_name(group.total.segment))}" if group.total.segment else ""
     return f"<h1>{text(group.job)}: model {text(group.model)} version {group.version}{among}</h1>"
 
@@ -211,7 +211,7 @@ def _joint(series: Series) -> str:
     return f"<h3>Columns together</h3><p>{lead}</p>{_table(titles, rows)}"
 
 
-def _segments(group: Group) -> str:
+def _segments(group: VersionSeries) -> str:
     if not group.segments:
         return ""
     shown = group.segments[:SEGMENTS]

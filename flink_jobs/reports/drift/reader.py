@@ -25,7 +25,7 @@ _FILE_ENDINGS = {".jsonl", ".json", ".ndjson", ".parquet", ".txt", ".log"}
 
 
 @dataclass
-class Found:
+class DriftHistory:
     """The records of one or more sources, in the order in which they were read."""
 
     drift: list[DriftRecord] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Found:
             self.alerts.append(record)
 
 
-def read(source: str, settings: ClientSettings | None = None) -> Found:
+def read(source: str, settings: ClientSettings | None = None) -> DriftHistory:
     """Reads a file where there is one of that name, else the topic.
 
     Raises InputError when there is neither or a line is no record, WorkError when no broker answers.
@@ -50,7 +50,7 @@ def read(source: str, settings: ClientSettings | None = None) -> Found:
         return read_file(path)
     if settings is None or path.exists() or "/" in source or path.suffix in _FILE_ENDINGS:
         raise InputError(f"{source} must be a file of drift records; there is no such file")
-    found = Found()
+    found = DriftHistory()
     for record in read_topic(settings, source):
         found.add(
             record.value or b"", f"topic {source}, partition {record.partition}, offset {record.offset}"
@@ -58,15 +58,15 @@ def read(source: str, settings: ClientSettings | None = None) -> Found:
     return found
 
 
-def read_file(path: Path) -> Found:
+def read_file(path: Path) -> DriftHistory:
     """Parquet when the name ends in `.parquet`, else JSON lines. Raises InputError with file and line."""
     if path.suffix == ".parquet":
-        return Found(read_parquet(path))
+        return DriftHistory(read_parquet(path))
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    found = Found()
+    found = DriftHistory()
     for number, line in enumerate(lines, start=1):
         if line.strip():
             found.add(line, f"{path}:{number}")

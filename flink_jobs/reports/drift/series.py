@@ -83,7 +83,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Group:
+class VersionSeries:
     """One job, model and version: the series of all records and those of its segments, the worst first."""
 
     job: str
@@ -106,7 +106,7 @@ class Headline:
     sentence: str
 
 
-def grouped(records: Iterable[DriftRecord]) -> list[Group]:
+def grouped(records: Iterable[DriftRecord]) -> list[VersionSeries]:
     """The groups, the newest window first. Of a window that is there twice the later record holds."""
     latest = {(r.job, r.model, r.version, _segment_key(r.segment), r.window.start): r for r in records}
     groups: dict[tuple[str, str, int], dict[tuple[str, str], list[DriftRecord]]] = {}
@@ -134,13 +134,13 @@ def impacts(alerts: Iterable[AlertRecord]) -> dict[str, float]:
     return found
 
 
-def alerts_of(group: Group, alerts: Sequence[AlertRecord]) -> list[AlertRecord]:
+def alerts_of(group: VersionSeries, alerts: Sequence[AlertRecord]) -> list[AlertRecord]:
     """Those of the group's job, model and version, in the same order."""
     key = (group.job, group.model, group.version)
     return [alert for alert in alerts if (alert.job, alert.model, alert.version) == key]
 
 
-def headline(group: Group, firing: Sequence[AlertRecord]) -> Headline:
+def headline(group: VersionSeries, firing: Sequence[AlertRecord]) -> Headline:
     """Whether to worry, in a sentence or two; `firing` are the open alerts of the group."""
     series, now = group.total, group.total.now
     if now:
@@ -163,10 +163,10 @@ def segment_name(segment: Segment | None) -> str:
     return f"{segment.column} = {'(null)' if segment.value is None else segment.value}"
 
 
-def _group(key: tuple[str, str, int], found: list[list[DriftRecord]]) -> Group:
+def _group(key: tuple[str, str, int], found: list[list[DriftRecord]]) -> VersionSeries:
     series = [_series(windows) for windows in found]
     series.sort(key=lambda each: (each.segment is not None, -_worst(each), segment_name(each.segment)))
-    return Group(*key, tuple(series))
+    return VersionSeries(*key, tuple(series))
 
 
 def _series(windows: list[DriftRecord]) -> Series:
@@ -231,7 +231,7 @@ def _open(firing: Sequence[AlertRecord]) -> str:
     return f" {plural(len(firing), 'alert')} {'is' if len(firing) == 1 else 'are'} open."
 
 
-def _quiet(group: Group) -> Headline:
+def _quiet(group: VersionSeries) -> Headline:
     series = group.total
     total = len(series.windows)
     judged = [window for window in series.windows if window.verdict != "insufficient_data"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flink_jobs.reports.drift.series import OUTPUTS, Group, Line, Point, Series, impacts
+from flink_jobs.reports.drift.series import OUTPUTS, Line, Point, Series, VersionSeries, impacts
 from flink_jobs.reports.text import day, percent
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import ColumnReport, named
@@ -43,7 +43,7 @@ def periods(series: Series, alerts: Sequence[AlertRecord]) -> list[Period]:
     return [_period(name, series, found, known) for name, found in list(places.items())[-SHOWN:]]
 
 
-def advice(group: Group, firing: Sequence[AlertRecord]) -> list[str]:
+def advice(group: VersionSeries, firing: Sequence[AlertRecord]) -> list[str]:
     """What to do, in sentences; `firing` are the open alerts of the group."""
     now = group.total.now
     if not now:
@@ -87,7 +87,7 @@ def _inputs(now: Sequence[Line], firing: Sequence[AlertRecord], outputs: Sequenc
     return found
 
 
-def _without_columns(group: Group, firing: Sequence[AlertRecord]) -> str:
+def _without_columns(group: VersionSeries, firing: Sequence[AlertRecord]) -> str:
     windows = group.total.windows
     if firing or any(series.now for series in group.segments):
         return "See the open alerts and the segments below; the columns of all records are as they were."

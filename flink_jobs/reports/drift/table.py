@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flink_jobs.reports.drift.series import (
-    Group,
     Line,
     Series,
+    VersionSeries,
     Worry,
     alerts_of,
     headline,
@@ -45,7 +45,7 @@ _STYLE: dict[Worry, str] = {
 }
 
 
-def print_report(console: Console, groups: Sequence[Group], alerts: Sequence[AlertRecord]) -> None:
+def print_report(console: Console, groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord]) -> None:
     """All groups, the newest first; a column's line is squeezed to the console's width."""
     if not groups:
         console.print("No window is complete yet.")
@@ -69,7 +69,7 @@ def _bar(values: list[float], scale: float) -> str:
     return BARS[min(7, int(max(values) / scale * 8))] if values else TOO_FEW
 
 
-def _print_group(console: Console, group: Group, firing: Sequence[AlertRecord]) -> None:
+def _print_group(console: Console, group: VersionSeries, firing: Sequence[AlertRecord]) -> None:
     judged = headline(group, firing)
     console.print(Text(plain(judged.sentence), _STYLE[judged.worry]))
     console.print()
@@ -86,7 +86,7 @@ def _print_group(console: Console, group: Group, firing: Sequence[AlertRecord]) 
     console.print()
 
 
-def _print_facts(console: Console, group: Group) -> None:
+def _print_facts(console: Console, group: VersionSeries) -> None:
     windows = group.total.windows
     among = f", {plain(segment_name(group.total.segment))}" if group.total.segment else ""
     model = f", model {plain(group.model)} version {group.version}{among}"
@@ -160,7 +160,7 @@ def _print_alerts(console: Console, firing: Sequence[AlertRecord]) -> None:
         _print_item(console, Text(f"and {len(left)} more"))
 
 
-def _segments(group: Group, width: int) -> Table:
+def _segments(group: VersionSeries, width: int) -> Table:
     table = _table()
     table.add_column("segment", max_width=max(20, width - 60), overflow="fold")
     for title in ("last", "windows drifted", "largest", "column"):

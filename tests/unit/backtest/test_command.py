@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from flink_jobs.backtest import compare
 from flink_jobs.backtest.intervals import Draws
-from flink_jobs.backtest.outputs import Said
+from flink_jobs.backtest.narrate import headline
+from flink_jobs.backtest.outputs import Predictions
 from flink_jobs.backtest.page import render
 from flink_jobs.backtest.records import Backtest, DeadCount, VersionRun, encode
 from flink_jobs.backtest.table import print_report
-from flink_jobs.backtest.words import headline
 from flink_jobs.cli import app
 from flink_jobs.errors import InputError
 from tests.helpers import models
@@ -84,13 +84,13 @@ def found(kind: str, *, labelled: bool, hostile: str = "EWR") -> Backtest:
     score, other = rng.random(n), rng.random(n)
     truth = (rng.random(n) < score).astype(np.float64)
     output = Output(kind="binary", classes=("no", "yes"))
-    a, b = (Said("binary", (s >= 0.5).astype(np.float64), s) for s in (score, (score + other) / 2))
+    a, b = (Predictions("binary", (s >= 0.5).astype(np.float64), s) for s in (score, (score + other) / 2))
     if kind == "regression":
         output, truth = Output(kind="regression"), rng.normal(0, 1, n)
-        a, b = (Said("regression", truth + noise, truth + noise) for noise in (other, score * 3))
+        a, b = (Predictions("regression", truth + noise, truth + noise) for noise in (other, score * 3))
     times = np.arange(n, dtype=np.int64) * 3_600_000
-    rows = compare.Rows(output, a, b, times, truth, np.full(n, labelled))
-    settings = compare.Settings(604_800_000, Draws(resamples=100))
+    rows = compare.PairedRows(output, a, b, times, truth, np.full(n, labelled))
+    settings = compare.ComparisonSettings(604_800_000, Draws(resamples=100))
     names = pa.chunked_array([[hostile, "JFK", None] * 200])
     said = [pa.table({"city": names, "prediction": s.prediction, "score": s.score}) for s in (a, b)]
     run = VersionRun("tiny", 1, "sha256:" + "0" * 64, n, 3, (DeadCount("decode", "not_json", 2),))

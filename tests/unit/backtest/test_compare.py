@@ -11,11 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flink_jobs.backtest.compare import Settings, by_segment, changed_rows, over_time, rows_of, slice_of
+from flink_jobs.backtest.compare import (
+    ComparisonSettings,
+    by_segment,
+    changed_rows,
+    over_time,
+    rows_of,
+    slice_of,
+)
 from flink_jobs.backtest.differences import differences, most_changed
 from flink_jobs.backtest.intervals import Draws
 from flink_jobs.backtest.labels import read_labels
-from flink_jobs.backtest.outputs import Said, class_codes, label_values, outputs_of
+from flink_jobs.backtest.outputs import Predictions, class_codes, label_values, outputs_of
 from flink_jobs.backtest.pairs import paired, times
 from flink_jobs.backtest.records import Move, Slice
 from flink_jobs.errors import InputError
@@ -108,8 +115,8 @@ def test_labels_of_windows(tmp_path: Path) -> None:
 
 
 def test_differences_by_hand() -> None:
-    a = Said("binary", np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.1, 0.4, 0.6, 0.9]))
-    b = Said("binary", np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.1, 0.6, 0.3, 0.8]))
+    a = Predictions("binary", np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.1, 0.4, 0.6, 0.9]))
+    b = Predictions("binary", np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.1, 0.6, 0.3, 0.8]))
     found = differences(a, b, YES_NO.classes)
     assert (found.changed, found.largest) == (0.5, pytest.approx(0.3))
     assert (found.mean, found.mean_absolute) == (pytest.approx(-0.05), pytest.approx(0.15))
@@ -143,7 +150,7 @@ def test_slices_over_time_and_by_segment() -> None:
     b = history(list(range(n)), np.clip(scores + rng.normal(0, 0.2, n), 0, 1).tolist())
     truth, known = (rng.random(n) < scores).astype(np.float64), rng.random(n) < 0.9
     rows = rows_of(YES_NO, a.table, b.table, times(a), truth, known)
-    settings = Settings(100 * HOUR, Draws(resamples=100))
+    settings = ComparisonSettings(100 * HOUR, Draws(resamples=100))
     total = slice_of(rows, settings)
     assert (total.rows, total.labelled) == (n, int(known.sum()))
     assert {each.name: each.better for each in total.metrics}["auc"] == "a"
@@ -166,7 +173,7 @@ def test_slices_over_time_and_by_segment() -> None:
 def test_without_labels_there_are_only_differences() -> None:
     a, b = history([0, 1], [0.2, 0.4]), history([0, 1], [0.2, 0.9])
     rows = rows_of(YES_NO, a.table, b.table, times(a), np.zeros(2), np.zeros(2, np.bool_))
-    found = slice_of(rows, Settings(HOUR))
+    found = slice_of(rows, ComparisonSettings(HOUR))
     assert (found.labelled, found.metrics, found.label_mean) == (0, (), None)
     assert found.differences.changed == 0.5
 

@@ -8,26 +8,26 @@ from sklearn import metrics as sk
 
 from flink_jobs.backtest.intervals import Draws, compare_metrics, time_blocks
 from flink_jobs.backtest.metrics import METRICS, calibration_error, from_sums, measure, sums
-from flink_jobs.backtest.outputs import Floats, Integers, Said
-from flink_jobs.backtest.records import Measured
+from flink_jobs.backtest.outputs import Floats, Integers, Predictions
+from flink_jobs.backtest.records import MetricComparison
 
 ROWS = 4_000
 
 
-def binary(seed: int, rows: int = ROWS, noise: float = 1.0) -> tuple[Floats, Said]:
+def binary(seed: int, rows: int = ROWS, noise: float = 1.0) -> tuple[Floats, Predictions]:
     """Truth, and scores that know something of it; calibrated at noise 1."""
     draw = np.random.default_rng(seed)
     logit = draw.normal(-1, 1.5, rows)
     truth = (draw.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.float64)
     score = 1 / (1 + np.exp(-(logit + draw.normal(0, noise, rows))))
-    return truth, Said("binary", (score >= 0.5).astype(np.float64), score)
+    return truth, Predictions("binary", (score >= 0.5).astype(np.float64), score)
 
 
 def blocks_of(rows: int, count: int = 100) -> Integers:
     return np.arange(rows, dtype=np.int64) * count // rows
 
 
-def by_name(measured: tuple[Measured, ...]) -> dict[str, Measured]:
+def by_name(measured: tuple[MetricComparison, ...]) -> dict[str, MetricComparison]:
     return {each.name: each for each in measured}
 
 
@@ -56,26 +56,28 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_metrics_that_the_rows_do_not_define_are_none() -> None:
-    said = Said("binary", np.zeros(3), np.array([0.1, 0.2, 0.3]))
+    said = Predictions("binary", np.zeros(3), np.array([0.1, 0.2, 0.3]))
     found = measure(np.zeros(3), said)
     undefined = {name for name, value in found.items() if value is None}
     assert undefined == {"auc", "average_precision", "precision", "recall", "f1"}
     assert set(measure(np.zeros(0), said.take(np.zeros(3, np.bool_))).values()) == {None}
 
 
-def multiclass(seed: int) -> tuple[Floats, Said]:
+def multiclass(seed: int) -> tuple[Floats, Predictions]:
     draw = np.random.default_rng(seed)
     probabilities = draw.dirichlet([1.0, 2.0, 0.5], ROWS)
     truth = np.array([draw.choice(3, p=row) for row in probabilities], np.float64)
     codes = probabilities.argmax(axis=1)
-    return truth, Said("multiclass", codes.astype(np.float64), probabilities.max(axis=1), probabilities)
+    return truth, Predictions(
+        "multiclass", codes.astype(np.float64), probabilities.max(axis=1), probabilities
+    )
 
 
-def regression(seed: int) -> tuple[Floats, Said]:
+def regression(seed: int) -> tuple[Floats, Predictions]:
     draw = np.random.default_rng(seed)
     truth = draw.normal(100, 20, ROWS)
     values = truth + draw.normal(1, 5, ROWS)
-    return truth, Said("regression", values, values)
+    return truth, Predictions("regression", values, values)
 
 
 def test_metrics_of_other_kinds() -> None:
@@ -94,7 +96,7 @@ def test_metrics_of_other_kinds() -> None:
 
 
 @pytest.mark.parametrize(("truth", "said"), [binary(4), multiclass(5), regression(6)])
-def test_sums_of_resampled_blocks_are_the_metrics_of_resampled_rows(truth: Floats, said: Said) -> None:
+def test_sums_of_resampled_blocks_are_the_metrics_of_resampled_rows(truth: Floats, said: Predictions) -> None:
     blocks = blocks_of(ROWS)
     parts = sums(truth, said, blocks, 100)
     drawn = np.random.default_rng(7).integers(0, 100, 100)
@@ -109,7 +111,7 @@ def test_sums_of_resampled_blocks_are_the_metrics_of_resampled_rows(truth: Float
 
 def test_an_anomaly_is_judged_by_its_rank_and_its_flag() -> None:
     truth, said = binary(8)
-    odd = Said("anomaly", said.prediction, said.score * 100 - 50)
+    odd = Predictions("anomaly", said.prediction, said.score * 100 - 50)
     found, binary_found = measure(truth, odd), measure(truth, said)
     assert found == {name: pytest.approx(binary_found[name]) for name in METRICS["anomaly"]}
     measured = by_name(compare_metrics(truth, odd, odd, blocks_of(ROWS)))
@@ -158,7 +160,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         a, b = (shared + draw.normal(mean, 1, count * size) for mean in (0.0, 0.5))
         found = by_name(
             compare_metrics(
-                truth, Said("regression", a, a), Said("regression", b, b), blocks, Draws(resamples=300)
+                truth,
+                Predictions("regression", a, a),
+                Predictions("regression", b, b),
+                blocks,
+                Draws(resamples=300),
             )
         )["bias"]
         held += (found.a.low or 0) <= 0 <= (found.a.high or 0)

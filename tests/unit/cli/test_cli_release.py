@@ -110,10 +110,10 @@ def test_mistakes_are_named_and_write_nothing(root: Path, words: list[str], mess
 def test_two_at_once_are_both_recorded(root: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from flink_jobs.registry.releases import Moment
+    from flink_jobs.registry.releases import Activation
 
     log = Releases(Registry(root), "fraud")
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda v: log.promote(v, Moment()).number, [2, 3] * 4))
+        made = list(pool.map(lambda v: log.promote(v, Activation()).number, [2, 3] * 4))
     assert sorted(made) == list(range(2, 10))
     assert numbers(root) == list(range(1, 10))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.alerts.records import AlertRecord, Segment, WindowSpan
-from udfs.drift.alert_rules import DEFAULT_RULES, Rule, Subject
+from udfs.drift.alert_rules import DEFAULT_RULES, AlertRuleParams, Subject
 from udfs.drift.alert_states import FORGET_AFTER, AlertState, advance
 from udfs.drift.records import (
     Bins,
@@ -25,7 +25,7 @@ from udfs.drift.records import (
 )
 
 HOUR = 3_600_000
-DRIFT = Rule("d", "drift")
+DRIFT = AlertRuleParams("d", "drift")
 MARKS: dict[str, Verdict] = {"b": "drift", "q": "ok", "?": "insufficient_data"}
 
 
@@ -82,7 +82,9 @@ def record(i: int, *columns: ColumnReport, **changes: Any) -> DriftRecord:
 
 
 def play(
-    windows: Sequence[Sequence[DriftRecord]], *rules: Rule, importance: dict[str, float] | None = None
+    windows: Sequence[Sequence[DriftRecord]],
+    *rules: AlertRuleParams,
+    importance: dict[str, float] | None = None,
 ) -> tuple[dict[str, AlertState], list[tuple[int, AlertRecord]]]:
     states: dict[str, AlertState] = {}
     alerts: list[tuple[int, AlertRecord]] = []
@@ -96,7 +98,7 @@ def marked(marks: str) -> list[list[DriftRecord]]:
     return [[record(i, report(verdict=MARKS[mark]))] for i, mark in enumerate(marks)]
 
 
-def changes(marks: str, rule: Rule) -> list[tuple[int, str]]:
+def changes(marks: str, rule: AlertRuleParams) -> list[tuple[int, str]]:
     return [(i, alert.state) for i, alert in play(marked(marks), rule)[1]]
 
 
@@ -133,11 +135,14 @@ def test_two_bad_windows_of_three_fire_and_two_quiet_ones_resolve(
     ],
 )
 def test_other_numbers_of_windows(windows: Any, resolve_after: int, marks: str, expected: Any) -> None:
-    assert changes(marks, Rule("d", "drift", windows=windows, resolve_after=resolve_after)) == expected
+    assert (
+        changes(marks, AlertRuleParams("d", "drift", windows=windows, resolve_after=resolve_after))
+        == expected
+    )
 
 
 def test_no_firing_in_the_cooldown() -> None:
-    rule = Rule("d", "drift", windows=(1, 1), resolve_after=1, cooldown_ms=3 * HOUR)
+    rule = AlertRuleParams("d", "drift", windows=(1, 1), resolve_after=1, cooldown_ms=3 * HOUR)
     assert changes("bqbbbb", rule) == [(0, "firing"), (1, "resolved"), (4, "firing")]
 
 
@@ -190,24 +195,24 @@ def test_segments_and_versions_are_apart_and_ids_do_not_collide() -> None:
     assert len(alerts) == 2
 
 
-def fires(rule: Rule, *windows: DriftRecord) -> AlertRecord | None:
+def fires(rule: AlertRuleParams, *windows: DriftRecord) -> AlertRecord | None:
     _, alerts = play([[window] for window in windows], msgspec.structs.replace(rule, windows=(1, 1)))
     return alerts[-1][1] if alerts else None
 
 
 def test_columns_roles_and_statistics_are_chosen() -> None:
     bad = record(0, report("x", "drift"), report("score", "drift", role="score"))
-    only = fires(Rule("d", "drift", roles=("score",)), bad)
+    only = fires(AlertRuleParams("d", "drift", roles=("score",)), bad)
     assert only is not None
     assert only.column == "score"
-    assert fires(Rule("d", "drift", columns=("z",)), bad) is None
-    assert fires(Rule("d", "drift", above=0.2), record(0, report())) is not None
-    assert fires(Rule("d", "drift", above=0.21), bad) is None
-    assert fires(Rule("d", "drift", statistic="psi"), bad) is None
+    assert fires(AlertRuleParams("d", "drift", columns=("z",)), bad) is None
+    assert fires(AlertRuleParams("d", "drift", above=0.2), record(0, report())) is not None
+    assert fires(AlertRuleParams("d", "drift", above=0.21), bad) is None
+    assert fires(AlertRuleParams("d", "drift", statistic="psi"), bad) is None
 
 
 def test_missing_values() -> None:
-    rule = Rule("m", "missing", above=0.05)
+    rule = AlertRuleParams("m", "missing", above=0.05)
     alert = fires(rule, record(0, report(null_rate=0.12)))
     assert alert is not None
     assert (alert.statistic, alert.value, alert.message) == ("null_rate", 0.12, "x: nulls 0% → 12%")
@@ -220,7 +225,7 @@ def test_missing_values() -> None:
 
 
 def test_unseen_values() -> None:
-    rule = Rule("u", "unseen", above=0.01)
+    rule = AlertRuleParams("u", "unseen", above=0.01)
     alert = fires(rule, record(0, report(unseen=30, unseen_examples=("ZZ",))))
     assert alert is not None
     assert (alert.value, alert.examples) == (0.03, ("ZZ",))
@@ -232,7 +237,7 @@ def test_unseen_values() -> None:
 def test_joint_drift_is_weighed_by_the_columns_that_changed() -> None:
     joint = JointReport(100, 0.4, 0.1, 0.001, 0.001, "drift", (PairChange("a", "b", 0.5, -0.25),))
     windows = [[record(0, joint=joint)]]
-    rule = Rule("j", "joint", windows=(1, 1))
+    rule = AlertRuleParams("j", "joint", windows=(1, 1))
     ((_, alert),) = play(windows, rule, importance={"a": 0.3, "b": 0.2, "c": 0.5})[1]
     assert (alert.column, alert.impact) == (None, pytest.approx(0.2))
     assert alert.examples == ("a and b: 0.50 → -0.25",)
@@ -240,7 +245,7 @@ def test_joint_drift_is_weighed_by_the_columns_that_changed() -> None:
 
 
 def test_dead_letters() -> None:
-    rule = Rule("dead", "dead_rate")
+    rule = AlertRuleParams("dead", "dead_rate")
     problem = ProblemCount("contract", "missing", "$.origin", 60)
     alert = fires(rule, record(0, records=Volume(940, dead=60), problems=(problem,)))
     assert alert is not None
@@ -257,12 +262,12 @@ def test_dead_letters() -> None:
 )  # fmt: skip
 def test_volume(usual: int, now: int, bad: bool) -> None:
     windows = [record(i, records=Volume(usual)) for i in range(4)]
-    alert = fires(Rule("v", "volume"), *windows, record(4, records=Volume(now)))
+    alert = fires(AlertRuleParams("v", "volume"), *windows, record(4, records=Volume(now)))
     assert (alert is not None) == bad
 
 
 def test_volume_needs_some_windows_and_adds_the_versions_up() -> None:
-    rule = Rule("v", "volume")
+    rule = AlertRuleParams("v", "volume")
     assert fires(rule, *(record(i, records=Volume(10 ** (i + 2))) for i in range(4))) is None
     moved = [
         [record(i, version=1, records=Volume(900 - 100 * i)), record(i, version=2, records=Volume(100 * i))]
@@ -309,7 +314,7 @@ def test_every_subject_has_a_default_rule() -> None:
 @pytest.mark.parametrize("wrong", [{"windows": (3, 2)}, {"windows": (0, 2)}, {"resolve_after": 0}])
 def test_rules_that_cannot_be_met_are_errors(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="rule d"):
-        Rule("d", "drift", **wrong)
+        AlertRuleParams("d", "drift", **wrong)
 
 
 marks = st.text("bq?-", max_size=60)
@@ -320,7 +325,7 @@ numbers = st.integers(1, 4)
 def test_firing_and_resolved_alternate_and_states_survive_as_json(
     text: str, bad: int, more: int, resolve_after: int, cooldown: int
 ) -> None:
-    rule = Rule(
+    rule = AlertRuleParams(
         "d", "drift", windows=(bad, bad + more), resolve_after=resolve_after, cooldown_ms=cooldown * HOUR
     )
     states: dict[str, AlertState] = {}

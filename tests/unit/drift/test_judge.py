@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tests.bench.streams import KEY, collector_of, counts_of, reference_of
-from udfs.drift.judge import Judged, WindowKey, judge_window
+from udfs.drift.judge import SegmentVerdict, WindowKey, judge_window
 from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport
 from udfs.profile.collect import Collector
@@ -40,7 +40,7 @@ def window(
 
 def judge(
     known: Reference, windows: Mapping[WindowKey, WindowCounts], **settings: Any
-) -> dict[WindowKey, Judged]:
+) -> dict[WindowKey, SegmentVerdict]:
     judged = judge_window(dict.fromkeys(windows, known), {}, windows, {}, JudgeSettings(**settings))
     for each in judged.values():
         _check_finite(msgspec.to_builtins((each.columns, each.joint)))

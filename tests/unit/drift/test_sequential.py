@@ -10,9 +10,9 @@ import pytest
 
 from udfs.drift.sequential import (
     Change,
+    RankStep,
     SequentialSettings,
     SequentialState,
-    Step,
     advance,
     run_length,
     score,
@@ -31,7 +31,7 @@ def run(
     state, changes = state or SequentialState(), []
     for hour, z in enumerate(values, first):
         total = round(100 * (UNIT / 2 + z * 0.03 * UNIT))
-        state, change = advance(state, settings, SURE, Step(hour * HOUR, (hour + 1) * HOUR, 100, total))
+        state, change = advance(state, settings, SURE, RankStep(hour * HOUR, (hour + 1) * HOUR, 100, total))
         changes += [(hour, change)] if change else []
     return state, changes
 
@@ -79,7 +79,7 @@ def test_the_run_length_in_hours_is_the_set_one_however_small_the_reference(
         state, step = SequentialState(), 0
         while not state.open:
             total = round(float(random.random(values).sum()) * UNIT)
-            state, _ = advance(state, settings, known, Step(step, step + 1, values, total))
+            state, _ = advance(state, settings, known, RankStep(step, step + 1, values, total))
             step += 1
         hours.append(step / 2)
     assert np.mean(hours) == pytest.approx(120, rel=0.1)
@@ -125,7 +125,7 @@ def test_few_values_wait_for_more() -> None:
     settings = SequentialSettings(1_000)
     state = SequentialState()
     for start in range(3):
-        state, _ = advance(state, settings, SURE, Step(start, start + 1, 8, 5 * UNIT))
+        state, _ = advance(state, settings, SURE, RankStep(start, start + 1, 8, 5 * UNIT))
         if start < 2:
             assert (state.up.value, state.waiting[0]) == (0.0, 8 * (start + 1))
     assert state.up.since == 0

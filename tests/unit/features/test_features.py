@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flink_jobs.plan.expressions import compile_all
-from udfs.features import DerivedParams, FeatureParams, Features, LookupParams
+from udfs.features import DerivedParams, FeatureBuilder, FeatureParams, LookupParams
 from udfs.records.problems import Problem
 from udfs.types import ColumnType
 
@@ -20,10 +20,10 @@ TYPES: dict[str, ColumnType] = {"a": "double", "b": "double", "n": "long", "city
 DOUBLES = st.none() | st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 1e308, -1e308, 5e-324])
 
 
-def features(lookups: tuple[LookupParams, ...] = (), **derive: str) -> Features:
+def features(lookups: tuple[LookupParams, ...] = (), **derive: str) -> FeatureBuilder:
     types = TYPES | {name: kind for lookup in lookups for name, kind in lookup.types.items()}
     derived = tuple(DerivedParams(name, e.tree) for name, e in compile_all(derive, types))
-    return Features(FeatureParams(lookups, derived))
+    return FeatureBuilder(FeatureParams(lookups, derived))
 
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from udfs.drift.monitor import Kept, merge, pack, unpack
 from udfs.errors import ModelError
-from udfs.profile.collect import OTHER, Collector, Part
+from udfs.profile.batch_profiler import BatchProfiler
+from udfs.profile.collect import OTHER, Collector, PartialProfile
 from udfs.profile.counts import CategoricalCounts, NumericCounts
 from udfs.profile.params import CollectParams, SegmentParams
 from udfs.profile.profile import encode_profile, reference_profile
 from udfs.profile.reference import Reference, parse_reference
-from udfs.profile.watch import Watch
-from udfs.profile.wire import decode_parts, encode_parts
+from udfs.profile.wire import decode_partial_profiles, encode_partial_profiles
 from udfs.records.problems import Problem
 
 WINDOW = 1_000
@@ -63,7 +63,7 @@ rows_strategy = st.lists(
 Row = tuple[int, float | None, int | None, float | None, float | None, str | None]
 
 
-def collected(rows: list[Row]) -> list[Part]:
+def collected(rows: list[Row]) -> list[PartialProfile]:
     times, *columns = zip(*rows, strict=True) if rows else ((), (), (), (), (), ())
     kinds = [pa.float64(), pa.int64(), pa.float64(), pa.float64(), pa.string()]
     arrays = {
@@ -72,7 +72,7 @@ def collected(rows: list[Row]) -> list[Part]:
     return COLLECTOR.collect(arrays, np.array(times, dtype=np.int64))
 
 
-def by_window(parts: list[Part]) -> dict[int | None, bytes]:
+def by_window(parts: list[PartialProfile]) -> dict[int | None, bytes]:
     return {start: pack(merge(p for p in parts if p.start == start)) for start in {p.start for p in parts}}
 
 
@@ -139,27 +139,27 @@ def check_country(values: list[str | None], counts: CategoricalCounts) -> None:
 @given(rows_strategy)
 def test_parts_survive_the_wire(rows: list[Row]) -> None:
     parts = collected(rows)
-    again = decode_parts(encode_parts(parts))
+    again = decode_partial_profiles(encode_partial_profiles(parts))
     assert [(p.start, p.column, p.value, p.version) for p in again] == [
         (p.start, p.column, p.value, p.version) for p in parts
     ]
-    assert encode_parts(again) == encode_parts(parts)
+    assert encode_partial_profiles(again) == encode_partial_profiles(parts)
     assert pack(unpack(pack(merge(parts)))) == pack(merge(parts))
 
 
 def test_bytes_of_another_version_are_refused() -> None:
-    other = encode_parts([]).replace(b"\x94\x01", b"\x94\x02", 1)
+    other = encode_partial_profiles([]).replace(b"\x94\x01", b"\x94\x02", 1)
     with pytest.raises(ValueError, match="must be of version 1; got 2"):
-        decode_parts(other)
+        decode_partial_profiles(other)
 
 
 def test_dead_and_late_records_are_counted_by_window_reason_and_field() -> None:
-    watch = Watch(CollectParams(WINDOW, NAMES), None, 3)
+    watch = BatchProfiler(CollectParams(WINDOW, NAMES), None, 3)
     watch.dead(Problem("contract", "missing", "$.origin: required string is missing"), 2_500)
     watch.dead(Problem("contract", "missing", "$.origin: required string is missing"), 2_999)
     watch.dead(Problem("decode", "not_json", "unterminated string: at 3"), 0)
     watch.late(np.array([100, 900, 1_100]))
-    parts = {p.start: p.counts for p in decode_parts(watch.take() or b"")}
+    parts = {p.start: p.counts for p in decode_partial_profiles(watch.take() or b"")}
     assert parts[2_000].dead == 2
     assert parts[2_000].problems == {("contract", "missing", "$.origin"): 2}
     assert parts[None].problems == {("decode", "not_json", None): 1}

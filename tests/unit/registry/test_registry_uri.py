@@ -14,7 +14,7 @@ from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import make_plan
 from flink_jobs.plan.params import trust_of
 from flink_jobs.registry import Registry, Release
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.registry.sign import generate_key, read_private_key, sign
 from flink_jobs.registry.verify import checks
 from tests.unit.conftest import MemoryStore
@@ -70,11 +70,11 @@ def test_a_release_leaves_time_for_the_store(registry: Registry) -> None:
     """Workers see it only when the election of its writer is over."""
     write(registry)
     releases = Releases(registry, "fraud", wall_ms=lambda: 1_000_000)
-    releases.promote(1, Moment())
-    at = releases.promote(1, Moment(lead_ms=20_000)).at_ms
+    releases.promote(1, Activation())
+    at = releases.promote(1, Activation(lead_ms=20_000)).at_ms
     assert at == 1_000_000 + 20_000 + round(registry.store.delay * 1000) > 1_020_000
     with pytest.raises(InputError, match="at least the lead of"):
-        releases.promote(1, Moment(at_ms=1_020_001))
+        releases.promote(1, Activation(at_ms=1_020_001))
 
 
 JOB = """

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.helpers.releases import T0, release
 from udfs.errors import ModelError
 from udfs.releases.log import Canary, ReleaseLog, decode_release, encode_release
-from udfs.releases.steps import Step, canaried, promoted, rolled_back, shadowed, withdrawn
+from udfs.releases.steps import ReleaseStep, canaried, promoted, rolled_back, shadowed, withdrawn
 from udfs.times import parse_time
 
 
-def step(at: int | None = 0) -> Step:
-    return Step(None if at is None else T0 + at, T0, 20_000, "why", "ada", {1: "d1", 2: "d2", 3: "d3"})
+def step(at: int | None = 0) -> ReleaseStep:
+    return ReleaseStep(None if at is None else T0 + at, T0, 20_000, "why", "ada", {1: "d1", 2: "d2", 3: "d3"})
 
 
 def champions(log: ReleaseLog, *times: int) -> list[int]:

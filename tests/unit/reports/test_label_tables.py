@@ -75,8 +75,8 @@ def test_a_plan_reads_the_labels(tmp_path: Path) -> None:
     assert [table.options["topic"] for table in made.tables[:2]] == ["payments", "chargebacks"]
     assert "labels: fraud, by id, up to 6h after the record" in describe.as_text(made)
     assert made.views.functions["read_label"].params.key == "payment"  # type: ignore[union-attr]
-    assert made.steward is not None
-    assert (made.steward.gate.quality, made.steward.gate.labels) == (0.05, 500)
+    assert made.controller is not None
+    assert (made.controller.gate.quality, made.controller.gate.labels) == (0.05, 500)
 
 
 def test_without_labels_nothing_is_added(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_without_labels_nothing_is_added(tmp_path: Path) -> None:
     made = plan(tmp_path, "{}")
     assert made.views.labels == ()
     assert "event_time," not in made.views.views["scored"]
-    assert made.steward is not None
-    assert made.steward.gate.quality is None
+    assert made.controller is not None
+    assert made.controller.gate.quality is None
     assert "read_label" not in made.views.functions
 
 

@@ -11,9 +11,9 @@ from tests.helpers.releases import T0, release
 from udfs.alerts.records import WindowSpan
 from udfs.releases.log import Canary, ReleaseLog
 from udfs.rollout.compare import add_up, compare_window, score_drift
-from udfs.rollout.gate import Automatic, Decision, Gate, decide, judge_gate
+from udfs.rollout.gate import Automatic, Gate, GateDecision, decide, judge_gate
 from udfs.rollout.records import ComparisonRecord, GateReport
-from udfs.rollout.tally import Tally, decode
+from udfs.rollout.version_metrics import VersionMetrics, decode
 
 SPAN = WindowSpan("2026-01-01T00:00:00.000Z", "2026-01-01T00:05:00.000Z")
 WINDOW = 300_000
@@ -27,14 +27,14 @@ def compared(
     rows: int = 2000, *, shift: float = 0.0, errors: int = 0, slower: float = 1.0, role: str = "canary"
 ) -> ComparisonRecord:
     draw = np.random.default_rng(7)
-    tally, times = Tally(WINDOW), np.full(rows, T0)
+    metrics, times = VersionMetrics(WINDOW), np.full(rows, T0)
     own, other = draw.beta(2, 5, rows), np.clip(draw.beta(2, 5, rows) + shift, 0, 1)
-    tally.scored(1, "champion", 3, times, scores(own), rows * 1000)
-    tally.scored(2, role, 3, times, scores(other), int(rows * 1000 * slower))  # type: ignore[arg-type]
-    tally.failed(2, role, 3, times[:errors])  # type: ignore[arg-type]
+    metrics.scored(1, "champion", 3, times, scores(own), rows * 1000)
+    metrics.scored(2, role, 3, times, scores(other), int(rows * 1000 * slower))  # type: ignore[arg-type]
+    metrics.failed(2, role, 3, times[:errors])  # type: ignore[arg-type]
     if role == "shadow":
-        tally.paired(2, 3, times, scores(own), scores(np.clip(own + shift, 0, 1)))
-    data = tally.take([])
+        metrics.paired(2, 3, times, scores(own), scores(np.clip(own + shift, 0, 1)))
+    data = metrics.take([])
     assert data is not None
     return compare_window("payments", "fraud", SPAN, decode(data).counts)
 
@@ -89,9 +89,9 @@ def test_windows_add_up() -> None:
 
 def test_a_version_is_compared_in_the_windows_in_which_it_scored() -> None:
     """Before it came, the champion saw other records, and was slower."""
-    tally, times = Tally(WINDOW), np.full(1000, T0)
-    tally.scored(1, "champion", 3, times, scores(np.full(1000, 0.9)), 50_000_000)
-    alone = compare_window("payments", "fraud", SPAN, decode(tally.take([]) or b"").counts)
+    metrics, times = VersionMetrics(WINDOW), np.full(1000, T0)
+    metrics.scored(1, "champion", 3, times, scores(np.full(1000, 0.9)), 50_000_000)
+    alone = compare_window("payments", "fraud", SPAN, decode(metrics.take([]) or b"").counts)
     both = compared()
     (pair,) = add_up([alone, both]).pairs
     (expected,) = both.pairs
@@ -134,7 +134,7 @@ PASS, FAIL, WAIT = GateReport(2, "pass", ()), GateReport(2, "fail", ("errors",))
 
 def test_a_canary_goes_up_step_by_step() -> None:
     automatic = Automatic((0.01, 0.1, 0.5, 1.0), 2)
-    assert decide(automatic, log_with_canary(0.01), PASS, T0, 0) == Decision("none", passes=1)
+    assert decide(automatic, log_with_canary(0.01), PASS, T0, 0) == GateDecision("none", passes=1)
     found = decide(automatic, log_with_canary(0.01), PASS, T0, 1)
     assert (found.action, found.version, found.share) == ("advance", 2, 0.1)
     assert decide(automatic, log_with_canary(0.1), PASS, T0, 1).share == 0.5
@@ -148,6 +148,6 @@ def test_a_canary_that_fails_goes_back_at_once_and_says_why() -> None:
 
 
 def test_windows_from_before_the_release_and_few_records_decide_nothing() -> None:
-    assert decide(Automatic(), log_with_canary(0.1, at=1), FAIL, T0, 1) == Decision("none", passes=1)
-    assert decide(Automatic(), log_with_canary(0.1), WAIT, T0, 1) == Decision("none", passes=1)
-    assert decide(Automatic(), ReleaseLog([release(1, 1)]), PASS, T0, 1) == Decision("none")
+    assert decide(Automatic(), log_with_canary(0.1, at=1), FAIL, T0, 1) == GateDecision("none", passes=1)
+    assert decide(Automatic(), log_with_canary(0.1), WAIT, T0, 1) == GateDecision("none", passes=1)
+    assert decide(Automatic(), ReleaseLog([release(1, 1)]), PASS, T0, 1) == GateDecision("none")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.following import add, batch, scorer
 from udfs.rollout.labels import LabelCounts, LabelReader, count_labels, decode_labels
-from udfs.rollout.losses import Said
+from udfs.rollout.losses import ScoredRow
 
 WINDOW = 60_000
 T0 = 1_767_225_600_000
@@ -80,12 +80,12 @@ def test_labels_without_a_time_or_behind_the_watermark_are_rejected() -> None:
     assert read(good, late=True)[1] == LabelCounts(1, 1)
 
 
-def told(*said: Said) -> bytes:
+def told(*said: ScoredRow) -> bytes:
     return msgspec.json.encode(list(said))
 
 
-def binary(version: int, role: str, score: float) -> Said:
-    return Said(version, role, 4, "binary", (False, True), score >= 0.5, score)  # type: ignore[arg-type]
+def binary(version: int, role: str, score: float) -> ScoredRow:
+    return ScoredRow(version, role, 4, "binary", (False, True), score >= 0.5, score)  # type: ignore[arg-type]
 
 
 def test_labels_are_counted_per_window_version_and_role_once() -> None:
@@ -115,7 +115,7 @@ def test_the_scorer_says_what_labels_need(tmp_path: Path) -> None:
     assert outcomes.label_key is not None
     assert outcomes.told is not None
     assert outcomes.label_key.tolist() == ["c0", "c1"]
-    (low,), (high,) = (msgspec.json.decode(line, type=list[Said]) for line in outcomes.told)
+    (low,), (high,) = (msgspec.json.decode(line, type=list[ScoredRow]) for line in outcomes.told)
     assert (low.version, low.role, low.release, low.kind, low.classes) == (
         1,
         "champion",

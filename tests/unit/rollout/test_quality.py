@@ -15,10 +15,10 @@ from udfs.rollout.compare import add_up, compare_window
 from udfs.rollout.events import Role
 from udfs.rollout.gate import Gate, judge_gate
 from udfs.rollout.label_tests import as_quality, quality_pair, quality_report
-from udfs.rollout.labels import LabelCounts, Labels, decode_labels, encode_labels
-from udfs.rollout.losses import Measured, Quality, Said, measured, quality_of
+from udfs.rollout.labels import LabelCounts, LabelSums, decode_labels, encode_labels
+from udfs.rollout.losses import Quality, RecordLoss, ScoredRow, measured, quality_of
 from udfs.rollout.records import ComparisonRecord
-from udfs.rollout.tally import VersionCounts
+from udfs.rollout.version_metrics import VersionCounts
 
 SPAN = WindowSpan("2026-01-01T00:00:00.000Z", "2026-01-01T00:05:00.000Z")
 DRAW = np.random.default_rng(11)
@@ -27,15 +27,15 @@ TRUTH = DRAW.random(N) < 0.3
 SCORES = np.clip(DRAW.beta(2, 4, N) + 0.25 * TRUTH, 0.001, 0.999)
 
 
-def binary(score: float, role: Role = "champion", version: int = 1) -> Said:
-    return Said(version, role, 1, "binary", (False, True), score >= 0.5, score)
+def binary(score: float, role: Role = "champion", version: int = 1) -> ScoredRow:
+    return ScoredRow(version, role, 1, "binary", (False, True), score >= 0.5, score)
 
 
-def regression(value: float | None) -> Said:
-    return Said(1, "champion", 1, "regression", (), value)
+def regression(value: float | None) -> ScoredRow:
+    return ScoredRow(1, "champion", 1, "regression", (), value)
 
 
-def rows(said: list[Said], labels: list[object]) -> list[Measured]:
+def rows(said: list[ScoredRow], labels: list[object]) -> list[RecordLoss]:
     found = [measured(one, label) for one, label in zip(said, labels, strict=True)]
     assert None not in found
     return [row for row in found if row]
@@ -63,7 +63,7 @@ def test_many_classes() -> None:
     chances = DRAW.dirichlet((1, 1, 1), 300)
     truth = DRAW.integers(0, 3, 300)
     said = [
-        Said(
+        ScoredRow(
             1,
             "champion",
             1,
@@ -96,16 +96,16 @@ def test_numbers() -> None:
     [
         (binary(0.5), 1),
         (binary(0.5), "true"),
-        (Said(1, "champion", 1, "binary", (0, 1), 1, 0.7), True),
-        (Said(1, "champion", 1, "binary", (False, True), True, None), True),
-        (Said(1, "champion", 1, "multiclass", ("a", "b"), "a", None, {"a": 1.0}), "b"),
+        (ScoredRow(1, "champion", 1, "binary", (0, 1), 1, 0.7), True),
+        (ScoredRow(1, "champion", 1, "binary", (False, True), True, None), True),
+        (ScoredRow(1, "champion", 1, "multiclass", ("a", "b"), "a", None, {"a": 1.0}), "b"),
         (regression(1.0), True),
         (regression(1.0), "1.0"),
         (regression(None), 1.0),
-        (Said(1, "champion", 1, "anomaly", (), True, 0.5), True),
+        (ScoredRow(1, "champion", 1, "anomaly", (), True, 0.5), True),
     ],
 )
-def test_what_does_not_fit_is_not_measured(said: Said, label: object) -> None:
+def test_what_does_not_fit_is_not_measured(said: ScoredRow, label: object) -> None:
     assert measured(said, label) is None
 
 
@@ -130,7 +130,7 @@ def test_counts_add_up_to_the_same_in_any_order(items: list[tuple[float, bool]],
 @given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
 def test_any_error_survives_the_stream(one: float, other: float) -> None:
     quality = quality_of(rows([regression(one), regression(other)], [other, one]))
-    labels = Labels({(0, 1, "champion", 1): quality}, {0: LabelCounts(2, 0, 2)})
+    labels = LabelSums({(0, 1, "champion", 1): quality}, {0: LabelCounts(2, 0, 2)})
     assert decode_labels(encode_labels(labels)) == labels
     assert quality_report(quality).rmse == pytest.approx(min(abs(one - other), 1e9), abs=2e-6, rel=1e-9)
 
@@ -188,7 +188,7 @@ def compared(shift: float, n: int = N, role: Role = "canary", records: int = 200
         else (of_scores(np.clip(SCORES + shift, 0.001, 0.999)[:n], TRUTH[:n]), of_scores(SCORES))
     )
     counts = {(0, 1, "champion", 3): VersionCounts(records), (0, 2, role, 3): VersionCounts(records)}
-    labels = Labels(
+    labels = LabelSums(
         {(0, 1, "champion", 3): champion, (0, 2, role, 3): own}, {0: LabelCounts(2 * n + 5, 5, 2 * n)}
     )
     return compare_window("payments", "fraud", SPAN, counts, labels)  # type: ignore[arg-type]
@@ -256,7 +256,7 @@ def test_a_report_holds_what_it_was_made_of() -> None:
 
 
 def test_labels_of_a_version_that_no_longer_scores_are_shown() -> None:
-    labels = Labels({(0, 1, "champion", 1): of_scores(SCORES)}, {0: LabelCounts(N, 0, N)})
+    labels = LabelSums({(0, 1, "champion", 1): of_scores(SCORES)}, {0: LabelCounts(N, 0, N)})
     record = compare_window("payments", "fraud", SPAN, {(0, 2, "champion", 2): VersionCounts(10)}, labels)
     assert [(v.version, v.records, v.labels.n if v.labels else 0) for v in record.versions] == [
         (1, 0, N),
@@ -270,7 +270,7 @@ def of_numbers() -> ComparisonRecord:
     own = quality_of(rows([regression(v + 3) for v in truth], truth))
     champion = quality_of(rows([regression(v + 2) for v in truth], truth))
     counts = {(0, 1, "champion", 3): VersionCounts(2000), (0, 2, "canary", 3): VersionCounts(2000)}
-    labels = Labels(
+    labels = LabelSums(
         {(0, 1, "champion", 3): champion, (0, 2, "canary", 3): own}, {0: LabelCounts(400, 0, 400)}
     )
     return compare_window("prices", "price", SPAN, counts, labels)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from tests.helpers.following import NOW, add, batch, scorer, versions
 from tests.helpers.traps import Heavy
 
@@ -27,7 +27,7 @@ def test_ten_swaps_leave_the_memory_as_it_was(tmp_path: Path) -> None:
         assert versions(running.score(batch([3.0]))) == [1]
         before = resident_mb()
         for version in range(2, 12):
-            log.promote(version, Moment(NOW + version, lead_ms=0, past=True))
+            log.promote(version, Activation(NOW + version, lead_ms=0, past=True))
             deadline = time.monotonic() + 30
             while versions(running.score(batch([3.0], NOW + version))) != [version]:
                 assert time.monotonic() < deadline

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from tests.helpers.following import NOW, add, batch, scorer, versions
 from tests.helpers.traps import Trap
-from udfs.rollout.tally import Report, decode
+from udfs.rollout.version_metrics import MetricsReport, decode
 from udfs.scoring.scorer import Outcomes
 
 
-def report(outcomes: Outcomes) -> Report:
+def report(outcomes: Outcomes) -> MetricsReport:
     assert outcomes.rollout is not None
     return decode(outcomes.rollout)
 
 
-def later(seconds: float) -> Moment:
-    return Moment(NOW + int(seconds * 1000), lead_ms=0, past=True)
+def later(seconds: float) -> Activation:
+    return Activation(NOW + int(seconds * 1000), lead_ms=0, past=True)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_withdrawn_version_stops_at_the_next_look(root: Path) -> None:
     log.promote(2, later(-60))
     with scorer(root) as running:
         assert versions(running.score(batch([3.0]))) == [2]
-        log.withdraw(2, Moment(reason="wrong data"))
+        log.withdraw(2, Activation(reason="wrong data"))
         time.sleep(0.5)
         assert versions(running.score(batch([3.0], NOW - 30_000))) == [1]
 

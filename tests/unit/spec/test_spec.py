@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flink_jobs.jobfile.references import mistakes
+from flink_jobs.jobfile.references import reference_diagnostics
 from flink_jobs.spec import JobSpec, SchemaField, Window
 from flink_jobs.spec.aggregates import AGGREGATES, Aggregate, parse_aggregate
 from flink_jobs.spec.scalars import LONGEST_MS, format_duration, parse_brokers, parse_duration, parse_size
@@ -43,7 +43,7 @@ def per_window(window: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def places(data: dict[str, Any]) -> list[str]:
-    return [".".join(map(str, mistake.location)) for mistake in mistakes(data)]
+    return [".".join(map(str, diagnostic.location)) for diagnostic in reference_diagnostics(data)]
 
 
 @given(st.integers(0, LONGEST_MS))
@@ -204,7 +204,7 @@ def test_without_a_folder_paths_stay_as_written() -> None:
 def test_a_job_can_score_windows(kind: dict[str, Any]) -> None:
     data = per_window({"by": ["city", "seats"], "select": {"n": "count(*)", "mean": "avg(fare)"}, **kind})
     data["predictions"] = {"include": ["city", "seats", "mean"]}
-    assert mistakes(data) == []
+    assert reference_diagnostics(data) == []
     assert JobSpec.model_validate(data).predictions.include == ("city", "seats", "mean")
 
 
@@ -230,7 +230,7 @@ def test_a_lookup_can_follow_a_window() -> None:
             "cities": {"file": "cities.csv", "by": "before", "key": "name", "select": {"people": "n"}}
         },
     }
-    assert mistakes(job_data(features=features)) == []
+    assert reference_diagnostics(job_data(features=features)) == []
 
 
 @pytest.mark.parametrize("aggregate", ["first(card)", "last(card)", "min(card)", "max(card)", "lag(card)"])
@@ -239,11 +239,13 @@ def test_personal_data_does_not_leave_by_way_of_a_window(aggregate: str) -> None
     predictions = {"include": ["x"], "pii_key": "${KEY}"}
     assert places(job_data(features=features, predictions=predictions)) == ["predictions.include.0"]
     features["windows"]["w"]["select"]["x"] = "count(distinct card)"
-    assert mistakes(job_data(features=features, predictions=predictions)) == []
+    assert reference_diagnostics(job_data(features=features, predictions=predictions)) == []
 
 
 def test_personal_data_can_be_included_as_a_hash() -> None:
-    assert mistakes(job_data(predictions={"include": ["card"], "pii_key": {"file": "key"}})) == []
+    assert (
+        reference_diagnostics(job_data(predictions={"include": ["card"], "pii_key": {"file": "key"}})) == []
+    )
 
 
 def test_security_needs_what_its_protocol_needs() -> None:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from flink_jobs.training.calibrate import LEAST_ROWS, choose
-from flink_jobs.training.data import Rows
+from flink_jobs.training.data import LabelledRows
 from flink_jobs.training.measures import briers, log_losses, measure, predicted
 from udfs.model.manifest import Output
 
@@ -36,12 +36,12 @@ class Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.predict_proba(rows)[:, 1] >= 0.5
 
 
-def held_out(count: int, seed: int = 0) -> Rows:
+def held_out(count: int, seed: int = 0) -> LabelledRows:
     """Rows whose label is true with the probability that is their only input."""
     random = np.random.default_rng(seed)
     odds = random.random(count)
     labels = random.random(count) < odds
-    return Rows(pa.table({"odds": odds}), labels, np.arange(count).astype("datetime64[ms]"))
+    return LabelledRows(pa.table({"odds": odds}), labels, np.arange(count).astype("datetime64[ms]"))
 
 
 def test_wrong_probabilities_are_corrected_and_judged_on_later_rows() -> None:

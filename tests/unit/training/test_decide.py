@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from flink_jobs.errors import InputError
-from flink_jobs.training.decide import Decision, Rule, decide
+from flink_jobs.training.decide import RetrainDecision, RetrainRule, decide
 from flink_jobs.training.splits import parse_time
 from tests.helpers.drift_records import DRIFT_FROM, drift_records
 from udfs.drift.records import ColumnReport, DriftRecord
@@ -15,10 +15,12 @@ IMPORTANCE = {"dep_delay": 0.6, "distance": 0.1, "mean_delay": 0.1, "carrier": 0
 RECORDS = drift_records()
 
 
-def decided(records: list[DriftRecord], rule: Rule | None = None, after: str | None = None) -> Decision:
+def decided(
+    records: list[DriftRecord], rule: RetrainRule | None = None, after: str | None = None
+) -> RetrainDecision:
     return decide(
         records,
-        rule or Rule(),
+        rule or RetrainRule(),
         version=1,
         importance=IMPORTANCE,
         after=parse_time(after, "after") if after else None,
@@ -60,19 +62,19 @@ def test_before_the_drift_there_is_nothing_to_do() -> None:
 @pytest.mark.parametrize(
     ("drifts", "rule", "retrain"),
     [
-        ((("score",), (), ("score",)), Rule(2, 3), True),
-        ((("score",), ("score",), (), ()), Rule(2, 3), False),
-        ((("score",), ("score",), (), ()), Rule(2, 4), True),
-        ((("score",), ("score",)), Rule(3, 3), False),
-        ((("dep_delay",), ("dep_delay",)), Rule(2, 3, 0.5), True),
-        ((("dep_delay",), ("dep_delay",)), Rule(2, 3, 0.6), False),
-        ((("dep_delay", "distance"), ("carrier", "dep_delay")), Rule(2, 3, 0.65), True),
-        ((("dep_delay", "distance", "mean_delay", "carrier"),) * 3, Rule(2, 3, 1.0), False),
-        ((("score",), ("dep_delay",)), Rule(2, 3), False),
-        ((("score",),), Rule(1, 1), True),
+        ((("score",), (), ("score",)), RetrainRule(2, 3), True),
+        ((("score",), ("score",), (), ()), RetrainRule(2, 3), False),
+        ((("score",), ("score",), (), ()), RetrainRule(2, 4), True),
+        ((("score",), ("score",)), RetrainRule(3, 3), False),
+        ((("dep_delay",), ("dep_delay",)), RetrainRule(2, 3, 0.5), True),
+        ((("dep_delay",), ("dep_delay",)), RetrainRule(2, 3, 0.6), False),
+        ((("dep_delay", "distance"), ("carrier", "dep_delay")), RetrainRule(2, 3, 0.65), True),
+        ((("dep_delay", "distance", "mean_delay", "carrier"),) * 3, RetrainRule(2, 3, 1.0), False),
+        ((("score",), ("dep_delay",)), RetrainRule(2, 3), False),
+        ((("score",),), RetrainRule(1, 1), True),
     ],
 )
-def test_the_rule(drifts: tuple[tuple[str, ...], ...], rule: Rule, retrain: bool) -> None:
+def test_the_rule(drifts: tuple[tuple[str, ...], ...], rule: RetrainRule, retrain: bool) -> None:
     records = [with_drift(record, *names) for record, names in zip(enough(len(drifts)), drifts, strict=True)]
     assert decided(records, rule).retrain is retrain
 
@@ -101,20 +103,20 @@ def test_other_versions_segments_interim_results_and_small_windows_do_not_count(
         *[record for record in drift_records(segments=["EWR"]) if record.segment],
     ]
     for other in others:
-        decision = decided([other], Rule(1, 1))
+        decision = decided([other], RetrainRule(1, 1))
         assert (decision.retrain, decision.windows) == (False, ())
 
 
 def test_of_a_window_that_is_there_twice_the_later_record_holds() -> None:
     first = enough(1)[0]
-    assert not decided([with_drift(first, "score"), with_drift(first)], Rule(1, 1)).retrain
-    assert decided([with_drift(first), with_drift(first, "score")], Rule(1, 1)).retrain
+    assert not decided([with_drift(first, "score"), with_drift(first)], RetrainRule(1, 1)).retrain
+    assert decided([with_drift(first), with_drift(first, "score")], RetrainRule(1, 1)).retrain
 
 
 def test_rules_and_records_that_are_none() -> None:
     with pytest.raises(InputError, match="bad must be from 1 to of, which is 3; got 4"):
-        Rule(4, 3)
+        RetrainRule(4, 3)
     with pytest.raises(InputError, match="input_share must be above 0 and at most 1; got 0"):
-        Rule(input_share=0)
+        RetrainRule(input_share=0)
     with pytest.raises(InputError, match="of one job; got flight-delay, other: choose one by its name"):
         decided([RECORDS[0], msgspec.structs.replace(RECORDS[1], job="other")])

@@ -10,7 +10,7 @@ import pytest
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
-from flink_jobs.training import Settings, load_trainer, train
+from flink_jobs.training import TrainingSettings, load_trainer, train
 from flink_jobs.training.data import Computed
 from tests.helpers.payments import in_memory, payments, settings, write_model
 from udfs.model.loading import load_version
@@ -19,7 +19,7 @@ from udfs.model.manifest import Lineage, Manifest
 TRUSTED = '("builtins.object", "sklearn.compose._column_transformer.make_column_selector")'
 
 
-def trained(root: Path, settings_: Settings | None = None) -> Manifest:
+def trained(root: Path, settings_: TrainingSettings | None = None) -> Manifest:
     trainer = load_trainer(root / "cards")
     return train(trainer, Registry(root), settings_ or settings(root), features=in_memory)
 

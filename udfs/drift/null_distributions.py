@@ -1,6 +1,6 @@
 """What chance alone does to each statistic with n current and m reference rows: p-values and thresholds.
 
-    law = l_infinity_law((50, 30, 20))
+    law = l_infinity_null((50, 30, 20))
     law.threshold(0.01, noise(200, 10_000))
 
 Thresholds are those of a single test at the level: the correction for many tests is in `q` only.
@@ -60,12 +60,12 @@ class Scaled:
 
 
 @dataclass(frozen=True)
-class CellLaw:
+class CellNull:
     """Under no change value**power is about unit · variance · χ², a sum over the cells of f(p, q).
 
     That is the second order of f around p = q. `third` and `fourth` are its next derivatives times p² and p³
     over the unit; they correct the mean. `beyond` is f(0, q). With few rows per cell the law is too narrow:
-    below `FEW` expected ones `small_laws` are right.
+    below `FEW` expected ones `small_sample_nulls` are right.
     """
 
     unit: float
@@ -75,7 +75,7 @@ class CellLaw:
     beyond: Callable[[Floats], Floats]
 
     def of(self, counts: tuple[int, ...], open_ended: bool, n: Ints) -> Scaled:
-        """The law of windows of n rows, (S,). `open_ended` as in `small_laws`."""
+        """The law of windows of n rows, (S,). `open_ended` as in `small_sample_nulls`."""
         m = sum(counts)
         p, variance = np.array(counts) / m, noise(n, m)
         degrees = max(len(counts) - 1, 1)
@@ -106,9 +106,9 @@ def _beyond(n: Ints, m: int) -> Floats:
     return np.asarray(np.floor(np.log(points) / np.log(n / (n + m))[:, None]))
 
 
-PSI = CellLaw(1.0, 1, -3.0, 8.0, _psi_beyond)
-JENSEN_SHANNON = CellLaw(1 / (8 * math.log(2)), 2, -3.0, 7.0, _half)
-HELLINGER = CellLaw(1 / 8, 2, -3.0, 7.5, _half)
+PSI = CellNull(1.0, 1, -3.0, 8.0, _psi_beyond)
+JENSEN_SHANNON = CellNull(1 / (8 * math.log(2)), 2, -3.0, 7.0, _half)
+HELLINGER = CellNull(1 / 8, 2, -3.0, 7.5, _half)
 CELL_STATISTICS = (
     ("psi", statistics.psi, PSI),
     ("jensen_shannon", statistics.jensen_shannon, JENSEN_SHANNON),
@@ -149,7 +149,7 @@ def missing_threshold(reference_missing: int, m: int, n: int, level: float) -> f
 
 
 @dataclass(frozen=True)
-class DrawnLaw:
+class DrawnNull:
     """Increasing draws of value**power / variance. p is at least 1 / 2001, the resolution of the draws."""
 
     draws: Floats
@@ -165,17 +165,17 @@ class DrawnLaw:
 
 
 @lru_cache(maxsize=_REFERENCES)
-def l_infinity_law(counts: tuple[int, ...]) -> DrawnLaw:
+def l_infinity_null(counts: tuple[int, ...]) -> DrawnNull:
     """The largest change of a share, by the normal limit of the multinomial law."""
-    return DrawnLaw(np.sort(np.abs(_multinomial_noise(counts)).max(axis=1) ** 2), 2)
+    return DrawnNull(np.sort(np.abs(_multinomial_noise(counts)).max(axis=1) ** 2), 2)
 
 
 @lru_cache(maxsize=_REFERENCES)
-def wasserstein_law(counts: tuple[int, ...], widths: tuple[float, ...]) -> DrawnLaw:
+def wasserstein_null(counts: tuple[int, ...], widths: tuple[float, ...]) -> DrawnNull:
     """∫|F-G| in the unit of the widths, by a Brownian bridge that is straight within the bins."""
     bridge = np.cumsum(_multinomial_noise(counts), axis=1)
     ends = np.abs(np.pad(bridge[:, :-1], ((0, 0), (1, 1))))
-    return DrawnLaw(np.sort(((ends[:, :-1] + ends[:, 1:]) @ np.array(widths) / 2) ** 2), 2)
+    return DrawnNull(np.sort(((ends[:, :-1] + ends[:, 1:]) @ np.array(widths) / 2) ** 2), 2)
 
 
 def coarse(n: int) -> int:
@@ -191,7 +191,7 @@ def is_small(counts: tuple[int, ...], n: int) -> bool:
 
 
 @lru_cache(maxsize=_REFERENCES)
-def small_laws(counts: tuple[int, ...], open_ended: bool, n: int) -> dict[str, DrawnLaw]:
+def small_sample_nulls(counts: tuple[int, ...], open_ended: bool, n: int) -> dict[str, DrawnNull]:
     """PSI, Jensen-Shannon, Hellinger and L∞ of n rows, few of them expected per cell, in any order.
 
     The window's true shares are drawn from the Dirichlet law that the reference's m rows leave them, its rows
@@ -205,7 +205,7 @@ def small_laws(counts: tuple[int, ...], open_ended: bool, n: int) -> dict[str, D
     variance = noise(n, sum(counts))
     known = [(name, function, law.power) for name, function, law in CELL_STATISTICS]
     return {
-        name: DrawnLaw(np.sort(function(reference, current) ** power / variance), power)
+        name: DrawnNull(np.sort(function(reference, current) ** power / variance), power)
         for name, function, power in (*known, ("l_infinity", statistics.l_infinity, 2))
     }
 

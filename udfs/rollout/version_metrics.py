@@ -1,8 +1,8 @@
 """What a batch says of each version, per window of event time: mergeable counts, and events for a person.
 
-tally = Tally(window_ms=300_000)
-tally.scored(2, "canary", 7, event_time, score_columns, took_ns=1_200_000)
-tally.take([])                  # bytes for the stream, or None
+metrics = VersionMetrics(window_ms=300_000)
+metrics.scored(2, "canary", 7, event_time, score_columns, took_ns=1_200_000)
+metrics.take([])                # bytes for the stream, or None
 decode(data).counts             # {(start, 2, "canary", 7): VersionCounts(...)}
 """
 
@@ -83,7 +83,7 @@ class _Report(msgspec.Struct, frozen=True, array_like=True):
 
 
 @dataclass
-class Report:
+class MetricsReport:
     """Counts by (window start, version, role, release), and events."""
 
     counts: dict[CountsKey, VersionCounts] = field(default_factory=dict)
@@ -92,13 +92,13 @@ class Report:
     def add(self, key: CountsKey, counts: VersionCounts) -> None:
         self.counts[key] = self.counts[key].merged(counts) if key in self.counts else counts
 
-    def add_all(self, other: Report) -> None:
+    def add_all(self, other: MetricsReport) -> None:
         for key, counts in other.counts.items():
             self.add(key, counts)
         self.events += [event for event in other.events if event not in self.events]
 
 
-def encode(report: Report) -> bytes:
+def encode(report: MetricsReport) -> bytes:
     """The same bytes for the same counts."""
     entries = [
         _Entry(*key, counts) for key, counts in sorted(report.counts.items(), key=lambda item: item[0])
@@ -109,18 +109,18 @@ def encode(report: Report) -> bytes:
 _decoder = msgspec.msgpack.Decoder(_Report)
 
 
-def decode(data: bytes) -> Report:
+def decode(data: bytes) -> MetricsReport:
     decoded = _decoder.decode(data)
     counts = {(e.start, e.version, e.role, e.release): e.counts for e in decoded.entries}
-    return Report(counts, list(decoded.events))
+    return MetricsReport(counts, list(decoded.events))
 
 
-class Tally:
+class VersionMetrics:
     """Gathers one batch after the other."""
 
     def __init__(self, window_ms: int) -> None:
         self._window_ms = window_ms
-        self._report = Report()
+        self._report = MetricsReport()
 
     def scored(
         self,
@@ -176,7 +176,7 @@ class Tally:
     def take(self, events: Iterable[Event]) -> bytes | None:
         """All since the last call, or None if there was nothing."""
         self._report.events += events
-        report, self._report = self._report, Report()
+        report, self._report = self._report, MetricsReport()
         return encode(report) if report.counts or report.events else None
 
     def _windows(self, event_time: Ints) -> Iterable[tuple[int, npt.NDArray[np.intp]]]:

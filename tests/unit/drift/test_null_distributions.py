@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from udfs.drift import null_laws as laws
+from udfs.drift import null_distributions as laws
 from udfs.drift import statistics
 
 RUNS = 4_000
@@ -75,7 +75,7 @@ def test_small_laws_hold_with_few_rows(name: str, rows: int) -> None:
     p, q = _samples(shares, 5_000, rows)
     above = []
     for reference, current in zip(p[:100], np.split(q, 100), strict=True):
-        law = laws.small_laws(tuple(sorted(reference.tolist())), False, laws.coarse(rows))[name]
+        law = laws.small_sample_nulls(tuple(sorted(reference.tolist())), False, laws.coarse(rows))[name]
         limit = law.threshold(LEVEL, float(laws.noise(rows, 5_000)))
         above.append(getattr(statistics, name)(reference, current) >= limit)
     assert np.mean(above) <= 1.5 * HIGHEST
@@ -83,14 +83,14 @@ def test_small_laws_hold_with_few_rows(name: str, rows: int) -> None:
 
 def test_the_l_infinity_law_holds_with_many_rows() -> None:
     p, q = _samples(np.arange(1, 11) / 55, 10_000, 5_000)
-    law = laws.l_infinity_law(tuple((np.arange(1, 11) * 1000).tolist()))
+    law = laws.l_infinity_null(tuple((np.arange(1, 11) * 1000).tolist()))
     above = statistics.l_infinity(p, q) >= law.threshold(LEVEL, float(laws.noise(5_000, 10_000)))
     assert 0.2 * LEVEL < above.mean() <= HIGHEST
 
 
 def test_the_wasserstein_law_is_that_of_uniform_values() -> None:
     random = np.random.default_rng(7)
-    law = laws.wasserstein_law((100,) * 64, (1 / 64,) * 64)
+    law = laws.wasserstein_null((100,) * 64, (1 / 64,) * 64)
     grid = (np.arange(64) + 1) / 64
     ranks = [np.searchsorted(np.sort(random.random(500)), grid) / 500 for _ in range(RUNS)]
     distances = np.abs(np.array(ranks) - grid).mean(axis=1)
@@ -99,7 +99,7 @@ def test_the_wasserstein_law_is_that_of_uniform_values() -> None:
 
 
 def test_drawn_laws_give_p_at_their_threshold() -> None:
-    law = laws.l_infinity_law((50, 30, 20))
+    law = laws.l_infinity_null((50, 30, 20))
     assert law.p(law.threshold(0.05, 0.01), 0.01) == pytest.approx(0.05, abs=0.001)
     assert law.p(10.0, 0.01) == 1 / (laws.DRAWS + 1)
     assert law.p(0.0, 0.01) == 1

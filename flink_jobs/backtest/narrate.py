@@ -1,6 +1,6 @@
 """How a backtest is said in words and numbers, the same in the terminal and on the page.
 
-headline(found)       # Judged("better", "B is better by 6 of 8 metrics, …")
+headline(found)       # QualityVerdict("better", "B is better by 6 of 8 metrics, …")
 interval(estimate)    # "0.9053 (0.9031 to 0.9075)"
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flink_jobs.backtest.metrics import NEITHER_IS_BETTER
-from flink_jobs.backtest.records import Backtest, Estimate, Measured, Slice, VersionRun
+from flink_jobs.backtest.records import Backtest, Estimate, MetricComparison, Slice, VersionRun
 from flink_jobs.reports.text import day, percent, plural
 
 NAMES = {
@@ -37,14 +37,14 @@ Verdict = Literal["better", "worse", "mixed", "equal", "unknown"]
 
 
 @dataclass(frozen=True)
-class Judged:
+class QualityVerdict:
     """Whether B is better than A by the metrics of all rows, and the sentence that says so."""
 
     verdict: Verdict
     sentence: str
 
 
-def headline(found: Backtest) -> Judged:
+def headline(found: Backtest) -> QualityVerdict:
     """The sentence to read first."""
     total = found.total
     if not total.labelled:
@@ -53,19 +53,25 @@ def headline(found: Backtest) -> Judged:
         if found.kind == "regression":
             apart = number(total.differences.mean_absolute)
             text = f"Predictions are {apart} apart on average; without labels nobody knows which are better."
-        return Judged("unknown", text)
+        return QualityVerdict("unknown", text)
     judged = [m for m in total.metrics if m.name not in NEITHER_IS_BETTER]
     if all(m.difference.low is None for m in judged):
-        return Judged("unknown", "There is too little labelled data to tell A and B apart.")
+        return QualityVerdict("unknown", "There is too little labelled data to tell A and B apart.")
     better, worse = ([NAMES[m.name] for m in judged if m.better == side] for side in ("b", "a"))
     if not better and not worse:
-        return Judged("equal", "No metric tells A and B apart.")
+        return QualityVerdict("equal", "No metric tells A and B apart.")
     first = _chief(found)
     if not worse:
-        return Judged("better", f"B is better by {_listed(better, len(judged))}, worse by none. {first}")
+        return QualityVerdict(
+            "better", f"B is better by {_listed(better, len(judged))}, worse by none. {first}"
+        )
     if not better:
-        return Judged("worse", f"B is worse by {_listed(worse, len(judged))}, better by none. {first}")
-    return Judged("mixed", f"B is better by {', '.join(better)}, but worse by {', '.join(worse)}. {first}")
+        return QualityVerdict(
+            "worse", f"B is worse by {_listed(worse, len(judged))}, better by none. {first}"
+        )
+    return QualityVerdict(
+        "mixed", f"B is better by {', '.join(better)}, but worse by {', '.join(worse)}. {first}"
+    )
 
 
 def _listed(names: list[str], of: int) -> str:
@@ -85,7 +91,7 @@ def _chief(found: Backtest) -> str:
     )
 
 
-def metric_of(part: Slice, name: str) -> Measured | None:
+def metric_of(part: Slice, name: str) -> MetricComparison | None:
     """The slice's metric of this name."""
     return next((metric for metric in part.metrics if metric.name == name), None)
 
@@ -119,7 +125,7 @@ def signed_interval(found: Estimate) -> str:
     return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
 
 
-def verdict_of(metric: Measured) -> str:
+def verdict_of(metric: MetricComparison) -> str:
     """What a metric says: which version is better, or why it does not."""
     if metric.better:
         return f"{metric.better.upper()} is better"

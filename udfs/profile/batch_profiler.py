@@ -1,6 +1,6 @@
 """What a worker has seen of a batch, for the monitor: predicted rows on bins, dead and late ones counted.
 
-watch = Watch(params, reference, version)
+watch = BatchProfiler(params, reference, version)
 watch.predicted(columns, event_time); watch.dead(problem, event_time); watch.late(event_time)
 watch.take()        # bytes for the stream, once per batch
 """
@@ -12,13 +12,13 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from udfs.profile.collect import Collector, Part
+from udfs.profile.collect import Collector, PartialProfile
 from udfs.profile.counts import Ints, WindowCounts
 from udfs.profile.keys import KeyPart, key_parts
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference
 from udfs.profile.steps import StepCounter, StepPart
-from udfs.profile.wire import Told, encode_told
+from udfs.profile.wire import BatchProfile, encode_batch_profiles
 from udfs.records.problems import Problem
 
 NO_VERSION = 0
@@ -26,7 +26,7 @@ NO_VERSION = 0
 KEY = "_key"
 
 
-class Watch:
+class BatchProfiler:
     """Gathers the parts of one batch after the other. Without a reference only outcomes are counted.
 
     `version` is NO_VERSION for the outcomes of records that no version has seen.
@@ -38,7 +38,7 @@ class Watch:
         self._collector = Collector(params, reference, version) if reference else None
         self._stepper = StepCounter(params, reference, version) if reference and params.step_columns else None
         self._version = version
-        self._parts: list[Part] = []
+        self._parts: list[PartialProfile] = []
         self._steps: list[StepPart] = []
         self._keys: list[KeyPart] = []
         self._outcomes: dict[int | None, WindowCounts] = {}
@@ -67,14 +67,15 @@ class Watch:
 
     def take(self) -> bytes | None:
         """All since the last call as bytes, or None if there was nothing."""
-        return encode_told([self.take_counts()])
+        return encode_batch_profiles([self.take_counts()])
 
-    def take_counts(self) -> Told:
+    def take_counts(self) -> BatchProfile:
         """All since the last call."""
         parts = self._parts + [
-            Part(start, None, None, self._version, counts) for start, counts in self._outcomes.items()
+            PartialProfile(start, None, None, self._version, counts)
+            for start, counts in self._outcomes.items()
         ]
-        told = Told(parts, self._steps, self._keys)
+        told = BatchProfile(parts, self._steps, self._keys)
         self._parts, self._steps, self._keys, self._outcomes = [], [], [], {}
         return told
 

@@ -11,15 +11,20 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Moment, Releases
+from flink_jobs.registry.releases import Activation, Releases
 from tests.helpers import models
 from tests.helpers.following import INPUTS, add
-from udfs.rollout.controller import Closing, Memory, Steward, StewardParams
+from udfs.rollout.controller import (
+    ComparedWindow,
+    ControllerState,
+    RolloutController,
+    RolloutControllerParams,
+)
 from udfs.rollout.events import Event, Role
 from udfs.rollout.gate import Automatic, Gate
-from udfs.rollout.labels import Labels
-from udfs.rollout.losses import Said, measured, quality_of
-from udfs.rollout.tally import Report, Tally, decode
+from udfs.rollout.labels import LabelSums
+from udfs.rollout.losses import ScoredRow, measured, quality_of
+from udfs.rollout.version_metrics import MetricsReport, VersionMetrics, decode
 from udfs.store import objects as object_store
 
 WINDOW = 60_000
@@ -31,12 +36,12 @@ def releases(tmp_path: Path) -> Releases:
     for _ in range(2):
         add(tmp_path)
     log = Releases(Registry(tmp_path), "fraud", lambda: T0)
-    log.canary(2, 0.01, "customer", Moment(T0, lead_ms=0, past=True))
+    log.canary(2, 0.01, "customer", Activation(T0, lead_ms=0, past=True))
     return log
 
 
-def steward(folder: Path | str, *, live: bool = True, quality: float | None = None) -> Steward:
-    params = StewardParams(
+def controller(folder: Path | str, *, live: bool = True, quality: float | None = None) -> RolloutController:
+    params = RolloutControllerParams(
         job="payments",
         model="fraud",
         folder=str(folder),
@@ -45,22 +50,24 @@ def steward(folder: Path | str, *, live: bool = True, quality: float | None = No
         gate=Gate(records=100, latency=None, quality=quality),
         automatic=Automatic((0.01, 0.5, 1.0), 2),
     )
-    return Steward(params, lambda: T0 + 10 * WINDOW, live=live)
+    return RolloutController(params, lambda: T0 + 10 * WINDOW, live=live)
 
 
-def window(start: int, release: int, errors: int = 0) -> Report:
-    tally, times = Tally(WINDOW), np.full(500, start)
+def window(start: int, release: int, errors: int = 0) -> MetricsReport:
+    metrics, times = VersionMetrics(WINDOW), np.full(500, start)
     scores = {"prediction": pa.array([True] * 500), "score": pa.array(np.linspace(0.1, 0.9, 500))}
-    tally.scored(1, "champion", release, times, scores, 500_000)
-    tally.scored(2, "canary", release, times, scores, 500_000)
+    metrics.scored(1, "champion", release, times, scores, 500_000)
+    metrics.scored(2, "canary", release, times, scores, 500_000)
     if errors:
-        tally.failed(2, "canary", release, times[:errors])
-    data = tally.take([])
+        metrics.failed(2, "canary", release, times[:errors])
+    data = metrics.take([])
     assert data is not None
     return decode(data)
 
 
-def close(job: Steward, minute: int, release: int, memory: Memory, errors: int = 0) -> Closing:
+def close(
+    job: RolloutController, minute: int, release: int, memory: ControllerState, errors: int = 0
+) -> ComparedWindow:
     start = T0 + minute * WINDOW
     return job.close(window(start, release, errors), start, memory, "watermark")
 
@@ -72,7 +79,7 @@ def said(releases: Releases) -> list[tuple[str, int, float | None]]:
 
 
 def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Releases) -> None:
-    job, memory, actions = steward(tmp_path / "fraud"), Memory(), []
+    job, memory, actions = controller(tmp_path / "fraud"), ControllerState(), []
     for minute, release in enumerate([2, 2, 3, 3]):
         # The moments that the job writes lie at its own time of day, ten minutes on.
         later = minute if release == 2 else minute + 12
@@ -99,13 +106,13 @@ def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Release
 
 
 def test_a_canary_that_fails_is_rolled_back_once_with_an_alert(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path / "fraud")
-    closing = close(job, 0, 2, Memory(), errors=100)
+    job = controller(tmp_path / "fraud")
+    closing = close(job, 0, 2, ControllerState(), errors=100)
     assert said(releases)[-1] == ("rollback", 1, None)
     (alert,) = closing.alerts
     assert (alert.rule, alert.state, alert.severity) == ("canary-rolled-back", "firing", "critical")
     assert "error rate 16.67%" in alert.message
-    close(job, 0, 2, Memory(), errors=100)  # the same again, as after a restart
+    close(job, 0, 2, ControllerState(), errors=100)  # the same again, as after a restart
     assert len(said(releases)) == 3
 
 
@@ -117,8 +124,8 @@ def test_a_job_leaves_time_for_the_store(monkeypatch: pytest.MonkeyPatch) -> Non
         models.register(registry, "fraud", LogisticRegression(), INPUTS, [False] * 3 + [True] * 3, "binary")
     registry.promote("fraud", 1)
     log = Releases(registry, "fraud", lambda: T0)
-    log.canary(2, 0.01, "customer", Moment(T0, lead_ms=0, past=True))
-    close(steward(registry.model_location("fraud")), 0, 2, Memory(), errors=100)
+    log.canary(2, 0.01, "customer", Activation(T0, lead_ms=0, past=True))
+    close(controller(registry.model_location("fraud")), 0, 2, ControllerState(), errors=100)
     records = log.log()
     assert records is not None
     assert records.records[-1].action == "rollback"
@@ -126,15 +133,15 @@ def test_a_job_leaves_time_for_the_store(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_person_who_was_first_is_not_overruled(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path / "fraud")
-    memory = close(job, 0, 2, Memory()).memory
-    releases.rollback(Moment(T0 + WINDOW, lead_ms=0, past=True))
+    job = controller(tmp_path / "fraud")
+    memory = close(job, 0, 2, ControllerState()).memory
+    releases.rollback(Activation(T0 + WINDOW, lead_ms=0, past=True))
     close(job, 1, 2, memory)
     assert said(releases)[-1] == ("rollback", 1, None)
 
 
 def test_a_job_on_history_only_compares(tmp_path: Path, releases: Releases) -> None:
-    closing = close(steward(tmp_path / "fraud", live=False), 0, 2, Memory(), errors=100)
+    closing = close(controller(tmp_path / "fraud", live=False), 0, 2, ControllerState(), errors=100)
     assert closing.comparison is not None
     assert closing.comparison.gate is not None
     assert closing.comparison.gate.outcome == "fail"
@@ -142,24 +149,24 @@ def test_a_job_on_history_only_compares(tmp_path: Path, releases: Releases) -> N
 
 
 def test_an_alert_is_open_until_a_later_release(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path / "fraud")
-    refused = Report(events=[Event("version_refused", 2, 2, "its golden rows differ")])
-    first = job.close(refused, T0, Memory(), "early")
+    job = controller(tmp_path / "fraud")
+    refused = MetricsReport(events=[Event("version_refused", 2, 2, "its golden rows differ")])
+    first = job.close(refused, T0, ControllerState(), "early")
     again = job.close(refused, T0, first.memory, "early")
     assert ([a.state for a in first.alerts], again.alerts) == (["firing"], [])
-    releases.rollback(Moment(T0, lead_ms=0, past=True))
+    releases.rollback(Activation(T0, lead_ms=0, past=True))
     over = close(job, 1, 3, again.memory)
     assert [(a.rule, a.state) for a in over.alerts] == [("version-refused", "resolved")]
 
 
-def told(worse: bool, release: int, labels: int = 300) -> Labels:
+def told(worse: bool, release: int, labels: int = 300) -> LabelSums:
     """Labels to what both versions said: the canary is as good as the champion, or says the opposite."""
     losses = {1: [0.8, 0.7, 0.9, 0.4], 2: [0.2, 0.3, 0.1, 0.6] if worse else [0.7, 0.8, 0.9, 0.4]}
     roles: dict[int, Role] = {1: "champion", 2: "canary"}
-    found = Labels()
+    found = LabelSums()
     for version, scores in losses.items():
         said = [
-            Said(version, roles[version], release, "binary", (False, True), s >= 0.5, s)
+            ScoredRow(version, roles[version], release, "binary", (False, True), s >= 0.5, s)
             for s in scores * (labels // 4)
         ]
         rows = [row for one in said if (row := measured(one, True))]
@@ -167,13 +174,15 @@ def told(worse: bool, release: int, labels: int = 300) -> Labels:
     return found
 
 
-def labelled(job: Steward, minute: int, memory: Memory, labels: Labels | None) -> Closing:
+def labelled(
+    job: RolloutController, minute: int, memory: ControllerState, labels: LabelSums | None
+) -> ComparedWindow:
     start = T0 + minute * WINDOW
     return job.close(window(start, 2), start, memory, "watermark", labels)
 
 
 def test_a_canary_waits_for_labels_over_windows(tmp_path: Path, releases: Releases) -> None:
-    job, memory, outcomes = steward(tmp_path / "fraud", quality=0.05), Memory(), []
+    job, memory, outcomes = controller(tmp_path / "fraud", quality=0.05), ControllerState(), []
     for minute, labels in enumerate([None, told(False, 2), told(False, 1), told(False, 2)]):
         closing = labelled(job, minute, memory, labels)
         assert closing.comparison is not None
@@ -189,8 +198,8 @@ def test_a_canary_waits_for_labels_over_windows(tmp_path: Path, releases: Releas
 
 
 def test_a_canary_that_is_worse_on_labels_is_rolled_back(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path / "fraud", quality=0.05)
-    first = labelled(job, 0, Memory(), told(True, 2, labels=80))
+    job = controller(tmp_path / "fraud", quality=0.05)
+    first = labelled(job, 0, ControllerState(), told(True, 2, labels=80))
     assert len(said(releases)) == 2
     second = labelled(job, 1, first.memory, told(True, 2, labels=80))
     assert said(releases)[-1] == ("rollback", 1, None)
@@ -200,6 +209,6 @@ def test_a_canary_that_is_worse_on_labels_is_rolled_back(tmp_path: Path, release
 
 
 def test_labels_alone_roll_a_canary_back_too(tmp_path: Path, releases: Releases) -> None:
-    job = steward(tmp_path / "fraud", quality=0.05)
-    job.close(Report(), T0, Memory(2), "idle", told(True, 2))
+    job = controller(tmp_path / "fraud", quality=0.05)
+    job.close(MetricsReport(), T0, ControllerState(2), "idle", told(True, 2))
     assert said(releases)[-1] == ("rollback", 1, None)
