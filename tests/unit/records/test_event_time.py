@@ -29,7 +29,7 @@ def test_every_form_of_every_time_is_taken(times: list[tuple[datetime, str]]) ->
 
 
 @settings(deadline=None)
-@given(time=TIMES, place=st.integers(0, 25), letter=st.characters())
+@given(time=TIMES, place=st.integers(0, 25), letter=st.characters(codec="utf-8"))
 def test_a_changed_letter_is_seen_by_both_or_by_none(time: datetime, place: int, letter: str) -> None:
     text = time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     text = text[:place] + letter + text[place + 1 :]
