@@ -30,7 +30,7 @@ from flink_jobs.plan.topics import all_topics, labels_of, output_topics, report_
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.scalars import format_duration
-from flink_jobs.system.jars import connector_jar
+from flink_jobs.system.jars import connector_jars
 from flink_jobs.system.processes import find_java
 
 CHECKPOINT_DIR = ("execution.checkpointing.dir", "state.checkpoints.dir")
@@ -65,7 +65,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     """
     job = plan.job
     find_java()
-    connector_jar()
+    connector_jars()
     settings = client_settings(job)
     written = all_topics(job)
     labels = labels_of(job)
