@@ -61,7 +61,9 @@ class Live:
     def until(self, holds: Callable[[], Any], seconds: float = 90) -> None:
         """Raises AssertionError when that does not come to hold, or the job ends before."""
         assert wait_until(lambda: bool(self.running.ended() or holds()), seconds, 0.2)
-        assert not self.running.ended(), self.running.wait()
+        if self.running.ended():
+            self.running.wait()
+            raise AssertionError("the job ended before")
 
 
 @contextmanager

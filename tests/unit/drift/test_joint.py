@@ -35,7 +35,7 @@ def lognormal(random: np.random.Generator, n: int) -> Floats:
 
 
 def student(random: np.random.Generator, n: int) -> Floats:
-    return normal(random, n) / np.sqrt(random.chisquare(2, n) / 2)
+    return np.asarray(normal(random, n) / np.sqrt(random.chisquare(2, n) / 2), dtype=np.float64)
 
 
 def named(rows: Floats) -> Columns:

@@ -203,6 +203,8 @@ def test_the_threshold_decides_the_class_and_not_the_score(version: Path) -> Non
     low, high = model.predict(table, threshold=0.0), model.predict(table, threshold=1.0)
     assert set(low.prediction) == {"late"}
     assert set(high.prediction) == {"early"}
+    assert low.score is not None
+    assert high.score is not None
     assert np.array_equal(low.score, high.score)
 
 

@@ -55,7 +55,7 @@ def edit(registry: Registry, **changes: str) -> None:
 
 def another_digest(registry: Registry) -> None:
     """The signature of one version beside another."""
-    write_model(registry.root, "sums", "first", "second")
+    write_model(Path(registry.root), "sums", "first", "second")
     sign(registry, "sums", 2, ALICE)
     (other,) = (registry.folder("sums", 2) / "signatures").iterdir()
     record(registry).write_bytes(other.read_bytes())

@@ -41,7 +41,7 @@ BAD = {
     "out_of_range": (b'{"id":1,"amount":-11}', "contract"),
     "not_in_values": (b'{"id":1,"kind":"c"}', "contract"),
 }
-MORE_BAD = [
+MORE_BAD: list[tuple[bytes | None, str]] = [
     (b"  \n ", "empty"),
     (b'{"id":1}{"id":2}', "not_json"),
     (b'{"id":1', "not_json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -16,8 +17,10 @@ TIMES = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 31), timezones=st.
 FORMS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%d %H:%M:%S.%f")
 
 
-def judged(texts: list[str | None], times: list[int]) -> list[bool]:
-    return are_iso_8601(pa.chunked_array([texts], pa.string()), np.array(times, dtype=np.int64)).tolist()
+def judged(texts: Sequence[str | None], times: list[int]) -> list[bool]:
+    column = pa.chunked_array([texts], pa.string())
+    fits: list[bool] = are_iso_8601(column, np.array(times, dtype=np.int64)).tolist()
+    return fits
 
 
 @settings(deadline=None)

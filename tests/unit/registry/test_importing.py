@@ -160,10 +160,12 @@ def saved(flavor: str, model: Any, folder: Path, **more: Any) -> Path:
 
 def signed(frame: pd.DataFrame) -> dict[str, Any]:
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
     kinds = {"a": "double", "n": "long", "c": "string"}
-    columns = [ColSpec(kinds[name], name, required=name != "n") for name in frame.columns]
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(kinds[name], name, required=name != "n") for name in frame.columns
+    ]
     return {"signature": ModelSignature(Schema(columns)), "input_example": frame.head(20)}
 
 
@@ -195,7 +197,7 @@ def test_what_mlflow_saved_is_imported_with_its_signature(case: str, tmp_path: P
     scored = loaded.model.predict(inputs.replace_schema_metadata(None))
     np.testing.assert_allclose(
         model.predict_proba(frame)[:, 1] if flavor == "sklearn" else model.predict(frame),
-        scored.score if flavor == "sklearn" else scored.prediction,
+        np.asarray(scored.score if flavor == "sklearn" else scored.prediction),
         rtol=1e-5,
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics
 
@@ -41,7 +42,7 @@ def rows(said: list[ScoredRow], labels: list[object]) -> list[RecordLoss]:
     return [row for row in found if row]
 
 
-def of_scores(scores: np.ndarray, truth: np.ndarray = TRUTH) -> Quality:
+def of_scores(scores: NDArray[np.float64], truth: NDArray[np.bool_] = TRUTH) -> Quality:
     return quality_of(rows([binary(s) for s in scores.tolist()], truth.tolist()))
 
 
@@ -160,8 +161,8 @@ def test_the_same_records_show_smaller_differences() -> None:
     own, champion = of_shadow(0.02)
     paired = quality_pair(own, champion)
     apart = quality_pair(
-        msgspec.structs.replace(own, rises=quality_of([measured(binary(0.5), True)]).rises), champion
-    )  # type: ignore[list-item]
+        msgspec.structs.replace(own, rises=quality_of(rows([binary(0.5)], [True])).rises), champion
+    )
     assert paired is not None
     assert apart is not None
     assert paired.difference == pytest.approx(apart.difference, abs=1e-9)
@@ -187,11 +188,14 @@ def compared(shift: float, n: int = N, role: Role = "canary", records: int = 200
         if role == "shadow"
         else (of_scores(np.clip(SCORES + shift, 0.001, 0.999)[:n], TRUTH[:n]), of_scores(SCORES))
     )
-    counts = {(0, 1, "champion", 3): VersionCounts(records), (0, 2, role, 3): VersionCounts(records)}
+    counts: dict[tuple[int, int, Role, int], VersionCounts] = {
+        (0, 1, "champion", 3): VersionCounts(records),
+        (0, 2, role, 3): VersionCounts(records),
+    }
     labels = LabelSums(
         {(0, 1, "champion", 3): champion, (0, 2, role, 3): own}, {0: LabelCounts(2 * n + 5, 5, 2 * n)}
     )
-    return compare_window("payments", "fraud", SPAN, counts, labels)  # type: ignore[arg-type]
+    return compare_window("payments", "fraud", SPAN, counts, labels)
 
 
 GATE = Gate(quality=0.05, drift=None, latency=None)
@@ -269,11 +273,14 @@ def of_numbers() -> ComparisonRecord:
     truth = DRAW.normal(0, 5, 200).tolist()
     own = quality_of(rows([regression(v + 3) for v in truth], truth))
     champion = quality_of(rows([regression(v + 2) for v in truth], truth))
-    counts = {(0, 1, "champion", 3): VersionCounts(2000), (0, 2, "canary", 3): VersionCounts(2000)}
+    counts: dict[tuple[int, int, Role, int], VersionCounts] = {
+        (0, 1, "champion", 3): VersionCounts(2000),
+        (0, 2, "canary", 3): VersionCounts(2000),
+    }
     labels = LabelSums(
         {(0, 1, "champion", 3): champion, (0, 2, "canary", 3): own}, {0: LabelCounts(400, 0, 400)}
     )
-    return compare_window("prices", "price", SPAN, counts, labels)  # type: ignore[arg-type]
+    return compare_window("prices", "price", SPAN, counts, labels)
 
 
 def test_the_gate_on_numbers_is_of_the_root_mean_squared_error() -> None:

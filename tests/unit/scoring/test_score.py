@@ -200,6 +200,7 @@ def test_nothing_is_nothing(scorer: Scorer) -> None:
 
 
 def test_a_model_that_is_not_the_planned_one_is_refused(params: ScoreParams) -> None:
+    assert params.model is not None
     other = ModelParams(params.model.folder, "sha256:00", 1, params.model.inputs)
     with pytest.raises(ModelError, match=r"must have the digest sha256:00; got sha256:"):
         Scorer(ScoreParams(params.source, params.features, other, params.output))
