@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.plan.expressions import compile_all
@@ -40,7 +40,6 @@ def quotient(a: float | None, b: float | None) -> float | None:
     return value if math.isfinite(value) else math.nan
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.tuples(DOUBLES, DOUBLES), max_size=40))
 def test_exactly_the_rows_that_divide_by_zero_or_overflow_are_bad(
     rows: list[tuple[float | None, float | None]],
@@ -56,7 +55,6 @@ def test_exactly_the_rows_that_divide_by_zero_or_overflow_are_bad(
     ]
 
 
-@settings(deadline=None)
 @given(longs=st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=40))
 def test_rows_whose_feature_raises_are_isolated(longs: list[int | None]) -> None:
     made, problems = features(square="n * n").compute(table([{"n": n} for n in longs]))

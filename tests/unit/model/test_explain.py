@@ -220,7 +220,7 @@ def explained(model: Model, frame: pd.DataFrame) -> Contributions:
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(seed=st.integers(2, 10_000), count=st.integers(1, 40))
 def test_contributions_add_up_to_the_raw_score(name: str, seed: int, count: int) -> None:
     fitted, model = built(name)
