@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
+from tests.helpers.bomb import Bomb
 from udfs.errors import ModelError
 from udfs.model.loading import load_version
 from udfs.model.manifest import Input, Lineage, Output, Signature, digest, read_manifest
@@ -165,16 +166,6 @@ def test_a_version_that_is_not_what_was_written_is_refused(name: str, version: P
     sabotage(version)
     with pytest.raises(ModelError, match=message):
         load_version(version)
-
-
-class Bomb:
-    """Touches a file when unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.target,)
 
 
 def test_nothing_is_unpickled_before_the_digests_are_right(version: Path, tmp_path: Path) -> None:

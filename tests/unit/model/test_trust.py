@@ -18,8 +18,8 @@ from flink_jobs.plan import make_plan
 from flink_jobs.registry import Registry
 from flink_jobs.registry.sign import generate_key, read_private_key, sign
 from flink_jobs.spec.public_keys import parse_public_key
+from tests.helpers.bomb import Bomb
 from tests.helpers.samples import write_model
-from tests.unit.model.test_model_versions import Bomb
 from udfs.errors import ModelError
 from udfs.model import signatures
 from udfs.model.loading import load_version

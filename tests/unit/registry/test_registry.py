@@ -12,32 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry, Release
+from tests.helpers.registered import ROWS, write
 from udfs.model.loading import load_version
-from udfs.model.manifest import Input, Manifest, Output, Signature, digest
+from udfs.model.manifest import digest
 
-SIGNATURE = Signature(inputs=(Input(name="a", type="double"),), output=Output(kind="binary", classes=(0, 1)))
-ROWS = pa.table({"a": [-1.0, 0.2, 3.0]})
-MODEL = LogisticRegression().fit(np.array([[-1.0], [1.0]]), [0, 1])
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
-
-
-def write(registry: Registry, name: str = "fraud", **changes: Any) -> Manifest:
-    parts: dict[str, Any] = {
-        "model": MODEL,
-        "signature": SIGNATURE,
-        "golden_inputs": ROWS,
-        "profile": {"rows": 3},
-        "metrics": {"auc": 0.9},
-        "training": {"rows": 2},
-    }
-    return registry.write_version(name, **parts | changes)
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from flink_jobs.registry import Registry, Release
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.registry.sign import generate_key, read_private_key, sign
 from flink_jobs.registry.verify import checks
-from tests.unit.conftest import MemoryStore
-from tests.unit.registry.test_registry import ROWS, write
+from tests.helpers.memory_store import MemoryStore
+from tests.helpers.registered import ROWS, write
 from udfs.model.loading import load_version
 from udfs.model.manifest import Lineage
 from udfs.store import objects as object_store

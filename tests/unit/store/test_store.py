@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from pyarrow import fs
 
+from tests.helpers.memory_store import MemoryStore
 from tests.helpers.s3 import bucket_uri
-from tests.unit.conftest import MemoryStore
 from udfs.errors import StoreError
 from udfs.store import open_store
 from udfs.store.base import Store, is_uri, without_secrets
