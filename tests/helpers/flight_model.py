@@ -1,7 +1,4 @@
-"""The demo's model and lookup table, made once for a test session, however many processes run it.
-
-from tests.helpers.flight_model import flight_files     # a pytest fixture
-"""
+"""The demo's model and lookup table, made once for a test session, however many processes run it."""
 
 from __future__ import annotations
 
