@@ -10,7 +10,7 @@ import re
 import tomllib
 from typing import Any
 
-from flink_jobs.system.jars import PROJECT
+from flink_jobs.system.jars import PROJECT as PROJECT
 
 PYPROJECT = PROJECT / "pyproject.toml"
 

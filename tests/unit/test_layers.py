@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import grimp
 import pytest
 from importlinter.cli import lint_imports
 
-from tests.helpers.layers import PYPROJECT, drawing
+from tests.helpers.layers import PROJECT, PYPROJECT, drawing
 from tests.helpers.pages import DOCS, blocks
 
 # Circles that are not mended yet. Only ever shorter: a mended one is removed here.
@@ -59,3 +60,13 @@ def test_the_contracts_hold() -> None:
 def test_the_drawing_is_that_of_the_contracts() -> None:
     (drawn,) = blocks(DOCS["contributing.md"], "mermaid")
     assert drawn == drawing()
+
+
+def test_test_modules_import_no_other() -> None:
+    """What several of them use is in tests/helpers."""
+    importing = [
+        f"{path.relative_to(PROJECT)}: {line}"
+        for path in sorted((PROJECT / "tests").rglob("test_*.py"))
+        for line in re.findall(r"^ *(?:from|import) tests\.[\w.]*\btest_.*", path.read_text(), re.MULTILINE)
+    ]
+    assert importing == []

@@ -161,6 +161,7 @@ def test_bad_cases_have_a_clear_verdict(before: list[Any], now: list[Any], verdi
     assert only(known, {"x": pa.array(now, kind)}).verdict == verdict
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # the reference spans more than a float holds
 def test_few_numbers_are_told_apart_like_categories() -> None:
     """Also the largest two: flags of zeros and ones."""
     known = reference({"x": [0.0, 1.0] * 500})
@@ -200,6 +201,7 @@ def test_a_window_far_larger_than_its_reference(fresh: int, verdict: str) -> Non
     assert only(known, {"x": (["a"] * (1_000 - fresh) + ["b"] * fresh) * 1_000}).verdict == verdict
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # the reference spans more than a float holds
 def test_values_at_the_limit_of_floats_are_judged() -> None:
     known = reference({"x": [1.7e308, -1.7e308] * 50})
     (report,) = judge(known, {KEY: WindowCounts(100, columns=known.counts())})[KEY].columns

@@ -360,6 +360,7 @@ def dumped(model: Any) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # by scikit-learn, which the test asks for
 def test_output_that_is_not_finite_is_an_error() -> None:
     model = LinearRegression()
     model.coef_, model.intercept_, model.n_features_in_ = np.array([1e308]), 0.0, 1
