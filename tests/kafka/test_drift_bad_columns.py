@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -52,6 +53,7 @@ def write_model(root: Path) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # the reference spans more than a float holds
 def test_nothing_is_ever_no_number(broker: Broker, tmp_path: Path) -> None:
     """An hour as in training, one with a single record, one without any, one in which all is otherwise."""
     write_model(tmp_path)
