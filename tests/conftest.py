@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from flink_jobs.kafka import ClientSettings, create_topics
@@ -14,6 +15,10 @@ from flink_jobs.testing import Broker, broker
 from tests.helpers.s3 import s3_server
 
 __all__ = ["broker"]
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("tailrace", deadline=None)
+hypothesis.settings.load_profile("tailrace")
 
 # These JVMs live for seconds: compiling hot code a second time, better, would cost more than it brings.
 SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"

@@ -6,6 +6,7 @@ python -m tests.bench.contenders bare BROKERS REGISTRY NAME
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -93,7 +94,7 @@ def features(brokers: str, registry: str, name: str, count: str, drift: str) -> 
     _run(JobSpec.model_validate(source))
 
 
-CONTENDERS = {
+CONTENDERS: dict[str, Callable[..., None]] = {
     "bare": bare,
     "java": java,
     "stateless": stateless,
@@ -103,4 +104,5 @@ CONTENDERS = {
 
 if __name__ == "__main__":
     contender, *arguments = sys.argv[1:]
-    {**CONTENDERS, "features": features}[contender](*arguments)
+    run: Callable[..., None] = {**CONTENDERS, "features": features}[contender]
+    run(*arguments)

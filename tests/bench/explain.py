@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xgboost
+from numpy.typing import NDArray
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -31,6 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from flink_jobs.demo import batch as demo
+from flink_jobs.demo.common import write_planes
 from flink_jobs.registry import Registry
 from flink_jobs.registry.serialize import serialized
 from tests.helpers.flight_model import offline_features
@@ -51,7 +53,7 @@ SIGNATURE = Signature(
 TREES = {"n_estimators": 150, "learning_rate": 0.05}
 
 
-def training() -> tuple[np.ndarray, np.ndarray]:
+def training() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     rng = np.random.default_rng(7)
     x = rng.normal(size=(TRAINING_ROWS, len(INPUTS)))
     noise = rng.normal(size=TRAINING_ROWS)
@@ -83,7 +85,7 @@ def models() -> Iterator[tuple[str, Model, pa.Table]]:
         yield name, formats.build(form, serialized(estimator.fit(x, y), form), SIGNATURE), batch
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(Path(folder))
-        demo.write_planes(Path(folder) / "tables")
+        write_planes(Path(folder) / "tables")
         demo.ready_model(registry, offline_features, Path(folder) / "tables")
         version = registry.folder("flight_delay", 1)
         model = load_version(version).model

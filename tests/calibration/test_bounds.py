@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from tests.unit.drift.test_statistics import CASES, counts_of, draw, profile_of
+from tests.helpers.columns import CASES, counts_of, draw, profile_of
 from udfs.drift import statistics
 
 

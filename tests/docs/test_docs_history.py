@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -48,7 +49,9 @@ def test_training_as_documented(tmp_path: Path, kafka: ClientSettings, workspace
     assert "card_fraud version 1: no window to judge by" in output
     (features,) = (root / ".tailrace" / "features").glob("*.parquet")
     computed = pq.read_table(features).to_pandas()
-    sent = load_trainer(root / "models" / "card_fraud").history().to_pandas()
+    history = load_trainer(root / "models" / "card_fraud").history()
+    assert isinstance(history, pa.Table)
+    sent = history.to_pandas()
     assert computed["@row"].tolist() == list(range(len(sent))) == list(range(4000))
     assert computed["amount"].tolist() == sent["amount"].tolist()
     for row in range(0, 4000, 37):

@@ -1,7 +1,8 @@
 """Drift and alert records as a job writes them over half a year: seeded, with drift from November on.
 
-records = drift_records()
-alerts = alert_records(records)
+>>> records = drift_records()
+>>> sorted({alert.state for alert in alert_records(records)})
+['firing', 'resolved']
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """A web server that answers as told, then as it should, and keeps what it was sent.
 
-with Endpoint([500, HANG]) as endpoint:
-    requests.post(endpoint.url, b"one")
-    endpoint.bodies
+>>> import requests
+>>> with Endpoint([500]) as endpoint:
+...     answers = [requests.post(endpoint.url, b"one", timeout=10).status_code for _ in range(2)]
+>>> answers, endpoint.bodies
+([500, 200], [b'one'])
 """
 
 from __future__ import annotations

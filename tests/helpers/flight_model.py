@@ -1,7 +1,4 @@
-"""The demo's model and lookup table, made once for a test session, however many processes run it.
-
-from tests.helpers.flight_model import flight_files     # a pytest fixture
-"""
+"""The demo's model and lookup table, made once for a test session, however many processes run it."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from flink_jobs.demo import batch as demo
 from flink_jobs.demo import flights
+from flink_jobs.demo.common import write_planes
 from flink_jobs.registry import Registry
 from flink_jobs.spec import JobSpec
 from flink_jobs.training.data import Computed, Note
@@ -53,7 +51,7 @@ def offline_features(job: JobSpec, records: pa.Table, columns: Sequence[str], no
 def flight_files(tmp_path_factory: pytest.TempPathFactory) -> FlightFiles:
     root = session_folder(tmp_path_factory) / "flights"
     with only_one(root.with_suffix(".lock")):
-        demo.write_planes(root / "tables")
+        write_planes(root / "tables")
         # What the windows are worth, which takes a second fit, is nothing that a test looks at.
         trainer = replace(demo.demo_trainer(), ablations={})
         demo.ready_model(Registry(root / "models"), offline_features, root / "tables", trainer=trainer)

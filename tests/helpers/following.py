@@ -1,8 +1,4 @@
-"""A worker that follows a release log in this process, with real versions in a folder.
-
-with scorer(root) as running:
-    versions(running.score(batch([3.0])))       # [1]
-"""
+"""A worker that follows a release log in this process, with real versions in a folder."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""A job that runs while a test feeds it, looks at what it wrote so far, and changes what it follows.
-
-with live(broker, JOB, partitions=2) as job:
-    job.send([record({"amount": 3.0})])
-    job.until(lambda: len(job.read("alerts")) == 1)
-job.read("predictions")            # the job has ended, with a last commit of all that it had read
-"""
+"""A job that runs while a test feeds it, looks at what it wrote so far, and changes what it follows."""
 
 from __future__ import annotations
 
@@ -61,7 +55,9 @@ class Live:
     def until(self, holds: Callable[[], Any], seconds: float = 90) -> None:
         """Raises AssertionError when that does not come to hold, or the job ends before."""
         assert wait_until(lambda: bool(self.running.ended() or holds()), seconds, 0.2)
-        assert not self.running.ended(), self.running.wait()
+        if self.running.ended():
+            self.running.wait()
+            raise AssertionError("the job ended before")
 
 
 @contextmanager

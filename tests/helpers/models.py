@@ -1,7 +1,4 @@
-"""Small fitted models in a registry of their own.
-
-write(tmp_path, "prices", LinearRegression(), pa.table({"size": [1.0, 2.0]}), [10.0, 20.0], "regression")
-"""
+"""Small fitted models in a registry of their own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """README and docs as tests read them, and a place to run their commands in.
 
-from tests.helpers.pages import DOCS, commands, run_script, workspace      # workspace is a pytest fixture
-run_script(commands(DOCS["drift.md"]), workspace)
+>>> commands("```console\\n$ tailrace --help\\nUsage: …\\n```")
+['tailrace --help']
 """
 
 from __future__ import annotations

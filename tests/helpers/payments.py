@@ -1,8 +1,4 @@
-"""A small model to train: card payments of 60 days, seeded; features in memory instead of on Flink.
-
-trainer = load_trainer(write_model(tmp_path))
-train(trainer, Registry(tmp_path), settings(tmp_path), features=in_memory)
-"""
+"""A small model to train: card payments of 60 days, seeded; features in memory instead of on Flink."""
 
 from __future__ import annotations
 

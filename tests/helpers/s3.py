@@ -1,8 +1,4 @@
-"""An S3 server in this process, moto's, as a stand-in for a real one.
-
-with s3_server() as address:
-    Registry(bucket_uri(address, "models"))
-"""
+"""An S3 server in this process, moto's, as a stand-in for a real one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A tiny model for sample jobs, whose predictions a test can work out.
-
-write_model(tmp_path / "models", "tiny", "a", "b")
-"""
+"""A tiny model for sample jobs, whose predictions a test can work out."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Estimators that behave on their golden rows, and badly on amounts above 100.
-
-Trap("hang").fit(X, y)
-"""
+"""Estimators that behave on their golden rows, and badly on amounts above 100."""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
 """The aggregates of windows in plain Python, to compare Flink's with.
 
-yaml, named = select("w", "sum_x")     # '{w_sum_x: "sum(x)"}', {"w_sum_x": ("sum", "x")}
-aggregated([{"x": 1.5}], named)        # {"w_sum_x": 1.5}
+>>> yaml, named = select("w", "sum_x")
+>>> named
+{'w_sum_x': ('sum', 'x')}
+>>> aggregated([{"x": 1.5}, {"x": 2.0}], named)
+{'w_sum_x': 3.5}
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -87,8 +88,8 @@ def test_a_backtest_says_what_live_jobs_say(
         assert (run.version, run.digest, run.predicted, run.dead) == (version, ordered[0]["digest"], ROWS, ())
 
     a, b = said
-    for side, version in (("a", a), ("b", b)):
-        expected = measure(truth, version.take(known))
+    for side, predictions in (("a", a), ("b", b)):
+        expected = measure(truth, predictions.take(known))
         assert {m.name: getattr(m, side).value for m in found.total.metrics} == expected
     assert (found.total.rows, found.total.labelled) == (ROWS, int(known.sum()))
     assert found.total.differences.changed == np.mean(a.prediction != b.prediction)
@@ -127,7 +128,7 @@ Means = dict[tuple[int, str], float]
 def readings(folder: Path) -> Means:
     """Writes four a minute of three sites; gives the mean of each minute and site, in their order."""
     draw = random.Random(5)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"at": START + minute * MINUTE + second, "site": site, "degrees": draw.uniform(-10, 40)}
         for minute in range(40)
         for second in range(0, MINUTE, MINUTE // 4)
@@ -136,10 +137,10 @@ def readings(folder: Path) -> Means:
     lines = [json.dumps(row).encode() for row in rows]
     late = json.dumps({"at": START, "site": "north", "degrees": 99.0}).encode()
     (folder / "readings.jsonl").write_bytes(b"\n".join([*lines, b"oops", late]))
-    inside = defaultdict(list)
+    inside: dict[tuple[int, str], list[float]] = defaultdict(list)
     for row in rows:
         inside[row["at"] // MINUTE * MINUTE, row["site"]].append(row["degrees"])
-    return {place: fmean(degrees) for place, degrees in sorted(inside.items())}
+    return {key: fmean(degrees) for key, degrees in sorted(inside.items())}
 
 
 def weather(mean: float) -> str:

@@ -184,7 +184,8 @@ def results(broker: Broker, root: Path) -> Results:
 
 
 def minute(row: Outcome) -> int:
-    return (row.json["offset"] * 2 + row.json["partition"]) // A_MINUTE
+    position: int = row.json["offset"] * 2 + row.json["partition"]
+    return position // A_MINUTE
 
 
 def test_the_old_version_goes_on(results: Results) -> None:

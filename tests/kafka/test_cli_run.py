@@ -12,6 +12,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,7 @@ def family(pid: int) -> list[ProcessId]:
     return [ProcessId.of(pid), *(one for child in children for one in family(child))]
 
 
-def values(kafka: ClientSettings, topic: str) -> list[dict[str, object]]:
+def values(kafka: ClientSettings, topic: str) -> list[dict[str, Any]]:
     return [json.loads(record.value or b"") for record in read_topic(kafka, topic)]
 
 
@@ -271,11 +272,11 @@ def test_a_job_goes_on_from_a_savepoint_and_loses_and_doubles_nothing(
     }
     for name in names:
         predicted = [row for row in values(kafka, f"{name}.predictions") if in_first_hour(row)]
-        places = [(row["partition"], row["offset"]) for row in predicted]
-        assert len(set(places)) == len(places) == 300
-        assert all(sent[place]["city"] == row["city"] for place, row in zip(places, predicted, strict=True))
+        locations = [(row["partition"], row["offset"]) for row in predicted]
+        assert len(set(locations)) == len(locations) == 300
+        assert all(sent[at]["city"] == row["city"] for at, row in zip(locations, predicted, strict=True))
         assert committed(kafka, name) - Counter(predicted=303) == Counter()
-    ranks = defaultdict(list)
+    ranks: dict[str, list[int]] = defaultdict(list)
     for row in values(kafka, f"{names[1]}.predictions"):
         if in_first_hour(row):
             ranks[row["city"]].append(row["n"])
@@ -292,7 +293,7 @@ def test_a_job_goes_on_from_a_savepoint_and_loses_and_doubles_nothing(
     assert tailrace("jobs", *place).stdout.startswith("No running jobs")
 
 
-def in_first_hour(row: dict[str, object]) -> bool:
+def in_first_hour(row: dict[str, Any]) -> bool:
     return str(row["event_time"]) < "2023-11-14T23:13:20"
 
 

@@ -109,8 +109,8 @@ def seen(broker: Broker, root: Path) -> Seen:
         job.until(lambda: job.count("predictions") == job.sent)
     with live(broker, job_text(root, [], 4), source=job.source) as other:
         other.until(lambda: other.count("predictions") == job.sent)
-    written = [job.read(sink) for sink in ("predictions", "shadows", "alerts")]
-    return Seen(job.sent, *written, other.read("predictions"))
+    predictions, shadows, alerts = (job.read(sink) for sink in ("predictions", "shadows", "alerts"))
+    return Seen(job.sent, predictions, shadows, alerts, other.read("predictions"))
 
 
 def by_place(predictions: Sequence[Record]) -> dict[tuple[int, int], tuple[bytes | None, bytes | None]]:

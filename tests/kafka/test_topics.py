@@ -31,7 +31,7 @@ def tailrace(kafka: ClientSettings) -> Run:
 
 
 def test_lines_go_in_as_they_are_and_come_out_as_json(
-    tailrace: Run, kafka: ClientSettings, new_topic: Run
+    tailrace: Run, kafka: ClientSettings, new_topic: Callable[..., str]
 ) -> None:
     topic = new_topic()
     lines = b'{"o":"JFK"}\nbroken\n\n\xff\xfe\r\n{"o":5}\n[1]'
@@ -51,7 +51,9 @@ def test_lines_go_in_as_they_are_and_come_out_as_json(
     assert read[0]["key"] == "JFK"
 
 
-def test_a_topic_is_created_only_when_asked(tailrace: Run, kafka: ClientSettings, new_topic: Run) -> None:
+def test_a_topic_is_created_only_when_asked(
+    tailrace: Run, kafka: ClientSettings, new_topic: Callable[..., str]
+) -> None:
     topic = new_topic() + "-new"
     refused = tailrace("produce", topic, stdin=b"1")
     assert refused.returncode == 2
@@ -63,14 +65,16 @@ def test_a_topic_is_created_only_when_asked(tailrace: Run, kafka: ClientSettings
     assert info.partitions == 3
 
 
-def test_pretty_sets_json_out_with_headers(tailrace: Run, kafka: ClientSettings, new_topic: Run) -> None:
+def test_pretty_sets_json_out_with_headers(
+    tailrace: Run, kafka: ClientSettings, new_topic: Callable[..., str]
+) -> None:
     topic = new_topic()
     produce(kafka, topic, [Message(b'{"a":1}', b"k", [("stage", b"decode")], timestamp=1_000)])
     shown = tailrace("read", topic, "--pretty", "--limit", "1").stdout.decode()
     assert shown == '0:0  1970-01-01T00:00:01.000Z  key k\n  stage = decode\n{\n  "a": 1\n}\n'
 
 
-def test_a_misspelt_topic_is_exit_2_with_a_suggestion(tailrace: Run, new_topic: Run) -> None:
+def test_a_misspelt_topic_is_exit_2_with_a_suggestion(tailrace: Run, new_topic: Callable[..., str]) -> None:
     topic = new_topic()
     done = tailrace("read", topic[:-1])
     assert done.returncode == 2
@@ -103,7 +107,7 @@ def test_no_broker_is_exit_1_and_debug_shows_where(tailrace: Run) -> None:
     assert b"Traceback" in done.stderr
 
 
-def test_a_closed_pipe_ends_reading_quietly(kafka: ClientSettings, new_topic: Run) -> None:
+def test_a_closed_pipe_ends_reading_quietly(kafka: ClientSettings, new_topic: Callable[..., str]) -> None:
     topic = new_topic()
     produce(kafka, topic, (Message(b"x" * 100) for _ in range(20_000)))
     reading = subprocess.Popen(

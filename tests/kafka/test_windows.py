@@ -39,14 +39,14 @@ class Row(NamedTuple):
 
 def sample() -> list[Row]:
     draw = random.Random(7)
-    rows = []
+    rows: list[Row] = []
     for user in range(USERS):
-        for place in draw.sample(range(2_400), ROWS_PER_USER):
+        for step in draw.sample(range(2_400), ROWS_PER_USER):
             amount = 0.1 if user == 0 else round(draw.uniform(-50, 100), draw.choice([1, 6, 14]))
             values = (amount, draw.randrange(-9, 10**6), draw.choice("abcdé"), draw.random() < 0.5)
-            fields = [None if draw.random() < 0.2 else value for value in values]
+            fields: list[Any] = [None if draw.random() < 0.2 else value for value in values]
             city = draw.choice(["north", "south", "east", "", None])
-            rows.append(Row(len(rows), START + place * GRID_MS, city, user, *fields))
+            rows.append(Row(len(rows), START + step * GRID_MS, city, user, *fields))
     return rows
 
 

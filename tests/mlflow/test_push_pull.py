@@ -101,7 +101,8 @@ def test_a_version_comes_back_as_it_went(
     assert (origin["model"], origin["version"], origin["run"]) == (name, "1", pushed.run_id)
     assert (origin["digest"], origin["created_at"]) == (digest(sent), sent.created_at)
     models = [load_version(here.folder(name, 1)).model, load_version(there.folder("other", 1)).model]
-    np.testing.assert_array_equal(*[model.predict(ROWS).score for model in models])
+    pushed_scores, pulled_scores = (np.asarray(model.predict(ROWS).score) for model in models)
+    np.testing.assert_array_equal(pulled_scores, pushed_scores)
 
 
 @pytest.mark.parametrize("kind", ["joblib", "lightgbm", "xgboost"])
@@ -114,6 +115,7 @@ def test_mlflow_itself_loads_what_was_pushed(
     expected = load_version(here.folder(name, 1)).model.predict(ROWS)
     found = mlflow.pyfunc.load_model(f"models:/{name}/1").predict(ROWS.to_pandas())
     assert found["prediction"].tolist() == list(expected.prediction)
+    assert expected.score is not None
     np.testing.assert_array_equal(found["score"], expected.score)
     if kind == "lightgbm":
         native = mlflow.lightgbm.load_model(f"models:/{name}/1").predict(ROWS.to_pandas())

@@ -1,19 +1,22 @@
-"""An object store's stand-in that can be read by many at once."""
+"""For unit tests: `memory://` as a store that many can read at once, and commands that are assembled once."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from functools import cache
 
-import fsspec
-from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+import pytest
+import typer.main
+import typer.testing
 
-
-class MemoryStore(MemoryFileSystem):  # type: ignore[misc]
-    """Each reader has a position of its own, as with any real store; fsspec's own readers share one."""
-
-    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        found = super()._open(path, mode, **options)
-        return MemoryFile(self, path, found.getvalue()) if mode == "rb" else found
+import tests.helpers.memory_store  # noqa: F401  # registers itself with fsspec
 
 
-fsspec.register_implementation("memory", MemoryStore, clobber=True)
+@pytest.fixture(scope="session", autouse=True)
+def _commands_assembled_once() -> Iterator[None]:
+    """Typer assembles all commands anew for each call, which takes longer than most calls."""
+    assembled = cache(typer.main.get_command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", assembled)
+        patch.setattr(typer.testing, "_get_command", assembled)
+        yield

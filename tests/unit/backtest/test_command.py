@@ -92,7 +92,7 @@ def found(kind: str, *, labelled: bool, hostile: str = "EWR") -> Backtest:
     rows = compare.PairedRows(output, a, b, times, truth, np.full(n, labelled))
     settings = compare.ComparisonSettings(604_800_000, Draws(resamples=100))
     names = pa.chunked_array([[hostile, "JFK", None] * 200])
-    said = [pa.table({"city": names, "prediction": s.prediction, "score": s.score}) for s in (a, b)]
+    outputs = [pa.table({"city": names, "prediction": s.prediction, "score": s.score}) for s in (a, b)]
     run = VersionRun("tiny", 1, "sha256:" + "0" * 64, n, 3, (DeadCount("decode", "not_json", 2),))
     return Backtest(
         job="tiny",
@@ -111,7 +111,7 @@ def found(kind: str, *, labelled: bool, hostile: str = "EWR") -> Backtest:
         total=compare.slice_of(rows, settings),
         windows=compare.over_time(rows, settings),
         segments=compare.by_segment(rows, "city", names, settings),
-        changed=compare.changed_rows(rows, *said, None, names),
+        changed=compare.changed_rows(rows, outputs[0], outputs[1], None, names),
     )
 
 

@@ -130,15 +130,15 @@ def test_the_change_of_several_classes_is_that_of_their_probabilities() -> None:
     output = Output(kind="multiclass", classes=("x", "y", "z"))
     fields = [("x", pa.float64()), ("y", pa.float64()), ("z", pa.float64())]
     rows = [{"x": 0.5, "y": 0.3, "z": 0.2}, {"x": 0.1, "y": 0.2, "z": 0.7}]
-    said = [
+    a, b = (
         outputs_of(
             output,
             pa.table({"prediction": best, "probabilities": pa.array(order, pa.struct(fields))}),
         )
         for best, order in ((["x", "z"], rows), (["x", "x"], [rows[0], rows[0]]))
-    ]
-    assert said[0].score.tolist() == [0.5, 0.7]
-    found = differences(*said, output.classes)
+    )
+    assert a.score.tolist() == [0.5, 0.7]
+    found = differences(a, b, output.classes)
     assert (found.changed, found.largest, found.moves) == (0.5, pytest.approx(0.5), (Move("z", "x", 1),))
 
 

@@ -8,22 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
 
+from tests.helpers.columns import CASES, counts_of, draw, profile_of
 from udfs.drift import statistics
-from udfs.profile.collect import Collector
 from udfs.profile.counts import NumericCounts
-from udfs.profile.params import CollectParams
-from udfs.profile.profile import encode_profile, reference_profile
-from udfs.profile.reference import NumericReference, Reference, parse_reference
 
-CASES = 10_000
 ORACLES = json.loads((Path(__file__).parents[2] / "oracles" / "values.json").read_text())
-Floats = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +29,6 @@ def tables() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     p[:, 0] += 1
     q[:, 0] += 1
     return p, q
-
-
-def profile_of(values: Floats, bins: int = 8) -> tuple[Reference, NumericReference]:
-    profile = reference_profile(pa.table({"x": values}), bins=bins)
-    reference = parse_reference(encode_profile(profile))
-    column = reference.columns["x"]
-    assert isinstance(column, NumericReference)
-    return reference, column
-
-
-def counts_of(reference: Reference, values: Floats) -> NumericCounts:
-    collector = Collector(CollectParams(1000, (("x", "x"),)), reference, 1)
-    (part,) = collector.collect({"x": pa.array(values)}, np.ones(len(values), dtype=np.int64))
-    counts = part.counts.columns["x"]
-    assert isinstance(counts, NumericCounts)
-    return counts
 
 
 def test_distances_are_scipys(tables: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]) -> None:
@@ -108,12 +86,6 @@ def test_missing_rates_are_fishers_exact_test() -> None:
 def test_missing_rates_of_many_rows_are_chi2() -> None:
     expected = stats.chi2_contingency([[500, 9500], [330, 4670]], correction=False).pvalue
     assert statistics.missing_p(500, 10_000, 330, 5000) == pytest.approx(expected, rel=1e-9)
-
-
-def draw(random: np.random.Generator, case: int, n: int) -> Floats:
-    """Continuous, heavy-tailed and tied values in turn."""
-    kinds = (random.normal(size=n), random.standard_t(2, size=n), random.integers(-3, 4, size=n) * 1.0)
-    return kinds[case % 3]
 
 
 def test_moments_and_quantiles_are_those_of_the_values() -> None:

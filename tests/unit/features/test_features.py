@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.plan.expressions import compile_all
@@ -26,7 +27,7 @@ def features(lookups: tuple[LookupParams, ...] = (), **derive: str) -> FeatureBu
     return FeatureBuilder(FeatureParams(lookups, derived))
 
 
-def table(rows: list[dict[str, Any]]) -> pa.Table:
+def table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     kinds = {"a": pa.float64(), "b": pa.float64(), "n": pa.int64(), "city": pa.string()}
     return pa.table({name: pa.array([row.get(name) for row in rows], kind) for name, kind in kinds.items()})
 
@@ -39,7 +40,6 @@ def quotient(a: float | None, b: float | None) -> float | None:
     return value if math.isfinite(value) else math.nan
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.tuples(DOUBLES, DOUBLES), max_size=40))
 def test_exactly_the_rows_that_divide_by_zero_or_overflow_are_bad(
     rows: list[tuple[float | None, float | None]],
@@ -55,7 +55,6 @@ def test_exactly_the_rows_that_divide_by_zero_or_overflow_are_bad(
     ]
 
 
-@settings(deadline=None)
 @given(longs=st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=40))
 def test_rows_whose_feature_raises_are_isolated(longs: list[int | None]) -> None:
     made, problems = features(square="n * n").compute(table([{"n": n} for n in longs]))
@@ -67,7 +66,7 @@ def test_rows_whose_feature_raises_are_isolated(longs: list[int | None]) -> None
 
 
 def test_derived_features_build_on_each_other_and_the_first_problem_counts() -> None:
-    rows = [{"a": 6.0, "b": 3.0}, {"a": 1.0, "b": 0.0}, {"a": None, "b": 0.0}]
+    rows: list[dict[str, Any]] = [{"a": 6.0, "b": 3.0}, {"a": 1.0, "b": 0.0}, {"a": None, "b": 0.0}]
     made, problems = features(twice="ratio * 2", ratio="a / b", known="ratio IS NOT NULL").compute(
         table(rows)
     )
@@ -98,7 +97,7 @@ def cities(tmp_path: Path) -> LookupParams:
 
 def test_lookups_come_before_derived_features_and_misses_are_null(cities: LookupParams) -> None:
     joined = features((cities,), dense="people / size")
-    rows = [{"city": "rome"}, {"city": "oslo"}, {"city": None}, {"city": "bonn"}]
+    rows: list[dict[str, Any]] = [{"city": "rome"}, {"city": "oslo"}, {"city": None}, {"city": "bonn"}]
     made, problems = joined.compute(table(rows))
     assert made["people"].to_pylist() == [2800, None, None, 330]
     assert made["size"].to_pylist() == [1285.0, None, None, None]

@@ -75,6 +75,7 @@ def score_once(params: ScoreParams) -> Group:
 
 def test_every_counter_is_documented(params: ScoreParams) -> None:
     monitored = Group()
+    assert params.model is not None
     monitor = MonitorFunction(MonitorParams("j", "prices", {1: params.model.folder}, 1, {}, ()), live=False)
     monitor.open(
         SimpleNamespace(

@@ -43,7 +43,9 @@ def job(tmp_path: Path) -> JobSpec:
 
 
 def record(value: dict[str, Any], key: str, **headers: str) -> Record:
-    named = [(f"tailrace.{name}", text.encode()) for name, text in headers.items()]
+    named: list[tuple[str, bytes | None]] = [
+        (f"tailrace.{name}", text.encode()) for name, text in headers.items()
+    ]
     return Record(json.dumps(value).encode(), key.encode(), named, 0, 0, -1)
 
 

@@ -334,7 +334,7 @@ GOOD_DATA = parsed(GOOD)
 PLACES = places(GOOD_DATA)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(PLACES), TREES)
 def test_any_value_in_any_place_loads_or_is_explained(place: tuple[Any, ...], value: Any) -> None:
     data = parsed(GOOD)
@@ -345,13 +345,13 @@ def test_any_value_in_any_place_loads_or_is_explained(place: tuple[Any, ...], va
     assert_explained(json.dumps(data))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TREES)
 def test_any_data_loads_or_is_explained(data: Any) -> None:
     assert_explained(json.dumps(data))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(alphabet=st.characters(codec=None), max_size=30)
     | st.text("{}[]:,-?&*!|>'\"%@`#$ \n\tab0", max_size=30)

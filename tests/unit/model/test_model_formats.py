@@ -33,7 +33,7 @@ from udfs.errors import ModelError
 from udfs.model import formats
 from udfs.model.formats import keras_zip
 from udfs.model.loading import load_version
-from udfs.model.manifest import Input, Output, Signature
+from udfs.model.manifest import Format, Input, Output, Signature
 from udfs.model.signatures import Trust
 
 NAMES = ("early", "late", "never")
@@ -61,7 +61,7 @@ def rows(inputs: tuple[Input, ...], seed: int = 1, count: int = 100) -> pa.Table
 
 def library_frame(table: pa.Table) -> pd.DataFrame:
     """What a user would fit on: pandas floats, and categories in the manifest's order."""
-    frame = table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
     for name in frame.columns.intersection(["a", "b", "n", "f"]):
         frame[name] = frame[name].astype("float64")
     if "c" in frame:
@@ -95,7 +95,8 @@ def sklearn_numbers(inputs: tuple[Input, ...], kind: str) -> Trained:
 
 def sklearn_frame(inputs: tuple[Input, ...], kind: str) -> Trained:
     def frame(table: pa.Table) -> pd.DataFrame:
-        return table.to_pandas().astype({"a": "float64", "n": "float64"})
+        typed: pd.DataFrame = table.to_pandas().astype({"a": "float64", "n": "float64"})
+        return typed
 
     encoder = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["c", "f"]), remainder="passthrough"
@@ -167,7 +168,8 @@ def onnx_matrix(zipmap: bool) -> Callable[[tuple[Input, ...], str], Trained]:
 
 def onnx_columns(inputs: tuple[Input, ...], kind: str) -> Trained:
     def frame(table: pa.Table) -> pd.DataFrame:
-        return table.to_pandas().astype({"a": "float32"}).fillna({"c": ""})
+        typed: pd.DataFrame = table.to_pandas().astype({"a": "float32"}).fillna({"c": ""})
+        return typed
 
     encoder = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore"), ["c"]), (SimpleImputer(), ["a"])
@@ -248,7 +250,7 @@ def keras_model(inputs: tuple[Input, ...], kind: str) -> Trained:
 
 WHOLE_A = Input(name="a", type="double", nullable=False)
 WHOLE_B = Input(name="b", type="double", nullable=False)
-CASES: dict[str, tuple[str, str, tuple[Input, ...], Callable[[tuple[Input, ...], str], Trained]]] = {
+CASES: dict[str, tuple[Format, str, tuple[Input, ...], Callable[[tuple[Input, ...], str], Trained]]] = {
     "joblib binary matrix": ("joblib", "binary", (A, B, LONG, FLAG), sklearn_numbers),
     "joblib multiclass matrix": ("joblib", "multiclass", (A, B), sklearn_numbers),
     "joblib regression matrix": ("joblib", "regression", (A, B), sklearn_numbers),
@@ -312,16 +314,19 @@ def test_contract(case: str, tmp_path: Path) -> None:
     expected = np.asarray(trained.oracle(table))
     if kind == "binary":
         expected = expected[:, 1] if expected.ndim == 2 else expected
+        assert scored.score is not None
         np.testing.assert_allclose(scored.score, expected, atol=2e-6)
         assert scored.prediction == [NAMES[int(p >= 0.5)] for p in scored.score]
         assert set(scored.prediction) == set(NAMES[:2])
     elif kind == "multiclass":
+        assert scored.probabilities is not None
         np.testing.assert_allclose(scored.probabilities, expected, atol=2e-6)
         assert scored.prediction == [NAMES[i] for i in scored.probabilities.argmax(axis=1)]
         assert scored.score is None
     elif kind == "regression":
-        np.testing.assert_allclose(scored.prediction, expected.ravel(), atol=2e-6)
+        np.testing.assert_allclose(np.asarray(scored.prediction), expected.ravel(), atol=2e-6)
     else:
+        assert scored.score is not None
         np.testing.assert_allclose(scored.score, expected.ravel(), atol=2e-6)
         flagged = scored.score[np.asarray(scored.prediction)]
         assert 0 < len(flagged) < len(expected)
@@ -340,7 +345,7 @@ def test_batches_do_not_change_predictions(case: str) -> None:
         parts = [model.predict(table.slice(i, size)) for i, size in zip(starts, sizes, strict=True)]
         predictions = [value for part in parts for value in part.prediction]
         if kind == "regression":
-            np.testing.assert_allclose(predictions, whole.prediction, rtol=1e-6)
+            np.testing.assert_allclose(np.asarray(predictions), np.asarray(whole.prediction), rtol=1e-6)
         else:
             assert predictions == list(whole.prediction)
         for name in ("score", "probabilities"):
@@ -355,6 +360,7 @@ def dumped(model: Any) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # by scikit-learn, which the test asks for
 def test_output_that_is_not_finite_is_an_error() -> None:
     model = LinearRegression()
     model.coef_, model.intercept_, model.n_features_in_ = np.array([1e308]), 0.0, 1
@@ -372,7 +378,7 @@ def booster_text(kind: str) -> bytes:
     return str(lightgbm_booster((A, B), kind).model.model_to_string()).encode()
 
 
-MISFITS: dict[str, tuple[str, Callable[[], bytes], Signature, str]] = {
+MISFITS: dict[str, tuple[Format, Callable[[], bytes], Signature, str]] = {
     "no probabilities": (
         "joblib",
         lambda: dumped(LinearSVC().fit([[0.0], [1.0]], ["early", "late"])),

@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
+from tests.helpers.bomb import Bomb
 from udfs.errors import ModelError
 from udfs.model.loading import load_version
 from udfs.model.manifest import Input, Lineage, Output, Signature, digest, read_manifest
@@ -167,16 +168,6 @@ def test_a_version_that_is_not_what_was_written_is_refused(name: str, version: P
         load_version(version)
 
 
-class Bomb:
-    """Touches a file when unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.target,)
-
-
 def test_nothing_is_unpickled_before_the_digests_are_right(version: Path, tmp_path: Path) -> None:
     bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
     (version / "model.joblib").write_bytes(bomb)
@@ -203,6 +194,8 @@ def test_the_threshold_decides_the_class_and_not_the_score(version: Path) -> Non
     low, high = model.predict(table, threshold=0.0), model.predict(table, threshold=1.0)
     assert set(low.prediction) == {"late"}
     assert set(high.prediction) == {"early"}
+    assert low.score is not None
+    assert high.score is not None
     assert np.array_equal(low.score, high.score)
 
 

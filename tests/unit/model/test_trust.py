@@ -18,8 +18,8 @@ from flink_jobs.plan import make_plan
 from flink_jobs.registry import Registry
 from flink_jobs.registry.sign import generate_key, read_private_key, sign
 from flink_jobs.spec.public_keys import parse_public_key
+from tests.helpers.bomb import Bomb
 from tests.helpers.samples import write_model
-from tests.unit.model.test_model_versions import Bomb
 from udfs.errors import ModelError
 from udfs.model import signatures
 from udfs.model.loading import load_version
@@ -55,7 +55,7 @@ def edit(registry: Registry, **changes: str) -> None:
 
 def another_digest(registry: Registry) -> None:
     """The signature of one version beside another."""
-    write_model(registry.root, "sums", "first", "second")
+    write_model(Path(registry.root), "sums", "first", "second")
     sign(registry, "sums", 2, ALICE)
     (other,) = (registry.folder("sums", 2) / "signatures").iterdir()
     record(registry).write_bytes(other.read_bytes())

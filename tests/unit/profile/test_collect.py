@@ -76,7 +76,7 @@ def by_window(parts: list[PartialProfile]) -> dict[int | None, bytes]:
     return {start: pack(merge(p for p in parts if p.start == start)) for start in {p.start for p in parts}}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows_strategy, st.integers(1, 60), st.randoms())
 def test_batches_and_their_order_do_not_matter(rows: list[Row], size: int, random: object) -> None:
     batches = [rows[i : i + size] for i in range(0, len(rows), size)]
@@ -85,11 +85,13 @@ def test_batches_and_their_order_do_not_matter(rows: list[Row], size: int, rando
     assert by_window(parts) == by_window(collected(rows))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows_strategy)
 def test_counts_are_those_of_a_plain_loop(rows: list[Row]) -> None:
     parts = {(p.start, p.column, p.value): p.counts for p in collected(rows)}
-    keys = Counter((r[0] - r[0] % WINDOW, None, None) for r in rows)
+    keys: Counter[tuple[int | None, str | None, str | None]] = Counter(
+        (r[0] - r[0] % WINDOW, None, None) for r in rows
+    )
     keys += Counter((r[0] - r[0] % WINDOW, "country", r[5] if r[5] in ("DE", "FR") else OTHER) for r in rows)
     assert {key: counts.predicted for key, counts in parts.items()} == keys
     for (start, column, value), counts in parts.items():
@@ -135,7 +137,7 @@ def check_country(values: list[str | None], counts: CategoricalCounts) -> None:
     assert counts.null == values.count(None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows_strategy)
 def test_parts_survive_the_wire(rows: list[Row]) -> None:
     parts = collected(rows)
@@ -202,6 +204,6 @@ def test_a_broken_profile_is_a_clear_error(profile: bytes, message: str) -> None
 
 
 def test_counts_in_the_state_are_bytes_only_when_they_are_written() -> None:
-    rows = [(i * 100 + 1, float(i), i % 5, 7.0, None, "DE") for i in range(30)]
+    rows: list[Row] = [(i * 100 + 1, float(i), i % 5, 7.0, None, "DE") for i in range(30)]
     whole = merge(collected(rows))
     assert pack(pickle.loads(pickle.dumps(Kept(whole))).windows) == pack(whole)

@@ -19,7 +19,8 @@ from udfs.profile.reference import parse_reference
 
 def column(values: Any, kind: Any = None, **options: Any) -> dict[str, Any]:
     profile = reference_profile(pa.table({"x": pa.array(values, kind)}), **options)
-    return profile["columns"]["x"]
+    found: dict[str, Any] = profile["columns"]["x"]
+    return found
 
 
 def fixed(number: int, exponent: int) -> Fraction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from udfs.errors import ModelError
 from udfs.profile.collect import OTHER, Collector
 from udfs.profile.params import CollectParams, SegmentParams
 from udfs.profile.profile import encode_profile, reference_profile
-from udfs.profile.reference import parse_reference
+from udfs.profile.reference import Reference, parse_reference
 from udfs.profile.references import HOUR_MS, ReferenceParts
 
 WEEK = 168 * HOUR_MS
@@ -37,25 +38,31 @@ def rows(n: int, seed: int, *, by: str = "town") -> tuple[pa.Table, np.ndarray]:
     return table, times
 
 
+@cache
 def profile(n: int = 20_000) -> dict[str, Any]:
     table, times = rows(n, 1)
     moments = pa.chunked_array([pa.array(times, pa.timestamp("ms", tz="UTC"))])
     return reference_profile(table, segments=["town"], event_time=moments)
 
 
+@cache
+def reference(n: int = 20_000) -> Reference:
+    return parse_reference(encode_profile(profile(n)))
+
+
 def verdicts(
     n: int, start: int, *, own: bool, seasonal: bool = False, seed: int = 2
 ) -> dict[WindowKey, set[str]]:
     """The columns that drift in a window of six hours."""
-    reference = parse_reference(encode_profile(profile()))
+    known = reference()
     table, _ = rows(n, seed)
     random = np.random.default_rng(seed)
     times = start + random.integers(0, 6 * HOUR_MS, n)
     load = random.normal(times // HOUR_MS % 24 / 4)
     columns = {name: table[name].combine_chunks() for name in ("size", "town")} | {"load": pa.array(load)}
     params = CollectParams(WEEK, tuple((name, name) for name in table.column_names), (SEGMENT,))
-    windows = merge(Collector(params, reference, 1).collect(columns, times))
-    parts = ReferenceParts(reference, (SEGMENT,) if own else ())
+    windows = merge(Collector(params, known, 1).collect(columns, times))
+    parts = ReferenceParts(known, (SEGMENT,) if own else ())
     picked = {
         key: parts.pick(key[0], key[1], start, start + 6 * HOUR_MS, seasonal=seasonal)[0] for key in windows
     }
@@ -79,28 +86,28 @@ def test_hours_of_the_week_are_compared_with_the_same_hours() -> None:
 
 
 def test_parts_add_up_to_the_whole() -> None:
-    reference = parse_reference(encode_profile(profile()))
-    parts = ReferenceParts(reference, (SEGMENT,))
+    known = reference()
+    parts = ReferenceParts(known, (SEGMENT,))
     a, b, other = (parts.pick("town", value, 0, 1, seasonal=False)[0] for value in ("A", "B", OTHER))
-    assert a.rows + b.rows + other.rows == reference.rows
-    for name, whole in reference.counts().items():
+    assert a.rows + b.rows + other.rows == known.rows
+    for name, whole in known.counts().items():
         assert a.counts()[name].merged(b.counts()[name]).merged(other.counts()[name]).counts.tolist() == (  # type: ignore[arg-type]
             whole.counts.tolist()
         )
     week = parts.pick(None, None, 0, WEEK - 1, seasonal=True)
-    assert week == (reference, "all")
+    assert week == (known, "all")
     day, name = parts.pick(None, None, 0, 24 * HOUR_MS, seasonal=True)
     assert (name, day.joint) == ("hour_of_week", None)
-    assert day.rows == pytest.approx(reference.rows / 7, rel=0.1)
+    assert day.rows == pytest.approx(known.rows / 7, rel=0.1)
 
 
 def test_what_has_too_few_rows_is_compared_with_all() -> None:
-    reference = parse_reference(encode_profile(profile(1_500)))
-    parts = ReferenceParts(reference, (SEGMENT,))
+    known = reference(1_500)
+    parts = ReferenceParts(known, (SEGMENT,))
     assert parts.pick("town", "A", 0, HOUR_MS, seasonal=True)[1] == "segment"
-    assert parts.pick("town", OTHER, 0, HOUR_MS, seasonal=True) == (reference, "all")
-    assert parts.pick(None, None, 0, HOUR_MS, seasonal=True) == (reference, "all")
-    assert parts.pick(None, None, 0, 96 * HOUR_MS, seasonal=False) == (reference, "all")
+    assert parts.pick("town", OTHER, 0, HOUR_MS, seasonal=True) == (known, "all")
+    assert parts.pick(None, None, 0, HOUR_MS, seasonal=True) == (known, "all")
+    assert parts.pick(None, None, 0, 96 * HOUR_MS, seasonal=False) == (known, "all")
 
 
 def test_a_profile_without_parts_has_none() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.records.encode import json_objects
@@ -33,14 +33,12 @@ def nullable(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     return st.lists(st.none() | values, min_size=1)
 
 
-@settings(deadline=None)
 @given(name=TEXT, values=nullable(TEXT))
 def test_any_text_comes_back(name: str, values: list[str | None]) -> None:
     made = lines({name: pa.array(values, pa.string())})
     assert made == [{name: value} for value in values]
 
 
-@settings(deadline=None)
 @given(values=nullable(TEXT.filter(str.isascii)))
 def test_ascii_is_written_as_the_standard_library_does(values: list[str | None]) -> None:
     made = json_objects({"a": pa.array(values, pa.string())}, {}).to_pylist()
@@ -51,7 +49,6 @@ def test_ascii_is_written_as_the_standard_library_does(values: list[str | None])
     assert [line.lower() for line in made] == [line.lower().encode() for line in expected]
 
 
-@settings(deadline=None)
 @given(values=nullable(st.floats()))
 def test_floats_come_back_to_the_bit(values: list[float | None]) -> None:
     made = lines({"a": pa.array(values, pa.float64())})
@@ -63,7 +60,6 @@ def test_floats_come_back_to_the_bit(values: list[float | None]) -> None:
             assert struct.pack("d", line["a"]) == struct.pack("d", value) or value == 0
 
 
-@settings(deadline=None)
 @given(longs=nullable(LONGS), flags=nullable(st.booleans()))
 def test_integers_and_booleans_keep_value_and_type(longs: list[int | None], flags: list[bool | None]) -> None:
     rows = min(len(longs), len(flags))
@@ -73,7 +69,6 @@ def test_integers_and_booleans_keep_value_and_type(longs: list[int | None], flag
         assert line["flag"] is flag
 
 
-@settings(deadline=None)
 @given(values=nullable(st.integers(0, 253_402_300_799_999)))
 def test_times_are_iso_8601_in_utc(values: list[int | None]) -> None:
     for line, ms in zip(lines({"at": pa.array(values, pa.timestamp("ms", "UTC"))}), values, strict=True):
@@ -85,7 +80,6 @@ def test_times_are_iso_8601_in_utc(values: list[int | None]) -> None:
             assert datetime.fromisoformat(line["at"]) == expected
 
 
-@settings(deadline=None)
 @given(values=st.lists(st.tuples(st.floats(0, 1), TEXT), min_size=1), start=st.integers(0, 3))
 def test_structs_are_objects_also_in_slices(values: list[tuple[float, str]], start: int) -> None:
     p, label = zip(*values, strict=True)
@@ -94,7 +88,6 @@ def test_structs_are_objects_also_in_slices(values: list[tuple[float, str]], sta
     assert made == [{"of": {"p": one, 'a "class"': other}} for one, other in values[start:]]
 
 
-@settings(deadline=None)
 @given(values=st.lists(st.tuples(TEXT, st.floats(allow_nan=False, allow_infinity=False)), min_size=1))
 def test_slices_and_many_columns_and_the_tail(values: list[tuple[str, float]]) -> None:
     texts, floats = zip(*values, strict=True)

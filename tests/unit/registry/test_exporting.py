@@ -19,7 +19,7 @@ from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.importing import add, complete, find
 from flink_jobs.registry.onnx.export import export_onnx
-from tests.unit.registry.test_importing import (
+from tests.helpers.foreign import (
     FRAME,
     LATE,
     NUMBERS,

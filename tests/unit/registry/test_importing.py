@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
@@ -11,18 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import joblib
-import lightgbm
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import xgboost
-from skl2onnx import to_onnx
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -32,23 +26,26 @@ from flink_jobs.cli import app
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.importing import add, complete, find
+from tests.helpers.foreign import (
+    FRAME,
+    LATE,
+    NUMBERS,
+    boosted,
+    dumped,
+    graph,
+    plain_booster,
+    register,
+    table,
+    with_imputer,
+    xgboosted,
+)
 from udfs.model.loading import load_version
 from udfs.model.manifest import Input, Lineage, Output
 from udfs.profile.reference import parse_reference
 
 runner = CliRunner()
-RNG = np.random.default_rng(0)
-FRAME = pd.DataFrame({"a": RNG.normal(size=200), "n": RNG.integers(0, 9, 200)})
-FRAME["c"] = RNG.choice(["x", "y"], 200)
-NUMBERS = FRAME[["a", "n"]]
-LATE = np.where(NUMBERS["a"] + NUMBERS["n"] > 4, "late", "early")
-CODED = FRAME.assign(c=pd.Categorical(FRAME["c"], categories=["y", "x"]))
 A, N = Input(name="a", type="double"), Input(name="n", type="long")
 NAMED = Output(kind="binary", classes=("early", "late"))
-
-
-def table(frame: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
 @pytest.fixture
@@ -57,36 +54,11 @@ def rows(tmp_path: Path) -> Path:
     return tmp_path / "rows.parquet"
 
 
-def dumped(model: Any) -> bytes:
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    return buffer.getvalue()
-
-
-def boosted() -> lightgbm.Booster:
-    data = lightgbm.Dataset(CODED, (LATE == "late").astype(int))
-    return lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1}, data, 3)
-
-
-def plain_booster() -> lightgbm.Booster:
-    return lightgbm.train({"verbose": -1, "num_threads": 1}, lightgbm.Dataset(NUMBERS, NUMBERS["a"]), 2)
-
-
-def xgboosted() -> Any:
-    return xgboost.XGBRegressor(n_estimators=2, n_jobs=1).fit(NUMBERS, NUMBERS["a"])
-
-
 def frame_pipeline() -> Any:
     encoder = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["c"]), remainder="passthrough"
     )
     return make_pipeline(encoder, HistGradientBoostingClassifier(max_iter=3)).fit(FRAME[["c", "a"]], LATE)
-
-
-def graph() -> bytes:
-    fitted = make_pipeline(SimpleImputer(), LogisticRegression()).fit(NUMBERS.to_numpy(np.float32), LATE)
-    made = to_onnx(fitted, NUMBERS.to_numpy(np.float32)[:1], options={"zipmap": False})
-    return bytes(made.SerializeToString())
 
 
 NEVER_A = Input(name="a", type="double", nullable=False)
@@ -160,15 +132,13 @@ def saved(flavor: str, model: Any, folder: Path, **more: Any) -> Path:
 
 def signed(frame: pd.DataFrame) -> dict[str, Any]:
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
     kinds = {"a": "double", "n": "long", "c": "string"}
-    columns = [ColSpec(kinds[name], name, required=name != "n") for name in frame.columns]
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(kinds[name], name, required=name != "n") for name in frame.columns
+    ]
     return {"signature": ModelSignature(Schema(columns)), "input_example": frame.head(20)}
-
-
-def with_imputer() -> Any:
-    return make_pipeline(SimpleImputer(), LogisticRegression()).fit(NUMBERS, LATE)
 
 
 SKOPS = {"serialization_format": "skops", "skops_trusted_types": ["numpy.dtype"]}
@@ -195,7 +165,7 @@ def test_what_mlflow_saved_is_imported_with_its_signature(case: str, tmp_path: P
     scored = loaded.model.predict(inputs.replace_schema_metadata(None))
     np.testing.assert_allclose(
         model.predict_proba(frame)[:, 1] if flavor == "sklearn" else model.predict(frame),
-        scored.score if flavor == "sklearn" else scored.prediction,
+        np.asarray(scored.score if flavor == "sklearn" else scored.prediction),
         rtol=1e-5,
     )
 
@@ -292,11 +262,6 @@ def test_what_cannot_be_imported_is_said(
 
     assert re.search(message, str(result.exception)), str(result.exception)
     assert not Path("models").exists()
-
-
-def register(registry: Registry, model: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    (tmp_path / "m.joblib").write_bytes(dumped(model))
-    add(registry, "m", complete(find(tmp_path / "m.joblib"), rows=table(frame)))
 
 
 def test_golden_rows_are_spread_over_the_rows(tmp_path: Path) -> None:

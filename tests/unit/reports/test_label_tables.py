@@ -17,7 +17,7 @@ from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import Plan, describe, make_plan
 from tests.helpers import models
 from tests.helpers.following import add
-from tests.unit.rollout.test_quality import compared, of_numbers
+from tests.helpers.quality import compared, of_numbers
 
 runner = CliRunner()
 JOB = """

@@ -79,7 +79,8 @@ def said(releases: Releases) -> list[tuple[str, int, float | None]]:
 
 
 def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Releases) -> None:
-    job, memory, actions = controller(tmp_path / "fraud"), ControllerState(), []
+    actions: list[str | None] = []
+    job, memory = controller(tmp_path / "fraud"), ControllerState()
     for minute, release in enumerate([2, 2, 3, 3]):
         # The moments that the job writes lie at its own time of day, ten minutes on.
         later = minute if release == 2 else minute + 12

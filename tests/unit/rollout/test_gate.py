@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from tests.helpers.releases import T0, release
@@ -19,7 +20,7 @@ SPAN = WindowSpan("2026-01-01T00:00:00.000Z", "2026-01-01T00:05:00.000Z")
 WINDOW = 300_000
 
 
-def scores(values: np.ndarray, threshold: float = 0.5) -> dict[str, pa.Array]:
+def scores(values: NDArray[np.float64], threshold: float = 0.5) -> dict[str, pa.Array]:
     return {"prediction": pa.array(values >= threshold), "score": pa.array(values)}
 
 

@@ -10,39 +10,28 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from udfs.alerts.records import WindowSpan
+from tests.helpers.quality import (
+    DRAW,
+    SCORES,
+    SPAN,
+    TRUTH,
+    N,
+    binary,
+    compared,
+    of_numbers,
+    of_scores,
+    of_shadow,
+    regression,
+    rows,
+)
 from udfs.rollout.compare import add_up, compare_window
 from udfs.rollout.events import Role
 from udfs.rollout.gate import Gate, judge_gate
 from udfs.rollout.label_tests import as_quality, quality_pair, quality_report
 from udfs.rollout.labels import LabelCounts, LabelSums, decode_labels, encode_labels
-from udfs.rollout.losses import Quality, RecordLoss, ScoredRow, measured, quality_of
+from udfs.rollout.losses import ScoredRow, measured, quality_of
 from udfs.rollout.records import ComparisonRecord
 from udfs.rollout.version_metrics import VersionCounts
-
-SPAN = WindowSpan("2026-01-01T00:00:00.000Z", "2026-01-01T00:05:00.000Z")
-DRAW = np.random.default_rng(11)
-N = 2000
-TRUTH = DRAW.random(N) < 0.3
-SCORES = np.clip(DRAW.beta(2, 4, N) + 0.25 * TRUTH, 0.001, 0.999)
-
-
-def binary(score: float, role: Role = "champion", version: int = 1) -> ScoredRow:
-    return ScoredRow(version, role, 1, "binary", (False, True), score >= 0.5, score)
-
-
-def regression(value: float | None) -> ScoredRow:
-    return ScoredRow(1, "champion", 1, "regression", (), value)
-
-
-def rows(said: list[ScoredRow], labels: list[object]) -> list[RecordLoss]:
-    found = [measured(one, label) for one, label in zip(said, labels, strict=True)]
-    assert None not in found
-    return [row for row in found if row]
-
-
-def of_scores(scores: np.ndarray, truth: np.ndarray = TRUTH) -> Quality:
-    return quality_of(rows([binary(s) for s in scores.tolist()], truth.tolist()))
 
 
 def test_a_binary_version_by_its_labels() -> None:
@@ -149,19 +138,12 @@ def test_two_samples_differ_by_their_means_and_welch_says_how_surely() -> None:
     assert (pair.measure, pair.n, pair.champion_n, pair.paired) == ("log_loss", 800, 1200, 0)
 
 
-def of_shadow(shift: float) -> tuple[Quality, Quality]:
-    champion = rows([binary(s) for s in SCORES.tolist()], TRUTH.tolist())
-    other = rows([binary(s) for s in np.clip(SCORES + shift, 0, 0.999).tolist()], TRUTH.tolist())
-    rises = [o.loss - c.loss for o, c in zip(other, champion, strict=True)]
-    return quality_of(other, rises), quality_of(champion)
-
-
 def test_the_same_records_show_smaller_differences() -> None:
     own, champion = of_shadow(0.02)
     paired = quality_pair(own, champion)
     apart = quality_pair(
-        msgspec.structs.replace(own, rises=quality_of([measured(binary(0.5), True)]).rises), champion
-    )  # type: ignore[list-item]
+        msgspec.structs.replace(own, rises=quality_of(rows([binary(0.5)], [True])).rises), champion
+    )
     assert paired is not None
     assert apart is not None
     assert paired.difference == pytest.approx(apart.difference, abs=1e-9)
@@ -179,19 +161,6 @@ def test_the_difference_of_numbers_is_one_of_their_roots() -> None:
     assert (pair.measure, pair.loss, pair.champion_loss) == ("rmse", pytest.approx(3.0), pytest.approx(2.0))
     assert pair.difference == pytest.approx(1.0)
     assert pair.p == 0.0
-
-
-def compared(shift: float, n: int = N, role: Role = "canary", records: int = 2000) -> ComparisonRecord:
-    own, champion = (
-        of_shadow(shift)
-        if role == "shadow"
-        else (of_scores(np.clip(SCORES + shift, 0.001, 0.999)[:n], TRUTH[:n]), of_scores(SCORES))
-    )
-    counts = {(0, 1, "champion", 3): VersionCounts(records), (0, 2, role, 3): VersionCounts(records)}
-    labels = LabelSums(
-        {(0, 1, "champion", 3): champion, (0, 2, role, 3): own}, {0: LabelCounts(2 * n + 5, 5, 2 * n)}
-    )
-    return compare_window("payments", "fraud", SPAN, counts, labels)  # type: ignore[arg-type]
 
 
 GATE = Gate(quality=0.05, drift=None, latency=None)
@@ -263,17 +232,6 @@ def test_labels_of_a_version_that_no_longer_scores_are_shown() -> None:
         (2, 10, 0),
     ]
     assert msgspec.json.decode(msgspec.json.encode(record), type=ComparisonRecord) == record
-
-
-def of_numbers() -> ComparisonRecord:
-    truth = DRAW.normal(0, 5, 200).tolist()
-    own = quality_of(rows([regression(v + 3) for v in truth], truth))
-    champion = quality_of(rows([regression(v + 2) for v in truth], truth))
-    counts = {(0, 1, "champion", 3): VersionCounts(2000), (0, 2, "canary", 3): VersionCounts(2000)}
-    labels = LabelSums(
-        {(0, 1, "champion", 3): champion, (0, 2, "canary", 3): own}, {0: LabelCounts(400, 0, 400)}
-    )
-    return compare_window("prices", "price", SPAN, counts, labels)  # type: ignore[arg-type]
 
 
 def test_the_gate_on_numbers_is_of_the_root_mean_squared_error() -> None:

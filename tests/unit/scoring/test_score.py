@@ -116,7 +116,6 @@ def as_tuples(outcomes: Outcomes) -> list[tuple[int, Any, Any]]:
     )
 
 
-@settings(deadline=None)
 @given(rows=ROWS)
 def test_each_record_has_exactly_one_outcome(
     scorer: Scorer, rows: list[tuple[bytes | None, bool, int]]
@@ -140,7 +139,7 @@ def test_each_record_has_exactly_one_outcome(
     assert counted["dead"] == sum(counted[f"dead_{stage}"] for stage in REASONS)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(rows=ROWS)
 def test_outcomes_do_not_depend_on_the_batch(
     scorer: Scorer, rows: list[tuple[bytes | None, bool, int]]
@@ -155,7 +154,7 @@ def test_outcomes_do_not_depend_on_the_batch(
             assert one | {"offset": 0} == other
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(cities=st.lists(st.sampled_from("aaaaaaaabbbbcd"), min_size=1, max_size=300))
 def test_a_failing_model_loses_exactly_the_rows_that_it_fails_on(scorer: Scorer, cities: list[str]) -> None:
     outcomes = scorer.score(batch([payment(city=city) for city in cities]))
@@ -170,7 +169,7 @@ def test_a_failing_model_loses_exactly_the_rows_that_it_fails_on(scorer: Scorer,
     ]
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(rows=st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.sampled_from([0.0, 2.0])), max_size=60))
 def test_rows_of_windows_are_predicted_or_dead_with_their_columns(
     scorer: Scorer, rows: list[tuple[str, float | None]]
@@ -200,6 +199,7 @@ def test_nothing_is_nothing(scorer: Scorer) -> None:
 
 
 def test_a_model_that_is_not_the_planned_one_is_refused(params: ScoreParams) -> None:
+    assert params.model is not None
     other = ModelParams(params.model.folder, "sha256:00", 1, params.model.inputs)
     with pytest.raises(ModelError, match=r"must have the digest sha256:00; got sha256:"):
         Scorer(ScoreParams(params.source, params.features, other, params.output))

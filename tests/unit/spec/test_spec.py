@@ -191,9 +191,9 @@ def test_constraints_keep_their_numbers() -> None:
 def test_nothing_can_be_changed() -> None:
     job = JobSpec.model_validate(job_data())
     with pytest.raises(ValidationError, match="frozen"):
-        job.job = "other"  # type: ignore[misc]
+        job.job = "other"
     with pytest.raises(ValidationError, match="frozen"):
-        job.source.topic = "other"  # type: ignore[misc]
+        job.source.topic = "other"
 
 
 def test_without_a_folder_paths_stay_as_written() -> None:
@@ -235,10 +235,11 @@ def test_a_lookup_can_follow_a_window() -> None:
 
 @pytest.mark.parametrize("aggregate", ["first(card)", "last(card)", "min(card)", "max(card)", "lag(card)"])
 def test_personal_data_does_not_leave_by_way_of_a_window(aggregate: str) -> None:
-    features = {"windows": {"w": {"by": "city", "rows": 2, "select": {"x": aggregate}}}}
+    window: dict[str, Any] = {"by": "city", "rows": 2, "select": {"x": aggregate}}
+    features = {"windows": {"w": window}}
     predictions = {"include": ["x"], "pii_key": "${KEY}"}
     assert places(job_data(features=features, predictions=predictions)) == ["predictions.include.0"]
-    features["windows"]["w"]["select"]["x"] = "count(distinct card)"
+    window["select"]["x"] = "count(distinct card)"
     assert reference_diagnostics(job_data(features=features, predictions=predictions)) == []
 
 

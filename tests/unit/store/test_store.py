@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from pyarrow import fs
 
+from tests.helpers.memory_store import MemoryStore
 from tests.helpers.s3 import bucket_uri
-from tests.unit.conftest import MemoryStore
 from udfs.errors import StoreError
 from udfs.store import open_store
 from udfs.store.base import Store, is_uri, without_secrets
@@ -58,7 +58,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def s3_store(address: str) -> Store:
     """In a bucket of its own."""
     uri = bucket_uri(address, f"b-{uuid.uuid4().hex}")
-    return ObjectStore(*fs.FileSystem.from_uri(uri), uri, settle=S3_SETTLE)
+    filesystem, folder = fs.FileSystem.from_uri(uri)
+    return ObjectStore(filesystem, folder, uri, settle=S3_SETTLE)
 
 
 def test_a_file_is_written_once(store: Store) -> None:
@@ -118,7 +119,8 @@ def test_of_many_writers_of_a_folder_one_wins(store: Store) -> None:
 
 def test_readers_never_see_half_a_file(store: Store) -> None:
     """A reader polls while a large file appears."""
-    data, seen, done = os.urandom(3_000_000), set(), threading.Event()
+    seen: set[bool | None] = set()
+    data, done = os.urandom(3_000_000), threading.Event()
 
     def poll() -> None:
         while not done.is_set():

@@ -27,7 +27,9 @@ WEEKS = ("2024-02-19", "2024-02-22", "2024-02-25", "2024-02-28")
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model with a version, and drift of its score in two windows from 19 February on."""
-    monkeypatch.setattr(run.train, "__defaults__", (*run.train.__defaults__[:-1], in_memory))
+    defaults = run.train.__defaults__
+    assert defaults is not None
+    monkeypatch.setattr(run.train, "__defaults__", (*defaults[:-1], in_memory))
     monkeypatch.setattr(retraining.retrain_if_drifted, "__defaults__", (in_memory,))
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path)

@@ -110,6 +110,7 @@ def test_no_resume_and_timeout(tmp_path: Path) -> None:
         train(trainer, registry, none, features=in_memory)
 
 
+@pytest.mark.filterwarnings("ignore:Fixed parameter max_depth")  # Optuna, of the trial that is to fail
 def test_a_search_without_space_and_a_trial_that_fails(tmp_path: Path) -> None:
     write_model(tmp_path, parameters='{"max_depth": -3}')
     with pytest.raises(WorkError, match=r"trial 0 failed with .*max_depth.*InvalidParameterError"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from flink_jobs.errors import InputError
 from flink_jobs.training import EveryNthDay, LastShare
@@ -21,7 +22,7 @@ times_of = st.lists(st.integers(0, 300), min_size=1, max_size=80).map(
 
 @given(times_of, st.integers(2, 6), st.integers(0, 20))
 def test_no_fold_is_judged_by_what_it_was_fitted_on_or_before(
-    times: np.ndarray, folds: int, gap: int
+    times: NDArray[np.datetime64], folds: int, gap: int
 ) -> None:
     try:
         pairs = expanding_folds(times, folds, timedelta(hours=gap))
@@ -57,7 +58,9 @@ def test_too_few_times_are_an_error(hours: list[int], gap: int) -> None:
 
 
 @given(times_of, st.floats(0.05, 0.95))
-def test_the_last_share_is_the_end_and_equal_times_are_together(times: np.ndarray, share: float) -> None:
+def test_the_last_share_is_the_end_and_equal_times_are_together(
+    times: NDArray[np.datetime64], share: float
+) -> None:
     out = LastShare(share)(times)
     assert out.sum() >= int(len(times) * share)
     if out.any() and not out.all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,7 @@ def test_the_next_version_has_a_parent_and_waits_to_be_promoted(tmp_path: Path) 
     trained(tmp_path)
     write_model(tmp_path, format='"skops"', trusted_types=TRUSTED)
     next_one = trained(tmp_path)
+    assert isinstance(next_one.lineage, Lineage)
     assert (next_one.lineage.parent, next_one.format) == (1, "skops")
     registry = Registry(tmp_path)
     assert registry.resolve("cards", "champion").version == 1
@@ -180,7 +182,7 @@ def test_regression_and_more_than_two_classes(tmp_path: Path) -> None:
         ({"build": "lambda parameters: None"}, "build() must give an estimator with fit; got a NoneType"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, replaced: dict[str, str], message: str) -> None:
+def test_what_is_wrong_is_said(tmp_path: Path, replaced: dict[str, Any], message: str) -> None:
     write_model(tmp_path, **replaced)
     with pytest.raises(InputError) as error:
         trained(tmp_path)
