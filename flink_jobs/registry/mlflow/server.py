@@ -29,9 +29,8 @@ from flink_jobs.errors import InputError, WorkError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.mlflow.files import FOLDER, run_parameters, write_artifacts
 from udfs.errors import ModelError
-from udfs.model.golden import GOLDEN_FILE
 from udfs.model.loading import load_version
-from udfs.model.manifest import PROFILE_FILE, Manifest, digest, read_manifest
+from udfs.model.manifest import GOLDEN_FILE, PROFILE_FILE, Manifest, digest, read_manifest
 from udfs.model.signatures import ANYONE, Trust
 from udfs.store import open_store
 from udfs.store.base import Store, without_secrets

@@ -13,9 +13,10 @@ import msgspec
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.diff import golden_inputs
-from flink_jobs.registry.onnx.graphs import converters
+from flink_jobs.registry.formats import client_format
 from udfs.errors import ModelError
 from udfs.model import formats, golden
+from udfs.model.format_table import FORMATS
 from udfs.model.loading import LoadedModel, load_version, verified_files
 from udfs.model.manifest import GOLDEN_FILE, Lineage, Manifest
 
@@ -55,7 +56,7 @@ def _load(place: str, name: str, version: int) -> LoadedModel:
 def _faithful(loaded: LoadedModel, golden_file: bytes, title: str) -> bytes:
     """The first graph that reproduces the golden rows."""
     manifest = loaded.manifest
-    ways = converters(manifest.format)
+    ways = client_format(manifest.format).to_onnx
     if not ways:
         raise InputError(
             f"{title} must be a scikit-learn, LightGBM or XGBoost model to be exported; got {manifest.format}"
@@ -65,7 +66,7 @@ def _faithful(loaded: LoadedModel, golden_file: bytes, title: str) -> bytes:
         try:
             graph = convert(getattr(loaded.model, "native", None), manifest.signature)
             model = formats.build("onnx", graph, manifest.signature)
-            golden.check(model, golden_file, formats.TOLERANCES["onnx"])
+            golden.check(model, golden_file, FORMATS["onnx"].tolerance)
         except ModelError as error:
             failures.append(f"{way} {error}")
             continue

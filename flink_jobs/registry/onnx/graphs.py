@@ -1,37 +1,24 @@
-"""Models as ONNX graphs, by skl2onnx and onnxmltools; whether a graph says the same is for others to check.
-
-for convert in converters("lightgbm"):            # the likeliest first
-    graph = convert(booster, signature)           # bytes
-"""
+"""Converts models to ONNX graphs with skl2onnx and onnxmltools; others check the graphs' predictions."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 from flink_jobs.errors import InputError
 from udfs.errors import ModelError
-from udfs.model.manifest import Format, Signature
+from udfs.model.manifest import Signature
 
 # What onnxruntime and skl2onnx support both.
 OPSETS = {"": 21, "ai.onnx.ml": 3}
 # The newest that onnxmltools knows.
 _BOOSTER_OPSET = 15
 
-Convert = Callable[[Any, Signature], bytes]
 
-
-def converters(kind: Format) -> dict[str, Convert]:
-    """By what tells them apart, the likeliest first; none for a format that no library converts."""
-    if kind in ("joblib", "skops"):
-        return {f"with {bits}-bit floats": partial(_of_sklearn, bits=bits) for bits in (32, 64)}
-    of_booster = {"lightgbm": _of_lightgbm, "xgboost": _of_xgboost}.get(kind)
-    return {"with 32-bit floats": of_booster} if of_booster else {}
-
-
-def _of_sklearn(estimator: Any, signature: Signature, *, bits: int) -> bytes:
+def of_sklearn(estimator: Any, signature: Signature, *, bits: int) -> bytes:
+    """By columns where the estimator was fitted on them; `bits` is the width of numbers."""
     to_onnx = _library("skl2onnx").to_onnx
     if find_spec("onnxmltools"):
         _register_boosters()
@@ -40,15 +27,15 @@ def _of_sklearn(estimator: Any, signature: Signature, *, bits: int) -> bytes:
     return _graph("skl2onnx", to_onnx, estimator, initial_types=types, options=options, target_opset=OPSETS)
 
 
-def _of_lightgbm(booster: Any, signature: Signature) -> bytes:
-    """onnxmltools writes thresholds of 32 bits, so that 64-bit inputs would not help."""
+def of_lightgbm(booster: Any, signature: Signature) -> bytes:
+    """With 32-bit floats: onnxmltools writes thresholds of 32 bits, so that 64-bit inputs would not help."""
     tools = _library("onnxmltools")
     types = _matrix(signature, 32, tools.convert.common.data_types)
     made = {"initial_types": types, "target_opset": _BOOSTER_OPSET, "name": "model", "zipmap": False}
     return _graph("onnxmltools", tools.convert_lightgbm, booster, **made)
 
 
-def _of_xgboost(booster: Any, signature: Signature) -> bytes:
+def of_xgboost(booster: Any, signature: Signature) -> bytes:
     """Up to the best iteration, as predictions are made; columns by number, as onnxmltools wants them."""
     tools = _library("onnxmltools")
     types = _matrix(signature, 32, tools.convert.common.data_types)
@@ -62,13 +49,7 @@ def _of_xgboost(booster: Any, signature: Signature) -> bytes:
 
 def _library(name: str) -> Any:
     try:
-        if name == "skl2onnx":
-            import skl2onnx
-
-            return skl2onnx
-        import onnxmltools
-
-        return onnxmltools
+        return importlib.import_module(name)
     except ImportError as error:
         raise InputError(f"exporting needs {name}: pip install 'tailrace[export]' ({error})") from None
 
