@@ -1,7 +1,7 @@
-"""What a model version says about itself: `models/<name>/versions/<n>/manifest.json`.
+"""Reads and writes what a model version says about itself: `models/<name>/versions/<n>/manifest.json`.
 
-manifest = read_manifest(Path("models/flight_delay/versions/1"))
-manifest.signature.inputs[0].name, digest(manifest)
+>>> Signature(inputs=(Input(name="distance", type="double"),), output=Output(kind="regression")).names
+['distance']
 """
 
 from __future__ import annotations

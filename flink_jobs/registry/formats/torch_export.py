@@ -9,8 +9,8 @@ from flink_jobs.registry.formats.base import ClientFormat
 
 
 def _dump(program: Any) -> bytes:
-    # Optional library, and slow to load: programs given as bytes do without.
-    import torch
+    # Start-up: optional and slow to load, not needed for programs given as bytes.
+    import torch  # noqa: PLC0415
 
     buffer = io.BytesIO()
     torch.export.save(program, buffer)

@@ -1,8 +1,4 @@
-"""Versions go to an MLflow server's registry, and come back checked.
-
-    server = Server("http://mlflow:5000")
-    pushed = server.push(registry, "flight_delay", 3)      # Pushed(version="1", run_id=..., new=True)
-    manifest = server.pull(registry, "flight_delay", model="flight_delay", version="1")
+"""Pushes versions to an MLflow server's registry, and pulls them back checked.
 
 A pushed version is a run with parameters, metrics and tags, and a model version whose files are those of
 the version, beside an MLmodel with which `mlflow.pyfunc.load_model` loads them where Tailrace is installed.

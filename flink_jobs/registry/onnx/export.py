@@ -1,8 +1,4 @@
-"""A version as an ONNX graph: registered as a version of its own, if it says the same.
-
-manifest = export_onnx(registry, "flight_delay", 3)
-manifest.format, manifest.lineage.parent          # "onnx", 3
-"""
+"""Exports a version as an ONNX graph: a version of its own, if it reproduces the golden rows."""
 
 from __future__ import annotations
 
@@ -28,9 +24,9 @@ def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
     version within the tolerance of ONNX; then nothing is written.
     """
     manifest = registry.manifest(name, version)
-    place = registry.location(name, version)
-    _, files = verified_files(place)
-    loaded = _load(place, name, version)
+    location = registry.location(name, version)
+    _, files = verified_files(location)
+    loaded = _load(location, name, version)
     graph = _faithful(loaded, files[GOLDEN_FILE], f"{name} version {version}")
     lineage = msgspec.structs.replace(manifest.lineage or Lineage(), parent=version)
     return registry.write_version(
@@ -46,9 +42,9 @@ def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
     )
 
 
-def _load(place: str, name: str, version: int) -> LoadedModel:
+def _load(location: str, name: str, version: int) -> LoadedModel:
     try:
-        return load_version(place)
+        return load_version(location)
     except ModelError as error:
         raise InputError(f"{name} version {version} cannot be exported: {error}") from error
 

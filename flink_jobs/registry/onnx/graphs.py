@@ -64,7 +64,8 @@ def _graph(library: str, convert: Callable[..., Any], model: Any, **options: Any
 
 def _types(estimator: Any, signature: Signature, bits: int) -> list[tuple[str, Any]]:
     """One input per column for an estimator that was fitted on columns, else one matrix."""
-    from skl2onnx.common import data_types as types
+    # Start-up: optional and slow to load.
+    from skl2onnx.common import data_types as types  # noqa: PLC0415
 
     floats = types.FloatTensorType if bits == 32 else types.DoubleTensorType
     columns = hasattr(estimator, "feature_names_in_") or any(i.type == "string" for i in signature.inputs)
@@ -83,15 +84,16 @@ def _matrix(signature: Signature, bits: int, types: Any) -> list[tuple[str, Any]
 
 def _register_boosters() -> None:
     """Pipelines may end in a LightGBM or XGBoost estimator; skl2onnx does not know these by itself."""
-    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
-    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-    from skl2onnx import update_registered_converter
-    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as of_classifier
-    from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as of_regressor
+    # Start-up: optional and slow to load, as all libraries here.
+    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm  # noqa: PLC0415
+    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost  # noqa: PLC0415
+    from skl2onnx import update_registered_converter  # noqa: PLC0415
+    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as of_classifier  # noqa: PLC0415
+    from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as of_regressor  # noqa: PLC0415
 
     zipmap = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
     if find_spec("lightgbm"):
-        from lightgbm import LGBMClassifier, LGBMRegressor
+        from lightgbm import LGBMClassifier, LGBMRegressor  # noqa: PLC0415
 
         update_registered_converter(
             LGBMClassifier, "LgbmClassifier", of_classifier, convert_lightgbm, options=zipmap
@@ -100,7 +102,7 @@ def _register_boosters() -> None:
             LGBMRegressor, "LgbmRegressor", of_regressor, convert_lightgbm, options={"split": None}
         )
     if find_spec("xgboost"):
-        from xgboost import XGBClassifier, XGBRegressor
+        from xgboost import XGBClassifier, XGBRegressor  # noqa: PLC0415
 
         update_registered_converter(
             XGBClassifier, "XGBClassifier", of_classifier, convert_xgboost, options=zipmap
