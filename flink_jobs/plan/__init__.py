@@ -37,9 +37,8 @@ from flink_jobs.spec import JobSpec
 from udfs.alerts.webhook import WebhookParams
 from udfs.errors import ModelError, StoreError
 from udfs.model.explain import EXPLAINED, explainer
-from udfs.model.golden import GOLDEN_FILE
 from udfs.model.loading import LoadedModel, check_trust, load_version
-from udfs.model.manifest import Manifest, digest, read_manifest
+from udfs.model.manifest import GOLDEN_FILE, Manifest, digest, read_manifest
 from udfs.model.signatures import ANYONE, Trust
 from udfs.rollout.controller import RolloutControllerParams
 from udfs.scoring.params import PREDICTION_FIELDS, OutputParams, ScoreParams

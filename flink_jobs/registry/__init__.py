@@ -1,36 +1,14 @@
-"""The model registry: numbered, immutable versions under `models/<name>/` and the log of releases.
-
-registry = Registry("models")                      # or a URI, such as s3://bucket/models
-manifest = registry.write_version("flight_delay", model=pipeline, signature=signature, ...)
-registry.promote("flight_delay", manifest.version)
-registry.resolve("flight_delay", "champion")        # Release(version=1, number=1)
-"""
+"""Keeps models: numbered, immutable versions under `models/<name>/` and the log of their releases."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry.releases import Activation, Releases
-from flink_jobs.registry.serialize import version_files
-from flink_jobs.registry.store import ClientStore
+from flink_jobs.registry.versions import VersionStore, checked_name, listed, suggestion
 from udfs.errors import ModelError
-from udfs.model.manifest import MANIFEST_FILE, Format, Lineage, Manifest, Signature, read_manifest
 from udfs.releases.log import BEGINNING
-from udfs.store.base import is_uri
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")
-_VERSION = re.compile(r"[1-9][0-9]{0,8}\Z")
-
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
@@ -41,31 +19,11 @@ class Release:
     number: int | None
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Registry:
-    """The models under `root`, a folder or URI.
+class Registry(VersionStore):
+    """The versions of the models under `root`, a folder or URI, and which of them is released.
 
     All methods raise `InputError` for what is not there, and `WorkError` when the store fails.
     """
-
-    def __init__(self, root: Path | str, clock: Clock = _now) -> None:
-        self.root: Path | str = root if isinstance(root, str) and is_uri(root) else Path(root)
-        self.store = ClientStore(root)
-        self._clock = clock
-
-    def models(self) -> list[str]:
-        """The names of the models that have versions."""
-        return [name for name in self.store.names("") if _NAME.match(name) and self._numbers(name)]
-
-    def versions(self, name: str) -> list[int]:
-        """The version numbers of a model, ascending."""
-        numbers = self._numbers(_checked(name))
-        if not numbers:
-            raise InputError(self._missing(name))
-        return numbers
 
     def resolve(self, name: str, use: str | int) -> Release:
         """The release of "champion", the "latest" version, or a version by number."""
@@ -75,66 +33,10 @@ class Registry:
         if use == "latest":
             return Release(versions[-1], None)
         if isinstance(use, bool) or not isinstance(use, int):
-            hint = _suggestion(str(use), ["champion", "latest"])
+            hint = suggestion(str(use), ["champion", "latest"])
             raise InputError(f"use must be champion, latest or a version number; got {use!r}{hint}")
-        self._require(name, use, versions)
+        self.require(name, use, versions)
         return Release(use, None)
-
-    def folder(self, name: str, version: int) -> Path:
-        """The folder of an existing version in a registry on this machine."""
-        location = self.location(name, version)
-        if is_uri(location):
-            raise InputError(f"{self._where(name)} must be a folder of this machine")
-        return Path(location)
-
-    def location(self, name: str, version: int) -> str:
-        """The path or URI of an existing version: what `udfs.model.loading.load_version` takes."""
-        self._require(name, version, self.versions(name))
-        return self.store.location(_folder(name, version))
-
-    def manifest(self, name: str, version: int) -> Manifest:
-        """The manifest of an existing version, which must be its own."""
-        where = self.store.where(_folder(name, version))
-        try:
-            manifest = read_manifest(self.location(name, version))
-        except ModelError as error:
-            raise InputError(str(error)) from None
-        if (manifest.name, manifest.version) != (name, version):
-            found = f"{manifest.name} version {manifest.version}"
-            raise InputError(f"{where} must hold {name} version {version}; its manifest says {found}")
-        return manifest
-
-    def write_version(
-        self,
-        name: str,
-        *,
-        model: Any,
-        format: Format = "joblib",  # noqa: A002
-        signature: Signature,
-        golden_inputs: pa.Table,
-        profile: dict[str, Any],
-        metrics: dict[str, float],
-        training: dict[str, Any],
-        lineage: Lineage | None = None,
-        trusted_types: Sequence[str] = (),
-    ) -> Manifest:
-        """Write the next version and return its manifest.
-
-        `model`: an estimator, booster or ONNX model, or its bytes. `golden_inputs`: rows in the signature's
-        schema, whose predictions each later load must reproduce. Raises `InputError` when the model cannot be
-        loaded back, does not fit its signature, or cannot score these rows.
-        """
-        _checked(name)
-        if lineage is not None and lineage.parent is not None:
-            self._require(name, lineage.parent, self.versions(name))
-        files = version_files(model, format, signature, golden_inputs, profile, trusted_types)
-        created_at = self._timestamp()
-        number = max(map(int, filter(_VERSION.match, self.store.names(f"{name}/versions"))), default=0)
-        while True:
-            number += 1
-            manifest = files.manifest(name, number, signature, metrics, training, created_at, lineage)
-            if self.store.write_folder(_folder(name, number), files.with_manifest(manifest)):
-                return manifest
 
     def promote(self, name: str, version: int) -> Release:
         """Make a version the champion of all records, past ones too; `Releases` does it at a moment."""
@@ -143,15 +45,11 @@ class Registry:
 
     def releases(self, name: str) -> list[int]:
         """The numbers of a model's releases, ascending; empty before the first."""
-        log = self._releases(_checked(name)).log()
+        log = self._releases(checked_name(name)).log()
         return [record.number for record in log.records] if log else []
 
     def _releases(self, name: str) -> Releases:
-        return Releases(self, name, lambda: int(self._clock().timestamp() * 1000))
-
-    def model_location(self, name: str) -> str:
-        """The folder of a model, as a text that workers can open."""
-        return self.store.location(_checked(name))
+        return Releases(self, name, lambda: int(self.clock().timestamp() * 1000))
 
     def _champion(self, name: str, versions: list[int]) -> Release:
         log = self._releases(name).log()
@@ -159,59 +57,11 @@ class Registry:
             where = self.store.where(f"{name}/releases")
             raise InputError(
                 f"model {name} has no champion: {where} has no release; promote one of its versions "
-                f" ({_listed(versions)}) with `tailrace release promote {name} {versions[-1]}`"
+                f" ({listed(versions)}) with `tailrace release promote {name} {versions[-1]}`"
             )
         try:
-            state = log.state(log.place_at(int(self._clock().timestamp() * 1000)))
+            state = log.state(log.place_at(int(self.clock().timestamp() * 1000)))
         except ModelError as error:
             raise InputError(f"model {name}: {error}") from None
-        self._require(name, state.champion, versions)
+        self.require(name, state.champion, versions)
         return Release(state.champion, state.champion_since)
-
-    def _require(self, name: str, version: int, versions: list[int]) -> None:
-        if version not in versions:
-            where = self._where(name)
-            raise InputError(
-                f"version {version} of model {name} must be one of {_listed(versions)} in {where}"
-            )
-
-    def _missing(self, name: str) -> str:
-        if "train.py" in self.store.names(name):
-            where, folder = self._where(name), self.store.where(name)
-            return f"model {name} has no versions in {where}; make one: tailrace train {folder}"
-        models = self.models()
-        there = f"the models there: {', '.join(models)}" if models else "there are none"
-        return f"model {name} is not in {self.store.where('')} ({there}){_suggestion(name, models)}"
-
-    def _numbers(self, name: str) -> list[int]:
-        found = self.store.folders(f"{name}/versions", MANIFEST_FILE)
-        return sorted(int(entry) for entry in found if _VERSION.match(entry))
-
-    def _where(self, name: str) -> str:
-        return self.store.where(f"{name}/versions")
-
-    def _timestamp(self) -> str:
-        return self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _folder(name: str, version: int) -> str:
-    return f"{name}/versions/{version}"
-
-
-def _release(name: str, number: int) -> str:
-    return f"{name}/releases/{number:08}.json"
-
-
-def _checked(name: str) -> str:
-    if not _NAME.match(name):
-        raise InputError(f"a model's name must be letters, digits, '_' and '-'; got {name[:100]!r}")
-    return name
-
-
-def _listed(versions: Iterable[int]) -> str:
-    return ", ".join(map(str, versions))
-
-
-def _suggestion(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

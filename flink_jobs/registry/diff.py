@@ -1,8 +1,4 @@
-"""What differs between two versions: what they say of themselves, and what they predict.
-
-found = compare(registry, ("flight_delay", 1), ("flight_delay", 2))
-found["metrics"], found["predictions"]["changed"]
-"""
+"""Compares two versions: what they say of themselves, and what they predict."""
 
 from __future__ import annotations
 

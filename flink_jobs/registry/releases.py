@@ -1,9 +1,4 @@
-"""Writes the release log of a model: from which moment on which version scores what.
-
-    releases = Releases(Registry(Path("models")), "flight_delay")
-    releases.promote(2, Activation())                     # from now + lead on
-    releases.canary(3, 0.1, "customer", Activation())     # a tenth of the customers
-    releases.rollback(Activation())
+"""Writes the release log of a model: from which event time on which version scores what.
 
 The rules are in `udfs.releases.steps`; a moment lies at least a lead after its writing, so that every worker
 knows of it in time (`udfs.releases.follow`).
@@ -15,20 +10,17 @@ import getpass
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from flink_jobs.errors import InputError
+from flink_jobs.registry.versions import VersionStore
 from udfs.errors import ModelError
 from udfs.model.manifest import digest
 from udfs.releases.files import append, read_records
 from udfs.releases.log import BEGINNING, ReleaseLog, ReleaseRecord
 from udfs.releases.steps import ReleaseStep, canaried, promoted, rolled_back, shadowed, withdrawn
 from udfs.times import iso
-
-if TYPE_CHECKING:
-    from flink_jobs.registry import Registry
 
 DEFAULT_LEAD_MS = 20_000
 Next = Callable[[ReleaseLog | None, ReleaseStep], ReleaseRecord]
@@ -53,10 +45,13 @@ class Releases:
     """The log of one model. `wall_ms` gives the time of day in ms. Methods raise InputError."""
 
     def __init__(
-        self, registry: Registry, name: str, wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        self,
+        versions: VersionStore,
+        name: str,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._registry, self._name, self._wall_ms = registry, name, wall_ms
-        self._folder = registry.model_location(name)
+        self._versions, self._name, self._wall_ms = versions, name, wall_ms
+        self._folder = versions.model_location(name)
 
     def log(self) -> ReleaseLog | None:
         """None before the first release."""
@@ -98,7 +93,7 @@ class Releases:
 
     def _append(self, make: Next, moment: Activation, dry_run: bool, named: tuple[int, ...]) -> ReleaseRecord:
         for version in named:
-            self._registry.manifest(self._name, version)
+            self._versions.manifest(self._name, version)
         try:
             if dry_run:
                 return self._next(make, moment, self.log())
@@ -119,12 +114,12 @@ class Releases:
 
     def _digests(self, versions: tuple[int, ...]) -> dict[int, str]:
         """Of those that are still there."""
-        there = set(versions) & set(self._registry.versions(self._name))
-        return {version: digest(self._registry.manifest(self._name, version)) for version in sorted(there)}
+        there = set(versions) & set(self._versions.versions(self._name))
+        return {version: digest(self._versions.manifest(self._name, version)) for version in sorted(there)}
 
     def _at_ms(self, moment: Activation, now: int, *, first: bool) -> int:
         # The lead begins when workers can see the release, which in an object store takes some seconds.
-        ahead = moment.lead_ms + round(self._registry.store.delay * 1000)
+        ahead = moment.lead_ms + round(self._versions.store.delay * 1000)
         earliest = now + ahead
         if moment.at_ms is None:
             return BEGINNING if first else earliest

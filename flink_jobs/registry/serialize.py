@@ -1,33 +1,25 @@
-"""What a model version's folder holds, and how it gets there whole or not at all.
-
-files = version_files(model, "joblib", signature, golden_inputs, profile)
-manifest = files.manifest("flight_delay", 1, signature, metrics, training, created_at)
-store.write_folder("flight_delay/versions/1", files.with_manifest(manifest))
-"""
+"""Makes the files of a model version's folder, the manifest as the last of them."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import math
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import joblib
 import msgspec
 import pyarrow as pa
 
 from flink_jobs.errors import InputError
+from flink_jobs.registry.formats import client_format
 from udfs.errors import ModelError
 from udfs.model import formats, golden
+from udfs.model.format_table import FORMATS, Format
 from udfs.model.manifest import (
     GOLDEN_FILE,
     MANIFEST_FILE,
     PROFILE_FILE,
-    Format,
     Lineage,
     Manifest,
     Signature,
@@ -63,14 +55,14 @@ class VersionFiles:
             name=name,
             version=version,
             format=self.format,
-            model_file=formats.MODEL_FILES[self.format],
+            model_file=FORMATS[self.format].model_file,
             files={file: hashlib.sha256(data).hexdigest() for file, data in self.contents.items()},
             signature=signature,
             libraries=self.libraries,
             training=training,
             metrics=metrics,
             created_at=created_at,
-            golden_tolerance=formats.TOLERANCES[self.format],
+            golden_tolerance=FORMATS[self.format].tolerance,
             lineage=msgspec.UNSET if lineage is None else lineage,
             trusted_types=self.trusted_types or msgspec.UNSET,
         )
@@ -101,7 +93,7 @@ def version_files(
         raise InputError(f"the model cannot be registered: {error}") from error
     except Exception as error:
         raise InputError(f"the model cannot be registered: {type(error).__name__}: {error}") from error
-    contents = {formats.MODEL_FILES[kind]: data, GOLDEN_FILE: expected, PROFILE_FILE: encode_profile(profile)}
+    contents = {FORMATS[kind].model_file: data, GOLDEN_FILE: expected, PROFILE_FILE: encode_profile(profile)}
     libraries = formats.installed_versions(_libraries(model, kind))
     return VersionFiles(kind, contents, libraries, tuple(trusted_types))
 
@@ -110,53 +102,12 @@ def serialized(model: Any, kind: Format) -> bytes:
     """A model in its format's bytes; bytes are taken as they are."""
     if isinstance(model, bytes):
         return model
-    if kind == "lightgbm":
-        return str(getattr(model, "booster_", model).model_to_string()).encode()
-    if kind == "xgboost":
-        return bytes((model.get_booster() if hasattr(model, "get_booster") else model).save_raw("ubj"))
-    if kind == "onnx":
-        return bytes(model.SerializeToString())
-    return _OTHERS[kind](model)
-
-
-def _skops_bytes(model: Any) -> bytes:
-    from skops import io as skops
-
-    return bytes(skops.dumps(model))
-
-
-def _torch_bytes(program: Any) -> bytes:
-    import torch
-
-    buffer = io.BytesIO()
-    torch.export.save(program, buffer)
-    return buffer.getvalue()
-
-
-def _keras_bytes(model: Any) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return path.read_bytes()
-
-
-def _joblib_bytes(model: Any) -> bytes:
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer, compress=3)
-    return buffer.getvalue()
-
-
-_OTHERS: dict[Format, Callable[[Any], bytes]] = {
-    "joblib": _joblib_bytes,
-    "skops": _skops_bytes,
-    "torch": _torch_bytes,
-    "keras": _keras_bytes,
-}
+    return client_format(kind).dump(model)
 
 
 def _libraries(model: Any, kind: Format) -> list[str]:
     """The format's libraries, and those of a pipeline's steps that have scikit-learn's interface."""
-    names = list(formats.LIBRARIES[kind])
+    names = list(FORMATS[kind].libraries)
     parts = [model, *model.get_params().values()] if hasattr(model, "get_params") else [model]
     roots = {type(part).__module__.partition(".")[0] for part in parts}
     return names + sorted((roots & {"lightgbm", "xgboost"}) - set(names))

@@ -1,8 +1,4 @@
-"""Signing of model versions with Ed25519 keys.
-
-generate_key(Path("release.key"))                # and release.key.pub, for model.trusted_keys of jobs
-sign(registry, "flight_delay", 3, read_private_key(Path("release.key")))
-"""
+"""Signs model versions with Ed25519 keys."""
 
 from __future__ import annotations
 
@@ -28,8 +24,9 @@ def generate_key(path: Path) -> Path:
 
     Raises `InputError` when one of them is there already.
     """
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    # Start-up: optional, only for those who sign.
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
     key, public = Ed25519PrivateKey.generate(), path.with_name(f"{path.name}.pub")
     pem = serialization.Encoding.PEM
@@ -43,9 +40,10 @@ def generate_key(path: Path) -> Path:
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
     """The key in a PEM file. Raises `InputError` when it is not there, no Ed25519 key, or encrypted."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    # Start-up: optional, only for those who sign.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
     try:
         key = load_pem_private_key(path.read_bytes(), None)

@@ -1,8 +1,4 @@
-"""A store whose failures are shown to a person as a message: `udfs.store.Store`, raising `WorkError`.
-
-store = ClientStore("s3://bucket/models")
-store.names("flight_delay/versions")
-"""
+"""Wraps a store so that a person sees its failures as a message: `udfs.store.Store`, raising `WorkError`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Is a version what it was, who vouches for it, and does it still say the same here?
-
-for check in checks(registry, "flight_delay", 3):
-    print(check.check, check.passed, check.detail)
-"""
+"""Verifies a version: its files, who vouches for it, and whether it reproduces its golden rows here."""
 
 from __future__ import annotations
 
@@ -29,26 +25,26 @@ class Check:
 def checks(registry: Registry, name: str, version: int, trust: Trust = ANYONE) -> list[Check]:
     """Digest, signatures and golden rows of a version; nothing is loaded before the first two are right."""
     manifest = registry.manifest(name, version)
-    place = registry.location(name, version)
+    location = registry.location(name, version)
     wanted = digest(manifest)
-    found = [_files(place, wanted), _signatures(place, wanted), _trust(place, trust)]
+    found = [_files(location, wanted), _signatures(location, wanted), _trust(location, trust)]
     if all(check.passed for check in found):
-        return [*found, _golden(place, trust)]
+        return [*found, _golden(location, trust)]
     return [*found, Check("golden rows", None, "not loaded")]
 
 
-def _files(place: str, wanted: str) -> Check:
+def _files(location: str, wanted: str) -> Check:
     try:
-        manifest, _ = verified_files(place, digest=wanted)
+        manifest, _ = verified_files(location, digest=wanted)
     except ModelError as error:
         return Check("files", False, str(error))
     return Check("files", True, f"{len(manifest.files)} as in the manifest, {wanted}")
 
 
-def _signatures(place: str, wanted: str) -> Check:
+def _signatures(location: str, wanted: str) -> Check:
     """Each signature must be a true one, also of keys that are not trusted."""
     try:
-        records = signatures.read_all(open_store(place))
+        records = signatures.read_all(open_store(location))
     except ModelError as error:
         return Check("signatures", False, str(error))
     wrong = [record for record in records if not signatures.is_valid(record, wanted)]
@@ -59,21 +55,21 @@ def _signatures(place: str, wanted: str) -> Check:
     return Check("signatures", True, shown or "none")
 
 
-def _trust(place: str, trust: Trust) -> Check:
+def _trust(location: str, trust: Trust) -> Check:
     if trust == ANYONE:
         return Check("trust", True, "nothing was demanded")
-    store = open_store(place)
+    store = open_store(location)
     try:
-        registered = verified_files(place)[0]
+        registered = verified_files(location)[0]
         check_trust(store, registered, trust)
     except ModelError as error:
         return Check("trust", False, str(error))
     return Check("trust", True, "signed by a trusted key" if trust.signed else "a format without pickles")
 
 
-def _golden(place: str, trust: Trust) -> Check:
+def _golden(location: str, trust: Trust) -> Check:
     try:
-        loaded = load_version(place, trust=trust)
+        loaded = load_version(location, trust=trust)
     except ModelError as error:
         return Check("golden rows", False, str(error))
     return Check("golden rows", True, f"reproduced within {loaded.manifest.golden_tolerance:g}")

@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from flink_jobs.errors import InputError
 from flink_jobs.training.splits import Holdout, LastShare, parse_time
-from udfs.model.manifest import Format, Output
+from udfs.model.format_table import Format
+from udfs.model.manifest import Output
 
 if TYPE_CHECKING:
     from flink_jobs.spec import JobSpec

@@ -1,4 +1,4 @@
-"""The flight-delay model: will a departing flight arrive more than 15 minutes late?
+"""Trains the flight-delay model, which tells whether a departing flight arrives over 15 minutes late.
 
     tailrace train models/flight_delay                  with the parameters below
     tailrace train models/flight_delay --trials 40      search for better ones

@@ -39,9 +39,8 @@ from tests.helpers.flight_model import offline_features
 from udfs.model import formats
 from udfs.model.contract import Model
 from udfs.model.explain.column import Explaining
-from udfs.model.golden import GOLDEN_FILE
 from udfs.model.loading import load_version
-from udfs.model.manifest import Input, Output, Signature
+from udfs.model.manifest import GOLDEN_FILE, Input, Output, Signature
 from udfs.records.encode import json_objects
 
 INPUTS = tuple(f"x{i}" for i in range(16))

@@ -27,7 +27,7 @@ from tests.helpers.pages import (
     table,
     workspace,
 )
-from udfs.model.formats import MODEL_FILES, TOLERANCES
+from udfs.model.format_table import FORMATS
 from udfs.model.manifest import Manifest
 from udfs.records import problems
 
@@ -103,7 +103,7 @@ def test_latency_profiles_are_documented() -> None:
 
 def test_formats_and_manifest_are_documented() -> None:
     formats = {names(row[0])[0]: (names(row[2])[0], float(row[3])) for row in _format_rows()}
-    assert formats == {name: (MODEL_FILES[name], TOLERANCES[name]) for name in MODEL_FILES}
+    assert formats == {name: (entry.model_file, entry.tolerance) for name, entry in FORMATS.items()}
     keys = [key for row in table(DOCS["models.md"], "## Manifest") for key in names(row[0])]
     assert sorted(keys) == sorted(Manifest.__struct_fields__)
 

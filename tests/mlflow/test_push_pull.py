@@ -26,8 +26,9 @@ from flink_jobs.registry.mlflow.server import DIGEST_TAG, Server
 from flink_jobs.system.jars import PROJECT
 from flink_jobs.system.processes import free_port
 from tests.mlflow.conftest import MlflowServer
+from udfs.model.format_table import Format
 from udfs.model.loading import load_version
-from udfs.model.manifest import Format, Input, Output, Signature, digest
+from udfs.model.manifest import Input, Output, Signature, digest
 from udfs.model.signatures import Trust
 
 SIGNATURE = Signature(

@@ -1,10 +1,4 @@
-"""The versions that a worker holds in memory: loaded off the scoring thread, dropped when not needed.
-
-cache = VersionCache(load, close=Version.close)
-cache.prepare([3])          # returns at once
-cache.get(3)                # waits for it; raises ModelError if it cannot be used
-cache.keep({3})             # drops all others
-"""
+"""Holds a worker's versions in memory: loaded off the scoring thread, dropped when not needed."""
 
 from __future__ import annotations
 
@@ -102,7 +96,7 @@ class VersionCache(Generic[Loaded]):
 
 
 def _release_memory() -> None:
-    """glibc keeps what was freed unless asked; elsewhere there is nothing to ask."""
+    """Asks glibc, which keeps what was freed; elsewhere there is nothing to ask."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:

@@ -1,4 +1,4 @@
-"""The contract that all model formats fulfil."""
+"""Defines the contract that all model formats fulfil."""
 
 from __future__ import annotations
 

@@ -1,24 +1,17 @@
-"""Golden rows: inputs with the predictions that a version made when it was written.
-
-golden.check(model, data, tolerance=1e-9)   # raises ModelError unless the model still says the same
-"""
+"""Makes and checks golden rows: inputs with the predictions that a version made when it was written."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from udfs.errors import ModelError
+from udfs.model.contract import Model, Scored
 from udfs.model.manifest import GOLDEN_FILE
-
-if TYPE_CHECKING:
-    from udfs.model.contract import Model, Scored
-
-__all__ = ["GOLDEN_FILE", "check", "make"]
 
 _PREFIX = "expected."
 

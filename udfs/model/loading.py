@@ -1,11 +1,8 @@
-"""The contract that all model formats fulfil, and the loading of a version that can be trusted.
+"""Loads a version that can be trusted.
 
-    loaded = load_version(Path("models/flight_delay/versions/1"))
-    loaded.model.predict(inputs).score
-
-A format (`udfs/formats/`) turns verified bytes into a `Model`. Nothing of a version is unpickled or parsed
-before its digest, its signature if the job demands one, and the SHA-256 of every file were found right, and
-nothing is used before its golden rows are reproduced.
+A format (`udfs/model/formats/`) turns verified bytes into a `Model`. Nothing of a version is unpickled or
+parsed before its digest, its signature if the job demands one, and the SHA-256 of every file were found
+right, and nothing is used before its golden rows are reproduced.
 """
 
 from __future__ import annotations
@@ -15,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from udfs.errors import ModelError, StoreError
-from udfs.model import signatures
+from udfs.model import formats, golden, signatures
 from udfs.model.contract import Model
-from udfs.model.manifest import MANIFEST_FILE, PROFILE_FILE, Manifest, read_manifest
+from udfs.model.format_table import FORMATS
+from udfs.model.manifest import GOLDEN_FILE, MANIFEST_FILE, PROFILE_FILE, Manifest, read_manifest
 from udfs.model.manifest import digest as digest_of
 from udfs.model.signatures import ANYONE, Trust
 from udfs.store import open_store
@@ -47,8 +45,6 @@ def load_version(
     changed, when the model cannot be loaded or does not fit its signature, and when its golden rows are not
     reproduced in this environment.
     """
-    from udfs.model import formats, golden
-
     store, manifest, contents = _verified(place, digest, trust)
     try:
         model = formats.build(
@@ -57,7 +53,7 @@ def load_version(
             manifest.signature,
             manifest.trusted_types or (),
         )
-        golden.check(model, contents[golden.GOLDEN_FILE], manifest.golden_tolerance)
+        golden.check(model, contents[GOLDEN_FILE], manifest.golden_tolerance)
     except ModelError as error:
         raise ModelError(f"{store.where('')} cannot be used: {error}{_library_changes(manifest)}") from error
     return LoadedModel(model, manifest, digest_of(manifest), contents.get(PROFILE_FILE, b""))
@@ -65,10 +61,8 @@ def load_version(
 
 def check_trust(store: Store, manifest: Manifest, trust: Trust) -> None:
     """Raise `ModelError` when a version is not signed by whom, or is of a format that, the job demands."""
-    from udfs.model.formats import PICKLED
-
     signatures.check(store, digest_of(manifest), trust)
-    if manifest.format in PICKLED and not trust.pickles:
+    if FORMATS[manifest.format].pickled and not trust.pickles:
         raise ModelError(
             f"{store.where('')} must be of a format without pickles, as the job refuses them; "
             f"got {manifest.format}"
@@ -126,9 +120,7 @@ def _read(store: Store, name: str) -> bytes:
 
 
 def _library_changes(manifest: Manifest) -> str:
-    from udfs.model.formats import installed_versions
-
-    here = installed_versions(manifest.libraries)
+    here = formats.installed_versions(manifest.libraries)
     changes = [
         f"{name} {was} (here {here[name]})" for name, was in manifest.libraries.items() if here[name] != was
     ]

@@ -1,7 +1,7 @@
-"""What a model version says about itself: `models/<name>/versions/<n>/manifest.json`.
+"""Reads and writes what a model version says about itself: `models/<name>/versions/<n>/manifest.json`.
 
-manifest = read_manifest(Path("models/flight_delay/versions/1"))
-manifest.signature.inputs[0].name, digest(manifest)
+>>> Signature(inputs=(Input(name="distance", type="double"),), output=Output(kind="regression")).names
+['distance']
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from udfs.errors import ModelError, StoreError
+from udfs.model.format_table import Format
 from udfs.store import open_store
 from udfs.store.base import Store
 from udfs.types import ARROW
@@ -25,7 +26,6 @@ PROFILE_FILE = "profile.json"
 
 InputType = Literal["double", "long", "string", "boolean"]
 OutputKind = Literal["binary", "multiclass", "regression", "anomaly"]
-Format = Literal["joblib", "skops", "lightgbm", "xgboost", "onnx", "torch", "keras"]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")

@@ -1,6 +1,4 @@
-"""Who vouches for a version: Ed25519 signatures beside its files, and what a job demands of them.
-
-    check(store, digest(manifest), Trust(keys=("<base64 of 32 bytes>",), signed=True))     # or ModelError
+"""Checks who vouches for a version: Ed25519 signatures beside its files, against what a job demands.
 
 A signature lies in the version's folder as `signatures/<key id>.json`. It signs the digest, and so every byte
 of the version; the digest does not cover it, so that a version can be signed after it was registered.
@@ -63,8 +61,9 @@ def read_all(store: Store) -> list[SignatureRecord]:
 
 def is_valid(record: SignatureRecord, digest: str) -> bool:
     """Whether the record's key has signed this digest."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    # Start-up: only for jobs that demand signatures.
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
 
     try:
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(record.key, validate=True))

@@ -1,8 +1,4 @@
-"""Models that were made elsewhere: what there is in a file or folder, and a version made of it.
-
-found = find(Path("mlruns/1/artifacts/model"))                    # an MLflow model, or one file
-manifest = add(registry, "fraud", complete(found, rows=read_table(Path("holdout.parquet"))))
-"""
+"""Imports models that were made elsewhere: finds one in a file or folder, and makes a version of it."""
 
 from flink_jobs.registry.importing.artifact import Artifact
 from flink_jobs.registry.importing.find import find

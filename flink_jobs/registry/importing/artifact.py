@@ -1,7 +1,4 @@
-"""A model in a file or an MLflow folder, with what stands beside it.
-
-find(Path("model.txt")).format          # "lightgbm"
-"""
+"""Holds a model of a file or an MLflow folder, with what stands beside it."""
 
 from __future__ import annotations
 
@@ -10,22 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from udfs.model.manifest import Format, Input
-
-ENDINGS: dict[str, Format] = {
-    ".joblib": "joblib",
-    ".pkl": "joblib",
-    ".pickle": "joblib",
-    ".skops": "skops",
-    ".txt": "lightgbm",
-    ".lgb": "lightgbm",
-    ".ubj": "xgboost",
-    ".xgb": "xgboost",
-    ".json": "xgboost",
-    ".onnx": "onnx",
-    ".pt2": "torch",
-    ".keras": "keras",
-}
+from udfs.model.format_table import Format
+from udfs.model.manifest import Input
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 from flink_jobs.errors import InputError
-from flink_jobs.registry.importing.artifact import ENDINGS, Artifact
-from udfs.model.manifest import Format
+from flink_jobs.registry.formats import ENDINGS, format_of
+from flink_jobs.registry.importing.artifact import Artifact
+from flink_jobs.registry.importing.mlflow_folder import read_folder
+from udfs.model.format_table import FORMATS, Format
 
 
 def find(path: Path, kind: str | None = None) -> Artifact:
@@ -16,8 +17,6 @@ def find(path: Path, kind: str | None = None) -> Artifact:
     Raises `InputError` when there is none, or its format is not one of Tailrace's.
     """
     if (path / "MLmodel").is_file():
-        from flink_jobs.registry.importing.mlflow_folder import read_folder
-
         return read_folder(path)
     if path.is_dir():
         raise InputError(f"{path} must be a model file or an MLflow model's folder; it has no MLmodel")
@@ -29,13 +28,12 @@ def find(path: Path, kind: str | None = None) -> Artifact:
 
 
 def _format(path: Path, kind: str | None) -> Format:
-    formats: tuple[Format, ...] = get_args(Format)
-    for known in formats:
+    for known in FORMATS:
         if kind == known:
             return known
     if kind is not None:
-        raise InputError(f"--format must be one of {', '.join(formats)}; got {kind!r}")
-    found = ENDINGS.get(path.suffix.lower())
+        raise InputError(f"--format must be one of {', '.join(FORMATS)}; got {kind!r}")
+    found = format_of(path.name)
     if found is None:
         endings = ", ".join(ENDINGS)
         raise InputError(f"{path} must end in one of {endings}, or --format be given; got {path.suffix!r}")

@@ -1,6 +1,6 @@
-"""A folder that `mlflow.<flavor>.save_model` wrote: MLmodel, model file and example rows. Needs no MLflow.
+"""Reads a folder that `mlflow.<flavor>.save_model` wrote: MLmodel, model file and example rows.
 
-found = read_folder(Path("mlruns/1/artifacts/model"))
+It needs no MLflow.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flink_jobs.errors import InputError
+from flink_jobs.registry.formats import CLIENT_FORMATS, format_of
 from flink_jobs.registry.importing.artifact import Artifact
-from udfs.model.manifest import Format, Input, InputType
+from udfs.model.format_table import Format
+from udfs.model.manifest import Input, InputType
 
 _TYPES: dict[str, InputType] = {
     "double": "double",
@@ -25,42 +27,40 @@ _TYPES: dict[str, InputType] = {
     "string": "string",
     "boolean": "boolean",
 }
-_FLAVORS = ("sklearn", "lightgbm", "xgboost", "onnx")
+_FLAVORS = tuple(dict.fromkeys(entry.flavor for entry in CLIENT_FORMATS.values() if entry.flavor))
 
 
 def read_folder(folder: Path) -> Artifact:
     """The model of a flavor that Tailrace has a format for. Raises `InputError` for others."""
-    place = folder / "MLmodel"
+    mlmodel = folder / "MLmodel"
     try:
-        content: Any = YAML(typ="safe").load(place.read_bytes())
+        content: Any = YAML(typ="safe").load(mlmodel.read_bytes())
     except (YAMLError, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{place} must be YAML that MLflow wrote: {error}") from None
+        raise InputError(f"{mlmodel} must be YAML that MLflow wrote: {error}") from None
     flavors = content.get("flavors") if isinstance(content, dict) else None
     if not isinstance(flavors, dict):
-        raise InputError(f"{place} must have flavors")
+        raise InputError(f"{mlmodel} must have flavors")
     flavor = next((name for name in _FLAVORS if name in flavors), None)
     if flavor is None:
         known, got = ", ".join(_FLAVORS), ", ".join(map(str, flavors)) or "none"
-        raise InputError(f"{place} must have one of the flavors {known}; got {got}")
+        raise InputError(f"{mlmodel} must have one of the flavors {known}; got {got}")
     details = flavors[flavor]
     name = details.get("pickled_model") or details.get("data")
     return Artifact(
         _read(folder, name),
-        _format(flavor, str(name), details),
-        inputs=_inputs(place, content.get("signature")),
+        _format(flavor, str(name)),
+        inputs=_inputs(mlmodel, content.get("signature")),
         rows=_example(folder, content.get("saved_input_example_info")),
         origin=_origin(flavor, content),
     )
 
 
-def _format(flavor: str, name: str, details: dict[str, Any]) -> Format:
+def _format(flavor: str, name: str) -> Format:
     """A flavor's file may be the library's own, or an estimator of its scikit-learn interface."""
-    if name.endswith(".skops"):
-        return "skops"
-    if flavor == "sklearn" or name.endswith(".pkl"):
-        return "joblib"
-    formats: dict[str, Format] = {"lightgbm": "lightgbm", "xgboost": "xgboost", "onnx": "onnx"}
-    return formats[flavor]
+    named = format_of(name)
+    if named is not None and CLIENT_FORMATS[named].flavor == "sklearn":
+        return named
+    return next(known for known, entry in CLIENT_FORMATS.items() if entry.flavor == flavor)
 
 
 def _read(folder: Path, name: object) -> bytes:
@@ -72,21 +72,22 @@ def _read(folder: Path, name: object) -> bytes:
         raise InputError(f"{folder / name} cannot be read: {error.strerror}") from None
 
 
-def _inputs(place: Path, signature: Any) -> tuple[Input, ...]:
+def _inputs(mlmodel: Path, signature: Any) -> tuple[Input, ...]:
     """None where MLflow was told of no signature, or of a tensor, which has no columns."""
     if not isinstance(signature, dict) or not signature.get("inputs"):
         return ()
     columns = json.loads(signature["inputs"])
     if any(column.get("type") == "tensor" for column in columns):
         return ()
-    return tuple(_input(place, column, index) for index, column in enumerate(columns))
+    return tuple(_input(mlmodel, column, index) for index, column in enumerate(columns))
 
 
-def _input(place: Path, column: dict[str, Any], index: int) -> Input:
+def _input(mlmodel: Path, column: dict[str, Any], index: int) -> Input:
     name, kind = column.get("name", f"column_{index}"), column.get("type")
     if kind not in _TYPES:
         raise InputError(
-            f"{place}: the input {name} must be one of {', '.join(_TYPES)}; got {kind!r}; give a --signature"
+            f"{mlmodel}: the input {name} must be one of {', '.join(_TYPES)}; got {kind!r}; "
+            "give a --signature"
         )
     return Input(name=name, type=_TYPES[str(kind)], nullable=not column.get("required", True))
 

@@ -1,8 +1,4 @@
-"""From a model that was found, its signature and example rows to a version in the registry.
-
-ready = complete(found, rows=table, signature=read_signature(Path("signature.yaml")))
-manifest = add(registry, "fraud", ready, metrics={"auc": 0.9})
-"""
+"""Makes a version in the registry of a model that was found, its signature and example rows."""
 
 from __future__ import annotations
 
@@ -18,8 +14,9 @@ from ruamel.yaml.error import YAMLError
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
+from flink_jobs.registry.formats import inspect
+from flink_jobs.registry.formats.base import Facts
 from flink_jobs.registry.importing.artifact import Artifact
-from flink_jobs.registry.importing.inspect import Facts, read_facts
 from udfs.errors import ModelError
 from udfs.model import formats
 from udfs.model.manifest import Input, InputType, Lineage, Manifest, Output, Signature
@@ -87,7 +84,7 @@ def add(
 
 
 def _signature(found: Artifact, rows: pa.Table) -> Signature:
-    facts = read_facts(found.format, found.data, found.trusted_types)
+    facts = inspect(found.format, found.data, found.trusted_types)
     if facts.output is None:
         raise InputError(f"the {found.format} model does not tell its kind of output; {GIVE}")
     if found.inputs:
@@ -135,8 +132,8 @@ def _type(name: str, kind: pa.DataType) -> InputType:
 def _probed(found: Artifact, signature: Signature, rows: pa.Table, item: Input) -> Input:
     """Whether the model takes a null there is found by trying."""
     row = _cast(rows.slice(0, 1), signature)
-    place = row.column_names.index(item.name)
-    nothing = row.set_column(place, item.name, pa.nulls(1, row.schema.field(place).type))
+    index = row.column_names.index(item.name)
+    nothing = row.set_column(index, item.name, pa.nulls(1, row.schema.field(index).type))
     try:
         model = formats.build(found.format, found.data, signature, found.trusted_types)
     except ModelError as error:

@@ -1,1 +1,1 @@
-"""Versions pushed to an MLflow server, and pulled from it."""
+"""Pushes versions to an MLflow server, and pulls them from it."""

@@ -1,4 +1,4 @@
-"""What a version looks like on an MLflow server: its files, an MLmodel beside them, parameters.
+"""Writes a version as MLflow servers keep it: its files, an MLmodel beside them, parameters.
 
 MLmodel                   flavors: Tailrace's own, and that of LightGBM or XGBoost
 tailrace/manifest.json    the version's folder as it is
@@ -42,8 +42,9 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
 
 
 def _mlmodel(manifest: Manifest) -> Any:
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
+    # Start-up: optional and slow to load.
+    from mlflow.models import Model, ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
 
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(_COLUMN_TYPES[item.type], item.name, required=not item.nullable)

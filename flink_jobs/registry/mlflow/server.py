@@ -1,8 +1,4 @@
-"""Versions go to an MLflow server's registry, and come back checked.
-
-    server = Server("http://mlflow:5000")
-    pushed = server.push(registry, "flight_delay", 3)      # Pushed(version="1", run_id=..., new=True)
-    manifest = server.pull(registry, "flight_delay", model="flight_delay", version="1")
+"""Pushes versions to an MLflow server's registry, and pulls them back checked.
 
 A pushed version is a run with parameters, metrics and tags, and a model version whose files are those of
 the version, beside an MLmodel with which `mlflow.pyfunc.load_model` loads them where Tailrace is installed.
@@ -29,9 +25,8 @@ from flink_jobs.errors import InputError, WorkError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.mlflow.files import FOLDER, run_parameters, write_artifacts
 from udfs.errors import ModelError
-from udfs.model.golden import GOLDEN_FILE
 from udfs.model.loading import load_version
-from udfs.model.manifest import PROFILE_FILE, Manifest, digest, read_manifest
+from udfs.model.manifest import GOLDEN_FILE, PROFILE_FILE, Manifest, digest, read_manifest
 from udfs.model.signatures import ANYONE, Trust
 from udfs.store import open_store
 from udfs.store.base import Store, without_secrets

@@ -1,1 +1,1 @@
-"""Versions exported as ONNX graphs."""
+"""Exports versions as ONNX graphs."""

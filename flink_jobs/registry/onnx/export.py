@@ -1,8 +1,4 @@
-"""A version as an ONNX graph: registered as a version of its own, if it says the same.
-
-manifest = export_onnx(registry, "flight_delay", 3)
-manifest.format, manifest.lineage.parent          # "onnx", 3
-"""
+"""Exports a version as an ONNX graph: a version of its own, if it reproduces the golden rows."""
 
 from __future__ import annotations
 
@@ -13,9 +9,10 @@ import msgspec
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.diff import golden_inputs
-from flink_jobs.registry.onnx.graphs import converters
+from flink_jobs.registry.formats import client_format
 from udfs.errors import ModelError
 from udfs.model import formats, golden
+from udfs.model.format_table import FORMATS
 from udfs.model.loading import LoadedModel, load_version, verified_files
 from udfs.model.manifest import GOLDEN_FILE, Lineage, Manifest
 
@@ -27,9 +24,9 @@ def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
     version within the tolerance of ONNX; then nothing is written.
     """
     manifest = registry.manifest(name, version)
-    place = registry.location(name, version)
-    _, files = verified_files(place)
-    loaded = _load(place, name, version)
+    location = registry.location(name, version)
+    _, files = verified_files(location)
+    loaded = _load(location, name, version)
     graph = _faithful(loaded, files[GOLDEN_FILE], f"{name} version {version}")
     lineage = msgspec.structs.replace(manifest.lineage or Lineage(), parent=version)
     return registry.write_version(
@@ -45,9 +42,9 @@ def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
     )
 
 
-def _load(place: str, name: str, version: int) -> LoadedModel:
+def _load(location: str, name: str, version: int) -> LoadedModel:
     try:
-        return load_version(place)
+        return load_version(location)
     except ModelError as error:
         raise InputError(f"{name} version {version} cannot be exported: {error}") from error
 
@@ -55,7 +52,7 @@ def _load(place: str, name: str, version: int) -> LoadedModel:
 def _faithful(loaded: LoadedModel, golden_file: bytes, title: str) -> bytes:
     """The first graph that reproduces the golden rows."""
     manifest = loaded.manifest
-    ways = converters(manifest.format)
+    ways = client_format(manifest.format).to_onnx
     if not ways:
         raise InputError(
             f"{title} must be a scikit-learn, LightGBM or XGBoost model to be exported; got {manifest.format}"
@@ -65,7 +62,7 @@ def _faithful(loaded: LoadedModel, golden_file: bytes, title: str) -> bytes:
         try:
             graph = convert(getattr(loaded.model, "native", None), manifest.signature)
             model = formats.build("onnx", graph, manifest.signature)
-            golden.check(model, golden_file, formats.TOLERANCES["onnx"])
+            golden.check(model, golden_file, FORMATS["onnx"].tolerance)
         except ModelError as error:
             failures.append(f"{way} {error}")
             continue

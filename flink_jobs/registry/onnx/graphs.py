@@ -1,37 +1,24 @@
-"""Models as ONNX graphs, by skl2onnx and onnxmltools; whether a graph says the same is for others to check.
-
-for convert in converters("lightgbm"):            # the likeliest first
-    graph = convert(booster, signature)           # bytes
-"""
+"""Converts models to ONNX graphs with skl2onnx and onnxmltools; others check the graphs' predictions."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 from flink_jobs.errors import InputError
 from udfs.errors import ModelError
-from udfs.model.manifest import Format, Signature
+from udfs.model.manifest import Signature
 
 # What onnxruntime and skl2onnx support both.
 OPSETS = {"": 21, "ai.onnx.ml": 3}
 # The newest that onnxmltools knows.
 _BOOSTER_OPSET = 15
 
-Convert = Callable[[Any, Signature], bytes]
 
-
-def converters(kind: Format) -> dict[str, Convert]:
-    """By what tells them apart, the likeliest first; none for a format that no library converts."""
-    if kind in ("joblib", "skops"):
-        return {f"with {bits}-bit floats": partial(_of_sklearn, bits=bits) for bits in (32, 64)}
-    of_booster = {"lightgbm": _of_lightgbm, "xgboost": _of_xgboost}.get(kind)
-    return {"with 32-bit floats": of_booster} if of_booster else {}
-
-
-def _of_sklearn(estimator: Any, signature: Signature, *, bits: int) -> bytes:
+def of_sklearn(estimator: Any, signature: Signature, *, bits: int) -> bytes:
+    """By columns where the estimator was fitted on them; `bits` is the width of numbers."""
     to_onnx = _library("skl2onnx").to_onnx
     if find_spec("onnxmltools"):
         _register_boosters()
@@ -40,15 +27,15 @@ def _of_sklearn(estimator: Any, signature: Signature, *, bits: int) -> bytes:
     return _graph("skl2onnx", to_onnx, estimator, initial_types=types, options=options, target_opset=OPSETS)
 
 
-def _of_lightgbm(booster: Any, signature: Signature) -> bytes:
-    """onnxmltools writes thresholds of 32 bits, so that 64-bit inputs would not help."""
+def of_lightgbm(booster: Any, signature: Signature) -> bytes:
+    """With 32-bit floats: onnxmltools writes thresholds of 32 bits, so that 64-bit inputs would not help."""
     tools = _library("onnxmltools")
     types = _matrix(signature, 32, tools.convert.common.data_types)
     made = {"initial_types": types, "target_opset": _BOOSTER_OPSET, "name": "model", "zipmap": False}
     return _graph("onnxmltools", tools.convert_lightgbm, booster, **made)
 
 
-def _of_xgboost(booster: Any, signature: Signature) -> bytes:
+def of_xgboost(booster: Any, signature: Signature) -> bytes:
     """Up to the best iteration, as predictions are made; columns by number, as onnxmltools wants them."""
     tools = _library("onnxmltools")
     types = _matrix(signature, 32, tools.convert.common.data_types)
@@ -62,13 +49,7 @@ def _of_xgboost(booster: Any, signature: Signature) -> bytes:
 
 def _library(name: str) -> Any:
     try:
-        if name == "skl2onnx":
-            import skl2onnx
-
-            return skl2onnx
-        import onnxmltools
-
-        return onnxmltools
+        return importlib.import_module(name)
     except ImportError as error:
         raise InputError(f"exporting needs {name}: pip install 'tailrace[export]' ({error})") from None
 
@@ -83,7 +64,8 @@ def _graph(library: str, convert: Callable[..., Any], model: Any, **options: Any
 
 def _types(estimator: Any, signature: Signature, bits: int) -> list[tuple[str, Any]]:
     """One input per column for an estimator that was fitted on columns, else one matrix."""
-    from skl2onnx.common import data_types as types
+    # Start-up: optional and slow to load.
+    from skl2onnx.common import data_types as types  # noqa: PLC0415
 
     floats = types.FloatTensorType if bits == 32 else types.DoubleTensorType
     columns = hasattr(estimator, "feature_names_in_") or any(i.type == "string" for i in signature.inputs)
@@ -102,15 +84,16 @@ def _matrix(signature: Signature, bits: int, types: Any) -> list[tuple[str, Any]
 
 def _register_boosters() -> None:
     """Pipelines may end in a LightGBM or XGBoost estimator; skl2onnx does not know these by itself."""
-    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
-    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-    from skl2onnx import update_registered_converter
-    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as of_classifier
-    from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as of_regressor
+    # Start-up: optional and slow to load, as all libraries here.
+    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm  # noqa: PLC0415
+    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost  # noqa: PLC0415
+    from skl2onnx import update_registered_converter  # noqa: PLC0415
+    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as of_classifier  # noqa: PLC0415
+    from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as of_regressor  # noqa: PLC0415
 
     zipmap = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
     if find_spec("lightgbm"):
-        from lightgbm import LGBMClassifier, LGBMRegressor
+        from lightgbm import LGBMClassifier, LGBMRegressor  # noqa: PLC0415
 
         update_registered_converter(
             LGBMClassifier, "LgbmClassifier", of_classifier, convert_lightgbm, options=zipmap
@@ -119,7 +102,7 @@ def _register_boosters() -> None:
             LGBMRegressor, "LgbmRegressor", of_regressor, convert_lightgbm, options={"split": None}
         )
     if find_spec("xgboost"):
-        from xgboost import XGBClassifier, XGBRegressor
+        from xgboost import XGBClassifier, XGBRegressor  # noqa: PLC0415
 
         update_registered_converter(
             XGBClassifier, "XGBClassifier", of_classifier, convert_xgboost, options=zipmap

@@ -1,7 +1,4 @@
-"""Why a model predicted what it did: what each input added to the raw score, exactly, batch by batch.
-
-    explain = explainer(load_version(folder).model)
-    found = explain(inputs, scored)      # found.base + found.values.sum(axis=1) is the raw score
+"""Explains predictions: what each input added to the raw score, exactly, batch by batch.
 
 docs/explanations.md says what the raw score is and which method each kind of model has.
 """
@@ -45,7 +42,8 @@ def explainer(model: Model) -> Explainer:
 
 
 def _builder(native: Any) -> Callable[[Any, int], ModelExplainer] | None:
-    from udfs.model.explain import boosters, estimators
+    # Start-up: estimators needs scikit-learn, which workers without explanations do not load.
+    from udfs.model.explain import boosters, estimators  # noqa: PLC0415
 
     library = type(native).__module__.partition(".")[0]
     if library in boosters.LIBRARIES:

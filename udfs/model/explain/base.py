@@ -1,4 +1,4 @@
-"""The contract that all explainers fulfil."""
+"""Defines the contract that all explainers fulfil."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapley values of LightGBM's and XGBoost's trees, as the libraries themselves compute them."""
+"""Explains LightGBM's and XGBoost's trees by Shapley values, which the libraries themselves compute."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def _lightgbm(booster: Any, rows: Any, inputs: int) -> Floats:
 
 
 def _xgboost(booster: Any, rows: Any) -> Floats:
-    import xgboost
+    # Start-up: optional library.
+    import xgboost  # noqa: PLC0415
 
     best = booster.attr("best_iteration")
     matrix = xgboost.DMatrix(rows, nthread=1)

@@ -1,8 +1,6 @@
-"""The column `explanation` of predictions: the largest contributions of each row, as JSON.
+"""Writes the column `explanation` of predictions: the largest contributions of each row, as JSON.
 
-    explaining = Explaining(load_version(folder).model, top=3, counts=counts)
-    explaining(inputs, scored)
-    # {"explanation": '{"base":-1.4,"contributions":{"dep_delay":2.1,"hour":-0.2},"rest":0.05}', ...}
+One reads `{"base":-1.4,"contributions":{"dep_delay":2.1,"hour":-0.2},"rest":0.05}`.
 
 What goes wrong here never touches the prediction: its explanation is null, and counted.
 """

@@ -1,7 +1,4 @@
-"""scikit-learn estimators: pipelines are taken apart, and contributions of columns added up per input.
-
-explain = build(fitted_pipeline, inputs=16)
-"""
+"""Explains scikit-learn estimators: takes pipelines apart, and adds up contributions of columns per input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contributions of scikit-learn's histogram gradient boosting.
+"""Explains predictions of scikit-learn's histogram gradient boosting.
 
 Every row that ends in a leaf came the same way, so a leaf has all contributions of its path in a table; the
 library's own prediction, on trees that answer with the number of their leaf, says which.

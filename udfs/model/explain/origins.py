@@ -1,6 +1,8 @@
-"""Which input each column comes from that a scikit-learn transformer makes.
+"""Traces each column that a scikit-learn transformer makes to the input that it comes from.
 
-origins(fitted_column_transformer, 3)      # array([1, 1, 1, 0, 2]): one-hot codes first
+>>> from sklearn.preprocessing import OneHotEncoder
+>>> origins(OneHotEncoder().fit([["a", 1], ["b", 1]]), 2)
+array([0, 0, 1])
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def _pipeline(pipeline: Pipeline, inputs: int) -> Indices:
     return found
 
 
-def _column_transformer(transformer: ColumnTransformer, inputs: int) -> Indices:
+def _column_transformer(transformer: ColumnTransformer, _inputs: int) -> Indices:
     slices = transformer.output_indices_
     found = np.zeros(max(part.stop for part in slices.values()), dtype=np.intp)
     for name, step, _ in transformer.transformers_:
@@ -95,7 +97,7 @@ _FINDERS: tuple[tuple[type, Callable[[Any, int], Indices]], ...] = (
     (FeatureUnion, _union),
     (OneHotEncoder, _one_hot),
     (SimpleImputer, _imputer),
-    (MissingIndicator, lambda indicator, inputs: np.asarray(indicator.features_, dtype=np.intp)),
+    (MissingIndicator, lambda indicator, _inputs: np.asarray(indicator.features_, dtype=np.intp)),
     (FunctionTransformer, _function),
-    (SelectorMixin, lambda selector, inputs: np.asarray(selector.get_support(indices=True), dtype=np.intp)),
+    (SelectorMixin, lambda selector, _inputs: np.asarray(selector.get_support(indices=True), dtype=np.intp)),
 )

@@ -1,4 +1,4 @@
-"""Contributions along the paths of a tree."""
+"""Computes contributions along the paths of a tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contributions along the path through each of scikit-learn's trees (Saabas, 2014).
+"""Computes contributions along the path through each of scikit-learn's trees (Saabas, 2014).
 
 A node's value is the mean of its leaves', weighted by the training rows that reached them. Each step of a row
 from a node to its child adds the difference of their values to the input that the node asks; all steps add up
@@ -27,6 +27,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from udfs.model.contract import Floats
 from udfs.model.explain.base import Contributions, Indices, ModelExplainer
+from udfs.model.explain.histogram_trees import HistogramTrees
 from udfs.model.explain.paths import steps
 
 _HISTOGRAMS = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
@@ -41,8 +42,6 @@ def build(estimator: Any, sources: Indices, inputs: int) -> ModelExplainer | Non
     `sources`: (m,) which input each of the estimator's m columns comes from.
     """
     if isinstance(estimator, _HISTOGRAMS):
-        from udfs.model.explain.histogram_trees import HistogramTrees
-
         return HistogramTrees(estimator, sources, inputs)
     if isinstance(estimator, _GRADIENTS):
         return _Boosted(estimator, sources, inputs)

@@ -1,9 +1,8 @@
-"""The model formats: each turns verified bytes into a `udfs.model.loading.Model`.
+"""Builds models from verified bytes, whatever their format.
 
-    model = build("joblib", data, signature)
-
-A format is a module with `load(data: bytes, signature: Signature) -> Model`; its libraries are imported
-only when a model of that format is loaded.
+A format has an entry in `udfs.model.format_table` and a module here with `load(data, signature) -> Model`,
+which takes `trusted_types` too where its entry says so. The module, and with it the format's libraries, is
+imported only when a model of that format is loaded: workers start fast and small.
 """
 
 from __future__ import annotations
@@ -16,57 +15,19 @@ from typing import cast
 
 from udfs.errors import ModelError
 from udfs.model.contract import Model
-from udfs.model.manifest import Format, Signature
-
-_MODULES: dict[Format, str] = {
-    "joblib": "udfs.model.formats.sklearn_joblib",
-    "skops": "udfs.model.formats.sklearn_skops",
-    "lightgbm": "udfs.model.formats.lightgbm_text",
-    "xgboost": "udfs.model.formats.xgboost_binary",
-    "onnx": "udfs.model.formats.onnx_runtime",
-    "torch": "udfs.model.formats.torch_export",
-    "keras": "udfs.model.formats.keras_zip",
-}
-MODEL_FILES: dict[Format, str] = {
-    "joblib": "model.joblib",
-    "skops": "model.skops",
-    "lightgbm": "model.txt",
-    "xgboost": "model.ubj",
-    "onnx": "model.onnx",
-    "torch": "model.pt2",
-    "keras": "model.keras",
-}
-LIBRARIES: dict[Format, tuple[str, ...]] = {
-    "joblib": ("python", "numpy", "pandas", "scikit-learn", "joblib"),
-    "skops": ("python", "numpy", "pandas", "scikit-learn", "skops"),
-    "lightgbm": ("python", "numpy", "lightgbm"),
-    "xgboost": ("python", "numpy", "xgboost"),
-    "onnx": ("python", "numpy", "onnxruntime"),
-    "torch": ("python", "numpy", "torch"),
-    "keras": ("python", "numpy", "keras"),
-}
-# Loading one of these runs code that its maker chose.
-PICKLED: frozenset[Format] = frozenset(["joblib", "torch"])
-# Formats that compute in 32 bits differ in the last of them between processors.
-TOLERANCES: dict[Format, float] = {
-    "joblib": 1e-9,
-    "skops": 1e-9,
-    "lightgbm": 1e-9,
-    "xgboost": 1e-5,
-    "onnx": 1e-5,
-    "torch": 1e-5,
-    "keras": 1e-5,
-}
+from udfs.model.format_table import FORMATS, Format
+from udfs.model.manifest import Signature
 
 
 def build(name: Format, data: bytes, signature: Signature, trusted_types: Sequence[str] = ()) -> Model:
-    """Build the model that `data` holds; `trusted_types` is for skops.
+    """Build the model that `data` holds; `trusted_types` is for formats that check types.
 
     Raises `ModelError` when it cannot, or when the model does not fit `signature`.
     """
     try:
-        module = importlib.import_module(_MODULES[name])
-        extra = (trusted_types,) if name == "skops" else ()
+        entry = FORMATS[name]
+        module = importlib.import_module(f"{__name__}.{entry.module}")
+        extra = (trusted_types,) if entry.types else ()
         return cast(Model, module.load(data, signature, *extra))
     except ModelError:
         raise

@@ -1,4 +1,4 @@
-"""What the formats share: the check of a batch, and of what a model makes of it."""
+"""Checks batches, and what models make of them, for all formats."""
 
 from __future__ import annotations
 

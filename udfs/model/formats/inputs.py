@@ -1,4 +1,4 @@
-"""Arrow batches as what model libraries take: a matrix of floats, or a DataFrame."""
+"""Turns Arrow batches into what model libraries take: a matrix of floats, or a DataFrame."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def frame(table: pa.Table) -> pd.DataFrame:
 
 
 def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers; booleans are none."""
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 

@@ -1,4 +1,4 @@
-"""Keras 3 models saved as `.keras`: one input of floats, probabilities or numbers out.
+"""Loads Keras 3 models saved as `.keras`: one input of floats, probabilities or numbers out.
 
 Loading is in safe mode: no Lambda layers, and no classes but those of Keras itself. The backend is that of
 KERAS_BACKEND, or else the first that is installed.

@@ -1,4 +1,4 @@
-"""LightGBM boosters saved as text. String inputs need `values`: the booster gets their codes."""
+"""Loads LightGBM boosters saved as text. String inputs need `values`: the booster gets their codes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What PyTorch and Keras models share: one matrix of 32-bit floats in, one tensor out.
-
-Raw(as_output(values, signature))
-"""
+"""Shapes the output of PyTorch and Keras models, which take one matrix of floats and give one tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX graphs: one input per column, or one matrix of floats; classifiers with or without ZipMap."""
+"""Loads ONNX graphs: one input per column, or one matrix of floats; classifiers with or without ZipMap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn estimators and pipelines (and what has their interface) written with joblib."""
+"""Loads scikit-learn estimators and pipelines (and what has their interface) written with joblib."""
 
 from __future__ import annotations
 

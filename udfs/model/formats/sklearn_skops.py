@@ -1,11 +1,9 @@
-"""scikit-learn estimators and pipelines written with skops: loading them runs no code of their maker.
-
-model = load(data, signature, ("my_package.steps.Rounding",))
-"""
+"""Loads scikit-learn estimators and pipelines written with skops, which runs no code of their maker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from skops import io
 
@@ -54,8 +52,13 @@ def check_types(data: bytes, trusted: Sequence[str]) -> None:
 
 def load(data: bytes, signature: Signature, trusted: Sequence[str] = ()) -> SklearnModel:
     """Build an estimator that holds only types that are safe or that `trusted` names."""
+    return SklearnModel(read_estimator(data, trusted), signature)
+
+
+def read_estimator(data: bytes, trusted: Sequence[str] = ()) -> Any:
+    """The estimator in a skops file. Raises `ModelError` as `check_types` does."""
     check_types(data, trusted)
-    return SklearnModel(io.loads(data, trusted=[*SAFE_TYPES, *trusted]), signature)
+    return io.loads(data, trusted=[*SAFE_TYPES, *trusted])
 
 
 def _listed(names: Iterable[str]) -> str:

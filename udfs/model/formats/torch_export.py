@@ -1,6 +1,4 @@
-"""PyTorch programs written by `torch.export.save`: one tensor of floats in, probabilities or numbers out.
-
-    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=({0: Dim.AUTO},)), "model.pt2")
+"""Loads PyTorch programs of `torch.export.save`: one tensor of floats in, probabilities or numbers out.
 
 Such a program needs no class of its maker. Its loading may unpickle all the same, so that jobs which refuse
 pickles refuse it too.

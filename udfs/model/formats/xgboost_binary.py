@@ -1,4 +1,4 @@
-"""XGBoost boosters saved as UBJSON or JSON. String inputs need `values`: the booster gets their codes."""
+"""Loads XGBoost boosters saved as UBJSON or JSON. String inputs need `values`: boosters get their codes."""
 
 from __future__ import annotations
 
