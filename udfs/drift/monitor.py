@@ -1,10 +1,10 @@
 """What one closed window says: drift records per segment and version, and the alerts that they change.
 
     monitor = Monitor(params)
-    closing = monitor.close(start, merge(parts), memory, closed="watermark", now_ms=None)
-    closing.drift, closing.alerts, closing.memory
+    result = monitor.close(start, merge(parts), state, closed="watermark", now_ms=None)
+    result.drift, result.alerts, result.state
 
-A pure function of counts and memory: the shell that Flink calls keeps both in its state.
+A pure function of counts and state: the operator that Flink calls keeps both.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ClosedWindow:
 
     drift: list[DriftRecord]
     alerts: list[AlertRecord]
-    memory: MonitorState
+    state: MonitorState
 
 
 class Monitor:
@@ -72,20 +72,20 @@ class Monitor:
         self._importance = _importance(self._references[max(self._references)].importance, params.roles)
 
     def step(
-        self, start: int, parts: Sequence[StepPart], memory: MonitorState
+        self, start: int, parts: Sequence[StepPart], state: MonitorState
     ) -> tuple[list[AlertRecord], MonitorState]:
         """What the sequential detector makes of one of its steps; steps must come in the order of time."""
         assert self._detector
         charts, alerts = self._detector.advance(
-            start, merged_steps(parts), memory.charts, self._references, self._importance
+            start, merged_steps(parts), state.charts, self._references, self._importance
         )
-        return alerts, msgspec.structs.replace(memory, charts=charts)
+        return alerts, msgspec.structs.replace(state, charts=charts)
 
     def close(
         self,
         start: int,
         windows: Windows,
-        memory: MonitorState,
+        state: MonitorState,
         *,
         closed: Closed,
         now_ms: int | None,
@@ -98,7 +98,7 @@ class Monitor:
         end = start + self._params.window_ms
         windows = attributed(windows, max(self._references))
         self._find_references(windows)
-        previous = unpack(memory.previous)
+        previous = unpack(state.previous)
         picked = {key: self._pick(key, start, end) for key in windows if key[2] in self._references}
         references = {key: reference for key, (reference, _) in picked.items()}
         compared = {key: name for key, (_, name) in picked.items()}
@@ -112,16 +112,16 @@ class Monitor:
                 judged[key],
                 span,
                 freshness,
-                memory.charts,
+                state.charts,
                 compared.get(key, "all"),
                 repeats,
             )
             for key in sorted(windows, key=str)
         ]
         if closed == "early":
-            return ClosedWindow(drift, [], memory)
-        states, alerts = advance(memory.alerts, self._params.rules, drift, self._importance, end)
-        return ClosedWindow(drift, alerts, MonitorState(pack(windows), states, memory.charts))
+            return ClosedWindow(drift, [], state)
+        states, alerts = advance(state.alerts, self._params.rules, drift, self._importance, end)
+        return ClosedWindow(drift, alerts, MonitorState(pack(windows), states, state.charts))
 
     def _pick(self, key: WindowKey, start: int, end: int) -> tuple[Reference, Compared]:
         column, value, version = key

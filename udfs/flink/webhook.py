@@ -16,8 +16,9 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.webhook import MAX_PENDING, Sender, WebhookParams
-from udfs.flink.drift import ALERT, BYTES, END_OF_INPUT
 from udfs.flink.log import configure_worker_logging
+from udfs.flink.results import ALERT, BYTES
+from udfs.flink.windows import END_OF_INPUT
 from udfs.times import now_ms
 
 POLL_MS = 1_000
