@@ -119,7 +119,7 @@ def test_a_canary_that_fails_is_rolled_back_once_with_an_alert(tmp_path: Path, r
 def test_a_job_leaves_time_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers see a release only when the election of its writer is over."""
     monkeypatch.setattr(object_store, "SETTLE_SECONDS", 0.05)
-    registry = Registry(f"state://{uuid.uuid4().hex}/models")
+    registry = Registry(f"memory://{uuid.uuid4().hex}/models")
     for _ in range(2):
         models.register(registry, "fraud", LogisticRegression(), INPUTS, [False] * 3 + [True] * 3, "binary")
     registry.promote("fraud", 1)
