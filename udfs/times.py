@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # Start-up: commands that only need the clock do not load numpy.
+    import numpy as np
+    import numpy.typing as npt
 
-Milliseconds = npt.NDArray[np.int64]
-Times = TypeVar("Times", int, Milliseconds)
+Milliseconds: TypeAlias = "npt.NDArray[np.int64]"
+Times = TypeVar("Times", int, "Milliseconds")
 
 
 def now_ms() -> int:

@@ -12,7 +12,6 @@ knows of it in time (`udfs.releases.follow`).
 from __future__ import annotations
 
 import getpass
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from udfs.model.manifest import digest
 from udfs.releases.files import append, read_records
 from udfs.releases.log import BEGINNING, ReleaseLog, ReleaseRecord
 from udfs.releases.steps import ReleaseStep, canaried, promoted, rolled_back, shadowed, withdrawn
-from udfs.times import iso
+from udfs.times import iso, now_ms
 
 if TYPE_CHECKING:
     from flink_jobs.registry import Registry
@@ -52,9 +51,7 @@ class Activation:
 class Releases:
     """The log of one model. `wall_ms` gives the time of day in ms. Methods raise InputError."""
 
-    def __init__(
-        self, registry: Registry, name: str, wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    ) -> None:
+    def __init__(self, registry: Registry, name: str, wall_ms: Callable[[], int] = now_ms) -> None:
         self._registry, self._name, self._wall_ms = registry, name, wall_ms
         self._folder = registry.model_location(name)
 

@@ -20,6 +20,7 @@ from udfs.profile.reference import Reference
 from udfs.profile.steps import StepCounter, StepPart
 from udfs.profile.wire import BatchProfile, encode_batch_profiles
 from udfs.records.problems import Problem
+from udfs.times import window_start
 
 NO_VERSION = 0
 # Among the columns of predicted rows: the record's key, or the column that is to be unique.
@@ -54,14 +55,14 @@ class BatchProfiler:
 
     def dead(self, problem: Problem, event_time: int) -> None:
         """One dead letter; without an event time it counts in the window that is open when it arrives."""
-        counts = self._window(event_time - event_time % self._window_ms if event_time > 0 else None)
+        counts = self._window(window_start(event_time, self._window_ms) if event_time > 0 else None)
         counts.dead += 1
         key = (problem.stage, problem.reason, _field(problem))
         counts.problems[key] = counts.problems.get(key, 0) + 1
 
     def late(self, event_time: Ints) -> None:
         """Late records, which count where they would have been, if that window is still open."""
-        starts, sizes = np.unique(event_time - event_time % self._window_ms, return_counts=True)
+        starts, sizes = np.unique(window_start(event_time, self._window_ms), return_counts=True)
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
             self._window(start).late += size
 

@@ -22,6 +22,7 @@ from udfs.profile.joint import joint_counts
 from udfs.profile.numeric import NumericBins
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference, Reference
+from udfs.times import window_start
 
 OTHER = "OTHER"
 EXAMPLE_LENGTH = 100
@@ -79,7 +80,7 @@ class Collector:
         names = [name for name in self._numeric if name in columns]
         numbers = [floats(columns[name]) for name in names]
         texts = {name: coded(columns[name], codes) for name, codes in self._codes.items() if name in columns}
-        starts = event_time - event_time % self._params.window_ms
+        starts = window_start(event_time, self._params.window_ms)
         parts: list[PartialProfile] = []
         for column, labels in self._segmentations(columns, len(event_time)):
             groups = _groups(starts, labels)

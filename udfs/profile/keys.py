@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.profile.counts import Ints
+from udfs.times import window_start
 
 MAX_KEYS = 2**17
 Hashes = npt.NDArray[np.uint64]
@@ -42,7 +43,7 @@ def key_parts(keys: pa.Array, event_time: Ints, window_ms: int, version: int) ->
         return []
     hashes = hash_keys(keys if len(present) == len(keys) else keys.take(pa.array(present)))
     times = event_time[present]
-    starts = times - times % window_ms
+    starts = window_start(times, window_ms)
     parts = []
     for start in np.unique(starts).tolist():
         chosen = hashes[starts == start]

@@ -20,6 +20,7 @@ from udfs.profile.collect import coded, floats, places_of
 from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference, Reference
+from udfs.times import window_start
 
 UNIT = 2**20
 Sums = tuple[int, int]
@@ -72,7 +73,7 @@ class StepCounter:
 
     def count(self, columns: Mapping[str, pa.Array], event_time: Ints) -> list[StepPart]:
         """`event_time` in ms, (n,); columns that are not there are not counted."""
-        starts, ids = np.unique(event_time - event_time % self._step_ms, return_inverse=True)
+        starts, ids = np.unique(window_start(event_time, self._step_ms), return_inverse=True)
         sums: list[dict[str, Sums]] = [{} for _ in starts]
         for name, reference in self._columns.items():
             if name in columns:

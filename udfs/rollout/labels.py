@@ -19,6 +19,7 @@ import numpy.typing as npt
 from udfs.rollout.events import Role
 from udfs.rollout.losses import Quality, RecordLoss, ScoredRow, is_number, measured, quality_of
 from udfs.rollout.version_metrics import CountsKey
+from udfs.times import window_start
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -113,7 +114,7 @@ class LabelReader:
             keys[i], labels[i] = self._one(raws[i])
         usable = np.array([label is not None for label in labels], dtype=np.bool_)
         report = LabelSums()
-        starts = event_time - event_time % self._window_ms
+        starts = window_start(event_time, self._window_ms)
         for start in np.unique(starts).tolist():
             of_window = usable[starts == start]
             report.counts[start] = LabelCounts(len(of_window), int((~of_window).sum()))
@@ -152,7 +153,7 @@ def count_labels(
     """
     gathered: dict[CountsKey, tuple[list[RecordLoss], list[int]]] = {}
     report = LabelSums()
-    starts = event_time - event_time % window_ms
+    starts = window_start(event_time, window_ms)
     for i in np.flatnonzero(first).tolist():
         start = int(starts[i])
         fits = _count(_SAID.decode(told[i]), msgspec.json.decode(labels[i]), start, gathered)

@@ -15,12 +15,14 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from udfs.log_loss import log_loss
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import SCORE_BINS
 
 Kind = Literal["binary", "multiclass", "regression"]
 # Sums are in units of 1e-12: small losses count too, and integers of Python have no end.
 FINE = 10**12
+# One sure and wrong prediction must not decide a comparison: a loss is at most 13.8.
 FLOOR = 1e-6
 FARTHEST = 1e9
 
@@ -173,7 +175,7 @@ def _added(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
 
 
 def _log(chance: float) -> int:
-    return _units(-math.log(min(max(chance, FLOOR), 1 - FLOOR)))
+    return _units(log_loss(chance, FLOOR))
 
 
 def _units(value: float) -> int:

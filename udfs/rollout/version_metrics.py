@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.rollout.events import Event, Role
+from udfs.times import window_start
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -180,7 +181,7 @@ class VersionMetrics:
         return encode(report) if report.counts or report.events else None
 
     def _windows(self, event_time: Ints) -> Iterable[tuple[int, npt.NDArray[np.intp]]]:
-        starts = event_time - event_time % self._window_ms
+        starts = window_start(event_time, self._window_ms)
         for start in np.unique(starts).tolist():
             yield start, np.flatnonzero(starts == start)
 
