@@ -1,7 +1,4 @@
-"""The sequential detector of a job: a chart per model version and column, their alerts and reports.
-
-    detector = Detector(params)
-    states, alerts = detector.advance(start, merged_steps(parts), states, references, importance)
+"""Runs the sequential detector of a job: a chart per model version and column, their alerts and reports.
 
 A pure function of counts and states, as the monitor is.
 """

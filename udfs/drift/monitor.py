@@ -1,8 +1,4 @@
-"""What one closed window says: drift records per segment and version, and the alerts that they change.
-
-    monitor = Monitor(params)
-    result = monitor.close(start, merge(parts), state, closed="watermark", now_ms=None)
-    result.drift, result.alerts, result.state
+"""Turns one closed window into drift records per segment and version, and the alerts that they change.
 
 A pure function of counts and state: the operator that Flink calls keeps both.
 """
@@ -198,9 +194,9 @@ def _restored(data: bytes) -> Kept:
 def merge(parts: Iterable[PartialProfile], before: Mapping[WindowKey, WindowCounts] | None = None) -> Windows:
     """The counts per segment and version, whatever window the parts are of, and those before."""
     merged: Windows = dict(before or {})
-    for part in parts:
-        key = (part.column, part.value, part.version)
-        merged[key] = merged[key].merged(part.counts) if key in merged else part.counts
+    for profile in parts:
+        key = (profile.column, profile.value, profile.version)
+        merged[key] = merged[key].merged(profile.counts) if key in merged else profile.counts
     return merged
 
 
@@ -219,6 +215,7 @@ def pack(windows: Mapping[WindowKey, WindowCounts]) -> bytes:
 
 
 def unpack(data: bytes) -> Windows:
+    """What `pack` was given."""
     return merge(decode_partial_profiles(data)) if data else {}
 
 

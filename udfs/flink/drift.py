@@ -1,4 +1,4 @@
-"""The monitor as Flink runs it: merges parts per window in keyed state, and closes windows by timers."""
+"""Runs the drift monitor in Flink: merges partial profiles in keyed state, and closes windows by timers."""
 
 from __future__ import annotations
 

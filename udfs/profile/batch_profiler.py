@@ -1,9 +1,4 @@
-"""What a worker has seen of a batch, for the monitor: predicted rows on bins, dead and late ones counted.
-
-watch = BatchProfiler(params, reference, version)
-watch.predicted(columns, event_time); watch.dead(problem, event_time); watch.late(event_time)
-watch.take()        # bytes for the stream, once per batch
-"""
+"""Counts a worker's batch for the monitor: predicted rows on bins, and dead and late ones."""
 
 from __future__ import annotations
 
@@ -45,7 +40,7 @@ class BatchProfiler:
         self._outcomes: dict[int | None, WindowCounts] = {}
 
     def predicted(self, columns: Mapping[str, pa.Array], event_time: Ints) -> None:
-        """n predicted rows; `event_time` in ms, shape (n,)."""
+        """Counts n predicted rows; `event_time` in ms, shape (n,)."""
         if self._collector:
             self._parts += self._collector.collect(columns, event_time)
         if self._stepper:
@@ -76,9 +71,9 @@ class BatchProfiler:
             PartialProfile(start, None, None, self._version, counts)
             for start, counts in self._outcomes.items()
         ]
-        told = BatchProfile(parts, self._steps, self._keys)
+        profile = BatchProfile(parts, self._steps, self._keys)
         self._parts, self._steps, self._keys, self._outcomes = [], [], [], {}
-        return told
+        return profile
 
     def _window(self, start: int | None) -> WindowCounts:
         return self._outcomes.setdefault(start, WindowCounts())

@@ -1,10 +1,7 @@
-"""What the sequential detector counts: rows and ranks of a few columns on fixed steps of event time.
-
-    counter = StepCounter(params, reference, version)
-    parts = counter.count(columns, event_time)     # one per step that occurs in the batch
+"""Counts rows and ranks of a few columns on fixed steps of event time, for the sequential detector.
 
 A value counts as its rank among the reference's: the share of the reference below it, from 0 to 1, in fixed
-point, so that sums are exact and merge in any order. Ranks have no outliers, whatever the column's law.
+point, so that sums are exact and merge in any order. Ranks have no outliers, whatever the distribution.
 """
 
 from __future__ import annotations

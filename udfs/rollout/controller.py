@@ -1,7 +1,4 @@
-"""What a closed window means for the versions of a job: a comparison, a verdict, and maybe a release.
-
-    controller = RolloutController(params, wall_ms)
-    window = controller.close(report, start, state, closed="watermark")
+"""Turns a closed window into a comparison of versions, a verdict, and maybe a release.
 
 Reads and writes the release log only where the job steers by itself.
 """

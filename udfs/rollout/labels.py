@@ -1,8 +1,4 @@
-"""Labels beside what versions said of the same records: read, counted per window, sent on.
-
-    reader = LabelReader("id", "late", window_ms)
-    read = reader.read([b'{"id": "a1", "late": true}'], event_time, late)    # keys, labels, report
-    data = count_labels(told, labels, first, event_time, window_ms)          # bytes for the stream
+"""Reads labels, and counts per window how right versions were about the same records.
 
 A label that cannot be used is counted and dropped: nothing here raises for what a record holds.
 """
@@ -74,7 +70,7 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True):
 
 
 _WIRE = msgspec.json.Decoder(_Wire)
-_SAID = msgspec.json.Decoder(list[ScoredRow])
+_SCORED = msgspec.json.Decoder(list[ScoredRow])
 
 
 def encode_labels(labels: LabelSums) -> bytes:
@@ -88,6 +84,7 @@ def _by_key(item: tuple[CountsKey, Quality]) -> CountsKey:
 
 
 def decode_labels(data: bytes) -> LabelSums:
+    """What `encode_labels` was given."""
     wire = _WIRE.decode(data)
     return LabelSums({(e.start, e.version, e.role, e.release): e.quality for e in wire.entries}, wire.counts)
 
@@ -145,7 +142,7 @@ def _key_text(value: object) -> str | None:
 
 
 def count_labels(
-    told: Sequence[bytes], labels: Sequence[bytes], first: Flags, event_time: Ints, window_ms: int
+    scored: Sequence[bytes], labels: Sequence[bytes], first: Flags, event_time: Ints, window_ms: int
 ) -> bytes | None:
     """The report of n records with their labels, or None if there is nothing to say.
 
@@ -156,7 +153,7 @@ def count_labels(
     starts = window_start(event_time, window_ms)
     for i in np.flatnonzero(first).tolist():
         start = int(starts[i])
-        fits = _count(_SAID.decode(told[i]), msgspec.json.decode(labels[i]), start, gathered)
+        fits = _count(_SCORED.decode(scored[i]), msgspec.json.decode(labels[i]), start, gathered)
         counts = LabelCounts(joined=1) if fits else LabelCounts(rejected=1)
         report.counts[start] = report.counts.get(start, LabelCounts()).merged(counts)
     report.qualities = {key: quality_of(rows, rises) for key, (rows, rises) in gathered.items()}
@@ -164,7 +161,7 @@ def count_labels(
 
 
 def _count(
-    said: Sequence[ScoredRow],
+    scored: Sequence[ScoredRow],
     label: object,
     start: int,
     gathered: dict[CountsKey, tuple[list[RecordLoss], list[int]]],
@@ -172,7 +169,7 @@ def _count(
     """Counts one record; the version that scored it comes first, then its shadows."""
     champion: RecordLoss | None = None
     found = False
-    for one in said:
+    for one in scored:
         row = measured(one, label)
         if row is None:
             continue
