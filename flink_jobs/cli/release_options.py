@@ -65,7 +65,7 @@ def parse_lead(text: str, option: str) -> int:
 
 def parse_share(text: str) -> float:
     """Above 0 and at most 1, of a number or per cent, as job files have it."""
-    from pydantic_core import PydanticCustomError  # Start-up: only these commands parse.
+    from pydantic_core import PydanticCustomError  # Start-up: slow to import.  # noqa: PLC0415
 
     from flink_jobs.spec import scalars
 
