@@ -67,7 +67,7 @@ def parse_share(text: str) -> float:
     """Above 0 and at most 1, of a number or per cent, as job files have it."""
     from pydantic_core import PydanticCustomError  # Start-up: slow to import.  # noqa: PLC0415
 
-    from flink_jobs.spec import scalars
+    from flink_jobs.spec import scalars  # Start-up: loads pydantic.  # noqa: PLC0415
 
     try:
         share = scalars.parse_share(text)
