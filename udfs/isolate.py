@@ -1,7 +1,8 @@
 """Runs a computation over a batch and finds the rows that make it fail, by halving.
 
-spans, failures = isolate(model.predict, table)
-# spans: [(0, 4, result), (5, 10, result)]; failures: {4: ValueError(...)}
+>>> table = pa.table({"x": [1, 2, 0, 4]})
+>>> isolate(lambda rows: [8 // x for x in rows["x"].to_pylist()], table)
+([(0, 2, [8, 4]), (3, 4, [2])], {2: ZeroDivisionError('integer division or modulo by zero')})
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn import metrics
 
 from flink_jobs.backtest.outputs import Floats, Integers, Predictions
+from udfs.log_loss import log_losses
 from udfs.model.manifest import OutputKind
 
 METRICS: Mapping[OutputKind, tuple[str, ...]] = {
@@ -43,7 +44,6 @@ MEANING = {
 }
 CALIBRATION_BINS = 15
 SCORE_BINS = 1024
-_LEAST = float(np.finfo(np.float64).eps)
 
 
 def measure(truth: Floats, said: Predictions) -> dict[str, float | None]:
@@ -124,13 +124,13 @@ def _terms(truth: Floats, said: Predictions) -> list[Floats]:
         assert said.probabilities is not None
         chosen = said.probabilities[np.arange(len(truth)), truth.astype(np.intp)]
         total = said.probabilities.sum(axis=1)
-        return [rows, -np.log(np.clip(chosen / total, _LEAST, 1 - _LEAST)), right]
+        return [rows, log_losses(chosen / total), right]
     decided = [truth * said.prediction, said.prediction, truth]
     if said.kind == "anomaly":
         return [rows, *decided]
     true_share = np.where(truth == 1, said.score, 1 - said.score)
     return [
-        *(rows, *decided, -np.log(np.clip(true_share, _LEAST, 1 - _LEAST))),
+        *(rows, *decided, log_losses(true_share)),
         *((said.score - truth) ** 2, right),
     ]
 

@@ -257,9 +257,9 @@ def _named(registry: Registry, text: str, name: str | None) -> tuple[str, int]:
 
 def _coming(registry: Registry, name: str) -> dict[int, str]:
     """From which event time on versions will be champion that are not now."""
-    from flink_jobs.cli.release_options import now_ms
     from flink_jobs.registry.releases import Releases
     from udfs.errors import ModelError
+    from udfs.times import now_ms
 
     log = Releases(registry, name).log()
     try:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
+
+from udfs.times import iso
 
 if TYPE_CHECKING:
     from flink_jobs.kafka import Record
@@ -71,13 +72,12 @@ def _escape(text: str) -> str:
 
 
 def _time(timestamp: int) -> str:
+    if timestamp < 0:
+        return "no timestamp"
     try:
-        moment = datetime.fromtimestamp(timestamp / 1000, UTC)
+        return iso(timestamp)
     except (ValueError, OverflowError, OSError):
         return f"{timestamp} ms"
-    return (
-        moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if timestamp >= 0 else "no timestamp"
-    )
 
 
 def _text_or_base64(value: bytes | None) -> str | dict[str, str] | None:

@@ -18,13 +18,13 @@ from flink_jobs.cli.release_options import (
     RegistryRoot,
     To,
     Version,
-    now_ms,
     parse_activation,
     parse_lead,
     parse_share,
 )
 from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError, WorkError
+from udfs.times import now_ms
 
 if TYPE_CHECKING:
     from flink_jobs.registry.releases import Activation, Releases

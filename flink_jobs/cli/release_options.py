@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import time
 from typing import Annotated
 
 import typer
@@ -66,13 +64,15 @@ def parse_lead(text: str, option: str) -> int:
 
 
 def parse_share(text: str) -> float:
-    """0 to 1, of a number or per cent."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text.strip())
-    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < share <= 1:
+    """Above 0 and at most 1, of a number or per cent, as job files have it."""
+    from pydantic_core import PydanticCustomError  # Start-up: slow to import.  # noqa: PLC0415
+
+    from flink_jobs.spec import scalars  # Start-up: loads pydantic.  # noqa: PLC0415
+
+    try:
+        share = scalars.parse_share(text)
+    except PydanticCustomError:
+        share = 0.0
+    if not share:
         raise InputError(f"--share must be above 0 and at most 1, or per cent such as 5%; got {text!r}")
     return share
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000

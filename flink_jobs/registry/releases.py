@@ -7,7 +7,6 @@ knows of it in time (`udfs.releases.follow`).
 from __future__ import annotations
 
 import getpass
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from udfs.model.manifest import digest
 from udfs.releases.files import append, read_records
 from udfs.releases.log import BEGINNING, ReleaseLog, ReleaseRecord
 from udfs.releases.steps import ReleaseStep, canaried, promoted, rolled_back, shadowed, withdrawn
-from udfs.times import iso
+from udfs.times import iso, now_ms
 
 DEFAULT_LEAD_MS = 20_000
 Next = Callable[[ReleaseLog | None, ReleaseStep], ReleaseRecord]
@@ -44,12 +43,7 @@ class Activation:
 class Releases:
     """The log of one model. `wall_ms` gives the time of day in ms. Methods raise InputError."""
 
-    def __init__(
-        self,
-        versions: VersionStore,
-        name: str,
-        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-    ) -> None:
+    def __init__(self, versions: VersionStore, name: str, wall_ms: Callable[[], int] = now_ms) -> None:
         self._versions, self._name, self._wall_ms = versions, name, wall_ms
         self._folder = versions.model_location(name)
 

@@ -25,7 +25,8 @@ def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: An
 
 
 def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
-    from udfs.flink.drift import ALERT, DRIFT, RESULT, MonitorFunction
+    from udfs.flink.drift import MonitorFunction
+    from udfs.flink.results import ALERT, RECORD, RESULT
     from udfs.flink.webhook import WebhookFunction
 
     assert plan.drift is not None
@@ -33,13 +34,14 @@ def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, li
     reports = _single(parts, monitor, RESULT, "monitor")
     if plan.webhook:
         _single(reports, WebhookFunction(plan.webhook), RESULT, "webhook")
-    _select(tables, reports, "reports", {"drift": DRIFT, "alerts": ALERT}, selects)
+    _select(tables, reports, "reports", {"drift": RECORD, "alerts": ALERT}, selects)
 
 
 def _attach_controller(
     plan: Runnable, tables: Any, streams: Iterator[Any], selects: dict[str, list[str]]
 ) -> None:
-    from udfs.flink.rollout import ALERT, COMPARISON, RESULT, RolloutFunction
+    from udfs.flink.results import ALERT, RECORD, RESULT
+    from udfs.flink.rollout import RolloutFunction
     from udfs.flink.webhook import WebhookFunction
 
     assert plan.controller is not None
@@ -52,14 +54,15 @@ def _attach_controller(
         )
     if plan.webhook:
         _single(compared, WebhookFunction(plan.webhook), RESULT, "rollout-webhook")
-    _select(tables, compared, "compared", {"comparisons": COMPARISON, "alerts": ALERT}, selects)
+    _select(tables, compared, "compared", {"comparisons": RECORD, "alerts": ALERT}, selects)
 
 
 def _labelled(params: RolloutControllerParams, reports: Any, labels: Sequence[Any], *, live: bool) -> Any:
     """Windows close by the watermark of the records alone, and then take the labels that have come."""
     from pyflink.common import Row
 
-    from udfs.flink.rollout import CLOSED, RESULT, ClosingFunction, LabelledFunction
+    from udfs.flink.results import RESULT
+    from udfs.flink.rollout import CLOSED, ClosingFunction, LabelledFunction
 
     closed = _single(reports, ClosingFunction(params), CLOSED, "rollout-windows")
     told = labels[0].union(*labels[1:]).map(lambda row: Row(0, "", row[0]), output_type=CLOSED)

@@ -7,22 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from flink_jobs.spec.diagnostics import wrong
-from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, whole
+from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, parse_share, whole
 from flink_jobs.spec.section import Reference, Section, Topic
 from flink_jobs.spec.source import EventTime, Isolation
-
-
-def _parse_share(value: object) -> float:
-    """A share as a number from 0 to 1, or in per cent."""
-    text = str(value).strip()
-    try:
-        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        share = -1.0
-    if isinstance(value, bool) or not 0 <= share <= 1:
-        raise wrong("a share from 0 to 1, or per cent such as 5%", repr(value))
-    return share
-
 
 _SHARE_SCHEMA: dict[str, Any] = {
     "anyOf": [
@@ -30,13 +17,13 @@ _SHARE_SCHEMA: dict[str, Any] = {
         {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
     ]
 }
-Share = Annotated[float, Parsed(_parse_share, _SHARE_SCHEMA)]
+Share = Annotated[float, Parsed(parse_share, _SHARE_SCHEMA)]
 
 
 def _parse_steps(value: object) -> tuple[float, ...]:
     if not isinstance(value, list) or not value:
         raise wrong("a list of ascending shares, such as [1%, 10%, 50%, 100%]", repr(value))
-    steps = tuple(_parse_share(item) for item in value)
+    steps = tuple(parse_share(item) for item in value)
     if list(steps) != sorted(set(steps)) or steps[0] <= 0:
         raise wrong("ascending shares above 0, such as [1%, 10%, 50%, 100%]", repr(value))
     return steps

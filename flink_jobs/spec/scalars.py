@@ -87,6 +87,18 @@ def number(low: float, high: float) -> Parsed:
     return Parsed(parse, {"type": "number", "minimum": low, "maximum": high})
 
 
+def parse_share(value: object) -> float:
+    """A share as a number from 0 to 1, or in per cent such as 5%."""
+    text = str(value).strip()
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        share = -1.0
+    if isinstance(value, bool) or not 0 <= share <= 1:
+        raise wrong("a share from 0 to 1, or per cent such as 5%", repr(value))
+    return share
+
+
 def parse_duration(value: object, minimum: int = 0) -> int:
     """Milliseconds of a text such as "200ms", "30s", "5m", "6h" or "1d"."""
     if not isinstance(value, str) or not re.fullmatch(_DURATION, value):

@@ -16,6 +16,7 @@ from sklearn.inspection import permutation_importance
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from flink_jobs.errors import InputError
+from udfs.log_loss import log_losses as losses_of
 from udfs.model.manifest import Output
 
 Floats = npt.NDArray[np.float64]
@@ -101,9 +102,9 @@ def _by_class(said: Floats) -> Floats:
 
 
 def log_losses(said: Floats, labels: npt.NDArray[Any], output: Output) -> Floats:
-    """(n,) minus the logarithm of what each row's own class was given, at least the smallest of doubles."""
+    """(n,) -ln of what each row's own class was given, kept off 0 and 1 as scikit-learn does."""
     own = _by_class(said)[np.arange(len(labels)), class_codes(labels, output)]
-    return np.asarray(-np.log(np.maximum(own, np.finfo(np.float64).eps)))
+    return losses_of(own)
 
 
 def briers(said: Floats, labels: npt.NDArray[Any], output: Output) -> Floats:

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from tests.helpers.endpoint import Endpoint
 NOW = 1_767_225_600_000
 HOUR = 3_600_000
 ROWS_AN_HOUR = 400
+IDLE_S = 30
 JOB = """
 job: watched
 source:
@@ -69,6 +71,10 @@ def job_text(
 ) -> str:
     text = JOB.replace("PARALLELISM", str(parallelism)).replace("BATCH", str(batch))
     return text.replace("WINDOWS", windows).replace("duplicates: true", duplicates)
+
+
+def restarted_job() -> str:
+    return job_text(2).replace("idle: 1h", f"idle: {IDLE_S}s")
 
 
 def payments(hours: int, moved_in: int, start: int = NOW) -> list[Message]:
@@ -271,11 +277,12 @@ def test_a_restart_in_mid_window_changes_nothing(
 ) -> None:
     """What comes days later closes the windows of all others: a source that goes on has no end.
 
-    While the endpoint of alerts is down, the stream goes on; they reach it after the restart.
+    The job is down for longer than `idle`, which must not close the window that was open. While the endpoint
+    of alerts is down, the stream goes on; they reach it after the restart.
     """
     rows = payments(hours=1, moved_in=0, start=NOW - 72 * HOUR) + payments(hours=2, moved_in=0)
     rows += [record({}, timestamp=NOW + 72 * HOUR, partition=i) for i in range(4)]
-    expected = JobHarness(broker, partitions=4).run(job_text(2), rows, base=folder)
+    expected = JobHarness(broker, partitions=4).run(restarted_job(), rows, base=folder)
     topic = f"restart-{uuid.uuid4().hex[:8]}"
     create_topics(kafka, {topic: 4})
     with Endpoint() as endpoint:
@@ -289,6 +296,7 @@ def test_a_restart_in_mid_window_changes_nothing(
         assert (endpoint.attempts > 0, endpoint.bodies) == (True, [])
         endpoint.down = False
         produce(kafka, topic, rows[700:])
+        time.sleep(IDLE_S)
         in_a_process("until", *job, tmp_path / "second", "predictions", 1192, "drift", 15, savepoint)
         assert endpoint.bodies[: len(waiting)] == waiting
     assert count_committed(kafka, f"{topic}.predictions") == 1192
@@ -314,7 +322,7 @@ def in_a_process(function: str, *arguments: object) -> str:
 def until(brokers: str, folder: str, topic: str, url: str, savepoints: str, *output: str) -> str:
     """Runs the job until topics have so many records; its savepoint, as it may have started from one."""
     first, predictions, second, windows, *savepoint = output
-    text = job_text(2).replace("job: watched", f'job: {topic}\nkafka: {{brokers: "{brokers}"}}')
+    text = restarted_job().replace("job: watched", f'job: {topic}\nkafka: {{brokers: "{brokers}"}}')
     text = text.replace("alerts: {", f'alerts: {{webhook: {{url: "{url}", retries: 20}}, ')
     plan = make_plan(
         load_job_text(text.replace("topic: payments", f"topic: {topic}"), "job.yaml", Path(folder))

@@ -1,10 +1,5 @@
 """Posts alerts to a web address from a thread of its own, in order, with retries.
 
-    sender = Sender(WebhookParams("https://hooks.example.org/alerts"))
-    sender.start()
-    sender.submit(1, b"{...}")
-    sender.done()       # [(1, True)] once it was delivered, [(1, False)] once it was given up
-
 Whoever submits keeps an alert until it is done, so that nothing is lost with the process.
 """
 
@@ -87,7 +82,7 @@ class Sender:
         self._closed.set()
 
     def _run(self) -> None:
-        import requests
+        import requests  # Start-up: only workers post.  # noqa: PLC0415
 
         with requests.Session() as session:
             while not self._closed.is_set():
@@ -121,7 +116,7 @@ class Sender:
 
     def _post(self, session: requests.Session, body: bytes) -> tuple[str, bool]:
         """Why it failed, or nothing, and whether to try again; an error's own text would show the address."""
-        import requests
+        import requests  # Start-up: only workers post.  # noqa: PLC0415
 
         headers = {"Content-Type": "application/json", **dict(self._params.headers)}
         timeout = self._params.timeout_s

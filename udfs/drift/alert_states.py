@@ -1,6 +1,4 @@
-"""When drift becomes an alert, and when the alert is over: a pure function of states and drift records.
-
-    states, alerts = advance(states, DEFAULT_RULES, records_of_a_window, importance, window_end_ms)
+"""Decides when drift becomes an alert and when that is over, as a pure function of states and drift records.
 
 An alert fires after N bad windows of M, resolves after as many quiet ones in a row, and is open once.
 """

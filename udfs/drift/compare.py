@@ -1,8 +1,4 @@
-"""The tests of one column, for many windows at once: how much moved, and could chance alone have done it?
-
-tests = compare([reference.as_counts()], [window.columns["dep_delay"] for window in windows])
-tests.effect, tests.p
-"""
+"""Tests one column of many windows at once: how much moved, and whether chance alone could have done it."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udfs.drift import null_distributions as laws
+from udfs.drift import null_distributions as nulls
 from udfs.drift import statistics
 from udfs.drift.statistics import Floats
 from udfs.profile.counts import ColumnCounts, Ints, NumericCounts, cells, missing
@@ -19,8 +15,11 @@ from udfs.profile.counts import ColumnCounts, Ints, NumericCounts, cells, missin
 
 @dataclass(frozen=True)
 class Tests:
-    """One column of S windows against S references or one: arrays (S,). `distance` is the effect in the
-    values, `effect` the larger of it and the change of the missing rate. `tests` of 0 to 2 could reject."""
+    """One column of S windows against S references or one: arrays (S,).
+
+    `distance` is the effect in the values, `effect` the larger of it and the change of the missing rate.
+    `tests` of 0 to 2 could reject.
+    """
 
     numeric: bool
     rows: Ints
@@ -42,12 +41,12 @@ class Tests:
         """The smallest effect that is sure to be significant at the level, wherever in the column it is."""
         each = level / np.maximum(self.tests, 1)
         usable = (self.n > 0) & (self.m > 0)
-        variance = np.where(usable, laws.noise(np.maximum(self.n, 1), np.maximum(self.m, 1)), self.row_noise)
+        variance = np.where(usable, nulls.noise(np.maximum(self.n, 1), np.maximum(self.m, 1)), self.row_noise)
         # χ² is at least 4·TV² / variance: equal when all cells change by the same factor.
         degrees = np.where(usable, self.degrees, 1)
-        spread = np.sqrt(laws.chi2_threshold(each, degrees) * variance) / 2
+        spread = np.sqrt(nulls.chi2_threshold(each, degrees) * variance) / 2
         if self.numeric:
-            spread = np.where(usable, laws.kolmogorov_threshold(each, variance), spread)
+            spread = np.where(usable, nulls.kolmogorov_threshold(each, variance), spread)
         return np.where(self.rows > 0, np.minimum(spread, 1.0), 1.0)
 
 
@@ -57,17 +56,17 @@ class ColumnTest:
 
     name: str
     tests: Tests
-    place: int
+    index: int
     before: ColumnCounts
     counts: ColumnCounts
 
     @property
     def p(self) -> float:
-        return float(self.tests.p[self.place])
+        return float(self.tests.p[self.index])
 
     @property
     def effect(self) -> float:
-        return float(self.tests.effect[self.place])
+        return float(self.tests.effect[self.index])
 
 
 def compare(before: Sequence[ColumnCounts], current: Sequence[ColumnCounts]) -> Tests:
@@ -82,8 +81,8 @@ def compare(before: Sequence[ColumnCounts], current: Sequence[ColumnCounts]) -> 
     if numeric:
         degrees = np.ones(size, dtype=np.int64)
         distance = np.where(usable, statistics.ks(p, q)[0], 0.0)
-        variance = laws.noise(np.maximum(n, 1), np.maximum(m, 1))
-        values_p = np.where(usable, laws.kolmogorov_p(distance, variance), 1.0)
+        variance = nulls.noise(np.maximum(n, 1), np.maximum(m, 1))
+        values_p = np.where(usable, nulls.kolmogorov_p(distance, variance), 1.0)
     else:
         chi_p, degrees = _categories_p(p, q)
         distance = np.where(usable, statistics.total_variation(p, q), 0.0)
@@ -111,13 +110,16 @@ def compare(before: Sequence[ColumnCounts], current: Sequence[ColumnCounts]) -> 
         every,
         degrees,
         tests,
-        laws.noise(np.maximum(rest, 1), np.maximum(every, 1)),
+        nulls.noise(np.maximum(rest, 1), np.maximum(every, 1)),
     )
 
 
 def _categories_p(p: Ints, q: Ints) -> tuple[Floats, Ints]:
-    """p of χ² and its degrees of freedom. Where all cells are pooled into one, as where a window is a
-    thousand times as large as the reference, Fisher's exact test of the small ones together."""
+    """The p of χ² and its degrees of freedom.
+
+    Where all cells are pooled into one, as where a window is a thousand times as large as the reference,
+    Fisher's exact test of the small ones together.
+    """
     _, degrees, chi_p = statistics.chi2(p, q)
     for i in np.flatnonzero(degrees == 0).tolist():
         known, now = p[min(i, len(p) - 1)], q[i]

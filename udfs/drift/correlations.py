@@ -17,7 +17,7 @@ def judge_joint(reference: JointReference, counts: JointCounts, level: float) ->
     With fewer than 30 or 3·k rows the verdict is `insufficient_data` and p = 1. q = p: the caller corrects
     it. A column that is constant in the window keeps the reference's correlations.
     """
-    from scipy.special import gammaincc, gammainccinv
+    from scipy.special import gammaincc, gammainccinv  # Start-up: slow to import.  # noqa: PLC0415
 
     expected = np.array(reference.correlation)
     current = _correlation(counts, expected)

@@ -1,7 +1,4 @@
-"""The sequential detector of a job: a chart per model version and column, their alerts and reports.
-
-    detector = Detector(params)
-    states, alerts = detector.advance(start, merged_steps(parts), states, references, importance)
+"""Runs the sequential detector of a job: a chart per model version and column, their alerts and reports.
 
 A pure function of counts and states, as the monitor is.
 """
@@ -28,7 +25,7 @@ from udfs.drift.sequential import (
 )
 from udfs.profile.reference import Reference
 from udfs.profile.steps import Ranks, Sums, ranks
-from udfs.times import iso
+from udfs.times import iso, window_start
 
 RULE = "sequential"  # as flink_jobs.plan.drift knows it
 
@@ -114,7 +111,7 @@ class Detector:
         at: int,
         importance: Mapping[str, float],
     ) -> AlertRecord:
-        span = at - 1 - (at - 1) % self._job.window_ms
+        span = window_start(at - 1, self._job.window_ms)
         output = self._job.roles.get(name) in ("prediction", "score")
         since = iso(change.since) if change.began or opened is None else opened.since
         impact = change.effect * (1.0 if output else importance.get(name, 0.0))

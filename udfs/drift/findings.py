@@ -1,4 +1,4 @@
-"""What each rule says of the things that it watches in one window."""
+"""Applies each rule to the segments and columns that it watches in one window."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Finding:
 
 def alert_id(rule: str, version: int | str, segment: Segment | None, column: str | None) -> str:
     """rule/version/segment/column, `*` for all; parts are percent-encoded, so that ids cannot collide."""
-    place = "*"
+    where = "*"
     if segment is not None:
         value = "" if segment.value is None else f"={quote(segment.value, safe='')}"
-        place = quote(segment.column, safe="") + value
-    return f"{quote(rule, safe='')}/{version}/{place}/{'*' if column is None else quote(column, safe='')}"
+        where = quote(segment.column, safe="") + value
+    return f"{quote(rule, safe='')}/{version}/{where}/{'*' if column is None else quote(column, safe='')}"
 
 
 def find(
@@ -204,10 +204,10 @@ def _volumes(
     rule: AlertRuleParams, records: Sequence[DriftRecord], volumes: Mapping[str, Sequence[int]]
 ) -> Iterator[Finding]:
     """All versions together: a release moves records from one to the other."""
-    places: dict[str, list[DriftRecord]] = {}
+    by_segment: dict[str, list[DriftRecord]] = {}
     for record in records:
-        places.setdefault(alert_id(rule.name, "*", record.segment, None), []).append(record)
-    for key, same in places.items():
+        by_segment.setdefault(alert_id(rule.name, "*", record.segment, None), []).append(record)
+    for key, same in by_segment.items():
         newest = max(same, key=lambda record: record.version)
         volume = sum(r.records.predicted + r.records.dead + r.records.late for r in same)
         before = volumes.get(key, ())

@@ -1,8 +1,4 @@
-"""Decides, for all segments and versions of a window together, what drifted.
-
-judged = judge_window({1: reference}, {"dep_delay": "input"}, windows, previous, JudgeSettings())
-judged[(None, None, 1)].verdict
-"""
+"""Decides, for all segments and versions of a window together, what drifted."""
 
 from __future__ import annotations
 
@@ -135,8 +131,8 @@ def _comparisons(against: ColumnTests, settings: JudgeSettings) -> dict[tuple[Wi
     result = {}
     for (key, name), q in zip(pairs, all_q, strict=True):
         outcome = against[key][name]
-        visible = float(outcome.tests.visible(settings.level / len(pairs))[outcome.place])
-        n = int(outcome.tests.rows[outcome.place])
+        visible = float(outcome.tests.visible(settings.level / len(pairs))[outcome.index])
+        n = int(outcome.tests.rows[outcome.index])
         verdict = verdict_of(outcome.effect, q, visible, settings)
         result[key, name] = Comparison(n, outcome.effect, outcome.p, q, verdict)
     return result

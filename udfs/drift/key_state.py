@@ -1,9 +1,4 @@
-"""The keys of open windows in Flink's map state, in small pieces: what is written grows with what is new.
-
-    store = KeyStore(runtime_context.get_map_state(...))
-    store.add(start, part)
-    store.duplicates(start)      # {version: (repeats, sample)}
-    store.remove(start)
+"""Keeps the keys of open windows in Flink's map state, in pieces: what is written grows with what is new.
 
 What is read is kept in memory too. The state alone counts: after a restart it is read again.
 """
@@ -40,61 +35,61 @@ class KeyStore:
 
     def add(self, start: int, part: KeyPart) -> None:
         """Counts the part in the window that begins at `start`."""
-        place = (start, part.version)
-        before = self._load(place)
+        window = (start, part.version)
+        before = self._load(window)
         after, new = before.added(part.hashes, part.levels)
-        self._known[place] = after
+        self._known[window] = after
         if after.lowest != before.lowest:
-            self._drop_pieces(place)
-            self._tails[place] = (0, b"")
-        self._append(place, new.tobytes())
+            self._drop_pieces(window)
+            self._tails[window] = (0, b"")
+        self._append(window, new.tobytes())
         head = _Head(after.lowest, dict(after.levels), len(after.hashes))
-        self._state.put(_name(place, "head"), msgspec.msgpack.encode(head))
+        self._state.put(_name(window, "head"), msgspec.msgpack.encode(head))
 
     def duplicates(self, start: int) -> dict[int, tuple[int, int]]:
         """Of each version that the window has records of."""
-        return {place[1]: self._load(place).duplicates() for place in self._places() if place[0] == start}
+        return {window[1]: self._load(window).duplicates() for window in self._stored() if window[0] == start}
 
     def remove(self, start: int) -> None:
         """Forgets a window."""
-        for place in self._places():
-            if place[0] == start:
-                self._drop_pieces(place)
-                self._state.remove(_name(place, "head"))
-                self._known.pop(place, None)
-                self._tails.pop(place, None)
+        for window in self._stored():
+            if window[0] == start:
+                self._drop_pieces(window)
+                self._state.remove(_name(window, "head"))
+                self._known.pop(window, None)
+                self._tails.pop(window, None)
 
-    def _places(self) -> list[tuple[int, int]]:
+    def _stored(self) -> list[tuple[int, int]]:
         names = [name.split("/") for name in list(self._state.keys())]
         return sorted((int(start), int(version)) for start, version, piece in names if piece == "head")
 
-    def _load(self, place: tuple[int, int]) -> Keys:
-        if place not in self._known:
-            stored = self._state.get(_name(place, "head"))
+    def _load(self, window: tuple[int, int]) -> Keys:
+        if window not in self._known:
+            stored = self._state.get(_name(window, "head"))
             if stored is None:
-                self._tails[place] = (0, b"")
+                self._tails[window] = (0, b"")
                 return Keys()
             head = _decoder.decode(bytes(stored))
-            pieces = [bytes(self._state.get(_name(place, piece))) for piece in range(_pieces(head.size))]
+            pieces = [bytes(self._state.get(_name(window, piece))) for piece in range(_pieces(head.size))]
             hashes = np.frombuffer(b"".join(pieces), dtype=np.uint64)
-            self._known[place] = Keys(np.sort(hashes), head.lowest, head.levels)
+            self._known[window] = Keys(np.sort(hashes), head.lowest, head.levels)
             full = head.size // CHUNK
-            self._tails[place] = (full, b"".join(pieces[full:]))
-        return self._known[place]
+            self._tails[window] = (full, b"".join(pieces[full:]))
+        return self._known[window]
 
-    def _append(self, place: tuple[int, int], data: bytes) -> None:
-        number, tail = self._tails[place]
+    def _append(self, window: tuple[int, int], data: bytes) -> None:
+        number, tail = self._tails[window]
         tail += data
         while tail:
             piece, rest = tail[: 8 * CHUNK], tail[8 * CHUNK :]
-            self._state.put(_name(place, number), piece)
+            self._state.put(_name(window, number), piece)
             if len(piece) < 8 * CHUNK:
                 break
             number, tail = number + 1, rest
-        self._tails[place] = (number, tail)
+        self._tails[window] = (number, tail)
 
-    def _drop_pieces(self, place: tuple[int, int]) -> None:
-        prefix, head = _name(place, ""), _name(place, "head")
+    def _drop_pieces(self, window: tuple[int, int]) -> None:
+        prefix, head = _name(window, ""), _name(window, "head")
         for name in list(self._state.keys()):
             if name.startswith(prefix) and name != head:
                 self._state.remove(name)
@@ -104,5 +99,5 @@ def _pieces(size: int) -> int:
     return -(-size // CHUNK)
 
 
-def _name(place: tuple[int, int], piece: int | str) -> str:
-    return f"{place[0]}/{place[1]}/{piece}"
+def _name(window: tuple[int, int], piece: int | str) -> str:
+    return f"{window[0]}/{window[1]}/{piece}"

@@ -1,10 +1,6 @@
-"""What one closed window says: drift records per segment and version, and the alerts that they change.
+"""Turns one closed window into drift records per segment and version, and the alerts that they change.
 
-    monitor = Monitor(params)
-    closing = monitor.close(start, merge(parts), memory, closed="watermark", now_ms=None)
-    closing.drift, closing.alerts, closing.memory
-
-A pure function of counts and memory: the shell that Flink calls keeps both in its state.
+A pure function of counts and state: the operator that Flink calls keeps both.
 """
 
 from __future__ import annotations
@@ -55,7 +51,7 @@ class ClosedWindow:
 
     drift: list[DriftRecord]
     alerts: list[AlertRecord]
-    memory: MonitorState
+    state: MonitorState
 
 
 class Monitor:
@@ -72,20 +68,20 @@ class Monitor:
         self._importance = _importance(self._references[max(self._references)].importance, params.roles)
 
     def step(
-        self, start: int, parts: Sequence[StepPart], memory: MonitorState
+        self, start: int, parts: Sequence[StepPart], state: MonitorState
     ) -> tuple[list[AlertRecord], MonitorState]:
         """What the sequential detector makes of one of its steps; steps must come in the order of time."""
         assert self._detector
         charts, alerts = self._detector.advance(
-            start, merged_steps(parts), memory.charts, self._references, self._importance
+            start, merged_steps(parts), state.charts, self._references, self._importance
         )
-        return alerts, msgspec.structs.replace(memory, charts=charts)
+        return alerts, msgspec.structs.replace(state, charts=charts)
 
     def close(
         self,
         start: int,
         windows: Windows,
-        memory: MonitorState,
+        state: MonitorState,
         *,
         closed: Closed,
         now_ms: int | None,
@@ -98,7 +94,7 @@ class Monitor:
         end = start + self._params.window_ms
         windows = attributed(windows, max(self._references))
         self._find_references(windows)
-        previous = unpack(memory.previous)
+        previous = unpack(state.previous)
         picked = {key: self._pick(key, start, end) for key in windows if key[2] in self._references}
         references = {key: reference for key, (reference, _) in picked.items()}
         compared = {key: name for key, (_, name) in picked.items()}
@@ -112,16 +108,16 @@ class Monitor:
                 judged[key],
                 span,
                 freshness,
-                memory.charts,
+                state.charts,
                 compared.get(key, "all"),
                 repeats,
             )
             for key in sorted(windows, key=str)
         ]
         if closed == "early":
-            return ClosedWindow(drift, [], memory)
-        states, alerts = advance(memory.alerts, self._params.rules, drift, self._importance, end)
-        return ClosedWindow(drift, alerts, MonitorState(pack(windows), states, memory.charts))
+            return ClosedWindow(drift, [], state)
+        states, alerts = advance(state.alerts, self._params.rules, drift, self._importance, end)
+        return ClosedWindow(drift, alerts, MonitorState(pack(windows), states, state.charts))
 
     def _pick(self, key: WindowKey, start: int, end: int) -> tuple[Reference, Compared]:
         column, value, version = key
@@ -198,9 +194,9 @@ def _restored(data: bytes) -> Kept:
 def merge(parts: Iterable[PartialProfile], before: Mapping[WindowKey, WindowCounts] | None = None) -> Windows:
     """The counts per segment and version, whatever window the parts are of, and those before."""
     merged: Windows = dict(before or {})
-    for part in parts:
-        key = (part.column, part.value, part.version)
-        merged[key] = merged[key].merged(part.counts) if key in merged else part.counts
+    for profile in parts:
+        key = (profile.column, profile.value, profile.version)
+        merged[key] = merged[key].merged(profile.counts) if key in merged else profile.counts
     return merged
 
 
@@ -219,6 +215,7 @@ def pack(windows: Mapping[WindowKey, WindowCounts]) -> bytes:
 
 
 def unpack(data: bytes) -> Windows:
+    """What `pack` was given."""
     return merge(decode_partial_profiles(data)) if data else {}
 
 

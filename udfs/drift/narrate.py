@@ -1,7 +1,4 @@
-"""A column's change as a sentence and as a few bins, for people.
-
-direction("dep_delay", reference, before, counts)       # "dep_delay moved up; 31% of rows now above the …"
-"""
+"""Describes a column's change to people, as a sentence and as a few bins."""
 
 from __future__ import annotations
 
@@ -107,12 +104,12 @@ def _categorical(
     reference: CategoricalReference, before: CategoricalCounts, counts: CategoricalCounts
 ) -> str:
     old, new = shares(cells(before)), shares(cells(counts))
-    place = int(np.argmax(np.abs(new - old)))
-    if place == len(reference.values) + 1:
+    index = int(np.argmax(np.abs(new - old)))
+    if index == len(reference.values) + 1:
         examples = f", such as {_short(counts.examples[0])}" if counts.examples else ""
-        return f"{_percent(float(new[place]))} of rows now have values that the reference lacks{examples}"
+        return f"{_percent(float(new[index]))} of rows now have values that the reference lacks{examples}"
     names = [*reference.values, "rare values"]
-    return _rose(_short(names[place]), float(old[place]), float(new[place]))
+    return _rose(_short(names[index]), float(old[index]), float(new[index]))
 
 
 def _rose(what: str, old: float, new: float) -> str:

@@ -1,7 +1,4 @@
-"""What chance alone does to each statistic with n current and m reference rows: p-values and thresholds.
-
-    law = l_infinity_null((50, 30, 20))
-    law.threshold(0.01, noise(200, 10_000))
+"""Gives p-values and thresholds of each statistic where chance alone moves n current and m reference rows.
 
 Thresholds are those of a single test at the level: the correction for many tests is in `q` only.
 """
@@ -34,8 +31,10 @@ def noise(n: float | Floats | Ints, m: float | Floats | Ints) -> Floats:
 
 
 def kolmogorov_p(distance: Floats, variance: Floats) -> Floats:
-    """Asymptotic law of the two-sample Kolmogorov-Smirnov distance. Too large, never too small, a p for
-    values with ties or in bins, and for small samples."""
+    """P-values of the two-sample Kolmogorov-Smirnov distance, by its asymptotic null.
+
+    Too large, never too small, for values with ties or in bins, and for small samples.
+    """
     return np.asarray(kolmogorov(distance / np.sqrt(variance)))
 
 
@@ -64,7 +63,7 @@ class CellNull:
     """Under no change value**power is about unit · variance · χ², a sum over the cells of f(p, q).
 
     That is the second order of f around p = q. `third` and `fourth` are its next derivatives times p² and p³
-    over the unit; they correct the mean. `beyond` is f(0, q). With few rows per cell the law is too narrow:
+    over the unit; they correct the mean. `beyond` is f(0, q). With few rows per cell the null is too narrow:
     below `FEW` expected ones `small_sample_nulls` are right.
     """
 
@@ -75,11 +74,11 @@ class CellNull:
     beyond: Callable[[Floats], Floats]
 
     def of(self, counts: tuple[int, ...], open_ended: bool, n: Ints) -> Scaled:
-        """The law of windows of n rows, (S,). `open_ended` as in `small_sample_nulls`."""
+        """The null of windows of n rows, (S,). `open_ended` as in `small_sample_nulls`."""
         m = sum(counts)
         p, variance = np.array(counts) / m, noise(n, m)
         degrees = max(len(counts) - 1, 1)
-        # The window's true shares have the Dirichlet law that the reference leaves them: these are the third
+        # The window's true shares have the Dirichlet distribution of the reference: these are the third
         # central moments of its shares, and three squared variances for the fourth.
         skewed = (1 / n + 2 / m) * float(np.sum((1 - p) * (1 - 2 * p) / p))
         peaked = variance * float(np.sum((1 - p) ** 2 / p))
@@ -101,7 +100,7 @@ def _half(q: Floats) -> Floats:
 
 
 def _beyond(n: Ints, m: int) -> Floats:
-    """(S, points) equally likely numbers of n rows beyond one extreme of m others: a geometric law."""
+    """(S, points) equally likely numbers of n rows beyond one extreme of m others, geometrically."""
     points = (np.arange(_POINTS) + 0.5) / _POINTS
     return np.asarray(np.floor(np.log(points) / np.log(n / (n + m))[:, None]))
 
@@ -156,17 +155,17 @@ class DrawnNull:
     power: int
 
     def p(self, value: float, variance: float) -> float:
-        place = int(np.searchsorted(self.draws, value**self.power / variance, side="left"))
-        return (len(self.draws) - place + 1) / (len(self.draws) + 1)
+        index = int(np.searchsorted(self.draws, value**self.power / variance, side="left"))
+        return (len(self.draws) - index + 1) / (len(self.draws) + 1)
 
     def threshold(self, level: float, variance: float) -> float:
-        place = min(math.ceil((1 - level) * len(self.draws)), len(self.draws)) - 1
-        return float((self.draws[place] * variance) ** (1 / self.power))
+        index = min(math.ceil((1 - level) * len(self.draws)), len(self.draws)) - 1
+        return float((self.draws[index] * variance) ** (1 / self.power))
 
 
 @lru_cache(maxsize=_REFERENCES)
 def l_infinity_null(counts: tuple[int, ...]) -> DrawnNull:
-    """The largest change of a share, by the normal limit of the multinomial law."""
+    """The largest change of a share, by the normal limit of the multinomial distribution."""
     return DrawnNull(np.sort(np.abs(_multinomial_noise(counts)).max(axis=1) ** 2), 2)
 
 
@@ -179,7 +178,7 @@ def wasserstein_null(counts: tuple[int, ...], widths: tuple[float, ...]) -> Draw
 
 
 def coarse(n: int) -> int:
-    """n rounded down to four binary digits, so that windows of about one size share a law."""
+    """Rounds n down to four binary digits, so that windows of about one size share a null."""
     shift = max(n.bit_length() - 4, 0)
     return n >> shift << shift
 
@@ -194,7 +193,7 @@ def is_small(counts: tuple[int, ...], n: int) -> bool:
 def small_sample_nulls(counts: tuple[int, ...], open_ended: bool, n: int) -> dict[str, DrawnNull]:
     """PSI, Jensen-Shannon, Hellinger and L∞ of n rows, few of them expected per cell, in any order.
 
-    The window's true shares are drawn from the Dirichlet law that the reference's m rows leave them, its rows
+    The window's true shares are drawn from the Dirichlet distribution of the reference's m rows, and its rows
     from those. `open_ended`: the cells are bins between the reference's extremes, and some rows fall beyond.
     """
     random = np.random.default_rng(_SEED)
@@ -203,7 +202,7 @@ def small_sample_nulls(counts: tuple[int, ...], open_ended: bool, n: int) -> dic
     true = random.dirichlet(np.maximum(reference, 1), size=DRAWS)
     current = random.multinomial(n, true)
     variance = noise(n, sum(counts))
-    known = [(name, function, law.power) for name, function, law in CELL_STATISTICS]
+    known = [(name, function, null.power) for name, function, null in CELL_STATISTICS]
     return {
         name: DrawnNull(np.sort(function(reference, current) ** power / variance), power)
         for name, function, power in (*known, ("l_infinity", statistics.l_infinity, 2))

@@ -1,7 +1,4 @@
-"""What the drift part of a job is told, as plain data; every job file is checked with it.
-
-params = CollectParams(window_ms=3_600_000, columns=(("balance", "amount"),))
-"""
+"""Holds what the monitor of a job is given, as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +9,9 @@ from udfs.profile.params import Role, SegmentParams
 
 
 class JudgeSettings(msgspec.Struct, frozen=True):
-    """`level`: share of windows without drift that may be called drift. `min_effect`: share of the rows that
+    """How windows are judged.
+
+    `level`: share of windows without drift that may be called drift. `min_effect`: share of the rows that
     must have moved. `enough`: a window that could have hidden a larger effect than this is insufficient data.
 
     `thresholds` maps column and statistic to a value that alone decides that column, with no test; a

@@ -1,7 +1,5 @@
 """What is written to the drift and alert topics, as data: the interface, documented in docs/drift.md.
 
-record = msgspec.json.decode(line, type=DriftRecord)
-
 Numbers are finite or null. Times are ISO 8601 with milliseconds, UTC. Shares and probabilities are 0 to 1.
 """
 

@@ -1,4 +1,4 @@
-"""Reports of one column for many windows: all statistics with their laws, quantiles, words and bins."""
+"""Reports of one column for many windows: all statistics with their nulls, quantiles, words and bins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from udfs.drift import null_distributions as laws
+from udfs.drift import null_distributions as nulls
 from udfs.drift import statistics
 from udfs.drift.compare import ColumnTest, Tests
 from udfs.drift.narrate import NO_CHANGE, TOO_FEW, direction, display, missing_direction
@@ -114,7 +114,7 @@ def _statistics(
     tests = outcomes[0].tests
     p, q = cells(before)[None], np.stack([cells(outcome.counts) for outcome in outcomes])
     usable = (tests.m > 0) & (tests.n > 0)
-    variance = laws.noise(np.maximum(tests.n, 1), np.maximum(tests.m, 1))
+    variance = nulls.noise(np.maximum(tests.n, 1), np.maximum(tests.m, 1))
     tables: list[dict[str, Statistic]] = [{} for _ in outcomes]
     common = _common(tests.numeric, p, q, variance, level)
     for i, outcome in enumerate(outcomes):
@@ -129,18 +129,18 @@ def _statistics(
 def _common(numeric: bool, p: Ints, q: Ints, variance: Floats, level: float) -> dict[str, list[Statistic]]:
     filled = tuple(sorted(p[p > 0].tolist()))
     sizes = q.sum(axis=1)
-    few = [i for i, n in enumerate(sizes.tolist()) if laws.is_small(filled, n)]
+    few = [i for i, n in enumerate(sizes.tolist()) if nulls.is_small(filled, n)]
     table = {}
-    for name, function, law in laws.CELL_STATISTICS:
+    for name, function, null in nulls.CELL_STATISTICS:
         value = function(p, q)
-        scaled = law.of(filled or (1,), numeric, np.maximum(sizes, 1))
+        scaled = null.of(filled or (1,), numeric, np.maximum(sizes, 1))
         limit, chance = scaled.threshold(level), scaled.p(value)
         for i in few:
-            drawn = laws.small_sample_nulls(filled, numeric, laws.coarse(int(sizes[i])))[name]
+            drawn = nulls.small_sample_nulls(filled, numeric, nulls.coarse(int(sizes[i])))[name]
             limit[i], chance[i] = drawn.threshold(level, variance[i]), drawn.p(float(value[i]), variance[i])
         table[name] = _column(value, limit, chance)
     value, pooled, chance = statistics.chi2(p, q)
-    table["chi2"] = _column(value, laws.chi2_threshold(np.asarray(level), pooled), chance)
+    table["chi2"] = _column(value, nulls.chi2_threshold(np.asarray(level), pooled), chance)
     return table
 
 
@@ -155,15 +155,15 @@ def _own(
     if isinstance(reference, CategoricalReference):
         value = float(statistics.l_infinity(cells(before), cells(counts)))
         filled = tuple(sorted(count for count in (*reference.counts, reference.other) if count))
-        law = laws.l_infinity_null(filled)
-        if laws.is_small(filled, counts.n):
-            law = laws.small_sample_nulls(filled, False, laws.coarse(counts.n))["l_infinity"]
-        return {"l_infinity": Statistic(value, law.threshold(level, variance), p=law.p(value, variance))}
+        null = nulls.l_infinity_null(filled)
+        if nulls.is_small(filled, counts.n):
+            null = nulls.small_sample_nulls(filled, False, nulls.coarse(counts.n))["l_infinity"]
+        return {"l_infinity": Statistic(value, null.threshold(level, variance), p=null.p(value, variance))}
     assert isinstance(before, NumericCounts)
     assert isinstance(counts, NumericCounts)
     lower, upper = statistics.ks(before.counts, counts.counts)
-    chance = laws.kolmogorov_p(lower, np.asarray(variance))
-    limit = laws.kolmogorov_threshold(np.asarray(level), np.asarray(variance))
+    chance = nulls.kolmogorov_p(lower, np.asarray(variance))
+    limit = nulls.kolmogorov_threshold(np.asarray(level), np.asarray(variance))
     return {
         "ks": Statistic(float(lower), float(limit), float(upper), float(chance)),
         **_scaled(reference, before, counts, variance, level),
@@ -184,17 +184,17 @@ def _scaled(
         statistics.boundaries(np.array(reference.edges), counts.low, counts.high), exponent
     )
     lower, upper = statistics.wasserstein(before, counts, ends)
-    law = laws.wasserstein_null(tuple(reference.counts), _widths(reference))
+    null = nulls.wasserstein_null(tuple(reference.counts), _widths(reference))
     shift = abs(new[0] - old[0]) / old[1]
     error = math.sqrt((new[1] / old[1]) ** 2 / counts.n + 1 / before.n)
     return {
         "wasserstein": Statistic(
             lower / old[1],
-            law.threshold(level, variance) / old[1],
+            null.threshold(level, variance) / old[1],
             upper / old[1],
-            law.p(lower, variance),
+            null.p(lower, variance),
         ),
-        "mean": Statistic(shift, laws.normal_threshold(level, error), p=laws.normal_p(shift, error)),
+        "mean": Statistic(shift, nulls.normal_threshold(level, error), p=nulls.normal_p(shift, error)),
     }
 
 
@@ -207,7 +207,7 @@ def _missing(tests: Tests, i: int, level: float) -> Statistic:
     lost, m, gone, n = (
         int(each[i]) for each in (tests.reference_missing, tests.reference_rows, tests.missing, tests.rows)
     )
-    return Statistic(gone / n, laws.missing_threshold(lost, m, n, level), p=float(tests.missing_p[i]))
+    return Statistic(gone / n, nulls.missing_threshold(lost, m, n, level), p=float(tests.missing_p[i]))
 
 
 def _fixed(table: dict[str, Statistic], fixed: Mapping[str, float]) -> dict[str, Statistic]:
@@ -227,7 +227,7 @@ def _fixed_verdict(table: Mapping[str, Statistic], rows: int) -> Verdict:
 def _words(verdict: Verdict, reference: ColumnReference, outcome: ColumnTest) -> str:
     if verdict != "drift":
         return TOO_FEW if verdict == "insufficient_data" else NO_CHANGE
-    i, tests = outcome.place, outcome.tests
+    i, tests = outcome.index, outcome.tests
     if tests.missing_p[i] < tests.values_p[i]:
         return missing_direction(outcome.before, outcome.counts)
     return direction(outcome.name, reference, outcome.before, outcome.counts)

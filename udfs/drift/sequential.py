@@ -1,6 +1,4 @@
-"""A two-sided CUSUM on the mean rank of fixed steps in event time: reacts before a window ends.
-
-    state, change = advance(state, settings, ranks, RankStep(start, end, n, total))
+"""Detects changes before a window ends, by a two-sided CUSUM on the mean rank of fixed steps in event time.
 
 A step is compared with the reference and all steps before it together: so without change the scores are
 independent and standard normal, however small the reference is (recursive residuals, as in the self-starting
@@ -55,8 +53,11 @@ class RankStep(msgspec.Struct, frozen=True):
 
 
 class Cusum(msgspec.Struct, frozen=True):
-    """One of the two sums. `since` is where the first step after its last zero began, null while it is zero;
-    `before` are all values before that."""
+    """One of the two sums.
+
+    `since` is where the first step after its last zero began, null while it is zero; `before` are all values
+    before that.
+    """
 
     value: float = 0.0
     since: int | None = None
@@ -107,7 +108,7 @@ def advance(
     up, down = _dated(up, start, state.past, past), _dated(down, start, state.past, past)
     after = SequentialState(up, down, past, open=state.open, moved=state.moved)
     if state.open:
-        return _closed(after, settings, ranks)
+        return _closed(after, settings)
     return _opened(after, settings, ranks)
 
 
@@ -149,9 +150,7 @@ def _opened(
     return _clamped(opened, limit), change
 
 
-def _closed(
-    state: SequentialState, settings: SequentialSettings, ranks: Ranks
-) -> tuple[SequentialState, Change | None]:
+def _closed(state: SequentialState, settings: SequentialSettings) -> tuple[SequentialState, Change | None]:
     assert state.open
     leading, limit = getattr(state, state.open), threshold(settings)
     if leading.value:

@@ -1,6 +1,7 @@
-"""Drift statistics of counts: how far the current cells are from the reference's.
+"""Computes drift statistics of counts: how far the current cells are from the reference's.
 
-    psi(np.array([50, 50]), np.array([30, 70]))
+>>> float(psi(np.array([50, 50]), np.array([30, 70])).round(4))
+0.1695
 
 Cells run along the last axis, the reference comes first; other axes broadcast, so that one call serves many
 windows. Cells of numbers: below the reference's range, its bins, above; of categories: values, OTHER, UNSEEN.
@@ -67,8 +68,10 @@ def total_variation(reference: Ints, current: Ints) -> Floats:
 
 
 def ks(reference: Ints, current: Ints) -> tuple[Floats, Floats]:
-    """Bounds of the Kolmogorov-Smirnov distance of the unbinned values: the largest |F−G| at the cells'
-    edges, and the largest that any order of the values within the cells allows."""
+    """Bounds of the Kolmogorov-Smirnov distance of the unbinned values.
+
+    The largest |F−G| at the cells' edges, and the largest that any order within the cells allows.
+    """
     p, q = shares(reference), shares(current)
     after = np.cumsum(p - q, axis=-1)
     before = after - (p - q)
@@ -124,8 +127,10 @@ def pooled(reference: Ints, current: Ints) -> tuple[Floats, Floats]:
 
 
 def missing_p(reference_missing: int, m: int, missing: int, n: int) -> float:
-    """p that the rates missing/n and reference_missing/m are the same: Fisher's exact test, two-sided, or the
-    two-sample χ² where each expected count is at least 100."""
+    """The p that the rates missing/n and reference_missing/m are the same.
+
+    Fisher's exact test, two-sided, or the two-sample χ² where each expected count is at least 100.
+    """
     total = reference_missing + missing
     if min(m, n, total, m + n - total) <= 0:
         return 1.0
@@ -181,8 +186,8 @@ def wasserstein(reference: NumericCounts, current: NumericCounts, ends: Floats) 
     area = start * width + to_end[0] - to_end[1]
     lowest, highest = start - q, start + p
     span = np.where(highest > lowest, highest - lowest, 1.0)
-    part = np.clip((area - lowest * width) / span, 0.0, width)
-    bent = part * np.maximum(highest, 0.0) + (width - part) * np.maximum(-lowest, 0.0)
+    overlap = np.clip((area - lowest * width) / span, 0.0, width)
+    bent = overlap * np.maximum(highest, 0.0) + (width - overlap) * np.maximum(-lowest, 0.0)
     crossing = (lowest < 0) & (highest > 0)
     exact = np.abs(area)
     # F and G each add at most their own area to that of the difference at the cell's start, or end.

@@ -1,4 +1,4 @@
-"""The monitor as Flink runs it: merges parts per window in keyed state, and closes windows by timers."""
+"""Runs the drift monitor in Flink: merges partial profiles in keyed state, and closes windows by timers."""
 
 from __future__ import annotations
 
@@ -14,24 +14,38 @@ from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.records import AlertRecord, Closed
 from udfs.drift.key_state import KeyStore
-from udfs.drift.monitor import ClosedWindow, Kept, Monitor, MonitorState, merge
+from udfs.drift.monitor import ClosedWindow, Kept, Monitor, MonitorState, Windows, merge
 from udfs.drift.params import MonitorParams
 from udfs.drift.records import encode
+from udfs.flink.results import ALERT, BYTES, RECORD
+from udfs.flink.windows import END_OF_INPUT, ClosingWindows, IdleClock, WindowCodec
 from udfs.flink.worker import prepare_worker
 from udfs.profile.collect import PartialProfile
 from udfs.profile.steps import StepPart, Sums, merged_steps
 from udfs.profile.wire import decode, encode_partial_profiles
-from udfs.times import now_ms
+from udfs.times import now_ms, window_start
 
-DRIFT, ALERT = 0, 1
 log = structlog.get_logger(__name__)
-# Outcomes without an event time, until there is a window that they can count in.
+# The window of outcomes without an event time, until there is one that they can count in.
 PENDING = -1
-END_OF_INPUT = 2**63 - 2
-BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
-OBJECTS = Types.PICKLED_BYTE_ARRAY()
 _decoder = msgspec.msgpack.Decoder(MonitorState)
-RESULT = Types.ROW_NAMED(["_kind", "_key", "_value"], [Types.INT(), BYTES, BYTES])
+
+
+def _join_profiles(_start: int, windows: Windows | None, profiles: list[PartialProfile]) -> Windows:
+    return merge(profiles, windows)
+
+
+def _join_steps(start: int, steps: list[StepPart] | None, added: list[StepPart]) -> list[StepPart]:
+    sums: dict[int, dict[str, Sums]] = {}
+    for (version, name), pair in merged_steps([*(steps or ()), *added]).items():
+        sums.setdefault(version, {})[name] = pair
+    return [StepPart(start, version, of_version) for version, of_version in sums.items()]
+
+
+WINDOWS = WindowCodec(_join_profiles, Kept, lambda kept: kept.windows, Types.PICKLED_BYTE_ARRAY())
+STEPS = WindowCodec(
+    _join_steps, lambda steps: encode_partial_profiles([], steps), lambda data: decode(bytes(data)).steps
+)
 
 
 class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
@@ -45,22 +59,25 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
     def __init__(self, params: MonitorParams, *, live: bool) -> None:
         self._params = params
         self._live = live
-        self._last_seen = 0
         self._pending_since = 0
         self._published = False
 
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
-        self._monitor = Monitor(self._params)
-        self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), OBJECTS))
-        self._closed_until = runtime_context.get_state(ValueStateDescriptor("closed_until", Types.LONG()))
-        self._keys = KeyStore(
-            runtime_context.get_map_state(MapStateDescriptor("keys", Types.STRING(), BYTES))
+        params, context = self._params, runtime_context
+        self._monitor = Monitor(params)
+        self._idle = IdleClock(params.idle_ms)
+        self._windows = ClosingWindows(context, params.window_ms, WINDOWS)
+        self._keys = KeyStore(context.get_map_state(MapStateDescriptor("keys", Types.STRING(), BYTES)))
+        self._steps = ClosingWindows(
+            context,
+            params.sequential.step_ms if params.sequential else params.window_ms,
+            STEPS,
+            name="steps",
+            closed_until="stepped_until",
         )
-        self._steps = runtime_context.get_map_state(MapStateDescriptor("steps", Types.LONG(), BYTES))
-        self._stepped_until = runtime_context.get_state(ValueStateDescriptor("stepped_until", Types.LONG()))
-        self._memory = runtime_context.get_state(ValueStateDescriptor("memory", BYTES))
-        group = runtime_context.get_metrics_group().add_group("tailrace")
+        self._state = context.get_state(ValueStateDescriptor("memory", BYTES))
+        group = context.get_metrics_group().add_group("tailrace")
         self._counters = {
             name: group.counter(name)
             for name in ("windows_ok", "windows_drift", "windows_insufficient_data", "alerts_firing")
@@ -69,86 +86,59 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> None:
         self._publish_zeros()
         timers = ctx.timer_service()
-        watermark, now = timers.current_watermark(), now_ms()
-        closed_until = self._closed_until.value() or 0
-        told = decode(bytes(value[0]))
-        self._add_steps(told.steps, timers)
-        for keys in told.keys:
-            self._keys.add(max(keys.start, closed_until), keys)
-        by_start: dict[int, list[PartialProfile]] = {}
-        for part in told.parts:
-            start = self._present(watermark) if part.start is None else part.start
-            by_start.setdefault(start if start == PENDING else max(start, closed_until), []).append(part)
-        for start, parts in by_start.items():
-            self._add(start, parts)
-            end = END_OF_INPUT if start == PENDING else start + self._params.window_ms - 1
-            if start == PENDING:
-                self._pending_since = self._pending_since or now
-            timers.register_event_time_timer(end)
-        self._last_seen = now
-        self._register_clock(timers, now)
+        profile = decode(bytes(value[0]))
+        if self._params.sequential:
+            # What comes for a step that is over counts in the next one, as it does for windows.
+            self._steps.receive([(step.start, step) for step in profile.steps], timers)
+        for keys in profile.keys:
+            self._keys.add(self._windows.open_start(keys.start), keys)
+        self._receive(profile.parts, timers)
+        self._idle.restart(timers)
+        self._register_early(timers)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        timers = ctx.timer_service()
+        now = timers.current_processing_time()
         if timestamp == END_OF_INPUT:
-            yield from self._close_pending()
-            return
-        if ctx.time_domain() == TimeDomain.EVENT_TIME:
+            yield from self._close_pending(now)
+        elif ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from self._advance(timestamp + 1)
             yield from self._close(timestamp + 1 - self._params.window_ms, "watermark")
-            return
-        now = now_ms()
-        if now - self._last_seen >= self._params.idle_ms:
+        elif self._idle.is_over(timers):
             yield from self._advance(END_OF_INPUT)
             for start in self._open_windows():
                 yield from self._close(start, "idle")
-            yield from self._close_pending()
+            yield from self._close_pending(now)
         elif self._pending_since and now - self._pending_since >= self._params.window_ms:
-            yield from self._close_pending()
+            yield from self._close_pending(now)
         elif self._params.early_ms and timestamp % self._params.early_ms == 0:
             for start in self._open_windows():
-                yield from self._rows(self._judge(start, "early"))
+                yield from self._rows(self._judge(start, self._windows.get(start), "early"))
 
-    def _add_steps(self, steps: list[StepPart], timers: Any) -> None:
-        """What comes for a step that is over counts in the next one, as it does for windows."""
-        sequential = self._params.sequential
-        if not (sequential and steps):
-            return
-        open_from = self._stepped_until.value() or 0
-        by_start: dict[int, list[StepPart]] = {}
-        for step in steps:
-            by_start.setdefault(max(step.start, open_from), []).append(step)
-        for start, parts in by_start.items():
-            kept = self._steps.get(start)
-            before = decode(bytes(kept)).steps if kept else []
-            sums: dict[int, dict[str, Sums]] = {}
-            for (version, name), pair in merged_steps([*before, *parts]).items():
-                sums.setdefault(version, {})[name] = pair
-            self._steps.put(
-                start, encode_partial_profiles([], [StepPart(start, v, s) for v, s in sums.items()])
-            )
-            timers.register_event_time_timer(start + sequential.step_ms - 1)
+    def _receive(self, profiles: list[PartialProfile], timers: Any) -> None:
+        watermark = timers.current_watermark()
+        present = window_start(watermark, self._params.window_ms) if watermark > 0 else PENDING
+        placed = [(present if p.start is None else p.start, p) for p in profiles]
+        self._windows.receive([(start, p) for start, p in placed if start != PENDING], timers)
+        pending = [p for start, p in placed if start == PENDING]
+        if pending:
+            self._windows.add(PENDING, pending)
+            self._pending_since = self._pending_since or timers.current_processing_time()
+            timers.register_event_time_timer(END_OF_INPUT)
 
     def _advance(self, until: int) -> Iterator[Row]:
         """The sequential detector takes all steps that end by `until`, in order."""
         sequential = self._params.sequential
         if not sequential:
             return
-        for start in sorted(self._steps.keys()):
-            end = start + sequential.step_ms
-            if end <= until:
-                parts = decode(bytes(self._steps.get(start))).steps
-                alerts, memory = self._monitor.step(start, parts, self._load_memory())
-                self._memory.update(msgspec.msgpack.encode(memory))
-                self._steps.remove(start)
-                self._stepped_until.update(end)
+        for start in self._steps.starts():
+            if start + sequential.step_ms <= until:
+                alerts, state = self._monitor.step(start, self._steps.close(start) or [], self._load_state())
+                self._state.update(msgspec.msgpack.encode(state))
                 yield from self._alert_rows(alerts)
 
-    def _add(self, start: int, parts: list[PartialProfile]) -> None:
-        kept = self._windows.get(start)
-        self._windows.put(start, Kept(merge(parts, kept.windows if kept else {})))
-
     def _open_windows(self) -> list[int]:
-        return sorted(set(self._windows.keys()) - {PENDING})
+        return [start for start in self._windows.starts() if start != PENDING]
 
     def _publish_zeros(self) -> None:
         """A counter that appears with its first increment would hide that one from rates."""
@@ -157,66 +147,47 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             for counter in self._counters.values():
                 counter.inc(0)
 
-    def _register_clock(self, timers: Any, now: int) -> None:
-        """Timers on whole seconds, so that many records share one."""
-        timers.register_processing_time_timer((now + self._params.idle_ms) // 1000 * 1000 + 1001)
-        if self._params.early_ms:
-            timers.register_processing_time_timer(now - now % self._params.early_ms + self._params.early_ms)
+    def _register_early(self, timers: Any) -> None:
+        early_ms = self._params.early_ms
+        if early_ms:
+            now = timers.current_processing_time()
+            timers.register_processing_time_timer(window_start(now, early_ms) + early_ms)
 
-    def _present(self, watermark: int) -> int:
-        return watermark - watermark % self._params.window_ms if watermark > 0 else PENDING
-
-    def _close_pending(self) -> Iterator[Row]:
+    def _close_pending(self, now: int) -> Iterator[Row]:
         """What never had a window of its own gets one of the wall clock, so that it is not lost."""
         self._pending_since = 0
-        if set(self._windows.keys()) == {PENDING}:
-            now = now_ms()
-            start = now - now % self._params.window_ms
-            self._windows.put(start, self._windows.get(PENDING))
-            self._windows.remove(PENDING)
-            yield from self._rows(self._judge(start, "idle"))
-            self._windows.remove(start)
+        if self._windows.starts() == [PENDING]:
+            windows = self._windows.pop(PENDING)
+            yield from self._rows(self._judge(window_start(now, self._params.window_ms), windows, "idle"))
 
     def _close(self, start: int, closed: Closed) -> Iterator[Row]:
-        if self._windows.contains(start):
-            self._take_pending(start)
-            closing = self._judge(start, closed)
-            end = start + self._params.window_ms
-            self._closed_until.update(max(self._closed_until.value() or 0, end))
-            self._memory.update(msgspec.msgpack.encode(closing.memory))
-            self._windows.remove(start)
+        windows = self._windows.close(start)
+        if windows is not None:
+            pending = self._windows.pop(PENDING) or {}
+            result = self._judge(start, merge(_as_profiles(pending), windows), closed)
+            self._state.update(msgspec.msgpack.encode(result.state))
             self._keys.remove(start)
-            yield from self._rows(closing)
+            yield from self._rows(result)
 
-    def _take_pending(self, start: int) -> None:
-        if self._windows.contains(PENDING):
-            pending = self._windows.get(PENDING).windows
-            parts = [
-                PartialProfile(start, column, value, version, counts)
-                for (column, value, version), counts in pending.items()
-            ]
-            self._add(start, parts)
-            self._windows.remove(PENDING)
-
-    def _judge(self, start: int, closed: Closed) -> ClosedWindow:
-        windows = self._windows.get(start).windows
+    def _judge(self, start: int, windows: Windows | None, closed: Closed) -> ClosedWindow:
         now = now_ms() if self._live else None
         repeats = self._keys.duplicates(start) if self._params.duplicates else None
-        memory = self._load_memory()
-        return self._monitor.close(start, windows, memory, closed=closed, now_ms=now, repeats=repeats)
+        return self._monitor.close(
+            start, windows or {}, self._load_state(), closed=closed, now_ms=now, repeats=repeats
+        )
 
-    def _load_memory(self) -> MonitorState:
-        data = self._memory.value()
+    def _load_state(self) -> MonitorState:
+        data = self._state.value()
         return _decoder.decode(bytes(data)) if data else MonitorState()
 
-    def _rows(self, closing: ClosedWindow) -> Iterator[Row]:
-        for record in closing.drift:
+    def _rows(self, result: ClosedWindow) -> Iterator[Row]:
+        for record in result.drift:
             if record.window.closed != "early":
                 self._counters[f"windows_{record.verdict}"].inc()
             segment = record.segment
             key = f"{segment.column}={segment.value}" if segment else "all"
-            yield Row(DRIFT, key.encode(), encode(record))
-        yield from self._alert_rows(closing.alerts)
+            yield Row(RECORD, key.encode(), encode(record))
+        yield from self._alert_rows(result.alerts)
 
     def _alert_rows(self, alerts: list[AlertRecord]) -> Iterator[Row]:
         for alert in alerts:
@@ -233,3 +204,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             if alert.state == "firing":
                 self._counters["alerts_firing"].inc()
             yield Row(ALERT, alert.id.encode(), encode(alert))
+
+
+def _as_profiles(windows: Windows) -> list[PartialProfile]:
+    return [PartialProfile(None, *key, counts) for key, counts in windows.items()]

@@ -1,4 +1,4 @@
-"""The comparison of versions as Flink runs it: reports merged in keyed state, windows closed by timers.
+"""Runs the comparison of versions in Flink: merges reports in keyed state, and closes windows by timers.
 
 Without labels `RolloutFunction` does all of it. With labels `ClosingFunction` closes windows, and
 `LabelledFunction` takes them and what came of labels. Labels that are behind hold back the watermark of an
@@ -7,7 +7,6 @@ operator that reads both, so that one must not close windows by it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import msgspec
@@ -17,36 +16,56 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.records import Closed
+from udfs.flink.results import ALERT, BYTES, RECORD
+from udfs.flink.windows import ClosingWindows, IdleClock, WindowCodec, WindowMap
 from udfs.flink.worker import prepare_worker
 from udfs.rollout.controller import ControllerState, RolloutController, RolloutControllerParams
 from udfs.rollout.labels import LabelSums, decode_labels, encode_labels
 from udfs.rollout.version_metrics import MetricsReport, decode, encode
+from udfs.times import now_ms, window_start
 
-COMPARISON, ALERT = 0, 1
-BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 _decoder = msgspec.msgpack.Decoder(ControllerState)
-RESULT = Types.ROW_NAMED(["_kind", "_key", "_value"], [Types.INT(), BYTES, BYTES])
 # A closed window: its start, what closed it, its report. Labels: 0, nothing, their report.
 CLOSED = Types.ROW_NAMED(["start", "closed", "report"], [Types.LONG(), Types.STRING(), BYTES])
 
 
-class _Judge:
+def _join_reports(start: int, report: MetricsReport | None, entries: list[MetricsReport]) -> MetricsReport:
+    """The entries count in this window, whatever windows they name."""
+    total = report or MetricsReport()
+    for entry in entries:
+        for (_, version, role, release), counts in entry.counts.items():
+            total.add((start, version, role, release), counts)
+    return total
+
+
+def _join_labels(_start: int, labels: LabelSums | None, added: list[LabelSums]) -> LabelSums:
+    total = labels or LabelSums()
+    for each in added:
+        total.add(each)
+    return total
+
+
+REPORTS = WindowCodec(_join_reports, encode, lambda data: decode(bytes(data)))
+LABELS = WindowCodec(_join_labels, encode_labels, lambda data: decode_labels(bytes(data)))
+
+
+class _StatefulController:
     """The rollout controller with its state in Flink's state."""
 
     def __init__(self, params: RolloutControllerParams, context: RuntimeContext, *, live: bool) -> None:
-        self._controller = RolloutController(params, _now, live=live)
-        self._memory = context.get_state(ValueStateDescriptor("memory", BYTES))
+        self._controller = RolloutController(params, now_ms, live=live)
+        self._state = context.get_state(ValueStateDescriptor("memory", BYTES))
 
     def close(
         self, report: MetricsReport, start: int, closed: Closed, labels: LabelSums | None = None
     ) -> Iterator[Row]:
-        data = self._memory.value()
-        memory = _decoder.decode(bytes(data)) if data else ControllerState()
-        closing = self._controller.close(report, start, memory, closed, labels)
-        self._memory.update(msgspec.msgpack.encode(closing.memory))
-        if closing.comparison:
-            yield Row(COMPARISON, b"all", msgspec.json.encode(closing.comparison))
-        for alert in closing.alerts:
+        data = self._state.value()
+        state = _decoder.decode(bytes(data)) if data else ControllerState()
+        result = self._controller.close(report, start, state, closed, labels)
+        self._state.update(msgspec.msgpack.encode(result.state))
+        if result.comparison:
+            yield Row(RECORD, b"all", msgspec.json.encode(result.comparison))
+        for alert in result.alerts:
             yield Row(ALERT, alert.id.encode(), msgspec.json.encode(alert))
 
 
@@ -59,55 +78,43 @@ class ClosingFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def __init__(self, params: RolloutControllerParams) -> None:
         self._params = params
-        self._last_seen = 0
 
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
-        self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), BYTES))
-        self._closed_until = runtime_context.get_state(ValueStateDescriptor("closed_until", Types.LONG()))
+        self._idle = IdleClock(self._params.idle_ms)
+        self._windows = ClosingWindows(runtime_context, self._params.window_ms, REPORTS)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         report = decode(bytes(value[0]))
         timers = ctx.timer_service()
         if report.events:
-            yield from self.closed(MetricsReport(events=report.events), self._present(report), "early")
-        closed_until = self._closed_until.value() or 0
-        by_start: dict[int, MetricsReport] = {}
-        for (start, version, role, release), counts in report.counts.items():
-            begin = max(start, closed_until)
-            by_start.setdefault(begin, MetricsReport()).add((begin, version, role, release), counts)
-        for start, added in by_start.items():
-            kept = self._windows.get(start)
-            total = decode(bytes(kept)) if kept else MetricsReport()
-            total.add_all(added)
-            self._windows.put(start, encode(total))
-            timers.register_event_time_timer(start + self._params.window_ms - 1)
-        self._last_seen = now = _now()
-        timers.register_processing_time_timer(_after(now, self._params.idle_ms))
+            present = self._present(report, timers.current_processing_time())
+            yield from self.closed(MetricsReport(events=report.events), present, "early")
+        self._windows.receive(
+            [(key[0], MetricsReport({key: counts})) for key, counts in report.counts.items()], timers
+        )
+        self._idle.restart(timers)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from self._close(timestamp + 1 - self._params.window_ms, "watermark")
-        elif _now() - self._last_seen >= self._params.idle_ms:
-            for start in sorted(self._windows.keys()):
+        elif self._idle.is_over(ctx.timer_service()):
+            for start in self._windows.starts():
                 yield from self._close(start, "idle")
 
     def _close(self, start: int, closed: Closed) -> Iterator[Row]:
-        if self._windows.contains(start):
-            report = decode(bytes(self._windows.get(start)))
-            end = start + self._params.window_ms
-            self._closed_until.update(max(self._closed_until.value() or 0, end))
-            self._windows.remove(start)
+        report = self._windows.close(start)
+        if report is not None:
             yield from self.closed(report, start, closed)
 
     def closed(self, report: MetricsReport, start: int, closed: Closed) -> Iterator[Row]:
         """What is sent on of a window."""
         yield Row(start, closed, encode(report))
 
-    def _present(self, report: MetricsReport) -> int:
-        """The window of events: the newest that the same batch tells of, else that of the clock."""
-        newest = max((start for start, *_ in report.counts), default=_now())
-        return newest - newest % self._params.window_ms
+    def _present(self, report: MetricsReport, now: int) -> int:
+        """The window of events: the newest in the same batch, else that of the clock."""
+        newest = max((start for start, *_ in report.counts), default=now)
+        return window_start(newest, self._params.window_ms)
 
 
 class RolloutFunction(ClosingFunction):
@@ -119,10 +126,10 @@ class RolloutFunction(ClosingFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
-        self._judge = _Judge(self._params, runtime_context, live=self._live)
+        self._controller = _StatefulController(self._params, runtime_context, live=self._live)
 
     def closed(self, report: MetricsReport, start: int, closed: Closed) -> Iterator[Row]:
-        yield from self._judge.close(report, start, closed)
+        yield from self._controller.close(report, start, closed)
 
 
 class LabelledFunction(KeyedProcessFunction):  # type: ignore[misc]
@@ -135,76 +142,57 @@ class LabelledFunction(KeyedProcessFunction):  # type: ignore[misc]
     def __init__(self, params: RolloutControllerParams, *, live: bool) -> None:
         self._params = params
         self._live = live
-        self._last_seen = 0
+        # From a window's start until labels that no later window takes get a record.
+        self._labels_wait_ms = (2 if live else 1) * params.window_ms
 
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
-        self._judge = _Judge(self._params, runtime_context, live=self._live)
-        self._labels = runtime_context.get_map_state(MapStateDescriptor("labels", Types.LONG(), BYTES))
+        self._idle = IdleClock(self._params.idle_ms)
+        self._controller = _StatefulController(self._params, runtime_context, live=self._live)
+        self._labels = WindowMap(runtime_context, "labels", LABELS)
         self._waiting = runtime_context.get_map_state(MapStateDescriptor("waiting", Types.LONG(), BYTES))
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         start, closed, data = value[0], value[1], bytes(value[2])
-        timers, window = ctx.timer_service(), self._params.window_ms
+        timers = ctx.timer_service()
         if closed == "":
-            for label_start in filter(None, self._keep(decode_labels(data))):
-                timers.register_event_time_timer(label_start + (2 if self._live else 1) * window - 1)
-            self._last_seen = now = _now()
-            timers.register_processing_time_timer(_after(now, self._params.idle_ms))
+            for label_start in filter(None, self._labels.add_all(_by_window(decode_labels(data)))):
+                timers.register_event_time_timer(label_start + self._labels_wait_ms - 1)
+            self._idle.restart(timers)
         elif self._live or closed == "early":
             labels = None if closed == "early" else self._taken(start)
-            yield from self._judge.close(decode(data), start, closed, labels)
+            yield from self._controller.close(decode(data), start, closed, labels)
         else:
             self._waiting.put(start, data)
-            timers.register_event_time_timer(start + window - 1)
+            timers.register_event_time_timer(start + self._params.window_ms - 1)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
-        window = self._params.window_ms
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
-            start = timestamp + 1 - (2 if self._live else 1) * window
+            start = timestamp + 1 - self._labels_wait_ms
             report = MetricsReport()
             if self._waiting.contains(start):
                 report = decode(bytes(self._waiting.get(start)))
                 self._waiting.remove(start)
             yield from self._rest(report, start, "watermark")
-        elif self._live and _now() - self._last_seen >= self._params.idle_ms:
-            newest = max(self._labels.keys(), default=0)
+        elif self._live and self._idle.is_over(ctx.timer_service()):
+            newest = max(self._labels.starts(), default=0)
             if newest:
                 yield from self._rest(MetricsReport(), newest, "idle")
 
     def _rest(self, report: MetricsReport, start: int, closed: Closed) -> Iterator[Row]:
         labels = self._taken(start)
         if report.counts or labels:
-            yield from self._judge.close(report, start, closed, labels)
-
-    def _keep(self, labels: LabelSums) -> list[int]:
-        """Adds the labels to those that wait, by the window in which they came."""
-        by_start: dict[int, LabelSums] = {}
-        for key, quality in labels.qualities.items():
-            by_start.setdefault(key[0], LabelSums()).qualities[key] = quality
-        for start, counts in labels.counts.items():
-            by_start.setdefault(start, LabelSums()).counts[start] = counts
-        for start, added in by_start.items():
-            kept = self._labels.get(start)
-            total = decode_labels(bytes(kept)) if kept else LabelSums()
-            total.add(added)
-            self._labels.put(start, encode_labels(total))
-        return list(by_start)
+            yield from self._controller.close(report, start, closed, labels)
 
     def _taken(self, start: int) -> LabelSums | None:
         """Those of the windows up to this one, which wait no longer."""
-        total = None
-        for label_start in sorted(self._labels.keys()):
-            if label_start <= start:
-                total = total or LabelSums()
-                total.add(decode_labels(bytes(self._labels.get(label_start))))
-                self._labels.remove(label_start)
-        return total
+        taken = [self._labels.pop(each) or LabelSums() for each in self._labels.starts() if each <= start]
+        return _join_labels(start, None, taken) if taken else None
 
 
-def _after(now: int, idle_ms: int) -> int:
-    return (now + idle_ms) // 1000 * 1000 + 1000
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+def _by_window(labels: LabelSums) -> Iterator[tuple[int, LabelSums]]:
+    """The labels apart, with the start of the window in which they came."""
+    for key, quality in labels.qualities.items():
+        yield key[0], LabelSums({key: quality})
+    for start, counts in labels.counts.items():
+        yield start, LabelSums(counts={start: counts})

@@ -1,4 +1,4 @@
-"""Alerts to a web address, beside the stream: neither the endpoint nor its silence holds anything up.
+"""Sends alerts to a web address, beside the stream: neither the endpoint nor its silence holds anything up.
 
 PyFlink's AsyncFunction ends a bundle, and so a checkpoint, only when all that it has begun is answered: an
 endpoint that hangs would stop the job. So alerts wait in keyed state, and a thread sends them.
@@ -16,8 +16,9 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.webhook import MAX_PENDING, Sender, WebhookParams
-from udfs.flink.drift import ALERT, BYTES, END_OF_INPUT
 from udfs.flink.log import configure_worker_logging
+from udfs.flink.results import ALERT, BYTES
+from udfs.flink.windows import END_OF_INPUT
 from udfs.times import now_ms
 
 POLL_MS = 1_000
@@ -64,7 +65,7 @@ class WebhookFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._look_again(ctx.timer_service())
         ctx.timer_service().register_event_time_timer(END_OF_INPUT)
 
-    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+    def on_timer(self, _timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         self._settle()
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             # The end of the input: nothing follows that could be held up.

@@ -1,7 +1,4 @@
-"""What each Python worker of Flink does first.
-
-prepare_worker()        # in the open() of a function; more than once does no harm
-"""
+"""Prepares each Python worker of Flink; functions call it in `open()`."""
 
 from __future__ import annotations
 

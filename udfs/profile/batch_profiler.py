@@ -1,9 +1,4 @@
-"""What a worker has seen of a batch, for the monitor: predicted rows on bins, dead and late ones counted.
-
-watch = BatchProfiler(params, reference, version)
-watch.predicted(columns, event_time); watch.dead(problem, event_time); watch.late(event_time)
-watch.take()        # bytes for the stream, once per batch
-"""
+"""Counts a worker's batch for the monitor: predicted rows on bins, and dead and late ones."""
 
 from __future__ import annotations
 
@@ -20,6 +15,7 @@ from udfs.profile.reference import Reference
 from udfs.profile.steps import StepCounter, StepPart
 from udfs.profile.wire import BatchProfile, encode_batch_profiles
 from udfs.records.problems import Problem
+from udfs.times import window_start
 
 NO_VERSION = 0
 # Among the columns of predicted rows: the record's key, or the column that is to be unique.
@@ -44,7 +40,7 @@ class BatchProfiler:
         self._outcomes: dict[int | None, WindowCounts] = {}
 
     def predicted(self, columns: Mapping[str, pa.Array], event_time: Ints) -> None:
-        """n predicted rows; `event_time` in ms, shape (n,)."""
+        """Counts n predicted rows; `event_time` in ms, shape (n,)."""
         if self._collector:
             self._parts += self._collector.collect(columns, event_time)
         if self._stepper:
@@ -54,14 +50,14 @@ class BatchProfiler:
 
     def dead(self, problem: Problem, event_time: int) -> None:
         """One dead letter; without an event time it counts in the window that is open when it arrives."""
-        counts = self._window(event_time - event_time % self._window_ms if event_time > 0 else None)
+        counts = self._window(window_start(event_time, self._window_ms) if event_time > 0 else None)
         counts.dead += 1
         key = (problem.stage, problem.reason, _field(problem))
         counts.problems[key] = counts.problems.get(key, 0) + 1
 
     def late(self, event_time: Ints) -> None:
         """Late records, which count where they would have been, if that window is still open."""
-        starts, sizes = np.unique(event_time - event_time % self._window_ms, return_counts=True)
+        starts, sizes = np.unique(window_start(event_time, self._window_ms), return_counts=True)
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
             self._window(start).late += size
 
@@ -75,9 +71,9 @@ class BatchProfiler:
             PartialProfile(start, None, None, self._version, counts)
             for start, counts in self._outcomes.items()
         ]
-        told = BatchProfile(parts, self._steps, self._keys)
+        profile = BatchProfile(parts, self._steps, self._keys)
         self._parts, self._steps, self._keys, self._outcomes = [], [], [], {}
-        return told
+        return profile
 
     def _window(self, start: int | None) -> WindowCounts:
         return self._outcomes.setdefault(start, WindowCounts())

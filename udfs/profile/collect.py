@@ -1,8 +1,5 @@
 """Counts the rows of a batch per window, segment and column, on the reference's bins.
 
-    collector = Collector(params, reference, version)
-    parts = collector.collect(columns, event_time)     # one per window and segment that occurs in the batch
-
 A part is a few KB whatever the size of the batch; parts of all workers are merged per window.
 """
 
@@ -22,6 +19,7 @@ from udfs.profile.joint import joint_counts
 from udfs.profile.numeric import NumericBins
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference, Reference
+from udfs.times import window_start
 
 OTHER = "OTHER"
 EXAMPLE_LENGTH = 100
@@ -79,7 +77,7 @@ class Collector:
         names = [name for name in self._numeric if name in columns]
         numbers = [floats(columns[name]) for name in names]
         texts = {name: coded(columns[name], codes) for name, codes in self._codes.items() if name in columns}
-        starts = event_time - event_time % self._params.window_ms
+        starts = window_start(event_time, self._params.window_ms)
         parts: list[PartialProfile] = []
         for column, labels in self._segmentations(columns, len(event_time)):
             groups = _groups(starts, labels)
@@ -131,8 +129,8 @@ class Coded:
 
 def _groups(starts: Ints, labels: tuple[Ints, Sequence[str | None]]) -> Groups:
     ids, names = labels
-    windows, places = np.unique(starts, return_inverse=True)
-    combined = places * len(names) + ids
+    windows, indexes = np.unique(starts, return_inverse=True)
+    combined = indexes * len(names) + ids
     present, dense = np.unique(combined, return_inverse=True)
     keys = [(int(windows[g // len(names)]), names[g % len(names)]) for g in present.tolist()]
     order = np.argsort(dense, kind="stable")
@@ -154,6 +152,7 @@ def floats(column: pa.Array) -> Floats:
 
 
 def coded(column: pa.Array, known: pa.Array) -> Coded:
+    """The column's values as indexes of known ones."""
     text = column.cast(pa.string())
     found = pc.index_in(text, value_set=known).fill_null(-2)
     codes = found.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -171,9 +170,9 @@ def places_of(reference: CategoricalReference, codes: Ints) -> Ints:
 
 def _categorical(reference: CategoricalReference, values: Coded, groups: Groups) -> list[CategoricalCounts]:
     top = len(reference.values)
-    places = places_of(reference, values.codes)
+    indexes = places_of(reference, values.codes)
     cells = top + 3
-    counts = np.bincount(groups.ids * cells + places, minlength=len(groups.keys) * cells).reshape(-1, cells)
+    counts = np.bincount(groups.ids * cells + indexes, minlength=len(groups.keys) * cells).reshape(-1, cells)
     return [
         CategoricalCounts(row[:top], int(row[top]), int(row[top + 1]), int(row[top + 2]), examples)
         for row, examples in zip(counts, _unseen_examples(values, counts[:, top + 1], groups), strict=True)

@@ -1,7 +1,4 @@
-"""Mergeable counts of a window: integers on the reference's bins, so that merging is exact in any order.
-
-total = first.merged(second)
-"""
+"""Counts a window mergeably: integers on the reference's bins, so that merging is exact in any order."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How columns move together: the correlations of a window against the reference's.
-
-    reference = parse_joint(joint_reference(columns, seed=0))
-    report = judge_joint(reference, joint_counts(reference, window_columns), level=0.01)
+"""Compares how columns move together: the correlations of a window against the reference's.
 
 Each window's own means and variances are taken out, so that a shift or a new scale of a single column, which
 its own statistics show, does not move the score.

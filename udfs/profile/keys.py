@@ -1,8 +1,4 @@
-"""How many records of a window repeat a key: exact up to 131,072 different keys, then from a sample of them.
-
-    part = key_part(start, version, column)                 # in the worker, per batch and window
-    keys = Keys().added(part.hashes, part.levels)           # in the monitor
-    keys.duplicates()                                       # (3, 1): three repeats, each key looked at
+"""Counts records of a window that repeat a key: exact to 131,072 different keys, then from a sample of them.
 
 Keys are told apart by 64 bits of a hash. The level of a hash is the number of zero bits at its end: half of
 all keys have at least level 1, a quarter level 2. When too many are known, those of the lowest level are
@@ -20,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.profile.counts import Ints
+from udfs.times import window_start
 
 MAX_KEYS = 2**17
 Hashes = npt.NDArray[np.uint64]
@@ -42,7 +39,7 @@ def key_parts(keys: pa.Array, event_time: Ints, window_ms: int, version: int) ->
         return []
     hashes = hash_keys(keys if len(present) == len(keys) else keys.take(pa.array(present)))
     times = event_time[present]
-    starts = times - times % window_ms
+    starts = window_start(times, window_ms)
     parts = []
     for start in np.unique(starts).tolist():
         chosen = hashes[starts == start]
@@ -54,7 +51,7 @@ def key_parts(keys: pa.Array, event_time: Ints, window_ms: int, version: int) ->
 
 def hash_keys(keys: pa.Array) -> Hashes:
     """The same for the same text on every machine (SipHash, as pandas has it)."""
-    import pandas as pd  # slow to import, and most commands hash nothing
+    import pandas as pd  # Start-up: most commands hash nothing.  # noqa: PLC0415
 
     texts = keys.cast(pa.string()).to_numpy(zero_copy_only=False)
     return pd.util.hash_array(texts, categorize=False).astype(np.uint64)
@@ -93,8 +90,8 @@ class Keys:
 def _contains(known: Hashes, hashes: Hashes) -> npt.NDArray[np.bool_]:
     if not len(known):
         return np.zeros(len(hashes), dtype=np.bool_)
-    places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-    return np.asarray(known[places] == hashes)
+    indexes = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return np.asarray(known[indexes] == hashes)
 
 
 def _levels(hashes: Hashes) -> Ints:

@@ -1,7 +1,6 @@
-"""Counts of many numeric columns at once: what is done per column is as little as a small batch can bear.
+"""Counts many numeric columns at once, with as little work per column as a small batch can bear.
 
-bins = NumericBins({"amount": reference.columns["amount"]})
-bins.count(["amount"], [np.array([1.5, np.nan, np.inf])])       # NaN is null, infinity invalid
+NaN counts as null, infinity as invalid.
 """
 
 from __future__ import annotations

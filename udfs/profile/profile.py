@@ -1,7 +1,4 @@
-"""The reference profile of a model version: how its inputs and outputs were distributed when it was made.
-
-    profile = reference_profile(inputs, outputs)
-    profile["columns"]["dep_delay"]["edges"]
+"""Makes the reference profile of a model version: how its inputs and outputs were distributed in training.
 
 Counts and fixed-point sums are integers, so that profiles on the same bins merge exactly, in any order.
 """
@@ -126,14 +123,14 @@ def _numeric(column: pa.ChunkedArray, bins: int) -> Column:
     present = column.drop_null().cast(pa.float64(), safe=False).to_numpy()
     values = present[np.isfinite(present)]
     edges = _edges(values, bins)
-    places = np.searchsorted(edges[1:-1], values, side="right")
+    indexes = np.searchsorted(edges[1:-1], values, side="right")
     exponent = _exponent(values)
     fixed = np.rint(np.ldexp(values, exponent)).astype(np.int64)
     size = max(len(edges) - 1, min(len(edges), 1))
     return {
         "kind": "numeric",
         "edges": edges.tolist(),
-        "counts": np.bincount(places, minlength=size).tolist(),
+        "counts": np.bincount(indexes, minlength=size).tolist(),
         "null": column.null_count,
         "invalid": len(present) - len(values),
         "count": len(values),
@@ -141,7 +138,7 @@ def _numeric(column: pa.ChunkedArray, bins: int) -> Column:
             "exponent": exponent,
             "sum": int(fixed.sum()),
             "sum_squares": _sum_squares(fixed),
-            "sums": _sums(fixed, places, size),
+            "sums": _sums(fixed, indexes, size),
         },
         **_moments(values),
     }
@@ -177,9 +174,9 @@ def _sum_squares(fixed: Ints) -> int:
     return (int((squares >> 32).sum()) << 32) + int((squares & 0xFFFFFFFF).sum())
 
 
-def _sums(fixed: Ints, places: Ints, size: int) -> list[int]:
+def _sums(fixed: Ints, indexes: Ints, size: int) -> list[int]:
     sums = np.zeros(size, dtype=np.int64)
-    np.add.at(sums, places, fixed)
+    np.add.at(sums, indexes, fixed)
     return [int(value) for value in sums]
 
 

@@ -1,8 +1,4 @@
-"""A reference profile, as `udfs.profile.profile` writes it, ready to count and compare with.
-
-reference = parse_reference((folder / "profile.json").read_bytes())
-reference.columns["dep_delay"].edges
-"""
+"""Reads a reference profile, as `udfs.profile.profile` writes it, to count and compare with."""
 
 from __future__ import annotations
 

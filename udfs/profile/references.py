@@ -1,8 +1,4 @@
-"""What a window is compared with: all reference rows, those of its segment, or of its hours of the week.
-
-    profile |= reference_parts(profile, columns, segments, event_time)      # at training
-    parts = ReferenceParts(parse_reference(data), params.segments)          # in the monitor
-    parts.pick(("origin", "EWR", 1), start, end, seasonal=True)
+"""Picks what a window is compared with: all reference rows, its segment's, or its hours' of the week.
 
 A part of the reference has the bins of the whole, so that the same counts of a window compare with either.
 """

@@ -1,10 +1,7 @@
-"""What the sequential detector counts: rows and ranks of a few columns on fixed steps of event time.
-
-    counter = StepCounter(params, reference, version)
-    parts = counter.count(columns, event_time)     # one per step that occurs in the batch
+"""Counts rows and ranks of a few columns on fixed steps of event time, for the sequential detector.
 
 A value counts as its rank among the reference's: the share of the reference below it, from 0 to 1, in fixed
-point, so that sums are exact and merge in any order. Ranks have no outliers, whatever the column's law.
+point, so that sums are exact and merge in any order. Ranks have no outliers, whatever the distribution.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ from udfs.profile.collect import coded, floats, places_of
 from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference, Reference
+from udfs.times import window_start
 
 UNIT = 2**20
 Sums = tuple[int, int]
@@ -72,7 +70,7 @@ class StepCounter:
 
     def count(self, columns: Mapping[str, pa.Array], event_time: Ints) -> list[StepPart]:
         """`event_time` in ms, (n,); columns that are not there are not counted."""
-        starts, ids = np.unique(event_time - event_time % self._step_ms, return_inverse=True)
+        starts, ids = np.unique(window_start(event_time, self._step_ms), return_inverse=True)
         sums: list[dict[str, Sums]] = [{} for _ in starts]
         for name, reference in self._columns.items():
             if name in columns:

@@ -1,7 +1,4 @@
-"""Parts and merged counts as bytes, for the stream and for Flink's state; only what is not zero is written.
-
-decode_partial_profiles(encode_partial_profiles(parts)) == parts
-"""
+"""Encodes partial and merged counts for the stream and for Flink's state, without zeros."""
 
 from __future__ import annotations
 
@@ -117,12 +114,12 @@ def encode_partial_profiles(
     return _encoder.encode(_Parts(VERSION, packed, stepped, keyed))
 
 
-def encode_batch_profiles(told: Iterable[BatchProfile]) -> bytes | None:
+def encode_batch_profiles(profiles: Iterable[BatchProfile]) -> bytes | None:
     """All together, or None where there is nothing to tell."""
     parts: list[PartialProfile] = []
     steps: list[StepPart] = []
     keys: list[KeyPart] = []
-    for each in told:
+    for each in profiles:
         parts += each.parts
         steps += each.steps
         keys += each.keys

@@ -1,7 +1,4 @@
-"""Alerts about versions: refused, switched off, rolled back. Open until what they are about has changed.
-
-states, alerts = alerts_of(states, [Event("shadow_off", 2, 5, "no answer")], span, "job", "fraud", 5)
-"""
+"""Alerts about versions that were refused, switched off or rolled back, until that has changed."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """Compares the versions of a window, and windows with each other added up.
 
-    record = compare_window("payments", "fraud", span, counts)
-    total = add_up(records)                   # one record over several windows
-
-Kolmogorov-Smirnov p: the asymptotic law, as scipy.stats.kstwobign; on bins it errs towards no difference.
+Kolmogorov-Smirnov p: the asymptotic distribution, as scipy.stats.kstwobign; on bins it errs towards
+no difference.
 """
 
 from __future__ import annotations
@@ -90,8 +88,8 @@ def _version(
     role: Role, version: int, release: int, counts: VersionCounts, routed: int, quality: Quality | None
 ) -> VersionReport:
     scores = np.zeros(SCORE_BINS, dtype=np.int64)
-    for place, count in counts.histogram.items():
-        scores[place] = count
+    for score_bin, count in counts.histogram.items():
+        scores[score_bin] = count
     known = counts.rows > 0 and int(scores.sum()) == counts.rows
     p10, p50, p90 = _quantiles(scores) if known else (None, None, None)
     return VersionReport(
@@ -157,7 +155,7 @@ def score_drift(first: Sequence[int], second: Sequence[int]) -> tuple[float | No
     n, m = sum(first), sum(second)
     if not n or not m:
         return None, None
-    from scipy.stats import kstwobign
+    from scipy.stats import kstwobign  # Start-up: scipy.stats is slow to import.  # noqa: PLC0415
 
     distance = float(np.abs(np.cumsum(first) / n - np.cumsum(second) / m).max())
     return distance, float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))

@@ -1,7 +1,4 @@
-"""What a closed window means for the versions of a job: a comparison, a verdict, and maybe a release.
-
-    controller = RolloutController(params, wall_ms)
-    window = controller.close(report, start, state, closed="watermark")
+"""Turns a closed window into a comparison of versions, a verdict, and maybe a release.
 
 Reads and writes the release log only where the job steers by itself.
 """
@@ -63,7 +60,7 @@ class ComparedWindow:
 
     comparison: ComparisonRecord | None
     alerts: list[AlertRecord]
-    memory: ControllerState
+    state: ControllerState
 
 
 class RolloutController:
@@ -76,7 +73,7 @@ class RolloutController:
         self,
         report: MetricsReport,
         start: int,
-        memory: ControllerState,
+        state: ControllerState,
         closed: Closed,
         labels: LabelSums | None = None,
     ) -> ComparedWindow:
@@ -84,16 +81,14 @@ class RolloutController:
         params = self._params
         span = WindowSpan(iso(start), iso(start + params.window_ms), closed)
         comparison = None
-        events, passes = list(report.events), memory.passes
-        seen = newest = max(
-            [memory.release, *(key[3] for key in report.counts), *(e.release for e in events)]
-        )
-        known = memory.labels if newest == memory.release else b""
+        events, passes = list(report.events), state.passes
+        seen = newest = max([state.release, *(key[3] for key in report.counts), *(e.release for e in events)])
+        known = state.labels if newest == state.release else b""
         if report.counts or labels:
             comparison = compare_window(params.job, params.model, span, report.counts, labels)
             judged, known = self._with_known(comparison, report, known, newest, labels)
             gate = _gate(params.gate, judged)
-            decision, newest, passes = self._decide(gate, start, memory, newest)
+            decision, newest, passes = self._decide(gate, start, state, newest)
             if decision and decision.action != "none":
                 written = self._write(decision, newest, iso(start))
                 if written and decision.action == "rollback":
@@ -101,7 +96,7 @@ class RolloutController:
                 newest = written.number if written else newest
                 comparison = msgspec.structs.replace(comparison, action=_said(decision) if written else None)
             comparison = msgspec.structs.replace(comparison, gate=gate)
-        opened, alerts = alerts_of(memory.opened, events, span, params.job, params.model, newest)
+        opened, alerts = alerts_of(state.opened, events, span, params.job, params.model, newest)
         return ComparedWindow(
             comparison, alerts, ControllerState(newest, passes, opened, known if newest == seen else b"")
         )
@@ -125,7 +120,7 @@ class RolloutController:
         return judged, encode_labels(known)
 
     def _decide(
-        self, gate: GateReport | None, start: int, memory: ControllerState, newest: int
+        self, gate: GateReport | None, start: int, state: ControllerState, newest: int
     ) -> tuple[GateDecision | None, int, int]:
         """The decision, the number of the newest release, and the passes to remember."""
         automatic = self._params.automatic
@@ -135,9 +130,9 @@ class RolloutController:
             releases = read_log(self._params.folder)
         except ModelError as error:
             log.error("release_log_unreadable", error=str(error))
-            return None, newest, memory.passes
+            return None, newest, state.passes
         number = releases.records[-1].number
-        passes = memory.passes if number == memory.release else 0
+        passes = state.passes if number == state.release else 0
         decision = decide(automatic, releases, gate, start, passes)
         return decision, number, decision.passes
 

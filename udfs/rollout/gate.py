@@ -1,7 +1,4 @@
-"""Whether a canary or shadow may go on, and what a job with automatic steps does about it.
-
-    report = judge_gate(Gate(), record, version=2)          # GateReport(2, "pass", ())
-    decision = decide(automatic, log, report, passes=1, now_ms=…)
+"""Decides whether a canary or shadow may go on, and what a job with automatic steps does about it.
 
 Pure functions: who asks and who writes is `udfs.flink.rollout` and `tailrace release`.
 """

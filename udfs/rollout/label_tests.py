@@ -1,11 +1,8 @@
-"""Versions by their labels: how right each was, and whether one is worse than the champion.
-
-    report = quality_report(quality)                   # log loss, Brier, AUC, accuracy; or RMSE, MAE
-    pair = quality_pair(quality, champion_quality)     # difference, its standard error, p
+"""Tests versions by their labels: how right each was, and whether one is worse than the champion.
 
 The difference is of log losses, or of root mean squared errors. For shadows it is of the same records; for
-canaries, whose records are others, of two samples (Welch). `p` is one-sided, by the normal law: how often
-chance alone would make a version look so much worse that is not. AUC counts ties of a bin as half.
+canaries, whose records are others, of two samples (Welch). `p` is one-sided, by the normal distribution: how
+often chance alone would make a version look so much worse that is not. AUC counts ties of a bin as half.
 """
 
 from __future__ import annotations
@@ -18,6 +15,7 @@ from udfs.rollout.version_metrics import SCORE_BINS
 
 
 def quality_report(quality: Quality) -> QualityReport:
+    """How right one version was."""
     n, loss, second = quality.loss.n, quality.loss.mean, quality.second / FINE / quality.loss.n
     if quality.kind == "regression":
         return QualityReport(n=n, rmse=math.sqrt(loss), mae=second, loss_deviation=quality.loss.deviation)
@@ -83,15 +81,15 @@ def _auc(quality: Quality) -> float | None:
     if not positives or not negatives:
         return None
     below = won = 0
-    for place in range(SCORE_BINS):
-        here = quality.negatives.get(place, 0)
-        won += quality.positives.get(place, 0) * (2 * below + here)
+    for score_bin in range(SCORE_BINS):
+        here = quality.negatives.get(score_bin, 0)
+        won += quality.positives.get(score_bin, 0) * (2 * below + here)
         below += here
     return won / (2 * positives * negatives)
 
 
 def _listed(counts: dict[int, int]) -> tuple[int, ...]:
-    return tuple(counts.get(place, 0) for place in range(SCORE_BINS))
+    return tuple(counts.get(score_bin, 0) for score_bin in range(SCORE_BINS))
 
 
 def as_quality(report: QualityReport, pair: QualityPair | None) -> Quality:
@@ -107,8 +105,8 @@ def as_quality(report: QualityReport, pair: QualityPair | None) -> Quality:
         _as_sum(report.n, loss, report.loss_deviation),
         round((second or 0.0) * report.n * FINE),
         round((report.accuracy or 0.0) * report.n),
-        {place: count for place, count in enumerate(report.positives) if count},
-        {place: count for place, count in enumerate(report.negatives) if count},
+        {score_bin: count for score_bin, count in enumerate(report.positives) if count},
+        {score_bin: count for score_bin, count in enumerate(report.negatives) if count},
         rises,
     )
 

@@ -1,8 +1,4 @@
-"""Labels beside what versions said of the same records: read, counted per window, sent on.
-
-    reader = LabelReader("id", "late", window_ms)
-    read = reader.read([b'{"id": "a1", "late": true}'], event_time, late)    # keys, labels, report
-    data = count_labels(told, labels, first, event_time, window_ms)          # bytes for the stream
+"""Reads labels, and counts per window how right versions were about the same records.
 
 A label that cannot be used is counted and dropped: nothing here raises for what a record holds.
 """
@@ -19,6 +15,7 @@ import numpy.typing as npt
 from udfs.rollout.events import Role
 from udfs.rollout.losses import Quality, RecordLoss, ScoredRow, is_number, measured, quality_of
 from udfs.rollout.version_metrics import CountsKey
+from udfs.times import window_start
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -73,7 +70,7 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True):
 
 
 _WIRE = msgspec.json.Decoder(_Wire)
-_SAID = msgspec.json.Decoder(list[ScoredRow])
+_SCORED = msgspec.json.Decoder(list[ScoredRow])
 
 
 def encode_labels(labels: LabelSums) -> bytes:
@@ -87,6 +84,7 @@ def _by_key(item: tuple[CountsKey, Quality]) -> CountsKey:
 
 
 def decode_labels(data: bytes) -> LabelSums:
+    """What `encode_labels` was given."""
     wire = _WIRE.decode(data)
     return LabelSums({(e.start, e.version, e.role, e.release): e.quality for e in wire.entries}, wire.counts)
 
@@ -113,7 +111,7 @@ class LabelReader:
             keys[i], labels[i] = self._one(raws[i])
         usable = np.array([label is not None for label in labels], dtype=np.bool_)
         report = LabelSums()
-        starts = event_time - event_time % self._window_ms
+        starts = window_start(event_time, self._window_ms)
         for start in np.unique(starts).tolist():
             of_window = usable[starts == start]
             report.counts[start] = LabelCounts(len(of_window), int((~of_window).sum()))
@@ -144,7 +142,7 @@ def _key_text(value: object) -> str | None:
 
 
 def count_labels(
-    told: Sequence[bytes], labels: Sequence[bytes], first: Flags, event_time: Ints, window_ms: int
+    scored: Sequence[bytes], labels: Sequence[bytes], first: Flags, event_time: Ints, window_ms: int
 ) -> bytes | None:
     """The report of n records with their labels, or None if there is nothing to say.
 
@@ -152,10 +150,10 @@ def count_labels(
     """
     gathered: dict[CountsKey, tuple[list[RecordLoss], list[int]]] = {}
     report = LabelSums()
-    starts = event_time - event_time % window_ms
+    starts = window_start(event_time, window_ms)
     for i in np.flatnonzero(first).tolist():
         start = int(starts[i])
-        fits = _count(_SAID.decode(told[i]), msgspec.json.decode(labels[i]), start, gathered)
+        fits = _count(_SCORED.decode(scored[i]), msgspec.json.decode(labels[i]), start, gathered)
         counts = LabelCounts(joined=1) if fits else LabelCounts(rejected=1)
         report.counts[start] = report.counts.get(start, LabelCounts()).merged(counts)
     report.qualities = {key: quality_of(rows, rises) for key, (rows, rises) in gathered.items()}
@@ -163,7 +161,7 @@ def count_labels(
 
 
 def _count(
-    said: Sequence[ScoredRow],
+    scored: Sequence[ScoredRow],
     label: object,
     start: int,
     gathered: dict[CountsKey, tuple[list[RecordLoss], list[int]]],
@@ -171,7 +169,7 @@ def _count(
     """Counts one record; the version that scored it comes first, then its shadows."""
     champion: RecordLoss | None = None
     found = False
-    for one in said:
+    for one in scored:
         row = measured(one, label)
         if row is None:
             continue

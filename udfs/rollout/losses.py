@@ -1,7 +1,4 @@
-"""How right versions were, where labels came: integers that add up to the same in any order.
-
-    quality = quality_of([measured(said, True)])
-    quality.merged(other).loss.mean
+"""Measures how right versions were, where labels came, as integers that add up to the same in any order.
 
 The loss is the log loss of a classifier, of probabilities kept at least `FLOOR` from 0 and 1, and the squared
 error of a regression, of errors up to `FARTHEST`.
@@ -15,18 +12,20 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from udfs.log_loss import log_loss
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import SCORE_BINS
 
 Kind = Literal["binary", "multiclass", "regression"]
 # Sums are in units of 1e-12: small losses count too, and integers of Python have no end.
 FINE = 10**12
+# One sure and wrong prediction must not decide a comparison: a loss is at most 13.8.
 FLOOR = 1e-6
 FARTHEST = 1e9
 
 
 class ScoredRow(msgspec.Struct, frozen=True):
-    """What one version said of a record: `score` if it is binary, `probabilities` by class if multiclass."""
+    """What one version predicted for a record: `score` if binary, `probabilities` by class if multiclass."""
 
     version: int
     role: Role
@@ -39,14 +38,14 @@ class ScoredRow(msgspec.Struct, frozen=True):
 
 
 class RecordLoss(NamedTuple):
-    """A record: its loss and second loss (Brier, or absolute error) in units, its place in a histogram."""
+    """A record: its loss and second loss (Brier, or absolute error) in units, its bin in a histogram."""
 
     kind: Kind
     loss: int
     second: int
     right: bool
     positive: bool
-    place: int
+    score_bin: int
 
 
 class LossSum(msgspec.Struct, frozen=True, array_like=True):
@@ -102,18 +101,18 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-def measured(said: ScoredRow, label: object) -> RecordLoss | None:
+def measured(scored: ScoredRow, label: object) -> RecordLoss | None:
     """How far off it was; None where the label is not one of its classes, or it gave no finite number."""
-    if said.kind == "regression":
-        return _off(said.prediction, label)
-    if not any(type(label) is type(known) and label == known for known in said.classes):
+    if scored.kind == "regression":
+        return _off(scored.prediction, label)
+    if not any(type(label) is type(known) and label == known for known in scored.classes):
         return None
-    right = type(said.prediction) is type(label) and said.prediction == label
-    if said.kind == "binary":
-        return None if said.score is None else _binary(said.score, label == said.classes[1], right)
-    probabilities = said.probabilities or {}
+    right = type(scored.prediction) is type(label) and scored.prediction == label
+    if scored.kind == "binary":
+        return None if scored.score is None else _binary(scored.score, label == scored.classes[1], right)
+    probabilities = scored.probabilities or {}
     chance = probabilities.get(str(label))
-    if said.kind != "multiclass" or chance is None:
+    if scored.kind != "multiclass" or chance is None:
         return None
     others = sum((p or 0.0) ** 2 for name, p in probabilities.items() if name != str(label))
     return RecordLoss("multiclass", _log(chance), _units((1 - chance) ** 2 + others), right, False, 0)
@@ -121,8 +120,8 @@ def measured(said: ScoredRow, label: object) -> RecordLoss | None:
 
 def _binary(score: float, positive: bool, right: bool) -> RecordLoss:
     chance = score if positive else 1 - score
-    place = min(max(int(score * SCORE_BINS), 0), SCORE_BINS - 1)
-    return RecordLoss("binary", _log(chance), _units((1 - chance) ** 2), right, positive, place)
+    score_bin = min(max(int(score * SCORE_BINS), 0), SCORE_BINS - 1)
+    return RecordLoss("binary", _log(chance), _units((1 - chance) ** 2), right, positive, score_bin)
 
 
 def _off(prediction: object, label: object) -> RecordLoss | None:
@@ -148,8 +147,8 @@ def quality_of(rows: Sequence[RecordLoss], rises: Iterable[int] = ()) -> Quality
         _sum([row.loss for row in rows]),
         sum(row.second for row in rows),
         sum(row.right for row in rows),
-        _histogram(row.place for row in binary if row.positive),
-        _histogram(row.place for row in binary if not row.positive),
+        _histogram(row.score_bin for row in binary if row.positive),
+        _histogram(row.score_bin for row in binary if not row.positive),
         _sum(ahead),
     )
 
@@ -158,22 +157,22 @@ def _sum(values: Sequence[int]) -> LossSum:
     return LossSum(len(values), sum(values), sum(value * value // FINE for value in values))
 
 
-def _histogram(places: Iterable[int]) -> dict[int, int]:
+def _histogram(score_bins: Iterable[int]) -> dict[int, int]:
     counts: dict[int, int] = {}
-    for place in places:
-        counts[place] = counts.get(place, 0) + 1
+    for score_bin in score_bins:
+        counts[score_bin] = counts.get(score_bin, 0) + 1
     return dict(sorted(counts.items()))
 
 
 def _added(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
     total = dict(one)
-    for place, count in other.items():
-        total[place] = total.get(place, 0) + count
+    for score_bin, count in other.items():
+        total[score_bin] = total.get(score_bin, 0) + count
     return dict(sorted(total.items()))
 
 
 def _log(chance: float) -> int:
-    return _units(-math.log(min(max(chance, FLOOR), 1 - FLOOR)))
+    return _units(log_loss(chance, FLOOR))
 
 
 def _units(value: float) -> int:

@@ -1,10 +1,4 @@
-"""What a batch says of each version, per window of event time: mergeable counts, and events for a person.
-
-metrics = VersionMetrics(window_ms=300_000)
-metrics.scored(2, "canary", 7, event_time, score_columns, took_ns=1_200_000)
-metrics.take([])                # bytes for the stream, or None
-decode(data).counts             # {(start, 2, "canary", 7): VersionCounts(...)}
-"""
+"""Counts what each version did in a batch, per window of event time, and gathers events for a person."""
 
 from __future__ import annotations
 
@@ -18,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.rollout.events import Event, Role
+from udfs.times import window_start
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -49,8 +44,8 @@ class VersionCounts(msgspec.Struct, array_like=True):
 
     def merged(self, other: VersionCounts) -> VersionCounts:
         histogram = dict(self.histogram)
-        for place, count in other.histogram.items():
-            histogram[place] = histogram.get(place, 0) + count
+        for score_bin, count in other.histogram.items():
+            histogram[score_bin] = histogram.get(score_bin, 0) + count
         return VersionCounts(
             self.rows + other.rows,
             self.errors + other.errors,
@@ -110,6 +105,7 @@ _decoder = msgspec.msgpack.Decoder(_Report)
 
 
 def decode(data: bytes) -> MetricsReport:
+    """What `encode` was given."""
     decoded = _decoder.decode(data)
     counts = {(e.start, e.version, e.role, e.release): e.counts for e in decoded.entries}
     return MetricsReport(counts, list(decoded.events))
@@ -131,7 +127,7 @@ class VersionMetrics:
         scores: Mapping[str, pa.Array],
         took_ns: int,
     ) -> None:
-        """n rows that the version predicted, and the time that it took for all of them."""
+        """Counts n rows that the version predicted, and the time that it took for all of them."""
         values = score_values(scores)
         for start, chosen in self._windows(event_time):
             of_window = values[chosen]
@@ -139,12 +135,12 @@ class VersionMetrics:
             self._report.add((start, version, role, release), counted(of_window, share))
 
     def failed(self, version: int, role: Role, release: int, event_time: Ints) -> None:
-        """n rows on which the version raised."""
+        """Counts n rows on which the version raised."""
         for start, chosen in self._windows(event_time):
             self._report.add((start, version, role, release), VersionCounts(errors=len(chosen)))
 
     def missed(self, version: int, release: int, event_time: Ints) -> None:
-        """n rows that a shadow did not score."""
+        """Counts n rows that a shadow did not score."""
         for start, chosen in self._windows(event_time):
             self._report.add((start, version, "shadow", release), VersionCounts(missed=len(chosen)))
 
@@ -156,7 +152,7 @@ class VersionMetrics:
         champion: Mapping[str, pa.Array],
         shadow: Mapping[str, pa.Array],
     ) -> None:
-        """n rows that both the champion and a shadow predicted."""
+        """Counts n rows that both the champion and a shadow predicted."""
         agreed = pc.equal(
             champion["prediction"].cast(pa.string()), shadow["prediction"].cast(pa.string())
         ).to_numpy(zero_copy_only=False)
@@ -180,7 +176,7 @@ class VersionMetrics:
         return encode(report) if report.counts or report.events else None
 
     def _windows(self, event_time: Ints) -> Iterable[tuple[int, npt.NDArray[np.intp]]]:
-        starts = event_time - event_time % self._window_ms
+        starts = window_start(event_time, self._window_ms)
         for start in np.unique(starts).tolist():
             yield start, np.flatnonzero(starts == start)
 
@@ -204,9 +200,9 @@ def counted(values: Floats, took_ns: int) -> VersionCounts:
     """The counts of n scores."""
     histogram: dict[int, int] = {}
     if len(values) and values.min() >= 0 and values.max() <= 1:
-        places = np.minimum((values * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
-        counts = np.bincount(places)
-        histogram = {int(place): int(counts[place]) for place in np.flatnonzero(counts)}
+        score_bins = np.minimum((values * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+        counts = np.bincount(score_bins)
+        histogram = {int(score_bin): int(counts[score_bin]) for score_bin in np.flatnonzero(counts)}
     return VersionCounts(len(values), took_ns=took_ns, total=int(_fixed(values).sum()), histogram=histogram)
 
 

@@ -28,7 +28,7 @@ from udfs.releases.route import in_canary
 from udfs.rollout.events import Event, Role
 from udfs.scoring.shadow import Shadow
 from udfs.scoring.version import Version
-from udfs.times import Milliseconds
+from udfs.times import Milliseconds, now_ms
 
 Rows = npt.NDArray[np.intp]
 KEEP_REFRESHES = 3
@@ -117,7 +117,7 @@ class FollowedVersions:
         release_log = self._follower.log
         self._records = self._prepared = len(release_log.records)
         self._prepare(release_log, live=False)
-        self._usable(release_log, release_log.place_at(int(time.time() * 1000)))
+        self._usable(release_log, release_log.place_at(now_ms()))
 
     def groups(self, featured: pa.Table, times: Milliseconds) -> list[ScoringGroup]:
         if not len(times):
@@ -160,7 +160,7 @@ class FollowedVersions:
         self._cache.forget_failures(_named(release_log, self._prepared))
         self._prepared = len(release_log.records)
         self._digests = {v: digest for record in release_log.records for v, digest in record.digests.items()}
-        for place in release_log.from_then_on(int(time.time() * 1000)):
+        for place in release_log.from_then_on(now_ms()):
             try:
                 state = release_log.state(place)
             except ModelError:
@@ -268,7 +268,7 @@ class FollowedVersions:
             return
         self._tidied = now
         needed: set[int] = set()
-        for place in release_log.from_then_on(int(time.time() * 1000)):
+        for place in release_log.from_then_on(now_ms()):
             needed |= set(release_log.records[place].versions)
         with self._lock:
             needed |= {version for version, used in self._used.items() if now - used < self._keep_s}

@@ -66,10 +66,10 @@ def window(start: int, release: int, errors: int = 0) -> MetricsReport:
 
 
 def close(
-    job: RolloutController, minute: int, release: int, memory: ControllerState, errors: int = 0
+    job: RolloutController, minute: int, release: int, state: ControllerState, errors: int = 0
 ) -> ComparedWindow:
     start = T0 + minute * WINDOW
-    return job.close(window(start, release, errors), start, memory, "watermark")
+    return job.close(window(start, release, errors), start, state, "watermark")
 
 
 def said(releases: Releases) -> list[tuple[str, int, float | None]]:
@@ -80,13 +80,13 @@ def said(releases: Releases) -> list[tuple[str, int, float | None]]:
 
 def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Releases) -> None:
     actions: list[str | None] = []
-    job, memory = controller(tmp_path / "fraud"), ControllerState()
+    job, state = controller(tmp_path / "fraud"), ControllerState()
     for minute, release in enumerate([2, 2, 3, 3]):
         # The moments that the job writes lie at its own time of day, ten minutes on.
         later = minute if release == 2 else minute + 12
-        closing = close(job, later, release, memory)
-        assert closing.comparison is not None
-        memory, actions = closing.memory, [*actions, closing.comparison.action]
+        result = close(job, later, release, state)
+        assert result.comparison is not None
+        state, actions = result.state, [*actions, result.comparison.action]
     assert said(releases) == [
         ("promote", 1, None),
         ("canary", 1, 0.01),
@@ -108,9 +108,9 @@ def test_a_canary_that_passes_goes_all_the_way(tmp_path: Path, releases: Release
 
 def test_a_canary_that_fails_is_rolled_back_once_with_an_alert(tmp_path: Path, releases: Releases) -> None:
     job = controller(tmp_path / "fraud")
-    closing = close(job, 0, 2, ControllerState(), errors=100)
+    result = close(job, 0, 2, ControllerState(), errors=100)
     assert said(releases)[-1] == ("rollback", 1, None)
-    (alert,) = closing.alerts
+    (alert,) = result.alerts
     assert (alert.rule, alert.state, alert.severity) == ("canary-rolled-back", "firing", "critical")
     assert "error rate 16.67%" in alert.message
     close(job, 0, 2, ControllerState(), errors=100)  # the same again, as after a restart
@@ -135,17 +135,17 @@ def test_a_job_leaves_time_for_the_store(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_person_who_was_first_is_not_overruled(tmp_path: Path, releases: Releases) -> None:
     job = controller(tmp_path / "fraud")
-    memory = close(job, 0, 2, ControllerState()).memory
+    state = close(job, 0, 2, ControllerState()).state
     releases.rollback(Activation(T0 + WINDOW, lead_ms=0, past=True))
-    close(job, 1, 2, memory)
+    close(job, 1, 2, state)
     assert said(releases)[-1] == ("rollback", 1, None)
 
 
 def test_a_job_on_history_only_compares(tmp_path: Path, releases: Releases) -> None:
-    closing = close(controller(tmp_path / "fraud", live=False), 0, 2, ControllerState(), errors=100)
-    assert closing.comparison is not None
-    assert closing.comparison.gate is not None
-    assert closing.comparison.gate.outcome == "fail"
+    result = close(controller(tmp_path / "fraud", live=False), 0, 2, ControllerState(), errors=100)
+    assert result.comparison is not None
+    assert result.comparison.gate is not None
+    assert result.comparison.gate.outcome == "fail"
     assert len(said(releases)) == 2
 
 
@@ -153,10 +153,10 @@ def test_an_alert_is_open_until_a_later_release(tmp_path: Path, releases: Releas
     job = controller(tmp_path / "fraud")
     refused = MetricsReport(events=[Event("version_refused", 2, 2, "its golden rows differ")])
     first = job.close(refused, T0, ControllerState(), "early")
-    again = job.close(refused, T0, first.memory, "early")
+    again = job.close(refused, T0, first.state, "early")
     assert ([a.state for a in first.alerts], again.alerts) == (["firing"], [])
     releases.rollback(Activation(T0, lead_ms=0, past=True))
-    over = close(job, 1, 3, again.memory)
+    over = close(job, 1, 3, again.state)
     assert [(a.rule, a.state) for a in over.alerts] == [("version-refused", "resolved")]
 
 
@@ -176,20 +176,20 @@ def told(worse: bool, release: int, labels: int = 300) -> LabelSums:
 
 
 def labelled(
-    job: RolloutController, minute: int, memory: ControllerState, labels: LabelSums | None
+    job: RolloutController, minute: int, state: ControllerState, labels: LabelSums | None
 ) -> ComparedWindow:
     start = T0 + minute * WINDOW
-    return job.close(window(start, 2), start, memory, "watermark", labels)
+    return job.close(window(start, 2), start, state, "watermark", labels)
 
 
 def test_a_canary_waits_for_labels_over_windows(tmp_path: Path, releases: Releases) -> None:
-    job, memory, outcomes = controller(tmp_path / "fraud", quality=0.05), ControllerState(), []
+    job, state, outcomes = controller(tmp_path / "fraud", quality=0.05), ControllerState(), []
     for minute, labels in enumerate([None, told(False, 2), told(False, 1), told(False, 2)]):
-        closing = labelled(job, minute, memory, labels)
-        assert closing.comparison is not None
-        assert closing.comparison.gate is not None
-        memory = closing.memory
-        outcomes.append((closing.comparison.gate.outcome, *closing.comparison.gate.reasons))
+        result = labelled(job, minute, state, labels)
+        assert result.comparison is not None
+        assert result.comparison.gate is not None
+        state = result.state
+        outcomes.append((result.comparison.gate.outcome, *result.comparison.gate.reasons))
     assert outcomes == [
         ("wait", "0 of 500 labels"),
         ("wait", "300 of 500 labels"),
@@ -202,11 +202,11 @@ def test_a_canary_that_is_worse_on_labels_is_rolled_back(tmp_path: Path, release
     job = controller(tmp_path / "fraud", quality=0.05)
     first = labelled(job, 0, ControllerState(), told(True, 2, labels=80))
     assert len(said(releases)) == 2
-    second = labelled(job, 1, first.memory, told(True, 2, labels=80))
+    second = labelled(job, 1, first.state, told(True, 2, labels=80))
     assert said(releases)[-1] == ("rollback", 1, None)
     (alert,) = second.alerts
     assert "quality: log loss 1.407 on 160 labels, the champion's 0.4" in alert.message
-    assert second.memory.labels == b""
+    assert second.state.labels == b""
 
 
 def test_labels_alone_roll_a_canary_back_too(tmp_path: Path, releases: Releases) -> None:
