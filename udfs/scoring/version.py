@@ -20,7 +20,8 @@ from udfs.model.manifest import PROFILE_FILE, Manifest
 from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference, parse_reference
-from udfs.types import ARROW, ColumnType
+from udfs.records.numbers import cast_column
+from udfs.types import ColumnType
 
 Inputs = tuple[tuple[str, str, ColumnType], ...]
 
@@ -57,7 +58,7 @@ class Version:
     def inputs_of(self, featured: pa.Table) -> pa.Table:
         """The model's inputs from a job's columns."""
         return pa.table(
-            {name: featured.column(column).cast(ARROW[kind]) for name, column, kind in self.inputs}
+            {name: cast_column(featured.column(column), kind) for name, column, kind in self.inputs}
         )
 
     def predict(self, inputs: pa.Table) -> Scored:
