@@ -37,6 +37,7 @@ class Outcomes:
 
 
 def undecided(rows: int, late: npt.NDArray[np.bool_]) -> Outcomes:
+    """No record but the late ones has its outcome yet."""
     kind = np.where(late, LATE, DEAD).astype(np.int8)
     prediction, problem, shadow = (np.full(rows, None, dtype=object) for _ in range(3))
     return Outcomes(kind, prediction, problem, shadow)
@@ -58,4 +59,5 @@ def join_outcomes(
 
 
 def problem_json(problem: Problem) -> str:
+    """The problem as the views read it."""
     return msgspec.json.encode(problem).decode()

@@ -1,8 +1,4 @@
-"""One model version, ready for a job's rows: its model, what feeds it, and its reference.
-
-version = Version(load_version("models/fraud/versions/2"), inputs, threshold=0.5)
-scored = version.predict(version.inputs_of(featured))
-"""
+"""Holds one model version, ready for a job's rows: its model, what feeds it, and its reference."""
 
 from __future__ import annotations
 
