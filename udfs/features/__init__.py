@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from udfs.features.expressions import evaluate, nonfinite
-from udfs.features.lookup import lookup_table
-from udfs.isolate import isolate
-from udfs.records.problems import Problem
-from udfs.types import ColumnType
+from udfs.features.lookup import LookupTable, lookup_table
+from udfs.isolate import isolate, isolate_spans
+from udfs.records.problems import Problem, unexpected
+from udfs.types import ARROW, ColumnType
 
 
 class LookupParams(msgspec.Struct, frozen=True):
@@ -52,15 +53,37 @@ class FeatureBuilder:
 
     def compute(self, table: pa.Table) -> tuple[pa.Table, dict[int, Problem]]:
         """The wider table, and the problem of each row of which a feature cannot be computed (it is null)."""
-        for lookup, source in self._tables:
-            joined, misses = source.join(table.column(lookup.by).combine_chunks())
-            self.misses += misses
-            for name, column in joined.items():
-                table = table.append_column(name, column)
         problems: dict[int, Problem] = {}
+        for lookup, source in self._tables:
+            table = self._join(lookup, source, table, problems)
         for derived in self._params.derived:
             table = table.append_column(derived.name, self._derive(derived, table, problems))
         return table, problems
+
+    def _join(
+        self, lookup: LookupParams, source: LookupTable, table: pa.Table, problems: dict[int, Problem]
+    ) -> pa.Table:
+        """The table with the lookup's columns; they are null where joining a row fails."""
+        keys = table.column(lookup.by).combine_chunks()
+        if not len(keys):
+            joined, _ = source.join(keys)
+            return _append(table, joined)
+        spans, failures = isolate_spans(
+            lambda start, stop: source.join(keys.slice(start, stop - start)), len(keys)
+        )
+        problems |= {row: unexpected("feature", error) for row, error in failures.items()}
+        self.misses += sum(misses for _, _, (_, misses) in spans)
+        if len(spans) == 1 and not failures:
+            return _append(table, spans[0][2][0])
+        found = {start: joined for start, _, (joined, _) in spans}
+        names = source.types or {}
+        pieces = {
+            name: {start: joined[name] for start, joined in found.items()}
+            | {row: pa.nulls(1, ARROW[names[name]]) for row in failures}
+            for name in names
+        }
+        columns = {name: pa.concat_arrays([of[at] for at in sorted(of)]) for name, of in pieces.items()}
+        return _append(table, columns)
 
     def _derive(
         self, derived: DerivedParams, table: pa.Table, problems: dict[int, Problem]
@@ -77,3 +100,9 @@ class FeatureBuilder:
             message = f"{derived.name}: the result is not finite (division by zero?)"
             problems.setdefault(row, Problem("feature", "not_finite", message))
         return column
+
+
+def _append(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table

@@ -1,7 +1,4 @@
-"""A job's columns, and which of them feed a model: workers match later versions too.
-
-match_inputs(signature, {"amount": Column("amount", "double", "field of payments")}, renamed={})
-"""
+"""Matches a job's columns with a model's inputs; workers do it for later versions too."""
 
 from __future__ import annotations
 

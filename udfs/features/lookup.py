@@ -1,8 +1,5 @@
 """Joins rows with a static table (Parquet or CSV) by key, in the worker.
 
-    planes = lookup_table("planes.parquet", "tailnum", {"year_built": "year"}, {"year_built": "long"})
-    columns, misses = planes.join(tail_numbers)       # {"year_built": array}, rows without an entry
-
 The table is loaded once per process and shared by its threads. It is read again when its file changes; a file
 that cannot be used leaves the old table in place and is logged once. `lookup_file` reads the files.
 """

@@ -1,8 +1,5 @@
 """Reads the file of a lookup table: Parquet or CSV, keys checked, columns brought to the five column types.
 
-    content = read_lookup(Path("planes.csv"), "tailnum", {"year_built": "year"})
-    content.keys, content.columns["year_built"]
-
 Integers become long, floats and decimals double, dictionaries their values, dates and timestamps UTC
 timestamps of milliseconds (without a zone: taken as UTC), NaN null. Rows without a key are left out. In CSV
 the key column is always text; an empty field is null, and so is NA, NaN or null among numbers.

@@ -34,6 +34,7 @@ COUNTERS = (
     "dead_contract",
     "dead_feature",
     "dead_inference",
+    "unexpected",
     "batches",
     "lookup_misses",
     "explain_failures",
@@ -212,7 +213,10 @@ def _flags(values: pd.Series | bool, rows: int) -> npt.NDArray[np.bool_]:
 
 
 def _to_arrow(columns: Columns, values: tuple[pd.Series, ...]) -> dict[str, pa.Array]:
-    """Series as Arrow arrays; pandas shows the nulls of numbers as NaN, from_pandas turns them back."""
+    """Series as Arrow arrays; pandas shows the nulls of doubles as NaN, from_pandas turns them back.
+
+    Longs beside nulls are exact as objects, which `udfs.flink.worker` sees to.
+    """
     return {
         name: pa.Array.from_pandas(series, type=ARROW[kind])
         for (name, kind), series in zip(columns, values, strict=True)

@@ -1,8 +1,10 @@
 """The data contract of a source: which fields a record has, of which type, and which values are allowed.
 
-contract = Contract((Field("amount", "double", required=True, low=0.0),))
-bad = contract.violations(table)        # vectorized, one boolean per row
-contract.check({"amount": -1})          # one record: the Problem, or None
+>>> contract = Contract((Field("amount", "double", required=True, low=0.0),))
+>>> contract.check({"amount": -1}).reason
+'out_of_range'
+>>> contract.violations(pa.table({"amount": [2.5, -1.0, None]})).tolist()
+[False, True, True]
 """
 
 from __future__ import annotations
@@ -17,15 +19,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from udfs.records.numbers import INT64_MAX, INT64_MIN, nearest_double, to_column
 from udfs.records.problems import Problem
 from udfs.types import ARROW, ColumnType
 
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 Mask = npt.NDArray[np.bool_]
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One field of the record; `low` and `high` are inclusive, and integers for a long."""
+    """One field of the record; `low` and `high` are inclusive, and integers for a long.
+
+    For a double they and the `values` stand for their nearest doubles, as the record's number does.
+    """
 
     name: str
     type: ColumnType
@@ -33,6 +38,22 @@ class Field(msgspec.Struct, frozen=True):
     low: int | float | None = None
     high: int | float | None = None
     values: tuple[str | int | float | bool, ...] = ()
+
+    @property
+    def bounds(self) -> tuple[int | float | None, int | float | None]:
+        if self.type != "double":
+            return self.low, self.high
+        low, high = (None if bound is None else nearest_double(bound) for bound in (self.low, self.high))
+        return low, high
+
+    @property
+    def allowed(self) -> list[object]:
+        """The values that a column of the type can hold."""
+        if self.type == "double":
+            return [nearest_double(value) for value in self.values]  # type: ignore[arg-type]
+        if self.type == "long":
+            return [value for value in self.values if INT64_MIN <= value <= INT64_MAX]  # type: ignore[operator]
+        return list(self.values)
 
 
 class Contract(msgspec.Struct, frozen=True):
@@ -53,7 +74,7 @@ class Contract(msgspec.Struct, frozen=True):
             if field.type in ("double", "long"):
                 bad |= _outside(field, column)
             if field.values:
-                allowed = pa.array(field.values, type=ARROW[field.type])
+                allowed = to_column(field.allowed, field.type)
                 bad |= _mask(pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=allowed))))
         return bad
 
@@ -76,10 +97,11 @@ def _outside(field: Field, column: pa.ChunkedArray) -> Mask:
     filled = column.fill_null(0) if column.null_count else column
     values: npt.NDArray[Any] = filled.to_numpy()
     bad = ~np.isfinite(values) if field.type == "double" else np.zeros(len(values), dtype=np.bool_)
-    if field.low is not None:
-        bad |= values < field.low
-    if field.high is not None:
-        bad |= values > field.high
+    low, high = field.bounds
+    if low is not None:
+        bad |= values < low
+    if high is not None:
+        bad |= values > high
     return bad & _mask(pc.is_valid(column)) if column.null_count else bad
 
 
@@ -93,13 +115,16 @@ def _check_field(field: Field, record: Mapping[str, object]) -> Problem | None:
     found = _wrong_type(field.type, value)
     if found:
         return _problem("wrong_type", f"{path}: expected {field.type}, got {found}")
-    if field.type == "double" and not _is_finite(value):
-        return _problem("not_finite", f"{path}: expected a finite number, got NaN or infinity")
-    if field.low is not None and value < field.low:  # type: ignore[operator]
-        return _problem("out_of_range", f"{path}: expected at least {field.low:g}, got a smaller number")
-    if field.high is not None and value > field.high:  # type: ignore[operator]
-        return _problem("out_of_range", f"{path}: expected at most {field.high:g}, got a larger number")
-    if field.values and value not in field.values:
+    if field.type == "double":
+        value = nearest_double(value)  # type: ignore[arg-type]
+        if not math.isfinite(value):
+            return _problem("not_finite", f"{path}: expected a finite number, got NaN or infinity")
+    low, high = field.bounds
+    if low is not None and value < low:  # type: ignore[operator]
+        return _problem("out_of_range", f"{path}: expected at least {low:g}, got a smaller number")
+    if high is not None and value > high:  # type: ignore[operator]
+        return _problem("out_of_range", f"{path}: expected at most {high:g}, got a larger number")
+    if field.values and value not in field.allowed:
         allowed = ", ".join(str(v) for v in field.values[:10]) + (", …" if len(field.values) > 10 else "")
         return _problem("not_in_values", f"{path}: expected one of {allowed}, got another value")
     return None
@@ -107,13 +132,6 @@ def _check_field(field: Field, record: Mapping[str, object]) -> Problem | None:
 
 def _problem(reason: str, message: str) -> Problem:
     return Problem("contract", reason, message)
-
-
-def _is_finite(value: object) -> bool:
-    try:
-        return math.isfinite(value)  # type: ignore[arg-type]
-    except OverflowError:
-        return False
 
 
 def _wrong_type(expected: ColumnType, value: object) -> str | None:

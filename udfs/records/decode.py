@@ -3,13 +3,19 @@
 A decoder has a quick way for a whole batch and a careful one for a record. Both accept the same records and
 give the same values (a property test holds them to it), so outcomes do not depend on how batches fall.
 
-    decoded = decode_batch(JsonDecoder(contract), [b'{"amount": 1}', b"oops"])
-    decoded.table, decoded.rows, decoded.problems     # 1 row, [0], {1: Problem("decode", "not_json", …)}
+Where a decoder raises anything but RejectedError, the records on which it does become dead letters.
+
+>>> from udfs.records.contract import Field
+>>> from udfs.records.json import JsonDecoder
+>>> decoder = JsonDecoder(Contract((Field("amount", "double"),)))
+>>> decoded = decode_batch(decoder, [b'{"amount": 1}', b"oops"])
+>>> decoded.table.to_pylist(), decoded.rows.tolist(), decoded.problems[1].reason
+([{'amount': 1.0}], [0], 'not_json')
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from udfs.records.contract import Contract
-from udfs.records.problems import Problem, RejectedError
+from udfs.records.contract import Contract, Mask
+from udfs.records.numbers import to_column, without_negative_zero
+from udfs.records.problems import Problem, RejectedError, unexpected
 
 SMALLEST_BATCH = 32
 
@@ -67,9 +74,9 @@ def _decode_span(
     problems: dict[int, Problem],
 ) -> None:
     """Halves a span until the quick way works or the span is small, so that one bad record costs little."""
-    table = decoder.decode_columns(raws[start:stop])
-    if table is not None:
-        parts.append(_split_violations(decoder, table, raws, start, problems))
+    quick = _decode_quickly(decoder, raws[start:stop])
+    if quick is not None:
+        parts.append(_split_violations(decoder, *quick, raws, start, problems))
     elif stop - start > SMALLEST_BATCH:
         middle = (start + stop) // 2
         _decode_span(decoder, raws, start, middle, parts, problems)
@@ -78,47 +85,76 @@ def _decode_span(
         parts.append(_decode_records(decoder, raws, start, stop, problems))
 
 
+def _decode_quickly(decoder: Decoder, raws: Sequence[bytes | None]) -> tuple[pa.Table, Mask] | None:
+    """The columns of all records and which break the contract; None where only the careful way can tell."""
+    try:
+        table = decoder.decode_columns(raws)
+        if table is None:
+            return None
+        table = without_negative_zero(table)
+        return table, decoder.contract.violations(table)
+    except Exception:  # the careful way finds the records that it is about
+        return None
+
+
 def _split_violations(
     decoder: Decoder,
     table: pa.Table,
+    bad: Mask,
     raws: Sequence[bytes | None],
     start: int,
     problems: dict[int, Problem],
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    bad = decoder.contract.violations(table)
     if not bad.any():
         return table, np.arange(start, start + table.num_rows)
     for i in np.flatnonzero(bad).tolist():
-        problem = _explain(decoder, raws[start + i])
-        problems[start + i] = problem
+        found = _decode_record(decoder, raws[start + i])
+        unfit = Problem("contract", "wrong_type", "the record does not fit the schema")
+        problems[start + i] = found if isinstance(found, Problem) else unfit
     return table.filter(pa.array(~bad)), start + np.flatnonzero(~bad)
-
-
-def _explain(decoder: Decoder, raw: bytes | None) -> Problem:
-    try:
-        problem = decoder.contract.check(decoder.decode_record(raw))
-    except RejectedError as rejected:
-        return rejected.problem
-    return problem or Problem("contract", "wrong_type", "the record does not fit the schema")
 
 
 def _decode_records(
     decoder: Decoder, raws: Sequence[bytes | None], start: int, stop: int, problems: dict[int, Problem]
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    names = [field.name for field in decoder.contract.fields]
-    records: list[dict[str, object]] = []
-    rows: list[int] = []
+    records: dict[int, Mapping[str, object]] = {}
     for i in range(start, stop):
-        try:
-            record = decoder.decode_record(raws[i])
-            problem = decoder.contract.check(record)
-        except RejectedError as rejected:
-            problem = rejected.problem
-        if problem:
-            problems[i] = problem
+        found = _decode_record(decoder, raws[i])
+        if isinstance(found, Problem):
+            problems[i] = found
         else:
-            records.append({name: record.get(name) for name in names})
-            rows.append(i)
-    schema = decoder.contract.arrow_schema()
-    columns = [pa.array([record[name] for record in records], type=schema.field(name).type) for name in names]
-    return pa.Table.from_arrays(columns, schema=schema), np.array(rows, dtype=np.int64)
+            records[i] = found
+    try:
+        return _to_table(decoder.contract, records.values()), np.array(list(records), dtype=np.int64)
+    except Exception:  # one by one, to find those that it is about
+        return _to_table_one_by_one(decoder.contract, records, problems)
+
+
+def _decode_record(decoder: Decoder, raw: bytes | None) -> Mapping[str, object] | Problem:
+    """The record, or what is wrong with it."""
+    try:
+        record = decoder.decode_record(raw)
+        return decoder.contract.check(record) or record
+    except RejectedError as rejected:
+        return rejected.problem
+    except Exception as error:  # a decoder's own failure is an outcome of its record
+        return unexpected("decode", error)
+
+
+def _to_table(contract: Contract, records: Iterable[Mapping[str, object]]) -> pa.Table:
+    rows = list(records)
+    columns = [to_column([row.get(field.name) for row in rows], field.type) for field in contract.fields]
+    return pa.Table.from_arrays(columns, schema=contract.arrow_schema())
+
+
+def _to_table_one_by_one(
+    contract: Contract, records: Mapping[int, Mapping[str, object]], problems: dict[int, Problem]
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    tables: dict[int, pa.Table] = {}
+    for i, record in records.items():
+        try:
+            tables[i] = _to_table(contract, [record])
+        except Exception as error:  # what Arrow cannot hold is an outcome of its record
+            problems[i] = unexpected("decode", error)
+    table = pa.concat_tables([contract.arrow_schema().empty_table(), *tables.values()])
+    return table, np.array(list(tables), dtype=np.int64)

@@ -1,7 +1,8 @@
-"""Predictions as JSON, one object per row, built column by column in Arrow.
+"""Writes predictions as JSON, one object per row, built column by column in Arrow.
 
-lines = json_objects({"id": pa.array([1, 2]), "score": pa.array([0.5, None])}, tail={"model": "fraud"})
-lines.to_pylist()   # [b'{"id":1,"score":0.5,"model":"fraud"}', b'{"id":2,"score":null,"model":"fraud"}']
+>>> lines = json_objects({"id": pa.array([1]), "score": pa.array([0.5])}, tail={"model": "fraud"})
+>>> lines.to_pylist()
+[b'{"id":1,"score":0.5,"model":"fraud"}']
 """
 
 from __future__ import annotations

@@ -1,17 +1,22 @@
-"""What can be wrong with a record: the stage that found it, a stable reason, and a message for a person.
+"""Says what can be wrong with a record: the stage that found it, a stable reason, and a message for a person.
 
 Stages and reasons are written to dead-letter headers; they are part of the interface.
 
-    Problem("contract", "wrong_type", "$.amount: expected double, got string")
+>>> Problem("contract", "wrong_type", "$.amount: expected double, got string").stage
+'contract'
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from traceback import extract_tb
 from typing import Literal
 
 import msgspec
 
 Stage = Literal["decode", "contract", "feature", "inference"]
+
+UNEXPECTED = "unexpected"
 
 DECODE_REASONS = (
     "tombstone",
@@ -22,6 +27,7 @@ DECODE_REASONS = (
     "not_an_object",
     "too_deep",
     "duplicate_key",
+    UNEXPECTED,
 )
 CONTRACT_REASONS = (
     "missing",
@@ -34,8 +40,8 @@ CONTRACT_REASONS = (
     "event_time_unparsable",
     "event_time_ahead",
 )
-FEATURE_REASONS = ("not_finite", "feature_error")
-INFERENCE_REASONS = ("model_error",)
+FEATURE_REASONS = ("not_finite", "feature_error", UNEXPECTED)
+INFERENCE_REASONS = ("model_error", UNEXPECTED)
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,3 +61,10 @@ class RejectedError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+def unexpected(stage: Stage, error: Exception) -> Problem:
+    """The problem of a record on which Tailrace itself failed: the error's type and line, never its text."""
+    frames = extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return Problem(stage, UNEXPECTED, f"Tailrace failed on this record: {type(error).__name__}{where}")

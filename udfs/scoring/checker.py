@@ -1,24 +1,23 @@
-"""Which records of a batch are valid: decoded, within the contract, with an event time, and not late.
-
-checker = RecordChecker(params.source)
-decoded = checker.check(raws, event_time, late)
-"""
+"""Tells which records are valid: decoded, within the contract, with an event time, and not late."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from udfs.isolate import Span
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.event_time import are_iso_8601, explain_event_time
 from udfs.records.json import JsonDecoder
-from udfs.scoring.outcomes import NO_EVENT_TIME, PREDICTED, Outcomes, problem_json, undecided
+from udfs.records.problems import UNEXPECTED, Problem
+from udfs.scoring.last_net import score_all
+from udfs.scoring.outcomes import DEAD, LATE, NO_EVENT_TIME, PREDICTED, Outcomes, problem_json, undecided
 from udfs.scoring.params import SourceParams
 
 
@@ -35,25 +34,50 @@ class RecordChecker:
     def extract(
         self, raws: Sequence[bytes | None], event_time: npt.NDArray[np.int64], late: npt.NDArray[np.bool_]
     ) -> tuple[Outcomes, pa.Table]:
-        """Kind and problem of each record, and the columns of all (null where the record is not valid)."""
-        decoded = self.check(raws, event_time, late)
+        """Kind and problem of each record, and the columns of all (null where the record is not valid).
+
+        Never raises for what a record contains.
+        """
+        spans, failures = score_all(
+            lambda start, stop: self.check(raws[start:stop], event_time[start:stop], late[start:stop]),
+            len(raws),
+            "decode",
+        )
+        decoded = spans[0][2] if len(spans) == 1 and not failures else self._join(spans, failures)
         outcomes = undecided(len(raws), late)
         outcomes.kind[decoded.rows] = PREDICTED
         for row, problem in decoded.problems.items():
+            outcomes.kind[row] = DEAD
             outcomes.problem[row] = problem_json(problem)
-            self.counts[f"dead_{problem.stage}"] += 1
-            if self._watch:
-                self._watch.dead(problem, int(event_time[row]))
+            self._count(problem, int(event_time[row]))
         self.counts["dead"] += len(decoded.problems)
-        self.counts["late"] += int(late.sum())
+        self.counts["late"] += int((outcomes.kind == LATE).sum())
         if self._watch:
-            self._watch.late(event_time[late])
+            self._watch.late(event_time[outcomes.kind == LATE])
             outcomes = replace(outcomes, profile=self._watch.take())
         if len(decoded.rows) == len(raws):
             return outcomes, decoded.table
         position = np.full(len(raws), -1)
         position[decoded.rows] = np.arange(len(decoded.rows))
         return outcomes, decoded.table.take(pa.array(position, mask=position < 0))
+
+    def _count(self, problem: Problem, event_time: int) -> None:
+        self.counts[f"dead_{problem.stage}"] += 1
+        if problem.reason == UNEXPECTED:
+            self.counts[UNEXPECTED] += 1
+        if self._watch:
+            self._watch.dead(problem, event_time)
+
+    def _join(self, spans: Sequence[Span[Decoded]], failures: Mapping[int, Problem]) -> Decoded:
+        """What spans of a batch were decoded to, as if it had been at once."""
+        problems = dict(failures)
+        tables = [self._params.contract.arrow_schema().empty_table()]
+        rows = [np.zeros(0, dtype=np.int64)]
+        for start, _, decoded in spans:
+            problems |= {start + row: problem for row, problem in decoded.problems.items()}
+            tables.append(decoded.table)
+            rows.append(start + decoded.rows)
+        return Decoded(pa.concat_tables(tables).combine_chunks(), np.concatenate(rows), problems)
 
     def check(
         self, raws: Sequence[bytes | None], event_time: npt.NDArray[np.int64], late: npt.NDArray[np.bool_]

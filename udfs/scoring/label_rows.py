@@ -1,8 +1,4 @@
-"""What versions said of each record, as the join with labels keeps it until its label comes.
-
-lines = label_lines(rows, [(0, 3, scores)], about, [(2, table)])
-lines[0]   # b'[{"prediction":true,"score":0.9,"version":1,…},{"prediction":false,…,"role":"shadow",…}]'
-"""
+"""Writes what versions predicted for each record, as the join with labels keeps it until its label comes."""
 
 from __future__ import annotations
 

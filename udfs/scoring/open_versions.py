@@ -69,6 +69,7 @@ def _explaining(params: ScoreParams, loaded: LoadedModel, counts: Counter[str]) 
 
 
 def version_folder(follow: FollowParams, number: int) -> str:
+    """The path or URI of a version that the job follows."""
     return open_store(follow.folder).location(f"versions/{number}")
 
 

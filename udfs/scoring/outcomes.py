@@ -1,8 +1,9 @@
-"""One outcome per record of a batch."""
+"""Holds one outcome per record of a batch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -36,10 +37,27 @@ class Outcomes:
 
 
 def undecided(rows: int, late: npt.NDArray[np.bool_]) -> Outcomes:
+    """No record but the late ones has its outcome yet."""
     kind = np.where(late, LATE, DEAD).astype(np.int8)
     prediction, problem, shadow = (np.full(rows, None, dtype=object) for _ in range(3))
     return Outcomes(kind, prediction, problem, shadow)
 
 
+def join_outcomes(
+    rows: int, parts: Iterable[tuple[int, int, Outcomes]], *, labelled: bool = False
+) -> Outcomes:
+    """The outcomes of n records from those of spans of them; records of no span are dead."""
+    joined = undecided(rows, np.zeros(rows, dtype=np.bool_))
+    key, told = (np.full(rows, None, dtype=object) for _ in range(2))
+    for start, stop, part in parts:
+        at = slice(start, stop)
+        joined.kind[at], joined.prediction[at] = part.kind, part.prediction
+        joined.problem[at], joined.shadow[at] = part.problem, part.shadow
+        if part.label_key is not None and part.told is not None:
+            key[at], told[at] = part.label_key, part.told
+    return replace(joined, label_key=key, told=told) if labelled else joined
+
+
 def problem_json(problem: Problem) -> str:
+    """The problem as the views read it."""
     return msgspec.json.encode(problem).decode()

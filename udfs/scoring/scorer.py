@@ -1,8 +1,7 @@
-"""From the bytes of a batch to one outcome per record: the only place that decides what becomes of it.
+"""Decides what becomes of each record of a batch, from its bytes to one outcome.
 
-scorer = Scorer(params)
-outcomes = scorer.score(Batch(raws, event_time, late, partition, offset, windows))
-outcomes.kind[i]        # PREDICTED, DEAD or LATE; then prediction[i] or problem[i] is set
+`Scorer(params).score(batch)` gives Outcomes: `kind[i]` is PREDICTED, DEAD or LATE, and then `prediction[i]`
+or `problem[i]` is set.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,49 +23,24 @@ from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
 from udfs.records.decode import Decoded
 from udfs.records.encode import json_objects
-from udfs.records.problems import Problem
+from udfs.records.problems import UNEXPECTED, Problem, unexpected
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import VersionMetrics
+from udfs.scoring.batch import Batch, RowBatch
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.label_rows import label_lines
+from udfs.scoring.last_net import RunningTotals, score_all
 from udfs.scoring.open_versions import open_versions
-from udfs.scoring.outcomes import DEAD, LATE, PREDICTED, Outcomes, problem_json, undecided
+from udfs.scoring.outcomes import DEAD, LATE, PREDICTED, Outcomes, join_outcomes, problem_json, undecided
 from udfs.scoring.params import ScoreParams
 from udfs.scoring.shadowing import Shadowing
+from udfs.scoring.tallies import Tallies
 from udfs.scoring.version import score_columns
 from udfs.scoring.versions import ScoringGroup
 from udfs.times import Milliseconds
 from udfs.types import ARROW
 
 __all__ = ["DEAD", "LATE", "PREDICTED", "Batch", "Outcomes", "RowBatch", "Scorer"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Columns of n records. `event_time` is in ms since the epoch, NO_EVENT_TIME where there is none.
-
-    `timestamp` is that of the Kafka record, in the same unit.
-    """
-
-    raws: Sequence[bytes | None]
-    event_time: Milliseconds
-    late: npt.NDArray[np.bool_]
-    partition: npt.NDArray[np.int64]
-    offset: npt.NDArray[np.int64]
-    timestamp: Milliseconds
-    windows: Mapping[str, pa.Array] = field(default_factory=dict)
-
-    def routing_time(self) -> Milliseconds:
-        """The event time, unless it is ahead of the Kafka timestamp: nobody knows future releases."""
-        return np.minimum(self.event_time, self.timestamp)
-
-
-@dataclass(frozen=True)
-class RowBatch:
-    """n rows that windows made: the time of each in ms since the epoch, and its columns."""
-
-    event_time: Milliseconds
-    columns: Mapping[str, pa.Array]
 
 
 class Scorer:
@@ -86,9 +61,35 @@ class Scorer:
         self._watch = BatchProfiler(params.drift, None, NO_VERSION) if params.drift else None
         self._version_metrics = VersionMetrics(params.rollout.window_ms) if params.rollout else None
         self._label_key = params.rollout.label_key if params.rollout else None
+        self._tallies = Tallies(self._profilers, self._version_metrics, self._features)
 
     def score(self, batch: Batch) -> Outcomes:
         """Never raises for what a record contains or for what the model does with it."""
+        return self._score_all(lambda start, stop: self._score(batch.slice(start, stop)), batch.event_time)
+
+    def score_rows(self, batch: RowBatch) -> Outcomes:
+        """The same for rows that windows made; there is nothing to decode, and none is late."""
+        outcomes = self._score_all(
+            lambda start, stop: self._score_rows(batch.slice(start, stop)), batch.event_time
+        )
+        for i in np.flatnonzero(outcomes.kind == DEAD).tolist():
+            if outcomes.prediction[i] is None:
+                outcomes.prediction[i] = _row_as_json(batch.slice(i, i + 1))
+        return outcomes
+
+    def _score_all(self, score: Callable[[int, int], Outcomes], event_time: Milliseconds) -> Outcomes:
+        """The outcomes of n records; one on which Tailrace itself fails becomes a dead letter."""
+        rows = len(event_time)
+        spans, failures = score_all(score, rows, "inference", [RunningTotals(self.counts), self._tallies])
+        if len(spans) == 1 and not failures:
+            return self._finished(spans[0][2])
+        outcomes = join_outcomes(rows, spans, labelled=self._label_key is not None)
+        for row, problem in failures.items():
+            self._reject(outcomes, row, problem, event_time, self._watch)
+        self._tallies.keep()
+        return self._finished(outcomes)
+
+    def _score(self, batch: Batch) -> Outcomes:
         decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
         outcomes = undecided(len(batch.raws), batch.late)
         if self._label_key:
@@ -100,10 +101,9 @@ class Scorer:
             self._reject(outcomes, row, problem, batch.event_time, self._watch)
         if self._watch and batch.late.any():
             self._watch.late(batch.event_time[batch.late])
-        return self._finished(outcomes)
+        return outcomes
 
-    def score_rows(self, batch: RowBatch) -> Outcomes:
-        """The same for rows that windows made; there is nothing to decode, and none is late."""
+    def _score_rows(self, batch: RowBatch) -> Outcomes:
         rows = len(batch.event_time)
         table = pa.table(dict(batch.columns))
         table = table.append_column("event_time", pa.array(batch.event_time).cast(ARROW["timestamp"]))
@@ -114,7 +114,7 @@ class Scorer:
             lost = table.take(pa.array(dead))
             columns = {name: _single(lost.column(name)) for name in lost.column_names}
             outcomes.prediction[dead] = json_objects(columns, {}).to_pandas().to_numpy()
-        return self._finished(outcomes)
+        return outcomes
 
     def close(self) -> None:
         """Ends the threads and processes that go with the versions."""
@@ -168,8 +168,7 @@ class Scorer:
                 share = took * (stop - start) // featured.num_rows
                 metrics.scored(*_who(group), times[start:stop], scores, share)
         for i, error in failures.items():
-            text = f"{type(error).__name__}: {error}"[:300]
-            problem = Problem("inference", "model_error", text, group.version.title)
+            problem = _inference_problem(error, group)
             self._reject(outcomes, int(rows[i]), problem, event_time, watch or self._watch)
         if metrics and failures:
             metrics.failed(*_who(group), times[list(failures)])
@@ -192,9 +191,11 @@ class Scorer:
         started = self._clock()
         try:
             scored = version.predict(inputs)
+            scores = score_columns(scored, version.loaded.manifest)
+        except Exception as error:
+            raise _ModelRaisedError from error
         finally:
             self._model_ns += self._clock() - started
-        scores = score_columns(scored, version.loaded.manifest)
         tail = version.tail(group.release, self._params.source.topic)
         explanation = version.explaining(inputs, scored) if version.explaining else {}
         lines = self._lines(self._included(featured) | scores | explanation, featured, tail)
@@ -247,6 +248,8 @@ class Scorer:
         outcomes.kind[row] = DEAD
         outcomes.problem[row] = problem_json(problem)
         self.counts[f"dead_{problem.stage}"] += 1
+        if problem.reason == UNEXPECTED:
+            self.counts["unexpected"] += 1
 
     def _finished(self, outcomes: Outcomes) -> Outcomes:
         kinds = np.bincount(outcomes.kind, minlength=3).tolist()
@@ -256,11 +259,25 @@ class Scorer:
         self.counts["lookup_misses"] = self._features.misses
         self.counts["model_ms"] = self._model_ns // 1_000_000
         if self._watch and self._versions:
-            taken = [watch.take_counts() for watch in (*self._versions.watches(), self._watch)]
-            outcomes = replace(outcomes, profile=encode_batch_profiles(taken))
+            outcomes = replace(outcomes, profile=encode_batch_profiles(self._tallies.take_profiles()))
         if self._version_metrics and self._versions:
-            outcomes = replace(outcomes, rollout=self._version_metrics.take(self._versions.take_events()))
+            report = self._tallies.take_report(self._versions.take_events())
+            outcomes = replace(outcomes, rollout=report)
         return outcomes
+
+    def _profilers(self) -> list[BatchProfiler]:
+        return [*self._versions.watches(), self._watch] if self._watch and self._versions else []
+
+
+class _ModelRaisedError(Exception):
+    """The model raised the error that is the cause."""
+
+
+def _inference_problem(error: Exception, group: ScoringGroup) -> Problem:
+    if not isinstance(error, _ModelRaisedError):
+        return unexpected("inference", error)
+    text = f"{type(error.__cause__).__name__}: {error.__cause__}"[:300]
+    return Problem("inference", "model_error", text, group.version.title)
 
 
 def _who(group: ScoringGroup) -> tuple[int, Role, int]:
@@ -277,6 +294,14 @@ def _context_columns(batch: Batch, decoded: Decoded) -> pa.Table:
         table = table.append_column(name, column if taken is None else column.take(taken))
     table = table.append_column("_partition", pa.array(batch.partition[rows]))
     return table.append_column("_offset", pa.array(batch.offset[rows]))
+
+
+def _row_as_json(row: RowBatch) -> bytes:
+    """The only row of a batch on which Tailrace failed: as much of it as can be written."""
+    written = b"{}"
+    with suppress(Exception):
+        written = json_objects(row.columns, {})[0].as_py()
+    return written
 
 
 def _single(column: pa.ChunkedArray) -> pa.Array:

@@ -1,9 +1,5 @@
 """A version that scores beside the champion, in a process of its own: it can neither change nor stop it.
 
-    shadow = Shadow(2, lambda: ShadowParams(folder, digest, inputs, threshold), timeout_s=1.0)
-    request = shadow.ask(featured)          # returns at once
-    table = shadow.answer(request)          # its scores, or None if it did not answer in time
-
 A shadow that hangs is killed; one that fails three times in a row is switched off.
 `udfs.scoring.shadow_server` is what runs in the process.
 """

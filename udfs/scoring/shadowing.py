@@ -1,9 +1,4 @@
-"""Scores the rows of a group with its shadows too, and puts what they say beside what the champion said.
-
-shadowing = Shadowing(group, featured, metrics)    # asks, and goes on
-…                                                  # the champion scores
-lines = shadowing.lines(predicted, event_time, context)
-"""
+"""Scores the rows of a group with its shadows too, and puts what they say beside what the champion said."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""One model version, ready for a job's rows: its model, what feeds it, and its reference.
-
-version = Version(load_version("models/fraud/versions/2"), inputs, threshold=0.5)
-scored = version.predict(version.inputs_of(featured))
-"""
+"""Holds one model version, ready for a job's rows: its model, what feeds it, and its reference."""
 
 from __future__ import annotations
 
@@ -20,7 +16,8 @@ from udfs.model.manifest import PROFILE_FILE, Manifest
 from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference, parse_reference
-from udfs.types import ARROW, ColumnType
+from udfs.records.numbers import cast_column
+from udfs.types import ColumnType
 
 Inputs = tuple[tuple[str, str, ColumnType], ...]
 
@@ -57,7 +54,7 @@ class Version:
     def inputs_of(self, featured: pa.Table) -> pa.Table:
         """The model's inputs from a job's columns."""
         return pa.table(
-            {name: featured.column(column).cast(ARROW[kind]) for name, column, kind in self.inputs}
+            {name: cast_column(featured.column(column), kind) for name, column, kind in self.inputs}
         )
 
     def predict(self, inputs: pa.Table) -> Scored:

@@ -1,9 +1,4 @@
-"""Which version scores each row of a batch: one for all, or as the release log says.
-
-versions = FixedVersion(version, release=4)           # the job names a version
-versions = FollowedVersions(params, ...)              # the job follows the champion
-for group in versions.groups(featured, times): ...
-"""
+"""Chooses the version that scores each row of a batch: one for all, or as the release log says."""
 
 from __future__ import annotations
 

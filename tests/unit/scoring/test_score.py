@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +23,14 @@ from flink_jobs.plan.expressions import compile_all
 from tests.helpers import models
 from udfs.errors import ModelError
 from udfs.features import DerivedParams, FeatureParams
+from udfs.model.loading import load_version
 from udfs.model.manifest import digest, read_manifest
 from udfs.records.contract import Contract, Field
 from udfs.records.event_time import EventTimeField
 from udfs.records.problems import CONTRACT_REASONS, DECODE_REASONS, FEATURE_REASONS, INFERENCE_REASONS
 from udfs.scoring.params import ModelParams, OutputParams, ScoreParams, SourceParams
 from udfs.scoring.scorer import DEAD, LATE, PREDICTED, Batch, Outcomes, RowBatch, Scorer
+from udfs.scoring.version import Version
 
 REASONS = {
     "decode": DECODE_REASONS,
@@ -256,3 +260,13 @@ def test_predictions_carry_what_moved_their_score(params: ScoreParams) -> None:
         assert 1 / (1 + np.exp(-raw)) == pytest.approx(made["score"], abs=1e-9)
     assert signs == [False, True]
     assert scorer.counts["explain_failures"] == 0
+
+
+@pytest.mark.parametrize("at", [2**53 + 1, 2**63 - 1, -(2**63)])
+def test_a_long_feeds_a_double_input_as_the_nearest_double(tmp_path: Path, at: int) -> None:
+    inputs = pa.table({"at": [1.0, 2.0, 3.0]})
+    model = LogisticRegression()
+    folder = models.write(tmp_path, "late", model, inputs, ["no", "yes", "no"], "binary")
+    version = Version(load_version(folder), (("at", "at", "double"),), 0.5)
+    made = version.inputs_of(pa.table({"at": pa.array([at, None], pa.int64())}))
+    assert made["at"].to_pylist() == [float(Fraction(at)), None]

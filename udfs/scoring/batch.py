@@ -1,0 +1,59 @@
+"""Holds what a worker is given at once: records, or rows that windows made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from udfs.times import Milliseconds
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Columns of n records. `event_time` is in ms since the epoch, NO_EVENT_TIME where there is none.
+
+    `timestamp` is that of the Kafka record, in the same unit.
+    """
+
+    raws: Sequence[bytes | None]
+    event_time: Milliseconds
+    late: npt.NDArray[np.bool_]
+    partition: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    timestamp: Milliseconds
+    windows: Mapping[str, pa.Array] = field(default_factory=dict)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        if (start, stop) == (0, len(self.raws)):
+            return self
+        at = slice(start, stop)
+        windows = {name: column.slice(start, stop - start) for name, column in self.windows.items()}
+        return Batch(
+            self.raws[at],
+            self.event_time[at],
+            self.late[at],
+            self.partition[at],
+            self.offset[at],
+            self.timestamp[at],
+            windows,
+        )
+
+    def routing_time(self) -> Milliseconds:
+        """The event time, unless it is ahead of the Kafka timestamp: nobody knows future releases."""
+        return np.minimum(self.event_time, self.timestamp)
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """n rows that windows made: the time of each in ms since the epoch, and its columns."""
+
+    event_time: Milliseconds
+    columns: Mapping[str, pa.Array]
+
+    def slice(self, start: int, stop: int) -> RowBatch:
+        columns = {name: column.slice(start, stop - start) for name, column in self.columns.items()}
+        return RowBatch(self.event_time[start:stop], columns)
