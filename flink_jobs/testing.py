@@ -37,6 +37,7 @@ from flink_jobs.kafka import (
 from flink_jobs.local.broker import Broker
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.isolate import isolated
+from flink_jobs.plan.outputs import OUTPUTS
 from flink_jobs.plan.topics import all_topics, output_topics
 from flink_jobs.run import preflight
 from flink_jobs.run.program import RunningJob, Target, start
@@ -128,9 +129,9 @@ class Results:
         """
         if self.job.score == "per_window":
             return self._window_accounts()
-        self._check_origins([*self.predictions, *self.dead_letters, *self.late])
-        counts = (self.predictions, self.dead_letters, self.late)
-        return self._accounts(*map(len, counts))
+        outcomes = {output.account: getattr(self, output.name) for output in OUTPUTS if output.account}
+        self._check_origins(outcome for found in outcomes.values() for outcome in found)
+        return self._accounts({account: len(found) for account, found in outcomes.items()})
 
     def _check_origins(self, outcomes: Iterable[Outcome]) -> None:
         read = {(number, offset) for number, end in self.read.items() for offset in range(end)}
@@ -148,18 +149,22 @@ class Results:
         scored = sum(row.json["records"] for row in self.predictions)
         failed = sum(row.json["_records"] for row in lost)
         predicted = scored // overlap  # a record may be in windows of both kinds
-        return self._accounts(predicted, (scored + failed) // overlap - predicted + len(dead), len(self.late))
+        lost_records = (scored + failed) // overlap - predicted
+        return self._accounts(
+            {"predicted": predicted, "dead": lost_records + len(dead), "late": len(self.late)}
+        )
 
     def _check_single(self, outcomes: Iterable[Outcome]) -> None:
         more = [at for at, n in Counter(outcome.origin for outcome in outcomes).items() if n > 1]
         if more:
             raise AssertionError(f"each record must have one outcome; with more: {more}")
 
-    def _accounts(self, predicted: int, dead: int, late: int) -> dict[str, int]:
+    def _accounts(self, counts: Mapping[str, int]) -> dict[str, int]:
         read = sum(self.read.values())
-        if read != predicted + dead + late:
-            raise AssertionError(f"read {read} must be predicted {predicted} + dead {dead} + late {late}")
-        return {"read": read, "predicted": predicted, "dead": dead, "late": late}
+        if read != sum(counts.values()):
+            found = " + ".join(f"{account} {count}" for account, count in counts.items())
+            raise AssertionError(f"read {read} must be {found}")
+        return {"read": read, **counts}
 
 
 class JobHarness:
