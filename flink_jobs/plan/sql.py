@@ -1,7 +1,9 @@
-"""SQL text for the parts of a job: source, windows, sinks. Pure text in, pure text out; no Flink needed.
+"""Writes SQL text for the parts of a job: source, windows, sinks. It needs no Flink.
 
-    event_time_column(EventTimeField("ts", "ms"), max_ahead_ms=3_600_000)
-    # 'event_time AS CASE WHEN … THEN … ELSE TO_TIMESTAMP_LTZ(0, 3) END'
+>>> interval(90_000)
+"INTERVAL '0 00:01:30.000' DAY(3) TO SECOND(3)"
+>>> event_time_column(EventTimeField("ts", "ms"), max_ahead_ms=0)[:63]
+"event_time AS CASE WHEN TO_TIMESTAMP_LTZ(GREATEST(LEAST(TRY_CAS"
 
 Names that begin with an underscore are Tailrace's own; a job file cannot use them.
 """
@@ -53,6 +55,11 @@ def name(identifier: str) -> str:
 
 
 def names(identifiers: Iterable[str]) -> str:
+    """Quoted identifiers, with commas.
+
+    >>> names(["city", "order"])
+    '`city`, `order`'
+    """
     return ", ".join(name(identifier) for identifier in identifiers)
 
 
