@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.local.broker import HOST
-from flink_jobs.system.jars import connector_jar
+from flink_jobs.system.jars import connector_jars
 from flink_jobs.system.processes import ProcessId, free_port, spawn, tail, wait_until
 
 # What `tailrace` calls a process, and what Flink's scripts call it in the names of logs.
@@ -177,7 +177,7 @@ class SessionCluster:
 
 def _classpath() -> str:
     """The jars that every job of Tailrace brings along."""
-    jars = [*(_flink_home() / "opt").glob("flink-python-*.jar"), connector_jar()]
+    jars = [*(_flink_home() / "opt").glob("flink-python-*.jar"), *connector_jars()]
     return os.pathsep.join([*map(str, jars), *filter(None, [os.environ.get("HADOOP_CLASSPATH")])])
 
 

@@ -8,6 +8,8 @@ from flink_jobs.plan.flink_options import largest_message, producer_properties
 from flink_jobs.plan.outputs import Output, outputs_of
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.spec import EventTime, JobSpec
+from flink_jobs.spec.rollout import Labels
+from flink_jobs.spec.source import Source
 from udfs.records.event_time import EventTimeField
 
 STARTUP = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
@@ -27,9 +29,9 @@ def _time_field(when: EventTime) -> EventTimeField | None:
 def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
     """The source, the labels if there are any, then the sinks; bounded topics end at their present end."""
     labels = labels_of(job)
-    read = [_source(job, "source", job.source.topic, job.source.event_time, bounded)]
+    read = [_source(job, "source", job.source, bounded)]
     if labels:
-        read.append(_source(job, "labels", labels.topic, labels.event_time, bounded))
+        read.append(_source(job, "labels", labels, bounded))
     return (*read, *(_sink(job, output) for output in outputs_of(job)))
 
 
@@ -39,15 +41,17 @@ def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
     return {f"properties.{key}": value for key, value in merged.items()}
 
 
-def _source(job: JobSpec, name: str, topic: str, when: EventTime, bounded: bool) -> sql.Table:
+def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sql.Table:
+    when = read.event_time
     own = {
         "group.id": job.job,
         "auto.offset.reset": "earliest",
+        "isolation.level": read.isolation,
         "max.partition.fetch.bytes": str(largest_message(job.source.max_bytes)),
     }
     options = {
         "connector": "kafka",
-        "topic": topic,
+        "topic": read.topic,
         "scan.startup.mode": STARTUP[job.source.start],
         "scan.watermark.idle-timeout": f"{when.idle} ms",
         # A periodic watermark lags by whatever was read since: what is late would depend on the speed.

@@ -31,7 +31,7 @@ from flink_jobs.plan.topics import all_topics, labels_of
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.scalars import format_duration
-from flink_jobs.system.jars import connector_jar
+from flink_jobs.system.jars import connector_jars
 from flink_jobs.system.processes import find_java
 
 CHECKPOINT_DIR = ("execution.checkpointing.dir", "state.checkpoints.dir")
@@ -66,7 +66,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     """
     job = plan.job
     find_java()
-    connector_jar()
+    connector_jars()
     settings = client_settings(job)
     labels = labels_of(job)
     read = [job.source.topic, *([labels.topic] if labels else [])]

@@ -21,7 +21,7 @@ from flink_jobs.plan import Runnable
 from flink_jobs.plan.flink_options import as_uri
 from flink_jobs.plan.views import Function
 from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_traceback
-from flink_jobs.system.jars import connector_jar
+from flink_jobs.system.jars import connector_jars
 from flink_jobs.system.processes import free_port
 
 POLL_SECONDS = 0.25
@@ -155,7 +155,7 @@ def _shipped_code() -> Path:
 
 def _jars(target: Target) -> dict[str, str]:
     """A session cluster needs flink-python too, as no client of its own adds it."""
-    jars = [connector_jar()]
+    jars = connector_jars()
     if target.cluster:
         import pyflink  # Start-up: slow.  # noqa: PLC0415
 

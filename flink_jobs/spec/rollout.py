@@ -9,7 +9,7 @@ from pydantic import Field
 from flink_jobs.spec.diagnostics import wrong
 from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, whole
 from flink_jobs.spec.section import Reference, Section, Topic
-from flink_jobs.spec.source import EventTime
+from flink_jobs.spec.source import EventTime, Isolation
 
 
 def _parse_share(value: object) -> float:
@@ -101,6 +101,9 @@ class Labels(Section):
     )
     field: LabelField = Field(description="Field of the label's record that holds the label.")
     wait: PositiveDuration = Field(description="How long after its record's event time a label may come.")
+    isolation: Isolation = Field(
+        default="read_committed", description="Whether records of aborted or open transactions are read, too."
+    )
     event_time: EventTime = Field(
         default_factory=EventTime, description="When a label came; as in source.event_time."
     )

@@ -156,6 +156,9 @@ class EventTime(Section):
         return self
 
 
+Isolation = Literal["read_committed", "read_uncommitted"]
+
+
 class Source(Section):
     """The topic that the job reads."""
 
@@ -164,6 +167,9 @@ class Source(Section):
     start: Literal["earliest", "latest", "committed"] = Field(
         default="earliest",
         description="Where the first run starts; later runs start where the last one ended.",
+    )
+    isolation: Isolation = Field(
+        default="read_committed", description="Whether records of aborted or open transactions are read, too."
     )
     max_bytes: Size = Field(
         default="512 KB", validate_default=True, description="Larger records are dead letters."

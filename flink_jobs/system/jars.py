@@ -1,6 +1,6 @@
 """Where the jars are that the pyflink wheel lacks: the Kafka connector and a Kafka broker.
 
-connector_jar()      # .jars/flink/flink-sql-connector-kafka-….jar
+connector_jars()     # .jars/flink/flink-sql-connector-kafka-….jar, and the codec that it lacks
 broker_classpath()   # all of .jars/kafka/, as a Java class path
 """
 
@@ -14,9 +14,9 @@ from flink_jobs.errors import InputError
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def connector_jar() -> Path:
-    """The Kafka connector for Flink SQL. Raises InputError when it was not fetched."""
-    return _find("flink", "flink-sql-connector-kafka-*.jar")[0]
+def connector_jars() -> list[Path]:
+    """The Kafka connector for Flink SQL, and zstd. Raises InputError when one was not fetched."""
+    return [_find("flink", name)[0] for name in ("flink-sql-connector-kafka-*.jar", "zstd-jni-*.jar")]
 
 
 def broker_classpath() -> str:

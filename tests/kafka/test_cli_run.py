@@ -199,7 +199,7 @@ def test_a_workers_error_ends_the_run_with_its_traceback(
     assert (done.returncode, done.stdout) == (1, "")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert lines[0] == "Traceback (most recent call last):"
-    assert re.match(r'  File "(\S+/)?udfs/flink\.py", line \d+, in open', lines[1])
+    assert re.match(r'  File "(\S+/)?udfs/flink/functions\.py", line \d+, in open', lines[1])
     assert lines[-1].startswith("error: udfs.errors.ModelError: ")
     assert "was changed: its SHA-256 must be" in lines[-1]
     assert not re.search(r"apache_beam|^\s+at |java\.", done.stderr)
@@ -288,7 +288,7 @@ def test_a_job_goes_on_from_a_savepoint_and_loses_and_doubles_nothing(
     failed = tailrace("submit", str(next(iter(kinds))), "--wait", *place)
     assert failed.returncode == 1
     assert f"error: job {failed.stdout.strip()} failed: udfs.errors.ModelError: " in failed.stderr
-    assert re.search(r'  File "(\S+/)?udfs/flink\.py", line \d+, in open', failed.stderr)
+    assert re.search(r'  File "(\S+/)?udfs/flink/functions\.py", line \d+, in open', failed.stderr)
     assert tailrace("jobs", *place).stdout.startswith("No running jobs")
 
 

@@ -24,6 +24,7 @@ CREATE TABLE source (
   'value.fields-include' = 'EXCEPT_KEY',
   'properties.group.id' = 'score-orders',
   'properties.auto.offset.reset' = 'earliest',
+  'properties.isolation.level' = 'read_committed',
   'properties.max.partition.fetch.bytes' = '2097176',
   'properties.bootstrap.servers' = 'localhost:9092'
 );
@@ -49,6 +50,7 @@ CREATE TABLE labels (
   'value.fields-include' = 'EXCEPT_KEY',
   'properties.group.id' = 'score-orders',
   'properties.auto.offset.reset' = 'earliest',
+  'properties.isolation.level' = 'read_committed',
   'properties.max.partition.fetch.bytes' = '2097176',
   'properties.bootstrap.servers' = 'localhost:9092'
 );

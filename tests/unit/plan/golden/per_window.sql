@@ -22,6 +22,7 @@ CREATE TABLE source (
   'value.fields-include' = 'EXCEPT_KEY',
   'properties.group.id' = 'score-sensors',
   'properties.auto.offset.reset' = 'earliest',
+  'properties.isolation.level' = 'read_committed',
   'properties.max.partition.fetch.bytes' = '2097176',
   'properties.bootstrap.servers' = 'localhost:9092'
 );

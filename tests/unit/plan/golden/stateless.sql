@@ -21,6 +21,7 @@ CREATE TABLE source (
   'value.fields-include' = 'EXCEPT_KEY',
   'properties.group.id' = 'score-payments',
   'properties.auto.offset.reset' = 'earliest',
+  'properties.isolation.level' = 'read_committed',
   'properties.max.partition.fetch.bytes' = '2097176',
   'properties.bootstrap.servers' = 'kafka:9092',
   'properties.security.protocol' = 'SASL_PLAINTEXT',
