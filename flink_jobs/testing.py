@@ -1,12 +1,11 @@
 """Test doubles for projects that use Tailrace: a real broker, and a harness that runs a job on given records.
 
-from flink_jobs.testing import JobHarness, broker, record      # in conftest.py; `broker` is a pytest fixture
+Import `broker`, a pytest fixture, in conftest.py; `JobHarness(broker).run(job_file, rows)` gives `Results`.
 
-def test_payments(broker):
-    rows = [record({"amount": 12.5}, key="a"), record(b"oops", headers={"from": b"till 3"})]
-    results = JobHarness(broker).run(Path("conf/payments.yaml"), rows)
-    assert results.accounts() == {"read": 2, "predicted": 1, "dead": 1, "late": 0}
-    assert results.dead_letters[0].reason == "not_json"
+>>> record({"amount": 12.5}, key="a").value
+b'{"amount": 12.5}'
+>>> record(b"oops", headers={"from": b"till 3"}).headers
+(('from', b'till 3'),)
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def record(
 
 @dataclass(frozen=True)
 class Outcome:
-    """A record of an output topic; `partition` and `offset` are its place there."""
+    """A record of an output topic; `partition` and `offset` say where."""
 
     value: bytes | None
     key: bytes | None
@@ -98,8 +97,8 @@ class Outcome:
     def origin(self) -> tuple[int, int] | None:
         """Partition and offset of the record that was read; None for a window."""
         if "tailrace.partition" in self.headers:
-            place = (self.header("partition"), self.header("offset"))
-            return (int(place[0]), int(place[1])) if all(place) else None
+            partition, offset = (self.header("partition"), self.header("offset"))
+            return (int(partition), int(offset)) if partition and offset else None
         return (self.json["partition"], self.json["offset"]) if "offset" in self.json else None
 
     def header(self, name: str) -> str:

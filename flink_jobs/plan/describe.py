@@ -1,8 +1,4 @@
-"""A plan as text for people and as plain data for programs; secrets are masked in both.
-
-print(as_text(plan))
-json.dumps(as_data(plan))      # "schema": "tailrace.plan/1"
-"""
+"""Describes a plan: as text for people and as plain data for programs; secrets are masked in both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of all outputs: which there are, what they hold, and how they are filled.
+"""Lists all outputs of jobs: when they are there, what they hold, and how they are filled.
 
 >>> [output.name for output in OUTPUTS if output.account]
 ['predictions', 'dead_letters', 'late']

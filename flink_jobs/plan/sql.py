@@ -2,8 +2,8 @@
 
 >>> interval(90_000)
 "INTERVAL '0 00:01:30.000' DAY(3) TO SECOND(3)"
->>> event_time_column(EventTimeField("ts", "ms"), max_ahead_ms=0)[:63]
-"event_time AS CASE WHEN TO_TIMESTAMP_LTZ(GREATEST(LEAST(TRY_CAS"
+>>> text("it's")
+"'it''s'"
 
 Names that begin with an underscore are Tailrace's own; a job file cannot use them.
 """

@@ -1,4 +1,4 @@
-"""The Kafka tables of a job: what it reads and what it writes, with all connector options."""
+"""Writes the Kafka tables of a job: what it reads and what it writes, with all connector options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which topics a job reads and writes."""
+"""Lists the topics that a job reads and writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job between source and sinks, as SQL views, the UDFs that they call, and the inserts that read them.
+"""Writes the job between source and sinks as SQL views, the UDFs that they call, and inserts that read them.
 
 A record takes one of three ways, by what the job asks for:
 - no windows: one UDF decodes, checks and scores.
@@ -81,9 +81,9 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     views, functions = _checked(job, params.source)
     table, results = "valid", []
     for window_name, window in job.features.windows.items():
-        for part, (frame, aggregates) in enumerate(_passes(window)):
+        for number, (frame, aggregates) in enumerate(_passes(window)):
             over = sql.over_window(table, window.by, frame, aggregates)
-            table = f"window_{window_name}" + (f"_{part + 1}" if part else "")
+            table = f"window_{window_name}" + (f"_{number + 1}" if number else "")
             views[table] = over
             results += [(result, columns[result].type) for result in aggregates]
     key, column = _record_key(job)

@@ -1,10 +1,6 @@
-"""What must hold before a job starts: brokers, topics, their limits, and the cluster it is to run on.
+"""Checks what must hold before a job starts: brokers, topics, their limits, and the cluster it is to run on.
 
-    found = check(plan)                               # on a minicluster
-    found = check(plan, Cluster("http://flink:8081"))
-    found.created, found.warnings
-
-Looks first and creates missing output topics last, so that a check that fails has changed nothing.
+It looks first and creates missing output topics last, so that a check that fails has changed nothing.
 """
 
 from __future__ import annotations
