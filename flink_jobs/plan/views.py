@@ -71,10 +71,10 @@ def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
 def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     argument, column = _record_key(job)
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
-    views = {"records": sql.with_lateness("source"), "scored": _called(call, _kept(job), "records")}
+    views = {"records": sql.with_lateness("source"), SCORED_VIEW: _called(call, _kept(job), "records")}
     functions = {"score_record": Function("ScoreFunction", params, column, types(scored_row(params)))}
-    inserts = _inserts(job, dead=_record_rows("scored"), late="scored")
-    return Views(views, functions, inserts, _parts(job, "scored"), _rollout(job))
+    inserts = _inserts(job, dead=_record_rows(SCORED_VIEW), late=SCORED_VIEW)
+    return Views(views, functions, inserts, _parts(job, SCORED_VIEW), _rollout(job))
 
 
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -88,7 +88,7 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
             results += [(result, columns[result].type) for result in aggregates]
     key, column = _record_key(job)
     arguments = "".join(f", {name(result)}" for result, _ in results) + key
-    views["scored"] = _called(
+    views[SCORED_VIEW] = _called(
         f"score_record(_value, {EVENT_TIME}, FALSE, _partition, _offset, {TIMESTAMP}{arguments})",
         _kept(job),
         table,
@@ -96,14 +96,7 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     functions["score_record"] = Function(
         "ScoreFunction", params, (*results, *column), types(scored_row(params))
     )
-    dead = f"{_record_rows('checked')} UNION ALL {_record_rows('scored')}"
-    return Views(
-        views,
-        functions,
-        _inserts(job, dead=dead, late="checked"),
-        _parts(job, "checked", "scored"),
-        _rollout(job),
-    )
+    return _of_windows(job, views, functions, _record_rows(SCORED_VIEW))
 
 
 def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -118,20 +111,21 @@ def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views
         ("_records", "long"),
     )
     key = name(window.by[0]) if len(window.by) == 1 else f"JSON_ARRAY({names(window.by)} NULL ON NULL)"
-    views["scored"] = _called(
+    views[SCORED_VIEW] = _called(
         f"score_window({EVENT_TIME}, {names(column for column, _ in rows)})",
         [f"CAST(CAST({key} AS STRING) AS BYTES) AS _key"],
         "windows",
     )
     functions["score_window"] = Function("WindowScoreFunction", params, rows, types(scored_row(params)))
-    dead = f"{_record_rows('checked')} UNION ALL {_window_rows()}"
-    return Views(
-        views,
-        functions,
-        _inserts(job, dead=dead, late="checked"),
-        _parts(job, "checked", "scored"),
-        _rollout(job),
-    )
+    return _of_windows(job, views, functions, _window_rows())
+
+
+def _of_windows(
+    job: JobSpec, views: Mapping[str, str], functions: Mapping[str, Function], unscored: str
+) -> Views:
+    """Of a job with windows: a record is dead or late where it is checked, or its row is `unscored`."""
+    inserts = _inserts(job, dead=f"{_record_rows('checked')} UNION ALL {unscored}", late="checked")
+    return Views(views, functions, inserts, _parts(job, "checked", SCORED_VIEW), _rollout(job))
 
 
 def _checked(job: JobSpec, params: SourceParams) -> tuple[dict[str, str], dict[str, Function]]:
