@@ -1,12 +1,11 @@
 """Test doubles for projects that use Tailrace: a real broker, and a harness that runs a job on given records.
 
-from flink_jobs.testing import JobHarness, broker, record      # in conftest.py; `broker` is a pytest fixture
+Import `broker`, a pytest fixture, in conftest.py; `JobHarness(broker).run(job_file, rows)` gives `Results`.
 
-def test_payments(broker):
-    rows = [record({"amount": 12.5}, key="a"), record(b"oops", headers={"from": b"till 3"})]
-    results = JobHarness(broker).run(Path("conf/payments.yaml"), rows)
-    assert results.accounts() == {"read": 2, "predicted": 1, "dead": 1, "late": 0}
-    assert results.dead_letters[0].reason == "not_json"
+>>> record({"amount": 12.5}, key="a").value
+b'{"amount": 12.5}'
+>>> record(b"oops", headers={"from": b"till 3"}).headers
+(('from', b'till 3'),)
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from flink_jobs.kafka import (
 from flink_jobs.local.broker import Broker
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.isolate import isolated
+from flink_jobs.plan.outputs import OUTPUTS
 from flink_jobs.plan.topics import all_topics, output_topics
 from flink_jobs.run import preflight
 from flink_jobs.run.program import RunningJob, Target, start
@@ -70,7 +70,7 @@ def record(
 
 @dataclass(frozen=True)
 class Outcome:
-    """A record of an output topic; `partition` and `offset` are its place there."""
+    """A record of an output topic; `partition` and `offset` say where."""
 
     value: bytes | None
     key: bytes | None
@@ -97,8 +97,8 @@ class Outcome:
     def origin(self) -> tuple[int, int] | None:
         """Partition and offset of the record that was read; None for a window."""
         if "tailrace.partition" in self.headers:
-            place = (self.header("partition"), self.header("offset"))
-            return (int(place[0]), int(place[1])) if all(place) else None
+            partition, offset = (self.header("partition"), self.header("offset"))
+            return (int(partition), int(offset)) if partition and offset else None
         return (self.json["partition"], self.json["offset"]) if "offset" in self.json else None
 
     def header(self, name: str) -> str:
@@ -128,9 +128,9 @@ class Results:
         """
         if self.job.score == "per_window":
             return self._window_accounts()
-        self._check_origins([*self.predictions, *self.dead_letters, *self.late])
-        counts = (self.predictions, self.dead_letters, self.late)
-        return self._accounts(*map(len, counts))
+        outcomes = {output.account: getattr(self, output.name) for output in OUTPUTS if output.account}
+        self._check_origins(outcome for found in outcomes.values() for outcome in found)
+        return self._accounts({account: len(found) for account, found in outcomes.items()})
 
     def _check_origins(self, outcomes: Iterable[Outcome]) -> None:
         read = {(number, offset) for number, end in self.read.items() for offset in range(end)}
@@ -148,18 +148,22 @@ class Results:
         scored = sum(row.json["records"] for row in self.predictions)
         failed = sum(row.json["_records"] for row in lost)
         predicted = scored // overlap  # a record may be in windows of both kinds
-        return self._accounts(predicted, (scored + failed) // overlap - predicted + len(dead), len(self.late))
+        lost_records = (scored + failed) // overlap - predicted
+        return self._accounts(
+            {"predicted": predicted, "dead": lost_records + len(dead), "late": len(self.late)}
+        )
 
     def _check_single(self, outcomes: Iterable[Outcome]) -> None:
         more = [at for at, n in Counter(outcome.origin for outcome in outcomes).items() if n > 1]
         if more:
             raise AssertionError(f"each record must have one outcome; with more: {more}")
 
-    def _accounts(self, predicted: int, dead: int, late: int) -> dict[str, int]:
+    def _accounts(self, counts: Mapping[str, int]) -> dict[str, int]:
         read = sum(self.read.values())
-        if read != predicted + dead + late:
-            raise AssertionError(f"read {read} must be predicted {predicted} + dead {dead} + late {late}")
-        return {"read": read, "predicted": predicted, "dead": dead, "late": late}
+        if read != sum(counts.values()):
+            found = " + ".join(f"{account} {count}" for account, count in counts.items())
+            raise AssertionError(f"read {read} must be {found}")
+        return {"read": read, **counts}
 
 
 class JobHarness:

@@ -165,13 +165,13 @@ def _ends(settings: ClientSettings, job: JobSpec) -> Offsets:
 def _written(settings: ClientSettings, job: JobSpec, before: Offsets) -> Counter[str]:
     """What the run committed, counted in the topics: the job's own counters end a moment before it does."""
     from flink_jobs.kafka import count_committed
-    from flink_jobs.plan.topics import output_topics
+    from flink_jobs.plan.outputs import outputs_of
 
-    names = {"predictions": "predicted", "dead_letters": "dead", "late": "late"}
     return Counter(
         {
-            names[sink]: count_committed(settings, topic, since=before[sink])
-            for sink, topic in output_topics(job).items()
+            output.account: count_committed(settings, output.topic(job), since=before[output.name])
+            for output in outputs_of(job)
+            if output.account
         }
     )
 

@@ -1,8 +1,4 @@
-"""What Tailrace asks of Kafka outside a job: topics, limits, writing and reading.
-
-    settings = ClientSettings("localhost:9092")
-    create_topics(settings, {"flights.departed": 4})
-    for record in read_topic(settings, "flights.departed"): ...
+"""Asks Kafka what a job does not: topics, limits, writing and reading.
 
 All functions raise WorkError when no broker answers (within about 10 s) or a right is missing.
 """

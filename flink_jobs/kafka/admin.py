@@ -1,7 +1,4 @@
-"""Topics and limits of a Kafka cluster, and what its refusals mean.
-
-describe_topics(ClientSettings("localhost:9092"), ["flights"])["flights"]  # TopicInfo, or None: no such topic
-"""
+"""Describes and creates topics of a Kafka cluster, and explains its refusals."""
 
 from __future__ import annotations
 
@@ -132,7 +129,7 @@ def end_offsets(
     while True:
         futures = admin.list_offsets(wanted, isolation_level=level, request_timeout=_TIMEOUT)
         try:
-            return {place.partition: future.result().offset for place, future in futures.items()}
+            return {end.partition: future.result().offset for end, future in futures.items()}
         except KafkaException as raised:
             if raised.args[0].code() not in _SETTLING or time.monotonic() > deadline:
                 raise needs(settings, "Describe", f"topic {topic!r}")(raised.args[0]) from raised

@@ -1,8 +1,4 @@
-"""Writing records to a topic and reading them back, as committed.
-
-produce(settings, "flights", [Message(b"{}", key=b"JFK")])
-[record] = read_topic(settings, "flights")
-"""
+"""Writes records to a topic and reads them back, as committed."""
 
 from __future__ import annotations
 

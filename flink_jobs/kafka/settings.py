@@ -1,7 +1,11 @@
-"""How to reach a Kafka cluster, for both clients: librdkafka here, Java in Flink.
+"""Says how to reach a Kafka cluster, for both clients: librdkafka here, Java in Flink.
 
-settings = ClientSettings("broker:9093", protocol="SASL_SSL", mechanism="PLAIN", username="u", password="…")
-settings.librdkafka(), settings.java()
+>>> login = {"mechanism": "PLAIN", "username": "scorer", "password": "secret"}
+>>> settings = ClientSettings("broker:9093", protocol="SASL_SSL", **login)
+>>> settings.librdkafka()["sasl.mechanism"]
+'PLAIN'
+>>> redact(settings.java())["sasl.jaas.config"]
+'***'
 """
 
 from __future__ import annotations

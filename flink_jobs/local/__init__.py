@@ -1,1 +1,1 @@
-"""A broker and a Flink cluster on this machine."""
+"""Runs a broker and a Flink cluster on this machine."""

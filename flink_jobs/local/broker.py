@@ -1,9 +1,6 @@
-"""A real Kafka broker on this machine: one process, broker and controller in one (KRaft).
+"""Runs a real Kafka broker on this machine: one process, broker and controller in one (KRaft).
 
-    with Broker() as broker:
-        producer = Producer({"bootstrap.servers": broker.bootstrap})
-
-For tests, the demo and `tailrace up`; it listens on 127.0.0.1 only.
+It is for tests, the demo and `tailrace up`, and listens on 127.0.0.1 only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""A Flink session cluster on this machine: a JobManager and a TaskManager from the pyflink wheel.
-
-cluster = SessionCluster(Path(".tailrace/flink"), port=8081, slots=4, memory="3g")
-cluster.launch(); cluster.wait()
-"""
+"""Runs a Flink session cluster on this machine: a JobManager and a TaskManager from the pyflink wheel."""
 
 from __future__ import annotations
 
@@ -98,12 +94,12 @@ class SessionCluster:
 
         wait_until(lambda: bool(self._dead()) or ready(), timeout, interval=0.2)
         if dead := self._dead():
-            raise WorkError(f"Flink's {dead[0]} ended instead of starting:\n{self._said(dead[0])}")
+            raise WorkError(f"Flink's {dead[0]} ended instead of starting:\n{self._log_tails(dead[0])}")
         if not ready():
-            said = self._said("taskmanager")
-            raise WorkError(f"Flink at {self.url} did not offer {self._slots} slots:\n{said}")
+            log = self._log_tails("taskmanager")
+            raise WorkError(f"Flink at {self.url} did not offer {self._slots} slots:\n{log}")
 
-    def _said(self, name: str) -> str:
+    def _log_tails(self, name: str) -> str:
         """The ends of what the start script, the JVM and Flink wrote."""
         log = self._processes[name][1]
         return "\n".join(filter(None, (tail(log.with_suffix(kind)) for kind in (".start", ".err", ".log"))))

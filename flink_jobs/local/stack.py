@@ -1,7 +1,4 @@
-"""The local stack for a day's work: a Kafka broker and a Flink session cluster that outlive the command.
-
-    stack, started = up(Path(".tailrace"), Options(kafka_port=9092))
-    down(stack.directory)
+"""Runs the local stack for a day's work: a Kafka broker and a Flink session cluster that outlive the command.
 
 `stack.json` in the directory says what runs: each process by pid and start time, so that `down` never stops
 a process that it did not start.
@@ -66,9 +63,9 @@ class Stack:
 
     def save(self) -> None:
         state = asdict(self) | {"directory": str(self.directory)}
-        part = self.directory / f"{_STATE}.part"
-        part.write_text(json.dumps(state, indent=2) + "\n")
-        part.replace(self.directory / _STATE)
+        unfinished = self.directory / f"{_STATE}.part"
+        unfinished.write_text(json.dumps(state, indent=2) + "\n")
+        unfinished.replace(self.directory / _STATE)
 
 
 @dataclass(frozen=True)

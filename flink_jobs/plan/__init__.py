@@ -33,7 +33,7 @@ from flink_jobs.plan.tables import kafka_tables
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.views import Views, make_views
 from flink_jobs.registry import Registry, Release
-from flink_jobs.spec import JobSpec
+from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
 from udfs.alerts.webhook import WebhookParams
 from udfs.errors import ModelError, StoreError
 from udfs.model.explain import EXPLAINED, explainer
@@ -119,8 +119,7 @@ def make_feature_plan(job: JobSpec, features: Sequence[str]) -> Runnable:
         if name not in columns.columns:
             known = ", ".join(columns.columns)
             raise InputError(f"features must be columns of the job ({known}); got {name!r}")
-    reports = dict.fromkeys(("drift", "alerts", "shadows", "comparisons"))
-    job = job.model_copy(update=reports)
+    job = job.model_copy(update=dict.fromkeys(OPTIONAL_SUFFIXES))
     params = ScoreParams(
         source_params(job),
         feature_params(job, columns),

@@ -1,4 +1,4 @@
-"""How a job's Kafka clients are set."""
+"""Sets a job's Kafka clients."""
 
 from __future__ import annotations
 

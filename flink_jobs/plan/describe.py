@@ -1,8 +1,4 @@
-"""A plan as text for people and as plain data for programs; secrets are masked in both.
-
-print(as_text(plan))
-json.dumps(as_data(plan))      # "schema": "tailrace.plan/1"
-"""
+"""Describes a plan: as text for people and as plain data for programs; secrets are masked in both."""
 
 from __future__ import annotations
 
@@ -11,7 +7,8 @@ from typing import Any
 
 from flink_jobs.plan import Plan
 from flink_jobs.plan.flink_options import checkpoint_ms
-from flink_jobs.plan.topics import all_topics, labels_of
+from flink_jobs.plan.outputs import outputs_of
+from flink_jobs.plan.topics import labels_of
 from flink_jobs.spec import JobSpec, Lookup, Window
 from flink_jobs.spec.scalars import format_duration
 from udfs.model.manifest import digest
@@ -19,15 +16,6 @@ from udfs.store.base import without_secrets
 
 SCHEMA = "tailrace.plan/1"
 Rows = Iterable[tuple[str, ...]]
-_CARRIES = {
-    "predictions": "one for each {row}{carried}",
-    "dead_letters": "what cannot be scored: original bytes, reason in headers",
-    "late": "records that the watermark has passed, whole",
-    "drift": "one for each window and segment, compared with the reference",
-    "alerts": "what fires and what is over",
-    "shadows": "what shadow versions say of each record",
-    "comparisons": "versions beside each other, per window",
-}
 
 
 def as_data(plan: Plan) -> dict[str, Any]:
@@ -40,7 +28,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "brokers": job.kafka.brokers,
         "delivery": job.runtime.delivery,
         "source": _source_data(job),
-        "outputs": {name: {"topic": topic} for name, topic in all_topics(job).items()},
+        "outputs": {output.name: {"topic": output.topic(job)} for output in outputs_of(job)},
         "include": list(job.predictions.include),
         "explain": job.predictions.explain,
         "windows": {name: _window_data(window) for name, window in job.features.windows.items()},
@@ -176,8 +164,8 @@ def _topics(job: JobSpec, row: str) -> Rows:
         yield "reads", labels.topic, f"labels: {labels.field}, by {labels.on}, up to {wait} after the record"
     carried = [*job.predictions.include, *_explained(job)]
     with_them = f", with {', '.join(carried)}" if carried else ""
-    for name, topic in all_topics(job).items():
-        yield "writes", topic, _CARRIES[name].format(row=row, carried=with_them)
+    for output in outputs_of(job):
+        yield "writes", output.topic(job), output.carries.format(row=row, included=with_them)
     interval = format_duration(checkpoint_ms(job))
     if job.runtime.delivery == "exactly_once":
         yield (

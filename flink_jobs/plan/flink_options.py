@@ -1,4 +1,10 @@
-"""The Flink settings of a job: its latency profile, delivery and state; `runtime.flink` overrides all."""
+"""Chooses the Flink settings of a job: latency profile, delivery and state; `runtime.flink` overrides all.
+
+>>> largest_message(512_000)
+2097176
+>>> as_uri("/srv/state"), as_uri("s3://bucket/state")
+('file:///srv/state', 's3://bucket/state')
+"""
 
 from __future__ import annotations
 

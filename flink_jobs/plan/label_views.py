@@ -1,7 +1,4 @@
-"""Labels joined to predictions, as SQL views: Java keeps what was said of each record until its label comes.
-
-views = with_labels(job, make_views(job, columns, params))
-views.labels       # the reports of what came of the labels
+"""Joins labels to predictions, as SQL views: Java keeps each scored row until the label of its record comes.
 
 Conditions on labels are arguments of the UDFs, or are on their results: the planner moves other filters.
 """
@@ -11,10 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flink_jobs.plan import sql
+from flink_jobs.plan.outputs import SCORED_VIEW, result_field, selected
 from flink_jobs.plan.topics import labels_of
-from flink_jobs.plan.views import EVENT_TIME, Function, Views
+from flink_jobs.plan.views import EVENT_TIME, Function, Views, non_null, types
 from flink_jobs.spec import JobSpec
 from udfs.scoring.params import LabelParams
+from udfs.scoring.rows import LABEL, LABEL_KEY, LABELS, READ_LABEL, SCORED
 
 
 def with_labels(job: JobSpec, views: Views) -> Views:
@@ -31,9 +30,9 @@ def with_labels(job: JobSpec, views: Views) -> Views:
             f"read_label(_value, {EVENT_TIME}, _late) AS _result\nFROM label_records"
         ),
         "labels_used": (
-            "SELECT r._result._label_key AS _label_key, r._result._label AS _label, event_time, "
+            f"SELECT {selected(LABEL_KEY)}, {selected(LABEL)}, event_time, "
             "CONCAT(CAST(_partition AS STRING), ':', CAST(_offset AS STRING)) AS _place\n"
-            "FROM labels_read AS r WHERE r._result._label IS NOT NULL"
+            f"FROM labels_read AS r WHERE {result_field(LABEL)} IS NOT NULL"
         ),
         # A later label of the same key is another's, or a repeat of this one that must not count.
         "labels_placed": (
@@ -42,8 +41,8 @@ def with_labels(job: JobSpec, views: Views) -> Views:
             f"(PARTITION BY _label_key ORDER BY event_time RANGE BETWEEN {wait} PRECEDING AND CURRENT ROW)"
         ),
         "told": (
-            "SELECT r._result._label_key AS _label_key, r._result._told AS _told, event_time AS _told_at\n"
-            "FROM scored AS r WHERE r._result._told IS NOT NULL"
+            f"SELECT {selected(LABEL_KEY)}, {selected(SCORED)}, event_time AS _told_at\n"
+            f"FROM {SCORED_VIEW} AS r WHERE {result_field(SCORED)} IS NOT NULL"
         ),
         "labelled": (
             "SELECT count_labels(t._told, l._label, l._first = l._place, "
@@ -52,16 +51,12 @@ def with_labels(job: JobSpec, views: Views) -> Views:
             f"AND l.event_time BETWEEN t._told_at AND t._told_at + {wait}"
         ),
     }
-    read = (("_label_key", "STRING"), ("_label", "BYTES"), ("_labels", "BYTES"))
     functions = {
-        "read_label": Function("LabelFunction", params, (), read),
-        "count_labels": Function("LabelledFunction", params, (), (("_labels", "BYTES"),)),
+        "read_label": Function("LabelFunction", params, (), types(READ_LABEL)),
+        "count_labels": Function("LabelledFunction", params, (), types([LABELS])),
     }
     # Two queries, not one with UNION ALL: only what several sinks read is planned once.
-    reports = tuple(
-        f"SELECT r._result._labels AS _labels FROM {view} AS r WHERE r._result._labels IS NOT NULL"
-        for view in ("labels_read", "labelled")
-    )
+    reports = tuple(non_null(LABELS, view) for view in ("labels_read", "labelled"))
     return replace(
         views, views={**views.views, **added}, functions={**views.functions, **functions}, labels=reports
     )

@@ -1,7 +1,9 @@
-"""SQL text for the parts of a job: source, windows, sinks. Pure text in, pure text out; no Flink needed.
+"""Writes SQL text for the parts of a job: source, windows, sinks. It needs no Flink.
 
-    event_time_column(EventTimeField("ts", "ms"), max_ahead_ms=3_600_000)
-    # 'event_time AS CASE WHEN … THEN … ELSE TO_TIMESTAMP_LTZ(0, 3) END'
+>>> interval(90_000)
+"INTERVAL '0 00:01:30.000' DAY(3) TO SECOND(3)"
+>>> text("it's")
+"'it''s'"
 
 Names that begin with an underscore are Tailrace's own; a job file cannot use them.
 """
@@ -14,7 +16,15 @@ from dataclasses import dataclass, field
 from flink_jobs.kafka.settings import redact
 from udfs.records.event_time import EventTimeField
 
-RECORD_COLUMNS = ("_key", "_value", "_partition", "_offset", "_timestamp", "_headers", "event_time")
+# A record as it was read, column by column, with the SQL types.
+RECORD = {
+    "_key": "BYTES",
+    "_value": "BYTES",
+    "_partition": "INT",
+    "_offset": "BIGINT",
+    "_timestamp": "TIMESTAMP_LTZ(3)",
+    "_headers": "MAP<STRING, BYTES>",
+}
 LATEST_TIME_MS = 253_402_300_799_999
 RAW_FORMAT = {
     "value.format": "raw",
@@ -45,6 +55,11 @@ def name(identifier: str) -> str:
 
 
 def names(identifiers: Iterable[str]) -> str:
+    """Quoted identifiers, with commas.
+
+    >>> names(["city", "order"])
+    '`city`, `order`'
+    """
     return ", ".join(name(identifier) for identifier in identifiers)
 
 
@@ -68,12 +83,12 @@ def source_columns(where: EventTimeField | None, max_ahead_ms: int, out_of_order
     A record of the watermark's own millisecond is late, so the watermark stays one behind those allowed.
     """
     return (
-        "_value BYTES",
-        "_key BYTES",
-        "_partition INT METADATA FROM 'partition' VIRTUAL",
-        "_offset BIGINT METADATA FROM 'offset' VIRTUAL",
-        "_headers MAP<STRING, BYTES> METADATA FROM 'headers' VIRTUAL",
-        "_timestamp TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL",
+        f"_value {RECORD['_value']}",
+        f"_key {RECORD['_key']}",
+        *(
+            f"_{name} {RECORD[f'_{name}']} METADATA FROM '{name}' VIRTUAL"
+            for name in ("partition", "offset", "headers", "timestamp")
+        ),
         "event_time AS _timestamp" if where is None else event_time_column(where, max_ahead_ms),
         f"WATERMARK FOR event_time AS event_time - {interval(out_of_order_ms + 1)}",
     )
@@ -121,7 +136,7 @@ def with_lateness(table: str) -> str:
     """
     watermark = "CURRENT_WATERMARK(event_time)"
     late = f"{watermark} IS NOT NULL AND event_time <= {watermark} AND event_time > TO_TIMESTAMP_LTZ(0, 3)"
-    carried = ", ".join(column for column in RECORD_COLUMNS if column != "_headers")
+    carried = ", ".join(column for column in (*RECORD, "event_time") if column != "_headers")
     headers = "CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers"
     return f"SELECT {carried}, {headers}, ({late}) AS _late FROM {table}"
 

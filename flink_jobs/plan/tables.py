@@ -1,17 +1,17 @@
-"""The Kafka tables of a job: its source and its three sinks, with all connector options."""
+"""Writes the Kafka tables of a job: what it reads and what it writes, with all connector options."""
 
 from __future__ import annotations
 
 from flink_jobs.plan import sql
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import largest_message, producer_properties
-from flink_jobs.plan.topics import all_topics, labels_of
+from flink_jobs.plan.outputs import Output, outputs_of
+from flink_jobs.plan.topics import labels_of
 from flink_jobs.spec import EventTime, JobSpec
 from flink_jobs.spec.rollout import Labels
 from flink_jobs.spec.source import Source
 from udfs.records.event_time import EventTimeField
 
-SINKS = ("predictions", "dead_letters", "late")
 STARTUP = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
 TRANSACTION_TIMEOUT_MS = 900_000
 
@@ -28,11 +28,11 @@ def _time_field(when: EventTime) -> EventTimeField | None:
 
 def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
     """The source, the labels if there are any, then the sinks; bounded topics end at their present end."""
-    topics, labels = all_topics(job), labels_of(job)
+    labels = labels_of(job)
     read = [_source(job, "source", job.source, bounded)]
     if labels:
         read.append(_source(job, "labels", labels, bounded))
-    return (*read, *(_sink(job, name, topic) for name, topic in topics.items()))
+    return (*read, *(_sink(job, output) for output in outputs_of(job)))
 
 
 def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
@@ -65,19 +65,16 @@ def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sq
     return sql.Table(name, columns, options)
 
 
-def _sink(job: JobSpec, name: str, topic: str) -> sql.Table:
+def _sink(job: JobSpec, output: Output) -> sql.Table:
     own = producer_properties(job)
-    options = {"connector": "kafka", "topic": topic, **sql.RAW_FORMAT}
+    options = {"connector": "kafka", "topic": output.topic(job), **sql.RAW_FORMAT}
     if job.runtime.delivery == "exactly_once":
         own["transaction.timeout.ms"] = str(TRANSACTION_TIMEOUT_MS)
         options |= {
             "sink.delivery-guarantee": "exactly-once",
-            "sink.transactional-id-prefix": f"{job.job}-{name}",
+            "sink.transactional-id-prefix": f"{job.job}-{output.name}",
             "sink.transaction-naming-strategy": "POOLING",
         }
     else:
         options["sink.delivery-guarantee"] = "at-least-once"
-    columns = ["_key BYTES", "_value BYTES"]
-    if name in ("dead_letters", "late"):
-        columns.append("_headers MAP<STRING, BYTES> METADATA FROM 'headers'")
-    return sql.Table(name, tuple(columns), options | _properties(job, own))
+    return sql.Table(output.name, output.columns, options | _properties(job, own))

@@ -1,4 +1,4 @@
-"""The job between source and sinks, as SQL views, the UDFs that they call, and the inserts that read them.
+"""Writes the job between source and sinks as SQL views, the UDFs that they call, and inserts that read them.
 
 A record takes one of three ways, by what the job asks for:
 - no windows: one UDF decodes, checks and scores.
@@ -15,20 +15,20 @@ from dataclasses import dataclass, field
 
 from flink_jobs.plan import sql
 from flink_jobs.plan.columns import JobColumns
-from flink_jobs.plan.sql import interval, name, names
+from flink_jobs.plan.outputs import SCORED_VIEW, Decided, is_kind, outputs_of, result_field, selected
+from flink_jobs.plan.sql import RECORD, interval, name, names
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.spec import JobSpec, Window
 from flink_jobs.spec.aggregates import Aggregate
+from udfs.scoring.outcomes import DEAD, PREDICTED
 from udfs.scoring.params import LabelParams, ScoreParams, SourceParams
+from udfs.scoring.rows import PREDICTION, PROBLEM, PROFILE, ROLLOUT, RowColumn, checked_row, scored_row
 from udfs.types import SQL, ColumnType
 
 Columns = tuple[tuple[str, ColumnType], ...]
-PREDICTED, DEAD, LATE = (f"r._result._kind = {kind}" for kind in range(3))
-RECORD = ("_key", "_value", "_partition", "_offset", "_timestamp", "_headers")
 EVENT_TIME = "CAST(event_time AS TIMESTAMP(3))"
 TIMESTAMP = "CAST(_timestamp AS TIMESTAMP(3))"
 Result = tuple[tuple[str, str], ...]
-OUTCOME: Result = (("_kind", "TINYINT"), ("_prediction", "BYTES"), ("_problem", "STRING"))
 OVER = " OVER w"
 # The record's key as a column of the rows that are scored.
 RECORD_KEY = "_record_key"
@@ -71,37 +71,32 @@ def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
 def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     argument, column = _record_key(job)
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
-    views = {"records": sql.with_lateness("source"), "scored": _called(call, _kept(job), "records")}
-    functions = {"score_record": Function("ScoreFunction", params, column, _outcome(job))}
-    inserts = _inserts(job, dead=_record_rows("scored", DEAD), late="scored")
-    return Views(views, functions, inserts, _parts(job, "scored"), _rollout(job))
+    views = {"records": sql.with_lateness("source"), SCORED_VIEW: _called(call, _kept(job), "records")}
+    functions = {"score_record": Function("ScoreFunction", params, column, types(scored_row(params)))}
+    inserts = _inserts(job, dead=_record_rows(SCORED_VIEW), late=SCORED_VIEW)
+    return Views(views, functions, inserts, _parts(job, SCORED_VIEW), _rollout(job))
 
 
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
     views, functions = _checked(job, params.source)
     table, results = "valid", []
     for window_name, window in job.features.windows.items():
-        for part, (frame, aggregates) in enumerate(_passes(window)):
+        for number, (frame, aggregates) in enumerate(_passes(window)):
             over = sql.over_window(table, window.by, frame, aggregates)
-            table = f"window_{window_name}" + (f"_{part + 1}" if part else "")
+            table = f"window_{window_name}" + (f"_{number + 1}" if number else "")
             views[table] = over
             results += [(result, columns[result].type) for result in aggregates]
     key, column = _record_key(job)
     arguments = "".join(f", {name(result)}" for result, _ in results) + key
-    views["scored"] = _called(
+    views[SCORED_VIEW] = _called(
         f"score_record(_value, {EVENT_TIME}, FALSE, _partition, _offset, {TIMESTAMP}{arguments})",
         _kept(job),
         table,
     )
-    functions["score_record"] = Function("ScoreFunction", params, (*results, *column), _outcome(job))
-    dead = f"{_record_rows('checked', DEAD)} UNION ALL {_record_rows('scored', DEAD)}"
-    return Views(
-        views,
-        functions,
-        _inserts(job, dead=dead, late="checked"),
-        _parts(job, "checked", "scored"),
-        _rollout(job),
+    functions["score_record"] = Function(
+        "ScoreFunction", params, (*results, *column), types(scored_row(params))
     )
+    return _of_windows(job, views, functions, _record_rows(SCORED_VIEW))
 
 
 def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -116,54 +111,46 @@ def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views
         ("_records", "long"),
     )
     key = name(window.by[0]) if len(window.by) == 1 else f"JSON_ARRAY({names(window.by)} NULL ON NULL)"
-    views["scored"] = _called(
+    views[SCORED_VIEW] = _called(
         f"score_window({EVENT_TIME}, {names(column for column, _ in rows)})",
         [f"CAST(CAST({key} AS STRING) AS BYTES) AS _key"],
         "windows",
     )
-    functions["score_window"] = Function("WindowScoreFunction", params, rows, _outcome(job))
-    dead = f"{_record_rows('checked', DEAD)} UNION ALL {_window_rows()}"
-    return Views(
-        views,
-        functions,
-        _inserts(job, dead=dead, late="checked"),
-        _parts(job, "checked", "scored"),
-        _rollout(job),
-    )
+    functions["score_window"] = Function("WindowScoreFunction", params, rows, types(scored_row(params)))
+    return _of_windows(job, views, functions, _window_rows())
+
+
+def _of_windows(
+    job: JobSpec, views: Mapping[str, str], functions: Mapping[str, Function], unscored: str
+) -> Views:
+    """Of a job with windows: a record is dead or late where it is checked, or its row is `unscored`."""
+    inserts = _inserts(job, dead=f"{_record_rows('checked')} UNION ALL {unscored}", late="checked")
+    return Views(views, functions, inserts, _parts(job, "checked", SCORED_VIEW), _rollout(job))
 
 
 def _checked(job: JobSpec, params: SourceParams) -> tuple[dict[str, str], dict[str, Function]]:
     """All records with their kind and the columns that windows need, and the valid ones among them."""
     needed = _needed_fields(job)
     fields: Columns = tuple((column, job.source.fields[column].type) for column in needed)
-    result = (
-        ("_kind", "TINYINT"),
-        ("_problem", "STRING"),
-        *_profile(job),
-        *((column, SQL[kind]) for column, kind in fields),
-    )
+    result = (*types(checked_row(params)), *((column, SQL[kind]) for column, kind in fields))
     unpacked = ", ".join(f"r._result.{name(column)} AS {name(column)}" for column in needed)
+    kept = ", ".join(RECORD)
     views = {
         "records": sql.with_lateness("source"),
         "checked": _called(f"check_record(_value, {EVENT_TIME}, _late)", (*RECORD, "event_time"), "records"),
-        "valid": f"SELECT {', '.join(RECORD)}, event_time, {unpacked}\nFROM checked AS r WHERE {PREDICTED}",
+        "valid": f"SELECT {kept}, event_time, {unpacked}\nFROM checked AS r WHERE {is_kind(PREDICTED)}",
     }
     return views, {"check_record": Function("ExtractFunction", params, fields, result)}
 
 
-def _outcome(job: JobSpec) -> Result:
-    compared: Result = (("_shadow", "BYTES"), ("_rollout", "BYTES")) if job.comparisons else ()
-    told: Result = (("_label_key", "STRING"), ("_told", "BYTES")) if labels_of(job) else ()
-    return (*OUTCOME, *_profile(job), *compared, *told)
+def types(row: Iterable[RowColumn]) -> Result:
+    """(name, SQL type) of each column."""
+    return tuple((column.name, column.sql) for column in row)
 
 
 def _kept(job: JobSpec) -> tuple[str, ...]:
     """What is carried past the scoring; the event time only where labels are joined by it."""
-    return (*RECORD, "event_time") if labels_of(job) else RECORD
-
-
-def _profile(job: JobSpec) -> Result:
-    return (("_profile", "BYTES"),) if job.drift else ()
+    return (*RECORD, "event_time") if labels_of(job) else (*RECORD,)
 
 
 def _record_key(job: JobSpec) -> tuple[str, Columns]:
@@ -177,17 +164,14 @@ def _parts(job: JobSpec, *tables: str) -> str | None:
     """What the monitor is told, on one row of each batch."""
     if not job.drift:
         return None
-    return " UNION ALL ".join(
-        f"SELECT r._result._profile AS _profile FROM {table} AS r WHERE r._result._profile IS NOT NULL"
-        for table in tables
-    )
+    return " UNION ALL ".join(non_null(PROFILE, table) for table in tables)
 
 
 def _rollout(job: JobSpec) -> str | None:
     """What the comparison of versions is told, on one row of each batch."""
     if not job.comparisons:
         return None
-    return "SELECT r._result._rollout AS _rollout FROM scored AS r WHERE r._result._rollout IS NOT NULL"
+    return non_null(ROLLOUT, SCORED_VIEW)
 
 
 def _needed_fields(job: JobSpec) -> list[str]:
@@ -247,47 +231,27 @@ def _windowing(window: Window) -> str:
             return f"SESSION({table} PARTITION BY ({names(window.by)}), {time}, {interval(window.size)})"
 
 
-def _record_rows(view: str, condition: str) -> str:
-    return f"SELECT {', '.join(RECORD)}, r._result._problem AS _problem FROM {view} AS r WHERE {condition}"
+def non_null(column: RowColumn, view: str) -> str:
+    """The rows of the view whose result has this column, as that column alone."""
+    return f"SELECT {selected(column)} FROM {view} AS r WHERE {result_field(column)} IS NOT NULL"
+
+
+def _record_rows(view: str) -> str:
+    columns = ", ".join((*RECORD, selected(PROBLEM)))
+    return f"SELECT {columns} FROM {view} AS r WHERE {is_kind(DEAD)}"
 
 
 def _window_rows() -> str:
     """Windows that could not be scored, as JSON, in the place of records."""
-    nulls = {
-        "_partition": "INT",
-        "_offset": "BIGINT",
-        "_timestamp": "TIMESTAMP_LTZ(3)",
-        "_headers": "MAP<STRING, BYTES>",
-    }
-    columns = ", ".join(f"CAST(NULL AS {kind}) AS {column}" for column, kind in nulls.items())
-    result = f"r._result._prediction AS _value, {columns}, r._result._problem AS _problem"
-    return f"SELECT _key, {result} FROM scored AS r WHERE {DEAD}"
+    kept = {"_key": "_key", "_value": f"{result_field(PREDICTION)} AS _value"}
+    columns = [kept.get(column, f"CAST(NULL AS {kind}) AS {column}") for column, kind in RECORD.items()]
+    return f"SELECT {', '.join((*columns, selected(PROBLEM)))} FROM {SCORED_VIEW} AS r WHERE {is_kind(DEAD)}"
 
 
 def _inserts(job: JobSpec, *, dead: str, late: str) -> dict[str, str]:
-    where = {
-        "tailrace.job": sql.text(job.job),
-        "tailrace.topic": sql.text(job.source.topic),
-        "tailrace.partition": "CAST(_partition AS STRING)",
-        "tailrace.offset": "CAST(_offset AS STRING)",
-        "tailrace.timestamp": "CAST(_timestamp AS STRING)",
-        "tailrace.at": "CAST(CURRENT_TIMESTAMP AS STRING)",
+    decided = Decided(job, dead, late)
+    return {
+        output.name: f"INSERT INTO {output.name} {output.select(decided)}"
+        for output in outputs_of(job)
+        if output.select
     }
-    why = {
-        f"tailrace.{key}": f"JSON_VALUE(_problem, '$.{key}')"
-        for key in ("stage", "reason", "message", "model")
-    }
-    selects = {
-        "predictions": f"SELECT _key, r._result._prediction FROM scored AS r WHERE {PREDICTED}",
-        "dead_letters": f"SELECT _key, _value, {_headers(where | why)}\nFROM ({dead})",
-        "late": f"SELECT _key, _value, {_headers(where)}\nFROM {late} AS r WHERE {LATE}",
-    }
-    if job.shadows:
-        shadow = "r._result._shadow"
-        selects["shadows"] = f"SELECT _key, {shadow} FROM scored AS r WHERE {shadow} IS NOT NULL"
-    return {sink: f"INSERT INTO {sink} {select}" for sink, select in selects.items()}
-
-
-def _headers(added: Mapping[str, str]) -> str:
-    """The record's own headers and ours; ours win."""
-    return f"MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), {sql.headers(added)})"

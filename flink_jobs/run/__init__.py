@@ -1,1 +1,1 @@
-"""Plans made into Flink jobs, and clusters asked about them."""
+"""Makes Flink jobs of plans, and asks clusters about them."""

@@ -1,8 +1,4 @@
-"""A Flink cluster through its REST interface: jobs, their counters and failures, stop with a savepoint.
-
-cluster = Cluster("http://localhost:8081")
-cluster.stop(job_id, "file:///savepoints")     # the savepoint's path
-"""
+"""Talks to a Flink cluster through its REST interface: jobs, their counters and failures, savepoints."""
 
 from __future__ import annotations
 

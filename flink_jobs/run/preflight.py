@@ -1,10 +1,6 @@
-"""What must hold before a job starts: brokers, topics, their limits, and the cluster it is to run on.
+"""Checks what must hold before a job starts: brokers, topics, their limits, and the cluster it is to run on.
 
-    found = check(plan)                               # on a minicluster
-    found = check(plan, Cluster("http://flink:8081"))
-    found.created, found.warnings
-
-Looks first and creates missing output topics last, so that a check that fails has changed nothing.
+It looks first and creates missing output topics last, so that a check that fails has changed nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +21,9 @@ from flink_jobs.kafka import (
 from flink_jobs.plan import Runnable
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import checkpoint_ms, largest_message
+from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.tables import TRANSACTION_TIMEOUT_MS
-from flink_jobs.plan.topics import all_topics, labels_of, output_topics, report_topics
+from flink_jobs.plan.topics import all_topics, labels_of
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.scalars import format_duration
@@ -67,10 +64,9 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     find_java()
     connector_jars()
     settings = client_settings(job)
-    written = all_topics(job)
     labels = labels_of(job)
     read = [job.source.topic, *([labels.topic] if labels else [])]
-    topics = describe_topics(settings, [*read, *written.values()])
+    topics = describe_topics(settings, [*read, *all_topics(job).values()])
     source = topics[job.source.topic]
     if source is None:
         raise InputError(f"source.topic: {no_such_topic(settings, job.source.topic)}")
@@ -81,8 +77,11 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
         _check_transactions(job, settings)
     if cluster:
         check_cluster(plan, _look_at(cluster))
-    partitions = dict.fromkeys(written, source.partitions) | dict.fromkeys(report_topics(job), 1)
-    missing = {topic: partitions[sink] for sink, topic in written.items() if topics[topic] is None}
+    missing = {
+        topic: 1 if output.is_report else source.partitions
+        for output in outputs_of(job)
+        if topics[topic := output.topic(job)] is None
+    }
     config = {"max.message.bytes": str(largest_message(job.source.max_bytes))}
     created = create_topics(settings, missing, config)
     return Preflight(source.partitions, tuple(sorted(created)), tuple(_warnings(job, source)))
@@ -98,10 +97,12 @@ def _check_outputs(job: JobSpec, settings: ClientSettings, topics: Mapping[str, 
         )
     needed = largest_message(job.source.max_bytes)
     small = [
-        f"{section}.topic: max.message.bytes of {topic} must be at least {needed}, since whole records are "
-        f"written there; got {limit}"
-        for section, topic in output_topics(job).items()
-        if section != "predictions" and (limit := _limit(topics[topic])) is not None and limit < needed
+        f"{output.name}.topic: max.message.bytes of {topic} must be at least {needed}, since whole records "
+        f"are written there; got {limit}"
+        for output in outputs_of(job)
+        if output.whole_records
+        and (limit := _limit(topics[topic := output.topic(job)])) is not None
+        and limit < needed
     ]
     if small:
         raise InputError("\n".join(small))

@@ -1,8 +1,4 @@
-"""Runs a plan: the only module that drives PyFlink.
-
-with start(plan, Target()) as running:
-    running.wait()
-"""
+"""Runs a plan with PyFlink, which is imported when a job starts: it takes longer than a whole `validate`."""
 
 from __future__ import annotations
 
@@ -161,7 +157,7 @@ def _jars(target: Target) -> dict[str, str]:
     """A session cluster needs flink-python too, as no client of its own adds it."""
     jars = connector_jars()
     if target.cluster:
-        import pyflink
+        import pyflink  # Start-up: slow.  # noqa: PLC0415
 
         jars += (Path(pyflink.__file__).parent / "opt").glob("flink-python-*.jar")
     return {"pipeline.jars": ";".join(jar.resolve().as_uri() for jar in jars)}
@@ -193,10 +189,10 @@ def _local(scratch: Path | None) -> dict[str, str]:
 
 
 def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
-    from pyflink.common import Configuration
-    from pyflink.datastream import StreamExecutionEnvironment
-    from pyflink.java_gateway import get_gateway
-    from pyflink.table import StreamTableEnvironment
+    from pyflink.common import Configuration  # Start-up: slow.  # noqa: PLC0415
+    from pyflink.datastream import StreamExecutionEnvironment  # Start-up: slow.  # noqa: PLC0415
+    from pyflink.java_gateway import get_gateway  # Start-up: slow.  # noqa: PLC0415
+    from pyflink.table import StreamTableEnvironment  # Start-up: slow.  # noqa: PLC0415
 
     configuration = Configuration()
     for key, value in options.items():
@@ -214,7 +210,7 @@ def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
     statements = _statements(plan, tables)
     if plan.drift is None and plan.controller is None:
         return statements.execute().get_job_client()
-    from flink_jobs.run.reports import attach_monitor
+    from flink_jobs.run.reports import attach_monitor  # Start-up: imports pyflink.  # noqa: PLC0415
 
     attach_monitor(plan, tables, environment, statements)
     return environment.execute_async(plan.job.job)
@@ -234,10 +230,10 @@ def _statements(plan: Runnable, tables: Any) -> Any:
 
 
 def _udf(function: Function) -> Any:
-    from pyflink.table import DataTypes
-    from pyflink.table.udf import udf
+    from pyflink.table import DataTypes  # Start-up: slow.  # noqa: PLC0415
+    from pyflink.table.udf import udf  # Start-up: slow.  # noqa: PLC0415
 
-    from udfs.flink import functions as flink
+    from udfs.flink import functions as flink  # Start-up: imports pyflink.  # noqa: PLC0415
 
     types = {
         "TINYINT": DataTypes.TINYINT(),
@@ -257,6 +253,6 @@ def _java_trace(error: BaseException) -> str:
     java = getattr(error, "java_exception", None)
     if java is None:
         return str(error)
-    from pyflink.java_gateway import get_gateway
+    from pyflink.java_gateway import get_gateway  # Start-up: slow.  # noqa: PLC0415
 
     return str(get_gateway().jvm.org.apache.flink.util.ExceptionUtils.stringifyException(java))

@@ -1,11 +1,18 @@
-"""Joins what watches a job to it: the DataStream part between the scored rows and the topics of reports."""
+"""Joins the monitor and the rollout controller to a job, from its scored rows to the topics of reports."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pyflink.common import Row, Types
+from pyflink.datastream import DataStream
+from pyflink.java_gateway import get_gateway
+
 from flink_jobs.plan import Runnable
+from udfs.flink import drift, rollout
+from udfs.flink.results import ALERT, RECORD, RESULT
+from udfs.flink.webhook import WebhookFunction
 from udfs.rollout.controller import RolloutControllerParams
 
 
@@ -25,12 +32,8 @@ def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: An
 
 
 def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
-    from udfs.flink.drift import MonitorFunction
-    from udfs.flink.results import ALERT, RECORD, RESULT
-    from udfs.flink.webhook import WebhookFunction
-
     assert plan.drift is not None
-    monitor = MonitorFunction(plan.drift.monitor, live=not plan.bounded)
+    monitor = drift.MonitorFunction(plan.drift.monitor, live=not plan.bounded)
     reports = _single(parts, monitor, RESULT, "monitor")
     if plan.webhook:
         _single(reports, WebhookFunction(plan.webhook), RESULT, "webhook")
@@ -40,17 +43,16 @@ def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, li
 def _attach_controller(
     plan: Runnable, tables: Any, streams: Iterator[Any], selects: dict[str, list[str]]
 ) -> None:
-    from udfs.flink.results import ALERT, RECORD, RESULT
-    from udfs.flink.rollout import RolloutFunction
-    from udfs.flink.webhook import WebhookFunction
-
     assert plan.controller is not None
     reports = next(streams)
     if plan.views.labels:
         compared = _labelled(plan.controller, reports, list(streams), live=not plan.bounded)
     else:
         compared = _single(
-            reports, RolloutFunction(plan.controller, live=not plan.bounded), RESULT, "rollout"
+            reports,
+            rollout.RolloutFunction(plan.controller, live=not plan.bounded),
+            RESULT,
+            "rollout",
         )
     if plan.webhook:
         _single(compared, WebhookFunction(plan.webhook), RESULT, "rollout-webhook")
@@ -59,21 +61,14 @@ def _attach_controller(
 
 def _labelled(params: RolloutControllerParams, reports: Any, labels: Sequence[Any], *, live: bool) -> Any:
     """Windows close by the watermark of the records alone, and then take the labels that have come."""
-    from pyflink.common import Row
-
-    from udfs.flink.results import RESULT
-    from udfs.flink.rollout import CLOSED, ClosingFunction, LabelledFunction
-
-    closed = _single(reports, ClosingFunction(params), CLOSED, "rollout-windows")
-    told = labels[0].union(*labels[1:]).map(lambda row: Row(0, "", row[0]), output_type=CLOSED)
-    told = told.uid("tailrace-labels").name("labels").set_parallelism(1)
-    return _single(closed.union(told), LabelledFunction(params, live=live), RESULT, "rollout")
+    closed = _single(reports, rollout.ClosingFunction(params), rollout.CLOSED, "rollout-windows")
+    counted = labels[0].union(*labels[1:]).map(lambda row: Row(0, "", row[0]), output_type=rollout.CLOSED)
+    counted = counted.uid("tailrace-labels").name("labels").set_parallelism(1)
+    return _single(closed.union(counted), rollout.LabelledFunction(params, live=live), RESULT, "rollout")
 
 
 def _single(stream: Any, function: Any, result: Any, name: str) -> Any:
     """The function over the whole stream, in one instance."""
-    from pyflink.common import Types
-
     return (
         stream.key_by(lambda _: 0, key_type=Types.INT())
         .process(function, output_type=result)
@@ -98,9 +93,6 @@ def _translate_together(tables: Any, environment: Any, statements: Any, queries:
     `to_data_stream` would be planned on its own, and so run the scoring a second time. This does what it does
     (Flink 2.3, AbstractStreamTableEnvironmentImpl.toStreamInternal), but hands the planner all at once.
     """
-    from pyflink.datastream import DataStream
-    from pyflink.java_gateway import get_gateway
-
     flink = get_gateway().jvm.org.apache.flink
     operations = get_gateway().jvm.java.util.ArrayList(statements._j_statement_set.getOperations())
     for number, query in enumerate(queries):
@@ -116,8 +108,6 @@ def _translate_together(tables: Any, environment: Any, statements: Any, queries:
 
 
 def _as_sink(environment: Any, query: str, name: str) -> Any:
-    from pyflink.java_gateway import get_gateway
-
     flink = get_gateway().jvm.org.apache.flink
     catalog = environment.getCatalogManager()
     table = environment.sqlQuery(query)

@@ -1,1 +1,1 @@
-"""The machine: processes, jars and the log."""
+"""Handles the machine: processes, jars and the log."""

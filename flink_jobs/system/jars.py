@@ -1,8 +1,4 @@
-"""Where the jars are that the pyflink wheel lacks: the Kafka connector and a Kafka broker.
-
-connector_jars()     # .jars/flink/flink-sql-connector-kafka-….jar, and the codec that it lacks
-broker_classpath()   # all of .jars/kafka/, as a Java class path
-"""
+"""Finds the jars that the pyflink wheel lacks: Kafka connectors and a Kafka broker."""
 
 from __future__ import annotations
 
@@ -25,15 +21,15 @@ def broker_classpath() -> str:
     return os.pathsep.join(str(jar) for jar in sorted(jars[0].parent.glob("*.jar")))
 
 
-def _places() -> list[Path]:
+def _folders() -> list[Path]:
     if configured := os.environ.get("TAILRACE_JARS"):
         return [Path(configured)]
     return list(dict.fromkeys([PROJECT / ".jars", Path.cwd() / ".jars"]))
 
 
 def _find(folder: str, pattern: str) -> list[Path]:
-    for place in _places():
-        if found := sorted((place / folder).glob(pattern)):
+    for parent in _folders():
+        if found := sorted((parent / folder).glob(pattern)):
             return found
-    looked_in = ", ".join(str(place / folder) for place in _places())
+    looked_in = ", ".join(str(parent / folder) for parent in _folders())
     raise InputError(f"no {pattern} found; looked in {looked_in}; run scripts/fetch_jars")

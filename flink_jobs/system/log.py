@@ -1,7 +1,4 @@
-"""Log events of the command line: readable at a terminal, JSON lines for programs, always on stderr.
-
-    configure_logging()
-    structlog.get_logger().info("job_submitted", job="flight-delay", id=job_id)
+"""Writes log events of the command line to stderr: readable at a terminal, JSON lines for programs.
 
 TAILRACE_LOG=json or text chooses; without it, JSON is for a stderr that is not a terminal.
 """

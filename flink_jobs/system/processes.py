@@ -1,9 +1,9 @@
-"""Processes that Tailrace starts, and must be able to stop without ever stopping another.
-
-    process = ProcessId.of(popen.pid)
-    process.stop(grace=10)
+"""Starts processes, and stops them without ever stopping another.
 
 A pid alone is not an identity: the system gives it to another process later. A pid with its start time is.
+
+>>> ProcessId.of(os.getpid()).alive()
+True
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ def find_java() -> str:
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
     if java is None:
-        place = f"JAVA_HOME={home}" if home else "PATH"
+        source = f"JAVA_HOME={home}" if home else "PATH"
         raise InputError(
-            f"no java found in {place}; install Java 17, on Debian: apt-get install openjdk-17-jre-headless"
+            f"no java found in {source}; install Java 17, on Debian: apt-get install openjdk-17-jre-headless"
         )
     return java
 

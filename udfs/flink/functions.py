@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import Outcomes
 from udfs.scoring.params import LabelParams, ScoreParams, SourceParams
+from udfs.scoring.rows import LABELS, READ_LABEL, OutcomeColumn, checked_row, on_first_row, scored_row
 from udfs.scoring.scorer import Batch, RowBatch, Scorer
 from udfs.types import ARROW, ColumnType
 
@@ -79,9 +80,7 @@ class ExtractFunction(_Counting):
         outcomes, table = self._checker.extract(
             value.tolist(), _milliseconds(event_time), _flags(late, len(value))
         )
-        frame: dict[str, Any] = {"_kind": outcomes.kind, "_problem": outcomes.problem}
-        if self._params.counted:
-            frame["_profile"] = _on_first_row(outcomes.profile, len(value))
+        frame = _columns(checked_row(self._params), outcomes)
         for name, _ in self._columns:
             frame[name] = _to_series(table.column(name))
         result = pd.DataFrame(frame)
@@ -163,8 +162,9 @@ class LabelFunction(ScalarFunction):  # type: ignore[misc]
     def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
         rows = len(value)
         read = self._reader.read(value.tolist(), _milliseconds(event_time), _flags(late, rows))
-        report = _on_first_row(read.report, rows)
-        return pd.DataFrame({"_label_key": read.keys, "_label": read.labels, "_labels": report}, copy=False)
+        columns = (read.keys, read.labels, on_first_row(read.report, rows))
+        names = (column.name for column in READ_LABEL)
+        return pd.DataFrame(dict(zip(names, columns, strict=True)), copy=False)
 
 
 class LabelledFunction(ScalarFunction):  # type: ignore[misc]
@@ -181,25 +181,15 @@ class LabelledFunction(ScalarFunction):  # type: ignore[misc]
     ) -> pd.DataFrame:
         rows, times = len(told), _milliseconds(event_time)
         report = count_labels(told.tolist(), label.tolist(), _flags(first, rows), times, self._window_ms)
-        return pd.DataFrame({"_labels": _on_first_row(report, rows)}, copy=False)
+        return pd.DataFrame({LABELS.name: on_first_row(report, rows)}, copy=False)
 
 
 def _to_frame(outcomes: Outcomes, params: ScoreParams) -> pd.DataFrame:
-    columns = {"_kind": outcomes.kind, "_prediction": outcomes.prediction, "_problem": outcomes.problem}
-    if params.drift:
-        columns["_profile"] = _on_first_row(outcomes.profile, len(outcomes.kind))
-    if params.rollout:
-        columns["_shadow"] = outcomes.shadow
-        columns["_rollout"] = _on_first_row(outcomes.rollout, len(outcomes.kind))
-    if outcomes.label_key is not None and outcomes.told is not None:
-        columns |= {"_label_key": outcomes.label_key, "_told": outcomes.told}
-    return pd.DataFrame(columns, copy=False)
+    return pd.DataFrame(_columns(scored_row(params), outcomes), copy=False)
 
 
-def _on_first_row(value: bytes | None, rows: int) -> npt.NDArray[np.object_]:
-    column = np.full(rows, None, dtype=object)
-    column[:1] = [value]
-    return column
+def _columns(row: Iterable[OutcomeColumn], outcomes: Outcomes) -> dict[str, Any]:
+    return {column.name: column.values(outcomes) for column in row}
 
 
 def _milliseconds(times: pd.Series) -> npt.NDArray[np.int64]:

@@ -7,21 +7,26 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from flink_jobs.plan import Plan, describe
 from flink_jobs.plan.validate import validated_plan
 from tests.helpers.samples import write_model
 from udfs.model.manifest import digest
+from udfs.profile.profile import reference_profile
 
 HERE = Path(__file__).parent
 SECRET = "correct-horse-battery-staple"
-KINDS = ("stateless", "windowed", "per_window")
+KINDS = ("stateless", "windowed", "per_window", "all_outputs")
 
 
 @pytest.fixture(params=KINDS)
 def plan(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    write_model(tmp_path, "sums", "first", "second", "third")
+    rows = pa.table({name: np.arange(100.0) for name in ("first", "second", "third")})
+    profile = reference_profile(rows, pa.table({"score": rows["first"]}))
+    write_model(tmp_path, "sums", *rows.column_names, profile=profile)
     monkeypatch.setenv("MODELS", str(tmp_path))
     monkeypatch.setenv("PASSWORD", SECRET)
     return validated_plan(HERE / "jobs" / f"{request.param}.yaml")
@@ -35,9 +40,12 @@ def compare(file: str, text: str) -> None:
 
 
 def name(plan: Plan) -> str:
-    return {"score-payments": "stateless", "score-trips": "windowed", "score-sensors": "per_window"}[
-        plan.job.job
-    ]
+    return {
+        "score-payments": "stateless",
+        "score-trips": "windowed",
+        "score-sensors": "per_window",
+        "score-orders": "all_outputs",
+    }[plan.job.job]
 
 
 def masked(plan: Plan, text: str) -> str:

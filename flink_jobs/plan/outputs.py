@@ -1,0 +1,146 @@
+"""Lists all outputs of jobs: when they are there, what they hold, and how they are filled.
+
+>>> [output.name for output in OUTPUTS if output.account]
+['predictions', 'dead_letters', 'late']
+
+The name is the section of the job file, the sink in SQL and the attribute of `flink_jobs.testing.Results`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flink_jobs.plan import sql
+from flink_jobs.spec import JobSpec
+from udfs.scoring.outcomes import LATE, PREDICTED
+from udfs.scoring.rows import KIND, PREDICTION, PROBLEM, SHADOW, RowColumn
+
+SCORED_VIEW = "scored"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Where an output finds its rows: the SQL of all dead ones, and the view in which late ones are."""
+
+    job: JobSpec
+    dead: str
+    late: str
+
+
+def result_field(column: RowColumn) -> str:
+    """A column of a UDF's result, in a query that names its table r."""
+    return f"r._result.{column.name}"
+
+
+def selected(column: RowColumn) -> str:
+    """The same under the column's own name."""
+    return f"{result_field(column)} AS {column.name}"
+
+
+def is_kind(kind: int) -> str:
+    """The condition for rows of this kind; nothing but a UDF's result decides where a record goes."""
+    return f"{result_field(KIND)} = {kind}"
+
+
+def _predictions(_decided: Decided) -> str:
+    return f"SELECT _key, {result_field(PREDICTION)} FROM {SCORED_VIEW} AS r WHERE {is_kind(PREDICTED)}"
+
+
+def _dead_letters(decided: Decided) -> str:
+    reasons = ("stage", "reason", "message", "model")
+    problem = {f"tailrace.{key}": f"JSON_VALUE({PROBLEM.name}, '$.{key}')" for key in reasons}
+    headers = _headers(_coordinates(decided.job) | problem)
+    return f"SELECT _key, _value, {headers}\nFROM ({decided.dead})"
+
+
+def _late(decided: Decided) -> str:
+    headers = _headers(_coordinates(decided.job))
+    return f"SELECT _key, _value, {headers}\nFROM {decided.late} AS r WHERE {is_kind(LATE)}"
+
+
+def _shadows(_decided: Decided) -> str:
+    shadow = result_field(SHADOW)
+    return f"SELECT _key, {shadow} FROM {SCORED_VIEW} AS r WHERE {shadow} IS NOT NULL"
+
+
+def _coordinates(job: JobSpec) -> dict[str, str]:
+    """Headers that say which record it was."""
+    return {
+        "tailrace.job": sql.text(job.job),
+        "tailrace.topic": sql.text(job.source.topic),
+        "tailrace.partition": "CAST(_partition AS STRING)",
+        "tailrace.offset": "CAST(_offset AS STRING)",
+        "tailrace.timestamp": "CAST(_timestamp AS STRING)",
+        "tailrace.at": "CAST(CURRENT_TIMESTAMP AS STRING)",
+    }
+
+
+def _headers(added: Mapping[str, str]) -> str:
+    """The record's own headers and ours; ours win."""
+    return f"MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), {sql.headers(added)})"
+
+
+@dataclass(frozen=True)
+class Output:
+    """A topic that a job writes, with a key and a value.
+
+    `carries` is what `describe` says of it; {row} and {included} are filled in.
+    `select` is the query of its rows, None for a report on windows: `run.reports` writes that, to a topic
+    of one partition.
+    `account` is its name in accounts, where each record that was read has one outcome.
+    `needs`: one of these sections must be there too, else nothing fills it.
+    `whole_records` are original bytes with headers, for which the topic must take the largest message.
+    """
+
+    name: str
+    carries: str
+    select: Callable[[Decided], str] | None = None
+    account: str | None = None
+    whole_records: bool = False
+    needs: tuple[str, ...] = ()
+
+    @property
+    def is_report(self) -> bool:
+        return self.select is None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The sink's columns as SQL lines."""
+        headers = ("_headers MAP<STRING, BYTES> METADATA FROM 'headers'",) if self.whole_records else ()
+        return ("_key BYTES", "_value BYTES", *headers)
+
+    def written_by(self, job: JobSpec) -> bool:
+        filled = not self.needs or any(getattr(job, section) is not None for section in self.needs)
+        return filled and getattr(job, self.name) is not None
+
+    def topic(self, job: JobSpec) -> str:
+        return str(getattr(job, self.name).topic)
+
+
+OUTPUTS = (
+    Output("predictions", "one for each {row}{included}", _predictions, account="predicted"),
+    Output(
+        "dead_letters",
+        "what cannot be scored: original bytes, reason in headers",
+        _dead_letters,
+        account="dead",
+        whole_records=True,
+    ),
+    Output(
+        "late",
+        "records that the watermark has passed, whole",
+        _late,
+        account="late",
+        whole_records=True,
+    ),
+    Output("shadows", "what shadow versions say of each record", _shadows),
+    Output("drift", "one for each window and segment, compared with the reference"),
+    Output("alerts", "what fires and what is over", needs=("drift", "comparisons")),
+    Output("comparisons", "versions beside each other, per window"),
+)
+
+
+def outputs_of(job: JobSpec) -> tuple[Output, ...]:
+    """Those that the job writes."""
+    return tuple(output for output in OUTPUTS if output.written_by(job))

@@ -1,0 +1,71 @@
+"""Names the columns of the rows that UDFs give to Flink: for the SQL that reads and the code that fills them.
+
+>>> from udfs.scoring.params import SourceParams
+>>> from udfs.records.contract import Contract
+>>> [(column.name, column.sql) for column in checked_row(SourceParams("rides", Contract(())))]
+[('_kind', 'TINYINT'), ('_problem', 'STRING')]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from udfs.scoring.outcomes import Outcomes
+from udfs.scoring.params import ScoreParams, SourceParams
+
+
+@dataclass(frozen=True)
+class RowColumn:
+    """A column of a UDF's result, by its name and type in SQL."""
+
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class OutcomeColumn(RowColumn):
+    """One that is filled from the outcomes of a batch: n values."""
+
+    values: Callable[[Outcomes], npt.NDArray[Any] | None]
+
+
+def on_first_row(value: bytes | None, rows: int) -> npt.NDArray[np.object_]:
+    """A column with what is said of a whole batch."""
+    column = np.full(rows, None, dtype=object)
+    column[:1] = [value]
+    return column
+
+
+KIND = OutcomeColumn("_kind", "TINYINT", lambda batch: batch.kind)
+PREDICTION = OutcomeColumn("_prediction", "BYTES", lambda batch: batch.prediction)
+PROBLEM = OutcomeColumn("_problem", "STRING", lambda batch: batch.problem)
+PROFILE = OutcomeColumn("_profile", "BYTES", lambda batch: on_first_row(batch.profile, len(batch.kind)))
+SHADOW = OutcomeColumn("_shadow", "BYTES", lambda batch: batch.shadow)
+ROLLOUT = OutcomeColumn("_rollout", "BYTES", lambda batch: on_first_row(batch.rollout, len(batch.kind)))
+LABEL_KEY = OutcomeColumn("_label_key", "STRING", lambda batch: batch.label_key)
+SCORED = OutcomeColumn("_told", "BYTES", lambda batch: batch.told)
+LABEL = RowColumn("_label", "BYTES")
+LABELS = RowColumn("_labels", "BYTES")
+
+READ_LABEL: tuple[RowColumn, ...] = (LABEL_KEY, LABEL, LABELS)
+
+
+def scored_row(params: ScoreParams) -> tuple[OutcomeColumn, ...]:
+    """The columns of a scored record or window."""
+    compared, labelled = params.rollout, params.rollout and params.rollout.label_key
+    return (
+        *(KIND, PREDICTION, PROBLEM),
+        *((PROFILE,) if params.drift else ()),
+        *((SHADOW, ROLLOUT) if compared else ()),
+        *((LABEL_KEY, SCORED) if labelled else ()),
+    )
+
+
+def checked_row(params: SourceParams) -> tuple[OutcomeColumn, ...]:
+    """The columns of a record that was checked for windows, before the fields that they need."""
+    return (KIND, PROBLEM, *((PROFILE,) if params.counted else ()))
