@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flink_jobs.kafka.settings import redact
+from flink_jobs.spec.secrets import redact
 from udfs.records.event_time import EventTimeField
 
 RECORD_COLUMNS = ("_key", "_value", "_partition", "_offset", "_timestamp", "_headers", "event_time")
