@@ -47,14 +47,14 @@ _debug = False
 
 def main() -> None:
     """The entry point: a user's mistake becomes a message and an exit code, not a traceback."""
-    PROCESS.begin()
-    try:
-        app()
-    except TailraceError as error:
-        _show(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with PROCESS.learning():
+        try:
+            app()
+        except TailraceError as error:
+            _show(error)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def _print_version(wanted: bool) -> None:

@@ -69,7 +69,7 @@ _HIDDEN_NAME = _one_of(_HIDDEN_WORDS)
 # `password = "literal"` or `-Dx.password=literal` somewhere in a text.
 _LITERAL_PART = (
     rf"({_one_of(_SECRET_WORDS)}|\buser_)[\w.$-]{{0,100}}"
-    rf"""\s{{0,9}}=\s{{0,9}}["']?(?!{_VARIABLE}(["'\s;]|$))"""
+    rf"""\s{{0,9}}=(?!\s{{0,9}}["']?(true|false|{_VARIABLE})(["'\s;]|$))"""
 )
 _NO_LITERAL_PART = rf"(?![\s\S]*{_LITERAL_PART})"
 _JAAS = (

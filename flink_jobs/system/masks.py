@@ -11,7 +11,8 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -98,9 +99,14 @@ class ProcessMasks:
     def __init__(self) -> None:
         self._masks: Masks | None = None
 
-    def begin(self) -> None:
-        """From now on what is learned counts; only the command line asks for it."""
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """What is learned counts inside; only the command line asks for it."""
         self._masks = Masks()
+        try:
+            yield
+        finally:
+            self._masks = None
 
     def learn(self, masks: Masks) -> None:
         if self._masks is not None:
