@@ -20,9 +20,10 @@ from flink_jobs.jobfile import references as consistency
 from flink_jobs.jobfile.pydantic_errors import diagnostics_in, value_at
 from flink_jobs.jobfile.reader import HOLE, Document, read_document
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.diagnostics import Diagnostic, Location, dotted, nearest, printable
+from flink_jobs.spec.diagnostics import Diagnostic, Location, dotted, printable
 from flink_jobs.spec.secrets import rule_at
 from flink_jobs.system.masks import PROCESS
+from udfs.suggest import nearest
 
 LARGEST_FILE = 1_000_000
 MOST_PROBLEMS = 100

@@ -11,9 +11,10 @@ from pydantic_core import ErrorDetails
 
 from flink_jobs.jobfile.reader import HOLE
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.diagnostics import WRONG, Diagnostic, Location, describe, nearest
+from flink_jobs.spec.diagnostics import WRONG, Diagnostic, Location, describe
 from flink_jobs.spec.secrets import is_private
 from flink_jobs.spec.section import known_keys
+from udfs.suggest import nearest
 
 _EXPECTED = {
     "missing": "given",

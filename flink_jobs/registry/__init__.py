@@ -8,7 +8,6 @@ registry.resolve("flight_delay", "champion")        # Release(version=1, number=
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from udfs.errors import ModelError
 from udfs.model.manifest import MANIFEST_FILE, Format, Lineage, Manifest, Signature, read_manifest
 from udfs.releases.log import BEGINNING
 from udfs.store.base import is_uri
+from udfs.suggest import hint
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}\Z")
@@ -75,8 +75,8 @@ class Registry:
         if use == "latest":
             return Release(versions[-1], None)
         if isinstance(use, bool) or not isinstance(use, int):
-            hint = _suggestion(str(use), ["champion", "latest"])
-            raise InputError(f"use must be champion, latest or a version number; got {use!r}{hint}")
+            meant = hint(str(use), ["champion", "latest"])
+            raise InputError(f"use must be champion, latest or a version number; got {use!r}{meant}")
         self._require(name, use, versions)
         return Release(use, None)
 
@@ -181,7 +181,7 @@ class Registry:
             return f"model {name} has no versions in {where}; make one: tailrace train {folder}"
         models = self.models()
         there = f"the models there: {', '.join(models)}" if models else "there are none"
-        return f"model {name} is not in {self.store.where('')} ({there}){_suggestion(name, models)}"
+        return f"model {name} is not in {self.store.where('')} ({there}){hint(name, models)}"
 
     def _numbers(self, name: str) -> list[int]:
         found = self.store.folders(f"{name}/versions", MANIFEST_FILE)
@@ -210,8 +210,3 @@ def _checked(name: str) -> str:
 
 def _listed(versions: Iterable[int]) -> str:
     return ", ".join(map(str, versions))
-
-
-def _suggestion(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

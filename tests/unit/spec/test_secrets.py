@@ -271,10 +271,11 @@ def job_text(**changes: str) -> str:
     return text
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_model(tmp_path, "tiny", "a", "b")
-    return tmp_path
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("models")
+    write_model(made, "tiny", "a", "b")
+    return made
 
 
 def everything_shown(job: JobSpec) -> str:
