@@ -20,7 +20,7 @@ from udfs.store.base import without_secrets
 
 # Shorter values are no secrets, and are part of ordinary words.
 SHORTEST = 4
-# Values up to here are hidden only as whole words: `prod`, but not the middle of `product`.
+# Values up to here, and those of letters only, are hidden as whole words: `prod`, not a part of `product`.
 _LONGEST_WORD = 7
 # Messages cut long values; what begins with so many of their characters is one of them.
 _HEAD = 40
@@ -89,8 +89,15 @@ def _shared(text: str, start: int, form: str) -> int:
     if length < min(len(form), _HEAD):
         return 0
     around = text[max(start - 1, 0) : start] + text[start + length : start + length + 1]
-    inside_word = len(form) <= _LONGEST_WORD and any(char.isalnum() or char == "_" for char in around)
-    return 0 if inside_word else length
+    return 0 if _is_of_a_sentence(form, around) else length
+
+
+def _is_of_a_sentence(form: str, around: str) -> bool:
+    """Whether it is a word of the message itself, or of a name: the `models` of `tailrace models add`."""
+    letters = form.replace("_", "").isalpha()
+    if not letters and len(form) > _LONGEST_WORD:
+        return False
+    return any(char.isalnum() or char == "_" for char in around) or (letters and around == "  ")
 
 
 class ProcessMasks:
