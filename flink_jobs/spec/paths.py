@@ -1,8 +1,6 @@
-"""Paths of a job file, made absolute against its folder, and secrets that come from files.
+"""Makes paths of a job file absolute against its folder, and reads secrets from files.
 
-The folder comes as `base` in the validation context; without one, paths stay as they are:
-
-    JobSpec.model_validate(data, context={"base": "/jobs"})
+The folder comes as `base` in the validation context; without one, paths stay as they are.
 """
 
 from __future__ import annotations

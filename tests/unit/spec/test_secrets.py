@@ -371,9 +371,7 @@ def test_a_broker_that_does_not_answer_is_named_by_its_variable(
     assert "${DB_PASSWORD}" in printed(("run",), "BROKERS", folder, monkeypatch, capfd)
 
 
-def test_log_events_hold_no_secret_either(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_log_events_hold_no_secret_either(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("json", "text"):
         with PROCESS.learning():
             configure_logging({"TAILRACE_LOG": form})
