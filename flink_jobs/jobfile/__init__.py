@@ -141,7 +141,11 @@ def _problems(diagnostics: list[Diagnostic], document: Document, file: str) -> l
 def _problem(diagnostic: Diagnostic, line: int, document: Document, file: str) -> Problem:
     place, found, suggestion = diagnostic.location, diagnostic.found, diagnostic.suggestion
     hide, names = document.masks.hide, document.names_below(place)
-    if names and not found.startswith("${") and not isinstance(value_at(place, document.data), dict):
+    if (
+        names
+        and not found.startswith(("${", "text in"))
+        and not isinstance(value_at(place, document.data), dict)
+    ):
         found = f"the value of {names} (not shown)"
         return Problem(file, line, dotted(place), hide(diagnostic.expected), found)
     if suggestion is None and diagnostic.name is not None:

@@ -328,6 +328,12 @@ def test_one_value_in_two_keys_is_not_shown_by_the_other(folder: Path) -> None:
     assert "${X}" in str(caught.value)
 
 
+def test_a_literal_beside_a_variable_is_said_to_be_one(base: Path) -> None:
+    data = data_with(HEADER, "Bearer abc${X}")
+    with pytest.raises(JobFileError, match=r"got text in the job file \(not shown\)"):
+        load_job_text(json.dumps(data), "job.yaml", base, environ(HEADER))
+
+
 COMMANDS = [("validate",), ("plan",), ("plan", "--sql"), ("plan", "--json")]
 KEYS = ["BROKERS", "TOPIC", "OUT", "OPTION", "REGISTRY", "HEADER", "LITERAL"]
 NOWHERE = "127.0.0.1:1"
