@@ -6,7 +6,6 @@ labels.of({"flight_id": table.column("flight_id")})      # null where the file h
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flink_jobs.errors import InputError
+from udfs.suggest import hint
 
 WINDOW_START = "window_start"
 
@@ -65,9 +65,8 @@ def require_column(names: list[str], name: str, what: str) -> None:
     """Raises InputError unless the column is there."""
     if name in names:
         return
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(names[:20])}"
-    raise InputError(f"{what} has no column {name!r}{hint}")
+    meant = hint(name, names) or f"; it has {', '.join(names[:20])}"
+    raise InputError(f"{what} has no column {name!r}{meant}")
 
 
 def _only_other(table: pa.Table, keys: tuple[str, ...], path: Path) -> str:

@@ -6,7 +6,6 @@ found = backtest(load_job(Path("conf/flight_delay.yaml")), request)
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from flink_jobs.registry import Registry
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.scalars import format_duration
 from udfs.model.manifest import Output
+from udfs.suggest import hint
 
 WEEK_MS = 604_800_000
 Note = Callable[[str], None]
@@ -101,9 +101,8 @@ def parse_version(text: str, job: JobSpec) -> tuple[str, int]:
     model, _, use = text.rpartition(":")
     model = model or job.model.name
     if not re.fullmatch(r"[1-9][0-9]{0,8}|champion|latest", use):
-        close = difflib.get_close_matches(use, ["champion", "latest"], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"--model must be a version, champion, latest or MODEL:VERSION; got {text!r}{hint}")
+        meant = hint(use, ["champion", "latest"])
+        raise InputError(f"--model must be a version, champion, latest or MODEL:VERSION; got {text!r}{meant}")
     registry = Registry(job.model.registry)
     return model, registry.resolve(model, int(use) if use.isdigit() else use).version
 

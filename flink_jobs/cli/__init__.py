@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from flink_jobs.errors import TailraceError
+from flink_jobs.system.masks import PROCESS
 
 MODULES = (
     "jobs",
@@ -46,13 +47,14 @@ _debug = False
 
 def main() -> None:
     """The entry point: a user's mistake becomes a message and an exit code, not a traceback."""
-    try:
-        app()
-    except TailraceError as error:
-        _show(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with PROCESS.learning():
+        try:
+            app()
+        except TailraceError as error:
+            _show(error)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,8 +77,8 @@ def _options(
 
 def _show(error: TailraceError) -> None:
     if _debug:
-        traceback.print_exception(error)
-    message = Text.assemble(("error: ", "bold red"), str(error))
+        print(PROCESS.hide("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    message = Text.assemble(("error: ", "bold red"), PROCESS.hide(str(error)))
     Console(stderr=True, soft_wrap=True, highlight=False).print(message)
 
 

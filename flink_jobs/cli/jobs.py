@@ -55,7 +55,8 @@ def validate(
 def _verdict(file: Path, found: Plan) -> str:
     count = len(found.inputs)
     inputs = f"{count} input{'s' * (count != 1)}"
-    return f"{file}: ok (model {found.manifest.name} version {found.manifest.version}, {inputs})"
+    name = found.job.masks.hide(found.manifest.name)
+    return f"{file}: ok (model {name} version {found.manifest.version}, {inputs})"
 
 
 def plan(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flink_jobs.errors import InputError
+from udfs.suggest import hint
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,18 +87,13 @@ def profile(
 
 
 def _names(given: str | None, table: pa.Table, file: Path) -> list[str] | None:
-    import difflib
-
     if given is None:
         return None
     names = list(dict.fromkeys(name.strip() for name in given.split(",")))
     for name in names:
         if name not in table.column_names:
-            near = difflib.get_close_matches(name, table.column_names, 1)
-            hint = (
-                f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(table.column_names[:20])}"
-            )
-            raise InputError(f"{file} has no column {name!r}{hint}")
+            meant = hint(name, table.column_names) or f"; it has {', '.join(table.column_names[:20])}"
+            raise InputError(f"{file} has no column {name!r}{meant}")
     return names
 
 

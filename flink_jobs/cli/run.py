@@ -17,6 +17,7 @@ from rich.console import Console
 
 from flink_jobs.cli.progress import Progress, summary
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
+from flink_jobs.system.masks import PROCESS
 
 if TYPE_CHECKING:
     from flink_jobs.kafka import ClientSettings
@@ -109,7 +110,7 @@ def _local_savepoint(given: str | None) -> str | None:
 def show_traceback(error: JobFailedError) -> None:
     """Prints the part of a worker's traceback that is not Flink's and Beam's own machinery."""
     if error.worker_traceback:
-        print(relevant(error.worker_traceback), file=sys.stderr)
+        print(PROCESS.hide(relevant(error.worker_traceback)), file=sys.stderr)
 
 
 def relevant(traceback: str) -> str:

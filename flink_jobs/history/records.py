@@ -11,7 +11,6 @@ each.
 
 from __future__ import annotations
 
-import difflib
 import io
 import re
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from flink_jobs.kafka import Message
 from flink_jobs.kafka.records import Headers
 from flink_jobs.spec import JobSpec
 from udfs.records.encode import json_objects
+from udfs.suggest import nearest
 
 PARQUET = (".parquet", ".pq")
 LINES = (".jsonl", ".ndjson", ".json")
@@ -181,5 +181,5 @@ def _columns_of(lines: list[bytes]) -> pa.Table:
 
 def _hint(name: str, known: list[str]) -> str:
     plain = {re.sub(r"[^a-z0-9]", "", other.lower()): other for other in known}
-    close = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), plain, n=1)
-    return f" (did you mean {plain[close[0]]!r}?)" if close else ""
+    close = nearest(re.sub(r"[^a-z0-9]", "", name.lower()), plain)
+    return f" (did you mean {plain[close]!r}?)" if close else ""

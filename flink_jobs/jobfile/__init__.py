@@ -10,7 +10,7 @@ from the folder of the job file.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,12 +20,13 @@ from flink_jobs.jobfile import references as consistency
 from flink_jobs.jobfile.pydantic_errors import diagnostics_in, value_at
 from flink_jobs.jobfile.reader import HOLE, Document, read_document
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.diagnostics import Diagnostic, Location, dotted, nearest, printable
+from flink_jobs.spec.diagnostics import Diagnostic, Location, dotted, printable
+from flink_jobs.spec.secrets import rule_at
+from flink_jobs.system.masks import PROCESS
+from udfs.suggest import nearest
 
 LARGEST_FILE = 1_000_000
 MOST_PROBLEMS = 100
-SECRETS: tuple[Location, ...] = (("kafka", "security", "password"), ("predictions", "pii_key"))
-_TEXTS: tuple[Location, ...] = (*SECRETS, ("kafka", "security", "username"))
 
 
 def load_job(path: str | Path, environ: Mapping[str, str] = os.environ) -> JobSpec:
@@ -51,6 +52,7 @@ def load_job_text(
     document = read_document(decoded, environ, _is_text)
     job = _validated(document, base)
     if isinstance(job, JobSpec):
+        PROCESS.learn(job.masks)
         return job
     raise JobFileError(_problems(job, document, file))
 
@@ -91,7 +93,8 @@ def _not_utf8(error: UnicodeDecodeError, file: str) -> Problem:
 
 
 def _is_text(location: Location) -> bool:
-    return location in _TEXTS or location[:2] == ("kafka", "properties")
+    as_text = location == ("kafka", "security", "username") or location[:2] == ("kafka", "properties")
+    return as_text or rule_at(location) is not None
 
 
 def _validated(document: Document, base: Path) -> JobSpec | list[Diagnostic]:
@@ -108,23 +111,18 @@ def _validated(document: Document, base: Path) -> JobSpec | list[Diagnostic]:
         found += diagnostics_in(error, data, document.incomplete)
     if not document.incomplete:
         found += consistency.reference_diagnostics(data)
-    found += _literal_secrets(document)
-    return job if job and not found else found
+    found += _literal_secrets(document, {diagnostic.location for diagnostic in found})
+    return job.with_masks(document.masks) if job and not found else found
 
 
-def _literal_secrets(document: Document) -> list[Diagnostic]:
+def _literal_secrets(document: Document, wrong: Collection[Location]) -> list[Diagnostic]:
     """Secrets that stand in the file itself, and so in its version control."""
-    expected = "a secret from the environment, ${VARIABLE}, or from a file, {file: path}"
     return [
-        Diagnostic(place, expected, "text in the job file (not shown)")
-        for place in SECRETS
-        if place not in document.variables and _is_text_at(place, document.data)
+        Diagnostic(location, rule.expected, "text in the job file (not shown)")
+        for location, written in document.written.items()
+        if location not in wrong and (rule := rule_at(location)) and not rule.accepts(written)
+        if isinstance(value_at(location, document.data), str)
     ]
-
-
-def _is_text_at(place: Location, data: object) -> bool:
-    parent = value_at(place[:-1], data)
-    return isinstance(parent, dict) and isinstance(parent.get(place[-1]), str)
 
 
 def _problems(diagnostics: list[Diagnostic], document: Document, file: str) -> list[Problem]:
@@ -142,8 +140,17 @@ def _problems(diagnostics: list[Diagnostic], document: Document, file: str) -> l
 
 def _problem(diagnostic: Diagnostic, line: int, document: Document, file: str) -> Problem:
     place, found, suggestion = diagnostic.location, diagnostic.found, diagnostic.suggestion
+    hide, names = document.masks.hide, document.names_below(place)
+    if (
+        names
+        and not found.startswith(("${", "text in"))
+        and not isinstance(value_at(place, document.data), dict)
+    ):
+        found = f"the value of {names} (not shown)"
+        return Problem(file, line, dotted(place), hide(diagnostic.expected), found)
     if suggestion is None and diagnostic.name is not None:
         suggestion = nearest(diagnostic.name, diagnostic.choices)
     if place in document.variables and not diagnostic.found.startswith("${"):
         found += f" (from {document.variables[place]})"
-    return Problem(file, line, dotted(place), diagnostic.expected, printable(found), suggestion)
+    hidden = hide(suggestion) if suggestion else None
+    return Problem(file, line, dotted(place), hide(diagnostic.expected), printable(hide(found)), hidden)

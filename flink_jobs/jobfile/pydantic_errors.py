@@ -11,22 +11,11 @@ from pydantic_core import ErrorDetails
 
 from flink_jobs.jobfile.reader import HOLE
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.diagnostics import WRONG, Diagnostic, Location, describe, nearest
+from flink_jobs.spec.diagnostics import WRONG, Diagnostic, Location, describe
+from flink_jobs.spec.secrets import is_private
 from flink_jobs.spec.section import known_keys
+from udfs.suggest import nearest
 
-# Values here, and below here, may be secret: an error tells their kind, not what they are.
-PRIVATE: tuple[Location, ...] = (
-    ("kafka", "security"),
-    ("kafka", "properties"),
-    ("predictions", "pii_key"),
-    ("runtime", "flink"),
-    ("alerts", "webhook"),
-)
-# Plain to read, although they are below a private place.
-_PUBLIC: tuple[Location, ...] = tuple(
-    [("kafka", "security", key) for key in ("protocol", "mechanism", "username", "ca_file")]
-    + [("alerts", "webhook", key) for key in ("timeout", "retries")]
-)
 _EXPECTED = {
     "missing": "given",
     "string_type": "a string",
@@ -82,13 +71,6 @@ def value_at(location: Location, data: object) -> object:
         elif isinstance(data, list) and isinstance(key, int) and key < len(data):
             data = data[key]
     return data
-
-
-def is_private(location: Location) -> bool:
-    """Whether the value at `location` may be secret."""
-    if any(location[: len(public)] == public for public in _PUBLIC):
-        return False
-    return any(location[: len(private)] == private for private in PRIVATE)
 
 
 def _existing(location: Location, data: object) -> Location:

@@ -29,6 +29,7 @@ from ruamel.yaml.events import (
 
 from flink_jobs.jobfile.yaml_errors import explain
 from flink_jobs.spec.diagnostics import Diagnostic, Location
+from flink_jobs.system.masks import Masks
 
 DEEPEST = 32
 MOST_VALUES = 20_000
@@ -50,7 +51,8 @@ HOLE = _Hole()
 class Document:
     """One YAML document: its data, and for each location the line, and the variables that it came from.
 
-    `incomplete` holds the places of mappings of which a key could not be read.
+    `incomplete` holds the places of mappings of which a key could not be read. `written` is the text of each
+    scalar before variables are filled in, `from_environment` says which of them hold values of variables.
     """
 
     data: object
@@ -58,12 +60,20 @@ class Document:
     variables: Mapping[Location, str]
     diagnostics: tuple[Diagnostic, ...]
     incomplete: frozenset[Location] = frozenset()
+    written: Mapping[Location, str] = field(default_factory=dict)
+    from_environment: frozenset[Location] = frozenset()
+    masks: Masks = field(default_factory=Masks)
 
     def line(self, location: Location) -> int:
         """The line of the nearest key or list item on the way to `location`, from 1."""
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location, 1)
+
+    def names_below(self, location: Location) -> str:
+        """The variables that gave the value at `location`, or a part of it; "" if none did."""
+        found = (place for place in self.variables if place[: len(location)] == location)
+        return ", ".join(self.variables[place] for place in found if place in self.from_environment)
 
 
 class _StopError(Exception):
@@ -85,7 +95,16 @@ def read_document(
     except _StopError as stop:
         return Document(HOLE, {}, {}, (stop.diagnostic,))
     diagnostics, incomplete = tuple(builder.diagnostics), frozenset(builder.incomplete)
-    return Document(data, builder.lines, builder.variables, diagnostics, incomplete)
+    return Document(
+        data,
+        builder.lines,
+        builder.variables,
+        diagnostics,
+        incomplete,
+        builder.written,
+        frozenset(builder.from_environment),
+        Masks(builder.names),
+    )
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -109,6 +128,9 @@ class _Builder:
     variables: dict[Location, str] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     incomplete: set[Location] = field(default_factory=set)
+    written: dict[Location, str] = field(default_factory=dict)
+    from_environment: set[Location] = field(default_factory=set)
+    names: dict[str, str] = field(default_factory=dict)
     values: int = 0
 
     def document(self) -> object:
@@ -209,6 +231,7 @@ class _Builder:
     def scalar(self, event: ScalarEvent, place: Location) -> object:
         raw = str(event.value)
         plain = bool(event.implicit[0])
+        self.written[place] = raw
         text = self.interpolate(event, raw, place) if "$" in raw else raw
         if text is None:
             return HOLE
@@ -226,17 +249,22 @@ class _Builder:
 
     def interpolate(self, event: Any, raw: str, place: Location) -> str | None:
         """The text with ${VAR}, ${VAR:-default} and $$ filled in; None after a mistake."""
-        pieces, end = [], 0
+        pieces, shown, end = [], [], 0
         for match in _VARIABLE.finditer(raw):
             value = "$" if match[1] else self.variable(event, match, place)
             if value is None:
                 return None
-            pieces += [raw[end : match.start()], value]
+            between = raw[end : match.start()]
+            pieces += [between, value]
+            shown += [between, self.names.get(value, value) if place in self.from_environment else value]
             end = match.end()
         names = [f"${{{match[2]}}}" for match in _VARIABLE.finditer(raw) if match[2]]
         if names:
             self.variables[place] = ", ".join(names)
-        return "".join([*pieces, raw[end:]])
+        text = "".join([*pieces, raw[end:]])
+        if place in self.from_environment:
+            self.names.setdefault(text, "".join([*shown, raw[end:]]))
+        return text
 
     def variable(self, event: Any, match: re.Match[str], place: Location) -> str | None:
         name, default = match[2], match[3]
@@ -245,6 +273,9 @@ class _Builder:
             self.hole(event, place, expected, "a ${ that starts neither")
             return None
         value = self.environ.get(name)
+        if value:
+            self.from_environment.add(place)
+            self.names.setdefault(value, f"${{{name}}}")
         if default is not None:
             return value or default
         if value is None:

@@ -15,7 +15,7 @@ from flink_jobs.kafka.admin import (
     no_such_topic,
 )
 from flink_jobs.kafka.records import Message, Record, count_committed, produce, produce_lines, read_topic
-from flink_jobs.kafka.settings import ClientSettings, redact
+from flink_jobs.kafka.settings import ClientSettings
 
 __all__ = [
     "BrokerLimits",
@@ -34,5 +34,4 @@ __all__ = [
     "produce",
     "produce_lines",
     "read_topic",
-    "redact",
 ]

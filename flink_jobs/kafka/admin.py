@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 from flink_jobs.errors import InputError, TailraceError, WorkError
 from flink_jobs.kafka.settings import ClientSettings
 from flink_jobs.system.processes import wait_until
+from udfs.suggest import near
 
 _TIMEOUT = 8.0
 _REFUSED_AFTER = 3.0
@@ -181,8 +181,8 @@ def unreachable(settings: ClientSettings) -> WorkError:
 
 def no_such_topic(settings: ClientSettings, topic: str) -> InputError:
     """The error for a topic that is not there, with the names that are nearly right."""
-    near = difflib.get_close_matches(topic, list_topics(settings), n=3, cutoff=0.6)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    meant = near(topic, list_topics(settings), most=3)
+    hint = f"; did you mean {' or '.join(map(repr, meant))}?" if meant else ""
     return InputError(f"no topic {topic!r} at {settings.brokers}{hint}")
 
 

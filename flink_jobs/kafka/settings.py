@@ -29,7 +29,6 @@ _SHARED = (
     "reconnect.backoff.ms",
     "reconnect.backoff.max.ms",
 )
-_SECRET = re.compile(r"jaas|password|secret|keystore\.key", re.IGNORECASE)
 # The SQL connector's jar carries its own copy of the Kafka client under this package.
 _SHADED = "org.apache.flink.kafka.shaded."
 
@@ -114,11 +113,6 @@ class ClientSettings:
         login = "plain.PlainLoginModule" if self.mechanism == "PLAIN" else "scram.ScramLoginModule"
         module = f"{_SHADED if shaded else ''}org.apache.kafka.common.security.{login}"
         return f"{module} required username={_quote(self.username)} password={_quote(self.password)};"
-
-
-def redact(properties: Mapping[str, str]) -> dict[str, str]:
-    """The properties as they may be shown: the values of secret ones replaced by ***."""
-    return {key: "***" if _SECRET.search(key) else value for key, value in properties.items()}
 
 
 def _require_one_of(what: str, value: str | None, allowed: tuple[str, ...]) -> None:

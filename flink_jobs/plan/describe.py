@@ -11,6 +11,7 @@ from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.spec import JobSpec, Lookup, Window
 from flink_jobs.spec.scalars import format_duration
+from flink_jobs.spec.secrets import redact
 from udfs.model.manifest import digest
 from udfs.store.base import without_secrets
 
@@ -20,9 +21,12 @@ Rows = Iterable[tuple[str, ...]]
 
 def as_data(plan: Plan) -> dict[str, Any]:
     """The whole plan as JSON-ready data with stable keys; durations are in milliseconds."""
+    return {"schema": SCHEMA} | {key: plan.job.masks.hide_in(value) for key, value in _data(plan).items()}
+
+
+def _data(plan: Plan) -> dict[str, Any]:
     job = plan.job
     return {
-        "schema": SCHEMA,
         "job": job.job,
         "score": job.score,
         "brokers": job.kafka.brokers,
@@ -100,10 +104,7 @@ def _model_data(plan: Plan) -> dict[str, Any]:
 
 def shown_options(plan: Plan) -> dict[str, str]:
     """The job's Flink options without the values of secret ones."""
-    user = plan.job.runtime.model_dump(mode="json")["flink"]
-    given = plan.job.runtime.flink
-    masked = {key: str(value) for key, value in user.items() if value != given[key]}
-    return dict(sorted({**plan.options, **masked}.items()))
+    return dict(sorted(redact(plan.options, mask="**********").items()))
 
 
 def sql_data(plan: Plan) -> dict[str, dict[str, str]]:
@@ -130,8 +131,10 @@ def as_text(plan: Plan) -> str:
         _model_title(plan): [*_inputs(plan)],
         "Flink options": [*shown_options(plan).items()],
     }
-    parts = [heading, *(_section(title, rows) for title, rows in sections.items() if rows)]
-    return "\n\n".join(parts) + "\n"
+    hide = job.masks.hide
+    shown = {title: [tuple(map(hide, row)) for row in rows] for title, rows in sections.items() if rows}
+    parts = [heading, *(_section(title, rows) for title, rows in shown.items())]
+    return hide("\n\n".join(parts)) + "\n"
 
 
 def as_sql(plan: Plan) -> str:
@@ -140,7 +143,8 @@ def as_sql(plan: Plan) -> str:
     functions = [f"-- {name} is udfs.flink.functions.{kind}" for name, kind in data["functions"].items()]
     views = [f"CREATE TEMPORARY VIEW {name} AS\n{query}" for name, query in data["views"].items()]
     statements = [*data["tables"].values(), *views, *data["inserts"].values()]
-    return "\n".join(functions) + "\n\n" + "\n\n".join(f"{statement};" for statement in statements) + "\n"
+    script = "\n".join(functions) + "\n\n" + "\n\n".join(f"{statement};" for statement in statements) + "\n"
+    return plan.job.masks.hide(script)
 
 
 def _section(title: str, rows: Rows) -> str:

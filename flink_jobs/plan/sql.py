@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flink_jobs.kafka.settings import redact
+from flink_jobs.spec.secrets import redact
 from udfs.records.event_time import EventTimeField
 
 # A record as it was read, column by column, with the SQL types.

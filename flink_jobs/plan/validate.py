@@ -39,7 +39,7 @@ def validated_plan(path: Path, *, bounded: bool = False) -> Plan:
         return make_plan(job, bounded=bounded)
     except InputError as error:
         problems = _problems(job, error)
-    raise InputError("\n".join(_described(path, problems)))
+    raise InputError(job.masks.hide("\n".join(_described(path, problems))))
 
 
 def _described(path: Path, problems: list[Placed]) -> list[str]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry.releases import Activation, Releases
-from flink_jobs.registry.versions import VersionStore, checked_name, listed, suggestion
+from flink_jobs.registry.versions import VersionStore, checked_name, listed
 from udfs.errors import ModelError
 from udfs.releases.log import BEGINNING
+from udfs.suggest import hint
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Registry(VersionStore):
         if use == "latest":
             return Release(versions[-1], None)
         if isinstance(use, bool) or not isinstance(use, int):
-            hint = suggestion(str(use), ["champion", "latest"])
-            raise InputError(f"use must be champion, latest or a version number; got {use!r}{hint}")
+            meant = hint(str(use), ["champion", "latest"])
+            raise InputError(f"use must be champion, latest or a version number; got {use!r}{meant}")
         self.require(name, use, versions)
         return Release(use, None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from udfs.errors import ModelError
 from udfs.model.format_table import Format
 from udfs.model.manifest import MANIFEST_FILE, Lineage, Manifest, Signature, read_manifest
 from udfs.store.base import is_uri
+from udfs.suggest import hint
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}\Z")
@@ -125,7 +125,7 @@ class VersionStore:
             return f"model {name} has no versions in {where}; make one: tailrace train {folder}"
         models = self.models()
         there = f"the models there: {', '.join(models)}" if models else "there are none"
-        return f"model {name} is not in {self.store.where('')} ({there}){suggestion(name, models)}"
+        return f"model {name} is not in {self.store.where('')} ({there}){hint(name, models)}"
 
     def _numbers(self, name: str) -> list[int]:
         found = self.store.folders(f"{name}/versions", MANIFEST_FILE)
@@ -156,13 +156,3 @@ def listed(versions: Iterable[int]) -> str:
     '1, 2'
     """
     return ", ".join(map(str, versions))
-
-
-def suggestion(word: str, known: list[str]) -> str:
-    """The end of an error that names what was likely meant.
-
-    >>> suggestion("champoin", ["champion", "latest"])
-    "; did you mean 'champion'?"
-    """
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from flink_jobs.spec.aggregates import Aggregate
 from flink_jobs.spec.drift import AlertRule, Alerts, Drift
@@ -27,6 +27,7 @@ from flink_jobs.spec.runtime import Checkpoint, Runtime
 from flink_jobs.spec.scalars import matching
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.source import EventTime, FieldType, SchemaField, Source
+from flink_jobs.system.masks import Masks
 
 __all__ = [
     "GROUP_WINDOW_KINDS",
@@ -107,6 +108,17 @@ class JobSpec(Section):
     runtime: Runtime = Field(
         default_factory=Runtime, description="Parallelism, latency, delivery, checkpoints."
     )
+    _masks: Masks = PrivateAttr(default_factory=Masks)
+
+    @property
+    def masks(self) -> Masks:
+        """What hides values of the environment wherever the job is shown."""
+        return self._masks
+
+    def with_masks(self, masks: Masks) -> JobSpec:
+        """The same job, whose values from the environment are known."""
+        self._masks = masks
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from flink_jobs.spec.diagnostics import nearest, wrong
+from flink_jobs.spec.diagnostics import wrong
 from flink_jobs.spec.scalars import Parsed
+from udfs.suggest import nearest
 
 AGGREGATES = ("count", "sum", "avg", "min", "max", "stddev", "first", "last", "lag")
 NUMERIC_AGGREGATES = frozenset({"sum", "avg", "stddev"})

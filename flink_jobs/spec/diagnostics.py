@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -91,15 +90,6 @@ def _describe_list(items: list[object]) -> str:
         return "a list"
     shown = ", ".join("null" if item is None else describe(item) for item in items)
     return f"[{shown}]" if len(shown) <= _LONGEST_SHOWN else "a list"
-
-
-def nearest(name: str, choices: Sequence[str], cutoff: float = 0.6) -> str | None:
-    """The choice that was perhaps meant by `name`, if one is near."""
-    folded = name.lower()
-    for choice in choices:
-        if choice.lower() == folded:
-            return choice
-    return next(iter(get_close_matches(name, choices, 1, cutoff)), None)
 
 
 def dotted(location: Location) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from flink_jobs.spec.diagnostics import wrong, wrong_at
-from flink_jobs.spec.paths import Secret
+from flink_jobs.spec.paths import SecretAddress, SecretHeader
 from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, whole
 from flink_jobs.spec.section import References, Section, Topic
 from udfs.drift.alert_rules import Severity, Subject
@@ -120,7 +120,7 @@ class AlertRule(Section):
         return self
 
 
-def _address(value: Secret) -> Secret:
+def _address(value: SecretAddress) -> SecretAddress:
     """Its text is not shown in errors."""
     parts = urlsplit(value.get_secret_value())
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -131,11 +131,11 @@ def _address(value: Secret) -> Secret:
 class Webhook(Section):
     """A web address that is sent each alert."""
 
-    url: Annotated[Secret, AfterValidator(_address)] = Field(
-        description="Address, http:// or https://; ${VARIABLE} or {file: path} if it is secret."
+    url: Annotated[SecretAddress, AfterValidator(_address)] = Field(
+        description="Address, http:// or https://, as ${VARIABLE} or {file: path}."
     )
-    headers: dict[Annotated[str, matching(r"[A-Za-z0-9-]{1,100}", "the name of a header")], Secret] = Field(
-        default_factory=dict, description="Header: value, as ${VARIABLE} or {file: path}."
+    headers: dict[Annotated[str, matching(r"[A-Za-z0-9-]{1,100}", "the name of a header")], SecretHeader] = (
+        Field(default_factory=dict, description="Header: value, as ${VARIABLE} or {file: path}.")
     )
     timeout: PositiveDuration = Field(
         default="10s", validate_default=True, description="How long an answer may take."

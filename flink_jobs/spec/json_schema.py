@@ -82,6 +82,8 @@ def _tidy(schema: Schema) -> None:
 
 def _or_variable(schema: Schema) -> Schema:
     alternatives = schema.get("anyOf", [schema])
+    if any(alternative.get("writeOnly") for alternative in alternatives):
+        return schema
     if not any(_has_form(alternative) for alternative in alternatives):
         return schema
     notes = {key: schema[key] for key in _NOTES if key in schema}

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from flink_jobs.spec.diagnostics import Location, wrong, wrong_at
 from flink_jobs.spec.paths import AbsolutePath, Secret
 from flink_jobs.spec.scalars import Brokers, Property, matching
-from flink_jobs.spec.secrets import HIDDEN_IN_JSON
+from flink_jobs.spec.secrets import HIDDEN_IN_JSON, NoLiterals
 from flink_jobs.spec.section import Section
 
 _OWNED_PROPERTIES = {
@@ -72,6 +72,6 @@ class Kafka(Section):
     )
     create_topics: bool = Field(default=True, description="Create missing output topics.")
     security: Security | None = Field(default=None, description="Encryption and authentication.")
-    properties: Annotated[dict[PropertyName, Property], HIDDEN_IN_JSON] = Field(
+    properties: Annotated[dict[PropertyName, Property], HIDDEN_IN_JSON, NoLiterals()] = Field(
         default_factory=dict, repr=False, description="Further properties of the Java Kafka clients."
     )

@@ -1,8 +1,6 @@
-"""Paths of a job file, made absolute against its folder, and secrets that come from files.
+"""Makes paths of a job file absolute against its folder, and reads secrets from files.
 
-The folder comes as `base` in the validation context; without one, paths stay as they are:
-
-    JobSpec.model_validate(data, context={"base": "/jobs"})
+The folder comes as `base` in the validation context; without one, paths stay as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, SecretStr, ValidationInfo, WithJsonSchema
 
 from flink_jobs.spec.diagnostics import wrong, wrong_at
+from flink_jobs.spec.secrets import ADDRESS, HEADER, VALUE, Rule
 
 LARGEST_SECRET_FILE = 64 * 1024
 
@@ -68,17 +67,17 @@ def _secret_in(path: object, info: ValidationInfo) -> str:
 
 
 _PATH_SCHEMA = {"type": "string", "minLength": 1}
-_SECRET_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "pattern": r"\$\{"},
-        {
-            "type": "object",
-            "properties": {"file": {**_PATH_SCHEMA, "description": "A file that holds only the secret."}},
-            "required": ["file"],
-            "additionalProperties": False,
-        },
-    ]
+_SECRET_FILE = {
+    "type": "object",
+    "properties": {"file": {**_PATH_SCHEMA, "description": "A file that holds only the secret."}},
+    "required": ["file"],
+    "additionalProperties": False,
 }
+
+
+def _secret_schema(rule: Rule) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [rule.schema, _SECRET_FILE]})
+
 
 AbsolutePath = Annotated[
     Path, BeforeValidator(lambda v, info: Path(_absolute(v, info))), WithJsonSchema(_PATH_SCHEMA)
@@ -90,4 +89,6 @@ TableFile = Annotated[
 ]
 PathOrUri = Annotated[str, BeforeValidator(_absolute_or_uri), WithJsonSchema(_PATH_SCHEMA)]
 RegistryPlace = Annotated[Path | str, BeforeValidator(_registry), WithJsonSchema(_PATH_SCHEMA)]
-Secret = Annotated[SecretStr, BeforeValidator(_read_secret), WithJsonSchema(_SECRET_SCHEMA)]
+Secret = Annotated[SecretStr, BeforeValidator(_read_secret), _secret_schema(VALUE)]
+SecretHeader = Annotated[SecretStr, BeforeValidator(_read_secret), _secret_schema(HEADER)]
+SecretAddress = Annotated[SecretStr, BeforeValidator(_read_secret), _secret_schema(ADDRESS)]

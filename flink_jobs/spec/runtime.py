@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flink_jobs.spec.paths import PathOrUri
 from flink_jobs.spec.scalars import CheckpointInterval, Scalar, matching, whole
-from flink_jobs.spec.secrets import HIDDEN_IN_JSON
+from flink_jobs.spec.secrets import HIDDEN_IN_JSON, NoLiterals
 from flink_jobs.spec.section import Section
 
 OptionName = Annotated[str, matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Flink option")]
@@ -39,6 +39,6 @@ class Runtime(Section):
     python: Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,1000}", "a path")] | None = Field(
         default=None, description="Python interpreter of the workers, on the cluster's machines."
     )
-    flink: Annotated[dict[OptionName, Scalar], HIDDEN_IN_JSON] = Field(
+    flink: Annotated[dict[OptionName, Scalar], HIDDEN_IN_JSON, NoLiterals()] = Field(
         default_factory=dict, repr=False, description="Any Flink option; stronger than all other settings."
     )

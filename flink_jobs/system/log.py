@@ -11,9 +11,10 @@ import sys
 from collections.abc import Mapping
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from flink_jobs.errors import InputError
+from flink_jobs.system.masks import PROCESS
 
 _VARIABLE = "TAILRACE_LOG"
 
@@ -39,9 +40,15 @@ def _to_stderr(*_: object) -> structlog.PrintLogger:
     return structlog.PrintLogger(sys.stderr)
 
 
+def _hide(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """Without what the environment gave to a job file, wherever a person put it."""
+    return {key: PROCESS.hide_in(value) for key, value in event.items()}
+
+
 _JSON: tuple[Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
+    _hide,
     structlog.processors.JSONRenderer(),
 )
 
@@ -49,6 +56,8 @@ _JSON: tuple[Processor, ...] = (
 def _text() -> tuple[Processor, ...]:
     return (
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        structlog.processors.format_exc_info,  # a plain one: rich shows local variables
+        _hide,
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),
     )
 

@@ -9,7 +9,6 @@ TRAINER = Trainer(
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from flink_jobs.errors import InputError
 from flink_jobs.training.splits import Holdout, LastShare, parse_time
 from udfs.model.format_table import Format
 from udfs.model.manifest import Output
+from udfs.suggest import hint
 
 if TYPE_CHECKING:
     from flink_jobs.spec import JobSpec
@@ -165,6 +165,4 @@ def _declared(path: Path) -> Trainer:
 def _require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"{what} must be of {', '.join(known)}; got {name!r}{hint}")
+            raise InputError(f"{what} must be of {', '.join(known)}; got {name!r}{hint(name, known)}")

@@ -32,7 +32,7 @@ model: {name: clock, registry: models}
 drift: {window: 1h, idle: 8s, early: 2s, sequential: {}}
 alerts:
   rules: {moved: {on: drift, bad: 1, of: 1, resolve_after: 1}}
-  webhook: {url: "URL", headers: {Authorization: "${TOKEN}"}, timeout: 1s}
+  webhook: {url: "${ENDPOINT}", headers: {Authorization: "${TOKEN}"}, timeout: 1s}
 runtime: {latency: low, checkpoint: {interval: 1s}}
 """
 
@@ -63,8 +63,9 @@ def test_silence_closes_windows_and_alerts_reach_an_endpoint_that_recovers(
     name = f"clock-{uuid.uuid4().hex[:8]}"
     create_topics(kafka, {name: 1})
     with Endpoint([503, HANG], hang=3) as endpoint:
-        text = JOB.replace("NAME", name).replace("BROKERS", broker.bootstrap).replace("URL", endpoint.url)
-        plan = make_plan(load_job_text(text, "job.yaml", folder, {"TOKEN": "s3cret"}))
+        text = JOB.replace("NAME", name).replace("BROKERS", broker.bootstrap)
+        environ = {"ENDPOINT": endpoint.url, "TOKEN": "s3cret"}
+        plan = make_plan(load_job_text(text, "job.yaml", folder, environ))
         preflight.check(plan)
 
         def told(kind: str) -> list[dict[str, Any]]:

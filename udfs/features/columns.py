@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from udfs.errors import ModelError
 from udfs.model.manifest import Signature
+from udfs.suggest import hint
 from udfs.types import ColumnType
 
 FEEDS: dict[ColumnType, tuple[ColumnType, ...]] = {
@@ -47,12 +47,12 @@ def match_inputs(
     matched: list[ModelInput] = []
     names = set(signature.names)
     for name in sorted(renamed.keys() - names):
-        problems.append(f"{name}: the model has no such input{_hint(name, names)}")
+        problems.append(f"{name}: the model has no such input{hint(name, names)}")
     for item in signature.inputs:
         wanted = renamed.get(item.name, item.name)
         column = columns.get(wanted)
         if column is None:
-            problems.append(f"{item.name} ({item.type}): no column {wanted!r}{_hint(wanted, columns)}")
+            problems.append(f"{item.name} ({item.type}): no column {wanted!r}{hint(wanted, columns)}")
         elif column.type not in FEEDS[item.type]:
             problems.append(f"{item.name}: must be {item.type}; got {column.type} ({column.origin})")
         elif not item.nullable and column.nullable and column.origin.startswith("field"):
@@ -62,8 +62,3 @@ def match_inputs(
     if problems:
         raise ModelError("".join(f"\n  {problem}" for problem in problems))
     return tuple(matched)
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

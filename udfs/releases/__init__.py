@@ -1,1 +1,1 @@
-"""The release log: which version scores which record."""
+"""Decides by a log of releases which version scores which record."""

@@ -1,7 +1,6 @@
 """Reads and appends to the release log of a model, `models/<name>/releases/<8-digit number>.json`.
 
-read_log("models/fraud")                     # ReleaseLog
-append("models/fraud", lambda log: record)   # two writers at once: the second one decides anew
+Of two writers at once, the second one decides anew.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
 """Keeps a worker's view of a release log fresh enough to be sure of, or makes the worker wait.
 
-    follower = Follower(lambda: read_log(store, "flight_delay"), refresh_s=10.0)
-    log = follower.covering(latest_ms)
+>>> from udfs.releases.log import ReleaseLog, ReleaseRecord
+>>> first = ReleaseRecord(number=1, champion=7, written_at="2013-01-01T00:00:00Z")
+>>> follower = Follower(lambda: ReleaseLog([first]), refresh_s=10.0)
+>>> follower.covering(latest_ms=1_700_000_000_000).state(0).champion
+7
+>>> follower.close()
 
 A release's moment lies at least a lead, two refreshes, after its writing. So a view that was read at W knows
 all that is in force before W + lead, and one that is at most a lead old knows all that is in force now.

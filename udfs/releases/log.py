@@ -1,8 +1,12 @@
-"""The release log of a model: which version counts for a record, decided by the record's own time.
+"""Tells which version counts for a record, by the record's own time.
 
-    log = ReleaseLog(records)                    # all of models/<name>/releases/, in order
-    log.places(np.array([1_700_000_000_000]))    # the release in force at each time, by position
-    log.state(0)                                 # State(release=1, champion=1, canary=None, shadows=())
+>>> first = ReleaseRecord(number=1, champion=1, written_at="2013-01-01T00:00:00Z")
+>>> second = ReleaseRecord(number=2, champion=2, written_at="2013-02-01T00:00:00Z", at="2013-02-02T00:00:00Z")
+>>> log = ReleaseLog([first, second])
+>>> log.places(np.array([0, parse_time("2013-02-02T00:00:00Z")]))
+array([0, 1])
+>>> log.state(1).champion
+2
 
 Pure: who reads the files and when is `udfs.releases.follow`.
 """
@@ -112,29 +116,29 @@ class ReleaseLog:
     def places(self, times: Milliseconds) -> npt.NDArray[np.intp]:
         """The position in `records` of the release in force at each of n times (ms since the epoch)."""
         found = np.searchsorted(self._bounds, times, side="right") - 1
-        places: npt.NDArray[np.intp] = np.where(found < 0, 0, self._in_force[np.maximum(found, 0)])
-        return places
+        positions: npt.NDArray[np.intp] = np.where(found < 0, 0, self._in_force[np.maximum(found, 0)])
+        return positions
 
     def place_at(self, time: int) -> int:
         return int(self.places(np.array([time]))[0])
 
-    def state(self, place: int, unusable: frozenset[int] = frozenset()) -> State:
-        """What is in force at `records[place]`, without the versions that are withdrawn or `unusable`.
+    def state(self, position: int, unusable: frozenset[int] = frozenset()) -> State:
+        """What is in force at `records[position]`, without the versions that are withdrawn or `unusable`.
 
         In the place of such a champion is the one before it. Raises ModelError when there is none.
         """
         lost = self.withdrawn | unusable
-        for record in reversed(self.records[: place + 1]):
+        for record in reversed(self.records[: position + 1]):
             if record.champion not in lost:
-                return _state(self.records[place], record, lost)
+                return _state(self.records[position], record, lost)
         names = ", ".join(map(str, sorted(lost)))
-        raise ModelError(f"release {self.records[place].number} has no version to score with: not {names}")
+        raise ModelError(f"release {self.records[position].number} has no version to score with: not {names}")
 
     def from_then_on(self, time: int) -> list[int]:
         """The positions of the release in force at `time` and of all that take over later."""
         first = self.place_at(time)
         later = self._in_force[self._bounds > time]
-        return [first, *(int(place) for place in later if place != first)]
+        return [first, *(int(position) for position in later if position != first)]
 
     def champions_to_come(self, time: int) -> dict[int, str]:
         """By version, the moment from which on it is champion, of those that take over after `time`.
@@ -143,8 +147,8 @@ class ReleaseLog:
         """
         first, *later = self.from_then_on(time)
         found: dict[int, str] = {}
-        for place in later:
-            found.setdefault(self.state(place).champion, self.records[place].at or "")
+        for position in later:
+            found.setdefault(self.state(position).champion, self.records[position].at or "")
         found.pop(self.state(first).champion, None)
         return found
 
@@ -170,4 +174,5 @@ def decode_release(data: bytes, number: int) -> ReleaseRecord:
 
 
 def encode_release(record: ReleaseRecord) -> bytes:
+    """The record as its file holds it."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"

@@ -1,6 +1,7 @@
-"""Which rows go to a canary: by a hash of the key, the same on every worker and in every run.
+"""Sends rows to a canary by a hash of their key, the same on every worker and in every run.
 
-    in_canary(pa.array(["a", "b", None]), share=0.1, salt="fraud/2")     # [False, True, False]
+>>> in_canary(pa.array(["a", "b", None]), share=1.0, salt="fraud/2").tolist()
+[True, True, False]
 
 A key's place in [0, 1) depends on the salt (model and version) alone, so it stays on its side while the share
 stays, and a larger share only adds keys.

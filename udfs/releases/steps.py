@@ -1,7 +1,9 @@
-"""The next entry of a release log: what a person, or the gate of a job, decides.
+"""Makes the next entry of a release log of what a person, or the gate of a job, decides.
 
-    step = ReleaseStep(at_ms=now + lead, written_ms=now, lead_ms=lead, reason="better on holidays", by="ada")
-    promoted(log, 2, step)        # ReleaseRecord(number=…, champion=2, …)
+>>> step = ReleaseStep(at_ms=86_400_000, written_ms=0, lead_ms=20_000, reason="better on holidays", by="ada")
+>>> record = promoted(None, 2, step)
+>>> record.number, record.champion, record.at
+(1, 2, '1970-01-02T00:00:00.000Z')
 
 Pure. All raise ModelError for what makes no sense after that log.
 """

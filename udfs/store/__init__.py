@@ -1,8 +1,14 @@
-"""Where models are kept: a folder, or any URI that pyarrow.fs (or, where installed, fsspec) opens.
+"""Keeps models in a folder, or at any URI that pyarrow.fs (or, where installed, fsspec) opens.
 
-    store = open_store("s3://bucket/models?region=eu-central-1")     # or open_store(Path("models"))
-    store.write_once("flight_delay/releases/00000001.json", data)    # False: another was first
-    store.read("flight_delay/versions/1/manifest.json")
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     store = open_store(folder)
+...     store.write_once("tiny/releases/00000001.json", b"{}")
+...     store.write_once("tiny/releases/00000001.json", b"[]")    # another was first
+...     store.read("tiny/releases/00000001.json")
+True
+False
+b'{}'
 
 Files are written once and never change. Whoever reads sees a file whole or not at all, also after a writer
 was killed, the power went or the disk was full; and of two who write the same name at once exactly one wins.
@@ -23,14 +29,14 @@ __all__ = ["Store", "StoreError", "is_uri", "open_store", "without_secrets"]
 
 def open_store(root: str | Path) -> Store:
     """The store at a folder or URI. Raises `StoreError` when no library opens the URI."""
-    from udfs.store.local import LocalStore
+    from udfs.store.local import LocalStore  # noqa: PLC0415  # Start-up: most commands open no store
 
     if not isinstance(root, str) or not is_uri(root):
         return LocalStore(Path(root))
     parts = urlsplit(root)
     if parts.scheme == "file":
         return LocalStore(_file_path(parts))
-    from udfs.store.objects import open_uri
+    from udfs.store.objects import open_uri  # noqa: PLC0415  # Start-up: pyarrow.fs is heavy
 
     return open_uri(root)
 

@@ -1,4 +1,10 @@
-"""What all stores offer, and the paths in them."""
+"""Says what all stores offer, and checks and shows the paths in them.
+
+>>> without_secrets("s3://key:secret@bucket/models?region=eu-west-1")
+'s3://bucket/models'
+>>> joined_uri("s3://bucket/models?region=eu-west-1", "tiny/1")
+'s3://bucket/models/tiny/1?region=eu-west-1'
+"""
 
 from __future__ import annotations
 

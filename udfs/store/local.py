@@ -1,7 +1,4 @@
-"""A store in a folder of this machine, or of a mounted POSIX file system.
-
-    store = LocalStore(Path("models"))
-    store.write_folder("flight_delay/versions/1", files)
+"""Stores files in a folder of this machine, or of a mounted POSIX file system.
 
 A file appears by `link`, a folder by `rename`: both are atomic, and fail when the name is taken. Everything
 is flushed to disk before.

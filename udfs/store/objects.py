@@ -1,7 +1,4 @@
-"""A store behind pyarrow.fs: S3, GCS, HDFS, and what fsspec opens.
-
-    store = open_uri("gs://bucket/models")
-    store.write_once("flight_delay/releases/00000002.json", data)
+"""Stores files behind pyarrow.fs: on S3, GCS, HDFS, and what fsspec opens.
 
 Object stores have no create-if-absent there, so writers of a name elect one of them. Each puts its content
 under a name of its own beside the target (a claim), waits until all that could have begun before it must be
@@ -54,8 +51,8 @@ def open_uri(uri: str) -> ObjectStore:
 def _from_fsspec(uri: str) -> tuple[Any, str] | None:
     """None when fsspec is not installed or does not know the scheme."""
     try:
-        import fsspec
-        from fsspec.core import url_to_fs
+        import fsspec  # noqa: PLC0415 (optional library)
+        from fsspec.core import url_to_fs  # noqa: PLC0415 (optional library)
 
         if uri.partition("://")[0] not in fsspec.available_protocols():
             return None

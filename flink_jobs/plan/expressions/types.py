@@ -9,7 +9,6 @@ without CAST. A syntax that has no rule is not in the language.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,6 +17,7 @@ from sqlglot import exp
 
 from flink_jobs.errors import InputError
 from udfs.features.expressions import Tree, can_fail
+from udfs.suggest import nearest
 from udfs.types import ColumnType
 
 MAX_DEPTH = 64
@@ -68,10 +68,8 @@ def rule(apply: Callable[[TypeChecker, exp.Expr], Tree], arguments: str = "this 
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that was probably meant; names that differ in case only come first."""
-    names = list(names)
-    same = [other for other in names if other.lower() == name.lower()]
-    return next(iter(same or difflib.get_close_matches(name, names, n=1, cutoff=0.7)), None)
+    """The one of `names` that was probably meant."""
+    return nearest(name, names, cutoff=0.7)
 
 
 def at(node: exp.Expr) -> str:

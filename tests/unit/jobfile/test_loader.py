@@ -205,7 +205,8 @@ def test_numbers_from_variables(written: str, environ: dict[str, str], read: int
 def test_a_quoted_variable_stays_text_and_the_message_says_so() -> None:
     found = messages(SMALL + 'runtime: {parallelism: "${P}"}\n', {"P": "3"})
     assert found == [
-        "job.yaml:6: runtime.parallelism: must be an integer from 1 to 4096; got '3' (from ${P}, in quotes)"
+        "job.yaml:6: runtime.parallelism: must be an integer from 1 to 4096; "
+        "got the value of ${P}, in quotes (not shown)"
     ]
 
 
@@ -250,10 +251,10 @@ def test_a_secret_of_digits_keeps_its_zeros() -> None:
 
 
 def test_options_that_look_secret_are_hidden() -> None:
-    text = GOOD.replace("linger.ms: 5", "ssl.key.password: topsecret").replace(
-        "taskmanager.numberOfTaskSlots: 2", "s3.secret-key: topsecret"
+    text = GOOD.replace("linger.ms: 5", 'ssl.key.password: "${HIDDEN}"').replace(
+        "taskmanager.numberOfTaskSlots: 2", 's3.secret-key: "${HIDDEN}"'
     )
-    job = load(text)
+    job = load(text, {**ENVIRON, "HIDDEN": "topsecret"})
     assert job.kafka.properties["ssl.key.password"] == "topsecret"
     assert "topsecret" not in repr(job) + job.model_dump_json()
 

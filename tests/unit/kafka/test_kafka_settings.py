@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.errors import InputError
-from flink_jobs.kafka import ClientSettings, redact
+from flink_jobs.kafka import ClientSettings
+from flink_jobs.spec.secrets import redact
 
 
 def secured(**changes: object) -> ClientSettings:

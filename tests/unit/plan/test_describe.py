@@ -23,14 +23,14 @@ features:
   windows: {city_10: {by: city, rows: 10, select: {far: max(km)}}}
   derive: {ratio: km / far}
 model: {name: tiny, registry: %s, inputs: {a: km, b: ratio}}
-runtime: {flink: {fs.token: "hush hush", web.port: 12, classloader.check-leaked-classloader: false}}
+runtime: {flink: {fs.token: "${TOKEN}", web.port: 12, classloader.check-leaked-classloader: false}}
 """
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     write_model(tmp_path, "tiny", "a", "b")
-    return make_plan(load_job_text(JOB % tmp_path, "rides.yaml", tmp_path))
+    return make_plan(load_job_text(JOB % tmp_path, "rides.yaml", tmp_path, {"TOKEN": "hush hush"}))
 
 
 def test_the_keys_are_those_that_programs_know(plan: Plan) -> None:
