@@ -1,39 +1,27 @@
 """The command `tailrace`: one sub-command per thing that a person does.
 
-Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). Each module below adds its
-commands through `register(app)` and imports what they need only when they run, so that `--help` is quick.
+Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). Each module adds its
+commands through `register(app)`; the table in `commands` says which module a command is in.
 """
 
 from __future__ import annotations
 
 import sys
 import traceback
-from importlib import import_module, metadata
+from importlib import metadata
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from flink_jobs.cli.commands import LazyCommands
 from flink_jobs.errors import TailraceError
 from flink_jobs.system.masks import PROCESS
 
-MODULES = (
-    "jobs",
-    "models",
-    "models_add",
-    "mlflow",
-    "release",
-    "train",
-    "backtest",
-    "profile",
-    "drift",
-    "topics",
-    "stack",
-)
-
 app = typer.Typer(
     name="tailrace",
+    cls=LazyCommands,
     help="Scores Kafka streams with machine-learning models on Apache Flink, from one YAML file per job.",
     epilog="Begin with: tailrace up, tailrace validate JOB.yaml, tailrace run JOB.yaml",
     no_args_is_help=True,
@@ -80,7 +68,3 @@ def _show(error: TailraceError) -> None:
         print(PROCESS.hide("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     message = Text.assemble(("error: ", "bold red"), PROCESS.hide(str(error)))
     Console(stderr=True, soft_wrap=True, highlight=False).print(message)
-
-
-for _module in MODULES:
-    import_module(f"{__name__}.{_module}").register(app)

@@ -19,11 +19,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
+from flink_jobs import EveryNthDay, JobSpec, Output, Parameters, Suggest, Trainer
 from flink_jobs.demo import flights
-from flink_jobs.spec import JobSpec
-from flink_jobs.training import EveryNthDay, Trainer
-from flink_jobs.training.contract import Parameters, Suggest
-from udfs.model.manifest import Output
 
 SEED = 2013
 # Chosen on May and June with January to April as training data.
