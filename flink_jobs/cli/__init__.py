@@ -1,38 +1,23 @@
 """The command `tailrace`: one sub-command per thing that a person does.
 
-Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). Each module below adds its
-commands through `register(app)` and imports what they need only when they run, so that `--help` is quick.
+Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). `commands` lists them all.
 """
 
 from __future__ import annotations
 
 import sys
 import traceback
-from importlib import import_module, metadata
+from importlib import metadata
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
+from flink_jobs.cli.commands import Commands
 from flink_jobs.errors import TailraceError
-
-MODULES = (
-    "jobs",
-    "models",
-    "models_add",
-    "mlflow",
-    "release",
-    "train",
-    "backtest",
-    "profile",
-    "drift",
-    "topics",
-    "stack",
-)
 
 app = typer.Typer(
     name="tailrace",
+    cls=Commands,
     help="Scores Kafka streams with machine-learning models on Apache Flink, from one YAML file per job.",
     epilog="Begin with: tailrace up, tailrace validate JOB.yaml, tailrace run JOB.yaml",
     no_args_is_help=True,
@@ -45,7 +30,7 @@ _debug = False
 
 
 def main() -> None:
-    """The entry point: a user's mistake becomes a message and an exit code, not a traceback."""
+    """Runs the command line: a user's mistake becomes a message and an exit code, not a traceback."""
     try:
         app()
     except TailraceError as error:
@@ -74,11 +59,10 @@ def _options(
 
 
 def _show(error: TailraceError) -> None:
+    from rich.console import Console  # noqa: PLC0415  # Start-up: only errors need it
+    from rich.text import Text  # noqa: PLC0415  # Start-up: only errors need it
+
     if _debug:
         traceback.print_exception(error)
     message = Text.assemble(("error: ", "bold red"), str(error))
     Console(stderr=True, soft_wrap=True, highlight=False).print(message)
-
-
-for _module in MODULES:
-    import_module(f"{__name__}.{_module}").register(app)

@@ -11,14 +11,12 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from flink_jobs.kafka import Record
+from flink_jobs.kafka import Record
 
 _console = Console(highlight=False, soft_wrap=True)
 
