@@ -1,7 +1,6 @@
 """The command `tailrace`: one sub-command per thing that a person does.
 
-Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). Each module adds its
-commands through `register(app)`; the table in `commands` says which module a command is in.
+Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). `commands` lists them all.
 """
 
 from __future__ import annotations
@@ -12,16 +11,14 @@ from importlib import metadata
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from flink_jobs.cli.commands import LazyCommands
+from flink_jobs.cli.commands import Commands
 from flink_jobs.errors import TailraceError
 from flink_jobs.system.masks import PROCESS
 
 app = typer.Typer(
     name="tailrace",
-    cls=LazyCommands,
+    cls=Commands,
     help="Scores Kafka streams with machine-learning models on Apache Flink, from one YAML file per job.",
     epilog="Begin with: tailrace up, tailrace validate JOB.yaml, tailrace run JOB.yaml",
     no_args_is_help=True,
@@ -34,7 +31,7 @@ _debug = False
 
 
 def main() -> None:
-    """The entry point: a user's mistake becomes a message and an exit code, not a traceback."""
+    """Runs the command line: a user's mistake becomes a message and an exit code, not a traceback."""
     with PROCESS.learning():
         try:
             app()
@@ -64,6 +61,9 @@ def _options(
 
 
 def _show(error: TailraceError) -> None:
+    from rich.console import Console  # noqa: PLC0415  # Start-up: only errors need it
+    from rich.text import Text  # noqa: PLC0415  # Start-up: only errors need it
+
     if _debug:
         print(PROCESS.hide("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     message = Text.assemble(("error: ", "bold red"), PROCESS.hide(str(error)))

@@ -6,21 +6,23 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from flink_jobs.backtest.intervals import Draws
+from flink_jobs.backtest.page import render
+from flink_jobs.backtest.records import Backtest, encode
+from flink_jobs.backtest.run import Request
+from flink_jobs.backtest.run import backtest as run
+from flink_jobs.backtest.table import print_report
+from flink_jobs.cli.progress import Progress
+from flink_jobs.cli.run import show_traceback
 from flink_jobs.errors import InputError, JobFailedError
-
-if TYPE_CHECKING:
-    from flink_jobs.backtest.records import Backtest
-    from flink_jobs.backtest.run import Request
-    from flink_jobs.spec import JobSpec
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command to the app."""
-    app.command(rich_help_panel="Models")(backtest)
+from flink_jobs.jobfile import load_job
+from flink_jobs.spec import JobSpec
+from flink_jobs.spec.scalars import parse_duration
+from flink_jobs.system.log import configure_logging
 
 
 def backtest(
@@ -76,9 +78,6 @@ def backtest(
     """
     from rich.console import Console
 
-    from flink_jobs.backtest.table import print_report
-    from flink_jobs.jobfile import load_job
-
     if len(model) != 2:
         raise InputError(f"--model must be given twice, for A and for B; got {len(model)}")
     for path in (json, html):
@@ -86,12 +85,8 @@ def backtest(
     request = _request(file, model, label, labels, by, window, limit, seed)
     found = _run(load_job(job), request)
     if json:
-        from flink_jobs.backtest.records import encode
-
         _write(json, encode(found))
     if html:
-        from flink_jobs.backtest.page import render
-
         _write(html, render(found).encode())
     chosen = sys.stdout.isatty() or "COLUMNS" in os.environ
     print_report(Console(highlight=False, width=None if chosen else 150), found)
@@ -107,9 +102,6 @@ def _request(
     limit: int | None,
     seed: int,
 ) -> Request:
-    from flink_jobs.backtest.intervals import Draws
-    from flink_jobs.backtest.run import Request
-
     keyed = None
     if labels is not None:
         path, _, key = labels.rpartition(":")
@@ -123,8 +115,6 @@ def _request(
 def _window_ms(window: str) -> int:
     from pydantic_core import PydanticCustomError
 
-    from flink_jobs.spec.scalars import parse_duration
-
     try:
         return parse_duration(window, minimum=1000)
     except PydanticCustomError:
@@ -135,11 +125,6 @@ def _window_ms(window: str) -> int:
 
 def _run(job: JobSpec, request: Request) -> Backtest:
     from rich.console import Console
-
-    from flink_jobs.backtest.run import backtest as run
-    from flink_jobs.cli.progress import Progress
-    from flink_jobs.cli.run import show_traceback
-    from flink_jobs.system.log import configure_logging
 
     configure_logging()
     console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -1,4 +1,8 @@
-"""Lists the commands of `tailrace` and imports only the chosen one's module, so that start-up is quick."""
+"""The table of all commands, and the group that imports the one that is called.
+
+`tailrace --help` shows the table and imports no command. A command's module imports at its top what the
+command uses, so that `tailrace jobs` pays for no model library.
+"""
 
 from __future__ import annotations
 
@@ -10,134 +14,95 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class Entry(NamedTuple):
-    """The modules that register a command, its panel in the help, and the first paragraph of its own help."""
+    """Where a command is and what the list says of it; `help` is the first line of its own help.
 
-    modules: tuple[str, ...]
+    The first of `modules` has the command, a function or a group, by its name; the others add to the group.
+    """
+
     panel: str
+    modules: tuple[str, ...]
     help: str
 
 
 COMMANDS = {
     "validate": Entry(
-        ("jobs",),
         "Jobs",
+        ("jobs",),
         "Check job files, with their models, lookups and expressions; starts and reaches nothing.",
     ),
     "plan": Entry(
-        ("jobs",),
         "Jobs",
+        ("jobs",),
         "Show what a job file becomes: topics, guarantees, features, and where each model input comes from.",
     ),
-    "run": Entry(
-        ("jobs",),
-        "Jobs",
-        "Run a job on this machine, in a Flink of its own that ends with it.",
-    ),
+    "run": Entry("Jobs", ("run",), "Run a job on this machine, in a Flink of its own that ends with it."),
     "submit": Entry(
-        ("jobs",),
         "Jobs",
+        ("submit",),
         "Send a job to a Flink cluster; prints its id, and returns when all its tasks run.",
     ),
-    "jobs": Entry(
-        ("jobs",),
-        "Jobs",
-        "List the jobs on a Flink cluster, the newest first.",
-    ),
+    "jobs": Entry("Jobs", ("remote",), "List the jobs on a Flink cluster, the newest first."),
     "stop": Entry(
-        ("jobs",),
         "Jobs",
+        ("remote",),
         "Stop a job with a savepoint, whose path is printed; tailrace submit --savepoint goes on from it.",
     ),
-    "schema": Entry(
-        ("jobs",),
-        "Jobs",
-        "Print the JSON Schema of job files, for editors.",
-    ),
-    "train": Entry(
-        ("train",),
-        "Models",
-        "Train a model and register it as its next version.",
-    ),
+    "schema": Entry("Jobs", ("jobs",), "Print the JSON Schema of job files, for editors."),
+    "train": Entry("Models", ("train",), "Train a model and register it as its next version."),
     "retrain": Entry(
-        ("train",),
         "Models",
+        ("train",),
         "Train again if the champion's drift records are reason enough; for a scheduler.",
     ),
     "backtest": Entry(
-        ("backtest",),
-        "Models",
-        "Compare two model versions on history, before one is released.",
+        "Models", ("backtest",), "Compare two model versions on history, before one is released."
     ),
-    "profile": Entry(
-        ("profile",),
-        "Models",
-        "Make the reference profile that drift is measured against.",
-    ),
-    "drift": Entry(
-        ("drift",),
-        "Models",
-        "Show what changed in the data, since when, and whether to worry.",
-    ),
-    "produce": Entry(
-        ("topics",),
-        "Topics",
-        "Write lines to a topic, one record each, as they are.",
-    ),
-    "read": Entry(
-        ("topics",),
-        "Topics",
-        "Show a topic's committed records.",
-    ),
-    "up": Entry(
-        ("stack",),
-        "Local stack",
-        "Start a Kafka broker and a Flink cluster on this machine, and leave them running.",
-    ),
-    "down": Entry(
-        ("stack",),
-        "Local stack",
-        "Stop what [bold]tailrace up[/] started, and nothing else.",
-    ),
-    "status": Entry(
-        ("stack",),
-        "Local stack",
-        "Show what [bold]tailrace up[/] started and whether it answers.",
-    ),
+    "profile": Entry("Models", ("profile",), "Make the reference profile that drift is measured against."),
+    "drift": Entry("Models", ("drift",), "Show what changed in the data, since when, and whether to worry."),
     "models": Entry(
-        (
-            "models",
-            "models_add",
-            "mlflow",
-        ),
         "Models",
+        ("models", "models_add", "mlflow"),
         "Model versions: list, show, add, verify, sign, compare.",
     ),
     "release": Entry(
-        ("release",),
         "Models",
+        ("release",),
         "Decide which version scores what; running jobs follow, without a restart, at an exact moment.",
     ),
+    "produce": Entry("Topics", ("topics",), "Write lines to a topic, one record each, as they are."),
+    "read": Entry("Topics", ("topics",), "Show a topic's committed records."),
+    "up": Entry(
+        "Local stack",
+        ("stack",),
+        "Start a Kafka broker and a Flink cluster on this machine, and leave them running.",
+    ),
+    "down": Entry("Local stack", ("stack",), "Stop what tailrace up started, and nothing else."),
+    "status": Entry("Local stack", ("stack",), "Show what tailrace up started and whether it answers."),
 }
 
 
-class LazyCommands(TyperGroup):
-    """Shows commands from the table, and loads the one that is called."""
+class Commands(TyperGroup):
+    """Lists all commands by the table, and imports the one that is called."""
 
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        self.commands = {
-            name: TyperCommand(name, help=entry.help, rich_help_panel=entry.panel, rich_markup_mode="rich")
-            for name, entry in COMMANDS.items()
-        }
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, entry in COMMANDS.items():
+            self.commands[name] = TyperCommand(name, help=entry.help, rich_help_panel=entry.panel)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, load_command(name) if name in COMMANDS else command, rest
+        """Puts the command itself in the place of its line in the list."""
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = load(args[0])
+        return super().resolve_command(ctx, args)
 
 
-def load_command(name: str) -> Any:
-    """Imports the modules of a command and builds it."""
-    app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
-    for module in COMMANDS[name].modules:
-        import_module(f"flink_jobs.cli.{module}").register(app)
-    return typer.main.get_group(app).commands[name]
+def load(name: str) -> Any:
+    """The command of that name, as typer runs it."""
+    first, *_ = [import_module(f"flink_jobs.cli.{module}") for module in COMMANDS[name].modules]
+    command = getattr(first, name)
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+        return typer.main.get_group(app).commands[name]
+    app.command(name)(command)
+    return typer.main.get_command(app)

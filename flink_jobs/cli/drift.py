@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError
-
-if TYPE_CHECKING:
-    from flink_jobs.reports.drift.reader import DriftHistory
-    from udfs.alerts.records import AlertRecord
-    from udfs.drift.records import DriftRecord
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command to the app."""
-    app.command(rich_help_panel="Models")(drift)
+from flink_jobs.kafka import ClientSettings
+from flink_jobs.local.state import default_brokers
+from flink_jobs.reports.drift.arrow import write_parquet
+from flink_jobs.reports.drift.page import render
+from flink_jobs.reports.drift.reader import DriftHistory, alerts_topic, read
+from flink_jobs.reports.drift.series import grouped
+from flink_jobs.reports.drift.table import print_report
+from flink_jobs.reports.text import plain
+from udfs.alerts.records import AlertRecord
+from udfs.drift.records import DriftRecord, encode
 
 
 def drift(
@@ -61,10 +61,6 @@ def drift(
     """
     from rich.console import Console
 
-    from flink_jobs.reports.drift.arrow import write_parquet
-    from flink_jobs.reports.drift.series import grouped
-    from flink_jobs.reports.drift.table import print_report
-
     found = _read(source, alerts, brokers)
     records = _chosen(found.drift, segment, column, source)
     firing = _matching(found.alerts, segment, column)
@@ -81,10 +77,6 @@ def drift(
 
 
 def _read(source: str, alerts: str | None, brokers: str | None) -> DriftHistory:
-    from flink_jobs.kafka import ClientSettings
-    from flink_jobs.local.stack import default_brokers
-    from flink_jobs.reports.drift.reader import alerts_topic, read
-
     settings = ClientSettings(brokers or default_brokers())
     found = read(source, settings)
     if not found.drift:
@@ -100,8 +92,6 @@ def _chosen(
 ) -> list[DriftRecord]:
     """The records asked for, with the columns asked for; their own verdict when it is one column."""
     import msgspec
-
-    from flink_jobs.reports.text import plain
 
     if segment is not None:
         values = {r.segment.value for r in records if r.segment}
@@ -139,9 +129,6 @@ def _matching(alerts: list[AlertRecord], segment: str | None, column: str | None
 
 
 def _write_page(path: Path, records: list[DriftRecord], alerts: list[AlertRecord]) -> None:
-    from flink_jobs.reports.drift.page import render
-    from flink_jobs.reports.drift.series import grouped
-
     try:
         path.write_text(render(grouped(records), alerts), encoding="utf-8")
     except OSError as error:
@@ -149,8 +136,6 @@ def _write_page(path: Path, records: list[DriftRecord], alerts: list[AlertRecord
 
 
 def _print_lines(records: list[DriftRecord], alerts: list[AlertRecord]) -> None:
-    from udfs.drift.records import encode
-
     lines: list[DriftRecord | AlertRecord] = [*records, *alerts]
     for record in lines:
         print(encode(record).decode())

@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from flink_jobs.cli import remote, run
 from flink_jobs.errors import InputError
-
-if TYPE_CHECKING:
-    from flink_jobs.plan import Plan
+from flink_jobs.plan import Plan, describe
+from flink_jobs.plan.validate import validated_plan
+from flink_jobs.spec.json_schema import job_schema_text
 
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the app."""
-    for command in (validate, plan, run.run, remote.submit, remote.jobs, remote.stop, schema):
-        app.command(rich_help_panel="Jobs")(command)
 
 
 def validate(
@@ -39,8 +32,6 @@ def validate(
 
       tailrace validate conf/*.yaml
     """
-    from flink_jobs.plan.validate import validated_plan
-
     wrong = False
     for file in files:
         try:
@@ -76,9 +67,6 @@ def plan(
 
       tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
     """
-    from flink_jobs.plan import describe
-    from flink_jobs.plan.validate import validated_plan
-
     found = validated_plan(file)
     if as_json:
         print(json.dumps(describe.as_data(found), indent=2))
@@ -98,6 +86,4 @@ def schema() -> None:
 
       tailrace schema > job.schema.json
     """
-    from flink_jobs.spec.json_schema import job_schema_text
-
     print(job_schema_text(), end="")

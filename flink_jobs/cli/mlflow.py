@@ -8,10 +8,9 @@ import typer
 
 from flink_jobs.cli.models import models
 from flink_jobs.cli.models_shared import Name, RegistryFolder, open_registry
-
-
-def register(app: typer.Typer) -> None:
-    """The commands are part of `tailrace models`."""
+from flink_jobs.registry.mlflow.server import Server
+from udfs.model.manifest import digest as digest_of
+from udfs.model.signatures import Trust
 
 
 @models.command()
@@ -36,8 +35,6 @@ def push(
 
       tailrace models push flight_delay 1 --to http://127.0.0.1:5000
     """
-    from flink_jobs.registry.mlflow.server import Server
-
     done = Server(to).push(open_registry(registry), name, version, experiment)
     where = f"{done.model} version {done.version} on the server"
     print(f"{name} version {version} is {where} (run {done.run_id})" + ("" if done.new else ", as before"))
@@ -74,10 +71,6 @@ def pull(
 
       tailrace models pull flight_delay --from http://127.0.0.1:5000 --version 1
     """
-    from flink_jobs.registry.mlflow.server import Server
-    from udfs.model.manifest import digest as digest_of
-    from udfs.model.signatures import Trust
-
     number = str(version) if version is not None else None
     trust = Trust(pickles=pickles)
     found = Server(source).pull(

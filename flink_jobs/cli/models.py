@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,18 +16,22 @@ from flink_jobs.cli.models_shared import (
     print_json,
     signers,
 )
+from flink_jobs.cli.models_show import champion_words, print_checks, print_diff, print_version
 from flink_jobs.errors import InputError
-
-if TYPE_CHECKING:
-    from flink_jobs.registry import Registry
-    from udfs.model.signatures import Trust
+from flink_jobs.registry import Registry
+from flink_jobs.registry.diff import as_data, compare
+from flink_jobs.registry.releases import Releases
+from flink_jobs.registry.sign import generate_key, read_private_key
+from flink_jobs.registry.sign import sign as put_signature
+from flink_jobs.registry.verify import checks
+from flink_jobs.spec.public_keys import EXPECTED, parse_public_key
+from udfs.errors import ModelError
+from udfs.model.loading import verified_files
+from udfs.model.manifest import digest
+from udfs.model.signatures import Trust, key_id
+from udfs.times import now_ms
 
 models = typer.Typer(no_args_is_help=True, help="Model versions: list, show, add, verify, sign, compare.")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the app."""
-    app.add_typer(models, name="models", rich_help_panel="Models")
 
 
 @models.command("list")
@@ -45,8 +49,6 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
     from rich.console import Console
     from rich.table import Table
 
-    from flink_jobs.cli.models_show import champion_words
-
     found = open_registry(registry)
     rows = [row for name in found.models() for row in _rows(found, name)]
     if as_json:
@@ -63,8 +65,6 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
 
 
 def _rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    from udfs.model.manifest import digest
-
     champion, coming, rows = _champion(registry, name), _coming(registry, name), []
     for version in registry.versions(name):
         manifest = registry.manifest(name, version)
@@ -97,9 +97,6 @@ def show(
       tailrace models show flight_delay 1
     """
     from rich.console import Console
-
-    from flink_jobs.cli.models_show import print_version
-    from flink_jobs.registry.diff import as_data
 
     found = open_registry(registry)
     version = version or found.versions(name)[-1]
@@ -139,9 +136,6 @@ def verify(
 
     from rich.console import Console
 
-    from flink_jobs.cli.models_show import print_checks
-    from flink_jobs.registry.verify import checks
-
     found, trust = open_registry(registry), _trust(key or [], pickle)
     versions = [version] if version else found.versions(name)
     results = {number: checks(found, name, number, trust) for number in versions}
@@ -159,9 +153,6 @@ def verify(
 
 
 def _trust(keys: list[str], pickle: bool) -> Trust:
-    from flink_jobs.spec.public_keys import EXPECTED, parse_public_key
-    from udfs.model.signatures import Trust
-
     try:
         return Trust(tuple(map(parse_public_key, keys)), bool(keys), pickle)
     except ValueError as error:
@@ -183,12 +174,6 @@ def sign(
 
       tailrace models sign flight_delay 1 --key release.key
     """
-    from flink_jobs.registry.sign import read_private_key
-    from flink_jobs.registry.sign import sign as put_signature
-    from udfs.errors import ModelError
-    from udfs.model.loading import verified_files
-    from udfs.model.signatures import key_id
-
     found, private = open_registry(registry), read_private_key(key)
     try:
         verified_files(found.location(name, version))
@@ -208,10 +193,6 @@ def keygen(
 
       tailrace models keygen release.key
     """
-    from flink_jobs.registry.sign import generate_key
-    from flink_jobs.spec.public_keys import parse_public_key
-    from udfs.model.signatures import key_id
-
     public = generate_key(path)
     key = parse_public_key(str(public))
     print(f"private key {path}, public key {public}, id {key_id(key)}\ntrusted_keys: [{key}]")
@@ -234,9 +215,6 @@ def diff(
     """
     from rich.console import Console
 
-    from flink_jobs.cli.models_show import print_diff
-    from flink_jobs.registry.diff import compare
-
     found = open_registry(registry)
     first = _named(found, a, None)
     compared = compare(found, first, _named(found, b, first[0]))
@@ -257,10 +235,6 @@ def _named(registry: Registry, text: str, name: str | None) -> tuple[str, int]:
 
 def _coming(registry: Registry, name: str) -> dict[int, str]:
     """From which event time on versions will be champion that are not now."""
-    from flink_jobs.registry.releases import Releases
-    from udfs.errors import ModelError
-    from udfs.times import now_ms
-
     log = Releases(registry, name).log()
     try:
         return log.champions_to_come(now_ms()) if log else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,11 +17,13 @@ from flink_jobs.cli.models_shared import (
     print_json,
 )
 from flink_jobs.errors import InputError
-
-if TYPE_CHECKING:
-    from flink_jobs.registry import Registry
-    from flink_jobs.registry.importing import Artifact, Ready
-    from udfs.model.manifest import Lineage, Manifest
+from flink_jobs.history.table_files import read_table
+from flink_jobs.registry import Registry
+from flink_jobs.registry.diff import as_data
+from flink_jobs.registry.importing import Artifact, Ready, add, complete, find
+from flink_jobs.registry.importing.version import read_signature
+from flink_jobs.registry.onnx.export import export_onnx
+from udfs.model.manifest import Lineage, Manifest, digest
 
 Kind = Annotated[
     str | None,
@@ -47,10 +49,6 @@ Trusted = Annotated[
     typer.Option("--trust-type", help="A class that a skops model may hold; repeatable.", show_default=False),
 ]
 Onnx = Annotated[bool, typer.Option("--onnx", help="Export it as ONNX too, as a version of its own.")]
-
-
-def register(app: typer.Typer) -> None:
-    """The commands are part of `tailrace models`."""
 
 
 @models.command("register")
@@ -81,10 +79,6 @@ def register_model(
 
       tailrace models register fraud model.joblib --signature signature.yaml --rows holdout.parquet
     """
-    from flink_jobs.history.table_files import read_table
-    from flink_jobs.registry.importing import complete, find
-    from flink_jobs.registry.importing.version import read_signature
-
     if file.is_dir():
         raise InputError(f"{file} must be a file; folders of MLflow are for tailrace models import")
     given = read_signature(signature)
@@ -129,10 +123,6 @@ def import_model(
 
       tailrace models import fraud model.txt --rows holdout.csv
     """
-    from flink_jobs.history.table_files import read_table
-    from flink_jobs.registry.importing import complete, find
-    from flink_jobs.registry.importing.version import read_signature
-
     ready = complete(
         _trusting(find(path, kind), trust_type),
         rows=read_table(rows) if rows else None,
@@ -158,8 +148,6 @@ def export(
 
       tailrace models export flight_delay 1 --format onnx
     """
-    from flink_jobs.registry.onnx.export import export_onnx
-
     if kind != "onnx":
         raise InputError(f"--format must be onnx; got {kind!r}")
     _tell([export_onnx(open_registry(registry), name, version)], as_json)
@@ -174,9 +162,6 @@ def _add(
     onnx: bool,
     as_json: bool,
 ) -> None:
-    from flink_jobs.registry.importing import add
-    from flink_jobs.registry.onnx.export import export_onnx
-
     found: Registry = open_registry(registry)
     written = [add(found, name, ready, metrics=_numbers(metrics), lineage=lineage)]
     try:
@@ -187,9 +172,6 @@ def _add(
 
 
 def _tell(manifests: list[Manifest], as_json: bool) -> None:
-    from flink_jobs.registry.diff import as_data
-    from udfs.model.manifest import digest
-
     if as_json:
         return print_json([as_data(manifest) for manifest in manifests])
     for manifest in manifests:
@@ -208,8 +190,6 @@ def _trusting(found: Artifact, types: list[str] | None) -> Artifact:
 def _lineage(
     parameters: list[str] | None, parent: int | None, data: str | None, code: str | None
 ) -> Lineage | None:
-    from udfs.model.manifest import Lineage
-
     made = Lineage(data=data, code=code, parameters=_pairs("--param", parameters), parent=parent)
     return None if made == Lineage() else made
 

@@ -5,12 +5,12 @@ def command(name: Name, registry: RegistryFolder = "models", as_json: as_json_op
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from flink_jobs.registry import Registry
+from flink_jobs.registry import Registry
+from udfs.model.signatures import SIGNATURES
 
 RegistryFolder = Annotated[
     str, typer.Option("--registry", envvar="TAILRACE_MODELS", help="Folder or URI of all models.")
@@ -21,8 +21,6 @@ as_json_option = Annotated[bool, typer.Option("--json", help="Print JSON, for sc
 
 
 def open_registry(place: str) -> Registry:
-    from flink_jobs.registry import Registry
-
     return Registry(place)
 
 
@@ -34,7 +32,5 @@ def print_json(data: object) -> None:
 
 def signers(registry: Registry, name: str, version: int) -> list[str]:
     """The ids of the keys that claim to have signed a version; `verify` tells whether they have."""
-    from udfs.model.signatures import SIGNATURES
-
     entries = registry.store.names(f"{name}/versions/{version}/{SIGNATURES}")
     return [entry.removesuffix(".json") for entry in entries]

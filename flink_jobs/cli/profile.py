@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flink_jobs.errors import InputError
+from flink_jobs.history.table_files import read_table
+from udfs.profile.profile import encode_profile, reference_profile
+from udfs.profile.references import MIN_ROWS
 from udfs.suggest import hint
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command to the app."""
-    app.command(rich_help_panel="Models")(profile)
 
 
 def profile(
@@ -60,9 +58,6 @@ def profile(
 
       tailrace profile holdout.parquet --outputs score --segments origin --event-time departed_at
     """
-    from flink_jobs.history.table_files import read_table
-    from udfs.profile.profile import encode_profile, reference_profile
-
     table = read_table(file)
     made_names = _names(outputs, table, file) or []
     parts = _names(segments, table, file) or []
@@ -146,8 +141,6 @@ def _print_summary(out: Path, table: pa.Table, names: list[str], outputs: list[s
 
 def _print_parts(made: dict[str, Any]) -> None:
     """Of which parts there are enough rows for a reference of their own."""
-    from udfs.profile.references import MIN_ROWS
-
     for column, values in made.get("segments", {}).items():
         enough = sum(part["rows"] >= MIN_ROWS for part in values.values())
         print(

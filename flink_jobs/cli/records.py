@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from flink_jobs.kafka import Record
 from udfs.times import iso
-
-if TYPE_CHECKING:
-    from flink_jobs.kafka import Record
 
 _console = Console(highlight=False, soft_wrap=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,21 +24,22 @@ from flink_jobs.cli.release_options import (
 )
 from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError, WorkError
+from flink_jobs.kafka import ClientSettings
+from flink_jobs.local.state import default_brokers
+from flink_jobs.registry import Registry
+from flink_jobs.registry.releases import Activation, Releases
+from flink_jobs.reports.comparisons import judge_job, read_comparisons
+from flink_jobs.reports.releases import comparison_tables, describe_release, history_table
+from udfs.errors import ModelError
+from udfs.model.loading import load_version
+from udfs.releases.log import ReleaseRecord
+from udfs.rollout.compare import add_up
 from udfs.times import now_ms
-
-if TYPE_CHECKING:
-    from flink_jobs.registry.releases import Activation, Releases
-    from udfs.releases.log import ReleaseRecord
 
 release = typer.Typer(
     no_args_is_help=True,
     help="Decide which version scores what; running jobs follow, without a restart, at an exact moment.",
 )
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the app."""
-    app.add_typer(release, name="release", rich_help_panel="Models")
 
 
 @release.command()
@@ -187,8 +188,6 @@ def history(
     import msgspec
     from rich.console import Console
 
-    from flink_jobs.reports.releases import history_table
-
     log = _releases(registry, name).log()
     if log is None:
         raise InputError(
@@ -222,12 +221,6 @@ def compare(
     import msgspec
     from rich.console import Console
 
-    from flink_jobs.kafka import ClientSettings
-    from flink_jobs.local.stack import default_brokers
-    from flink_jobs.reports.comparisons import read_comparisons
-    from flink_jobs.reports.releases import comparison_tables
-    from udfs.rollout.compare import add_up
-
     settings = ClientSettings(brokers or default_brokers())
     records = read_comparisons(source, settings)[-windows:]
     if not records:
@@ -244,8 +237,6 @@ def compare(
 def _begin(
     registry: str, name: str, at: str | None, lead: str, past: bool, reason: str
 ) -> tuple[Releases, Activation]:
-    from flink_jobs.registry.releases import Activation
-
     lead_ms = parse_lead(lead, "--lead")
     return _releases(registry, name), Activation(
         parse_activation(at, now_ms()), lead_ms, past or at == "start", reason
@@ -253,17 +244,10 @@ def _begin(
 
 
 def _releases(registry: str, name: str) -> Releases:
-    from flink_jobs.registry import Registry
-    from flink_jobs.registry.releases import Releases
-
     return Releases(Registry(registry), name)
 
 
 def _check_loads(registry: str, name: str, version: int) -> None:
-    from flink_jobs.registry import Registry
-    from udfs.errors import ModelError
-    from udfs.model.loading import load_version
-
     found = Registry(registry)
     found.manifest(name, version)
     try:
@@ -274,8 +258,6 @@ def _check_loads(registry: str, name: str, version: int) -> None:
 
 def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None) -> None:
     """Raises WorkError unless the version passed in the last windows together."""
-    from flink_jobs.reports.comparisons import judge_job
-
     report = judge_job(job_file, version, windows, brokers)
     if report.outcome != "pass":
         why = "; ".join(report.reasons)
@@ -283,6 +265,4 @@ def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None)
 
 
 def _done(record: ReleaseRecord, dry_run: bool) -> None:
-    from flink_jobs.reports.releases import describe_release
-
     print(f"{'would be ' if dry_run else ''}release {record.number}: {describe_release(record)}")

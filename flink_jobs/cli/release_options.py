@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from flink_jobs.errors import InputError
+from flink_jobs.spec.scalars import parse_duration
+from udfs.releases.log import BEGINNING
+from udfs.times import parse_time
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.", show_default=False)]
 Version = Annotated[int, typer.Argument(min=1, help="Version.", show_default=False)]
@@ -36,9 +39,6 @@ To = Annotated[
 
 def parse_activation(text: str | None, now: int) -> int | None:
     """ms since the epoch of what --at says; None for its default."""
-    from udfs.releases.log import BEGINNING
-    from udfs.times import parse_time
-
     if text is None:
         return None
     if text == "start":
@@ -54,8 +54,6 @@ def parse_activation(text: str | None, now: int) -> int | None:
 def parse_lead(text: str, option: str) -> int:
     """Milliseconds of a duration, given with `option`."""
     from pydantic_core import PydanticCustomError
-
-    from flink_jobs.spec.scalars import parse_duration
 
     try:
         return parse_duration(text)

@@ -10,21 +10,26 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from flink_jobs.cli.progress import Progress, summary
+from flink_jobs.cli.remote import savepoint_uri
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
+from flink_jobs.kafka import ClientSettings, count_committed, end_offsets
+from flink_jobs.plan import Plan
+from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.outputs import outputs_of
+from flink_jobs.plan.topics import output_topics
+from flink_jobs.plan.validate import validated_plan
+from flink_jobs.run import preflight
+from flink_jobs.run.cluster import Cluster
+from flink_jobs.run.program import RunningJob, Target, start
+from flink_jobs.spec import JobSpec
+from flink_jobs.system.log import configure_logging
 from flink_jobs.system.masks import PROCESS
-
-if TYPE_CHECKING:
-    from flink_jobs.kafka import ClientSettings
-    from flink_jobs.plan import Plan
-    from flink_jobs.run.cluster import Cluster
-    from flink_jobs.run.program import RunningJob, Target
-    from flink_jobs.spec import JobSpec
 
 # Where Flink unpacks what `flink_jobs.run.program` ships.
 _SHIPPED = re.compile(r'"[^"]*/tailrace-udfs-[^"/]+/')
@@ -52,9 +57,6 @@ def run(
 
       tailrace run conf/flight_delay.yaml --bounded
     """
-    from flink_jobs.plan.clients import client_settings
-    from flink_jobs.run.program import Target
-
     target = Target(savepoint=_local_savepoint(savepoint))
     plan = prepare(file, bounded=bounded)
     settings = client_settings(plan.job)
@@ -76,10 +78,6 @@ def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None
     """The plan of a job file that can start: its topics are there. Logs what was done for it."""
     import structlog
 
-    from flink_jobs.plan.validate import validated_plan
-    from flink_jobs.run import preflight
-    from flink_jobs.system.log import configure_logging
-
     configure_logging()
     log = structlog.get_logger()
     plan = validated_plan(file, bounded=bounded)
@@ -89,14 +87,6 @@ def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None
     for warning in found.warnings:
         log.warning("preflight", message=warning)
     return plan
-
-
-def savepoint_uri(given: str | None) -> str | None:
-    """A savepoint's path or URI as a URI; what Flink prints, file:/path, is one too."""
-    if given is None or re.match(r"(?!file:)[a-z][a-z0-9+.-]*:/", given):
-        return given
-    path = Path(re.sub(r"^file:(//(?=/))?", "", given)).absolute()
-    return f"file://{path}"  # not escaped: Flink takes it as it is
 
 
 def _local_savepoint(given: str | None) -> str | None:
@@ -127,8 +117,6 @@ def _is_machinery(path: str) -> bool:
 
 def _run(plan: Plan, target: Target, line: Progress) -> bool:
     """Runs the job to its end; whether that came by an interrupt."""
-    from flink_jobs.run.program import start
-
     try:
         with start(plan, target) as running:
             return _watch(running, line)
@@ -157,17 +145,11 @@ def _end(running: RunningJob) -> None:
 
 
 def _ends(settings: ClientSettings, job: JobSpec) -> Offsets:
-    from flink_jobs.kafka import end_offsets
-    from flink_jobs.plan.topics import output_topics
-
     return {name: end_offsets(settings, topic) for name, topic in output_topics(job).items()}
 
 
 def _written(settings: ClientSettings, job: JobSpec, before: Offsets) -> Counter[str]:
     """What the run committed, counted in the topics: the job's own counters end a moment before it does."""
-    from flink_jobs.kafka import count_committed
-    from flink_jobs.plan.outputs import outputs_of
-
     return Counter(
         {
             output.account: count_committed(settings, output.topic(job), since=before[output.name])

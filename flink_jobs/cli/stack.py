@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from flink_jobs.local.stack import Health, Stack
+from flink_jobs.local import stack
+from flink_jobs.local.stack import Health
+from flink_jobs.local.state import Stack, load
 
 Directory = Annotated[
     Path, typer.Option("--dir", help="Where the stack keeps its state, data and logs.", file_okay=False)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the app."""
-    for command in (up, down, status):
-        app.command(rich_help_panel="Local stack")(command)
 
 
 def up(
@@ -49,8 +44,6 @@ def up(
 
       tailrace up --metrics-port 9249
     """
-    from flink_jobs.local import stack
-
     console = Console(highlight=False)
     options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port)
     with console.status("starting") as line:
@@ -71,8 +64,6 @@ def down(
 
       tailrace down --purge
     """
-    from flink_jobs.local import stack
-
     console = Console(highlight=False)
     with console.status("stopping"):
         stopped = stack.down(directory, purge=purge)
@@ -92,9 +83,7 @@ def status(json_output: Json = False, directory: Directory = Path(".tailrace")) 
 
       tailrace status --json
     """
-    from flink_jobs.local import stack
-
-    found = stack.load(directory)
+    found = load(directory)
     report = stack.health(found) if found else []
     if json_output:
         print(json.dumps(_as_json(found, report), indent=2))

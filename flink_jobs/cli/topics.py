@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from flink_jobs.cli.records import as_line, print_pretty
 from flink_jobs.errors import InputError
-
-if TYPE_CHECKING:
-    from flink_jobs.kafka import ClientSettings, Record
+from flink_jobs.kafka import (
+    ClientSettings,
+    Record,
+    create_topics,
+    describe_topics,
+    no_such_topic,
+    produce_lines,
+    read_topic,
+)
+from flink_jobs.local.state import default_brokers
 
 Topic = Annotated[str, typer.Argument(help="Name of the topic.", show_default=False)]
 Brokers = Annotated[
@@ -24,12 +32,6 @@ Brokers = Annotated[
         show_default=False,
     ),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the app."""
-    for command in (produce, read):
-        app.command(rich_help_panel="Topics")(command)
 
 
 def produce(
@@ -52,8 +54,6 @@ def produce(
 
       echo '{"origin": "JFK"}' | tailrace produce flights.departed
     """
-    from flink_jobs.kafka import produce_lines
-
     settings = _settings(brokers)
     _require_topic(settings, topic, partitions if create else None)
     count = produce_lines(settings, topic, file, key=_key_of(key_field) if key_field else None)
@@ -84,9 +84,6 @@ def read(
 
       tailrace read flight-delay.predictions --json | jq .value
     """
-    from flink_jobs.cli.records import as_line, print_pretty
-    from flink_jobs.kafka import read_topic
-
     if as_json and pretty:
         raise InputError("only one of --json and --pretty can be given")
     in_lines = as_json or not (pretty or sys.stdout.isatty())
@@ -101,16 +98,11 @@ def read(
 
 
 def _settings(brokers: str | None) -> ClientSettings:
-    from flink_jobs.kafka import ClientSettings
-    from flink_jobs.local.stack import default_brokers
-
     return ClientSettings(brokers or default_brokers())
 
 
 def _require_topic(settings: ClientSettings, topic: str, partitions: int | None) -> None:
     """Creates it when `partitions` is given."""
-    from flink_jobs.kafka import create_topics, describe_topics, no_such_topic
-
     if describe_topics(settings, [topic])[topic] is not None:
         return
     if partitions is None:

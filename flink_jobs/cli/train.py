@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from flink_jobs.cli.topics import Brokers
-
-if TYPE_CHECKING:
-    from flink_jobs.training.contract import Trainer
-    from flink_jobs.training.retrain import RetrainOutcome
-    from flink_jobs.training.run import TrainingSettings
-    from flink_jobs.training.show import Show
-    from udfs.drift.records import DriftRecord
-    from udfs.model.manifest import Manifest
+from flink_jobs.kafka import ClientSettings
+from flink_jobs.local.state import default_brokers
+from flink_jobs.registry import Registry
+from flink_jobs.reports.drift.reader import read
+from flink_jobs.training.contract import Trainer, load_trainer
+from flink_jobs.training.decide import RetrainRule
+from flink_jobs.training.retrain import Retraining, RetrainOutcome, alone, retrain_if_drifted
+from flink_jobs.training.run import TrainingSettings
+from flink_jobs.training.run import train as run
+from flink_jobs.training.search import Limits
+from flink_jobs.training.show import Show
+from udfs.drift.records import DriftRecord
+from udfs.model.manifest import Manifest
 
 ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL_DIR", help="Folder with train.py.", show_default=False)
@@ -42,12 +47,6 @@ Resume = Annotated[bool, typer.Option(help="Go on with the search of before, if 
 Promote = Annotated[bool, typer.Option("--promote", help="Make the new version the champion.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Cache = Annotated[Path, typer.Option(help="Where computed features are kept.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the app."""
-    app.command(rich_help_panel="Models")(train)
-    app.command(rich_help_panel="Models")(retrain)
 
 
 def train(
@@ -76,11 +75,6 @@ def train(
 
       tailrace train models/flight_delay --trials 40
     """
-    from flink_jobs.registry import Registry
-    from flink_jobs.training.contract import load_trainer
-    from flink_jobs.training.retrain import alone
-    from flink_jobs.training.run import train as run
-
     trainer = load_trainer(model_dir)
     show = _show()
     settings = _settings(model_dir, trials, timeout, resume, promote, cache, test_from)
@@ -128,11 +122,6 @@ def retrain(
 
       tailrace retrain models/flight_delay --if-drifted drift.jsonl --dry-run
     """
-    from flink_jobs.registry import Registry
-    from flink_jobs.training.contract import load_trainer
-    from flink_jobs.training.decide import RetrainRule
-    from flink_jobs.training.retrain import Retraining, alone, retrain_if_drifted
-
     retraining = Retraining(if_drifted, RetrainRule(bad, of, input_share), job, dry_run)
     trainer = load_trainer(model_dir)
     show = _show()
@@ -151,8 +140,6 @@ def retrain(
 def _show() -> Show:
     from rich.console import Console
 
-    from flink_jobs.training.show import Show
-
     return Show(Console(stderr=True, highlight=False))
 
 
@@ -165,18 +152,11 @@ def _settings(
     cache: Path,
     test_from: str | None = None,
 ) -> TrainingSettings:
-    from flink_jobs.training.run import TrainingSettings
-    from flink_jobs.training.search import Limits
-
     limits = Limits(trials, timeout, resume)
     return TrainingSettings(limits, promote, test_from, cache, model_dir / "studies")
 
 
 def _drift_records(source: str, brokers: str | None) -> Sequence[DriftRecord]:
-    from flink_jobs.kafka import ClientSettings
-    from flink_jobs.local.stack import default_brokers
-    from flink_jobs.reports.drift.reader import read
-
     return read(source, ClientSettings(brokers or default_brokers())).drift
 
 

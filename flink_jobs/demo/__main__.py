@@ -7,6 +7,7 @@ import time
 
 from flink_jobs.demo.batch import _run
 from flink_jobs.demo.common import console
+from flink_jobs.demo.lifecycle import run as run_lifecycle
 from flink_jobs.errors import JobFailedError, TailraceError
 
 
@@ -14,12 +15,7 @@ def main() -> int:
     """Runs the demo; 0 when all accounts are right."""
     started = time.monotonic()
     try:
-        if "--lifecycle" in sys.argv[1:]:
-            from flink_jobs.demo.lifecycle import run as run_lifecycle
-
-            right = run_lifecycle(console)
-        else:
-            right = _run()
+        right = run_lifecycle(console) if "--lifecycle" in sys.argv[1:] else _run()
     except JobFailedError as error:
         console.print(error.worker_traceback or "", markup=False)
         return _failed(error)

@@ -20,7 +20,7 @@ import msgspec
 from flink_jobs.demo import flights
 from flink_jobs.errors import TailraceError
 from flink_jobs.kafka import ClientSettings, Message, create_topics, describe_topics, produce
-from flink_jobs.local.stack import default_brokers
+from flink_jobs.local.state import default_brokers
 
 TOPIC = "flights.live"
 PARTITIONS = 4

@@ -1,39 +1,25 @@
 """Runs the local stack for a day's work: a Kafka broker and a Flink session cluster that outlive the command.
 
-`stack.json` in the directory says what runs: each process by pid and start time, so that `down` never stops
-a process that it did not start.
+`state` says what runs, so that `down` never stops a process that it did not start.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import ClientSettings, answers
 from flink_jobs.local.broker import HOST, Broker
 from flink_jobs.local.flink import SessionCluster, overview
-from flink_jobs.system.processes import ProcessId, find_java, require_free_port
+from flink_jobs.local.state import STATE_FILE, Service, Stack, load
+from flink_jobs.system.processes import find_java, require_free_port
 
-DEFAULT_DIRECTORY = Path(".tailrace")
-_STATE = "stack.json"
-_CONTENTS = ("kafka", "flink", _STATE, "lock")
-
-
-@dataclass(frozen=True)
-class Service:
-    """One process of the stack; `log` is the file that it writes."""
-
-    name: str
-    process: ProcessId
-    address: str
-    log: str
+_CONTENTS = ("kafka", "flink", STATE_FILE, "lock")
 
 
 @dataclass(frozen=True)
@@ -43,29 +29,6 @@ class Health:
     service: Service
     alive: bool
     healthy: bool
-
-
-@dataclass(frozen=True)
-class Stack:
-    """What `up` started: `brokers` for Kafka clients, `flink_url` for the cluster's REST interface.
-
-    `metrics` are the addresses for Prometheus to scrape, if it was asked for them.
-    """
-
-    directory: Path
-    brokers: str
-    flink_url: str
-    services: tuple[Service, ...] = ()
-    metrics: tuple[str, ...] = ()
-
-    def alive(self) -> bool:
-        return bool(self.services) and all(service.process.alive() for service in self.services)
-
-    def save(self) -> None:
-        state = asdict(self) | {"directory": str(self.directory)}
-        unfinished = self.directory / f"{_STATE}.part"
-        unfinished.write_text(json.dumps(state, indent=2) + "\n")
-        unfinished.replace(self.directory / _STATE)
 
 
 @dataclass(frozen=True)
@@ -80,28 +43,6 @@ class Options:
     slots: int = 4
     memory: str = "3g"
     metrics_port: int | None = None
-
-
-def load(directory: Path = DEFAULT_DIRECTORY) -> Stack | None:
-    """The stack that was started in this directory, whether or not its processes still run."""
-    path = directory / _STATE
-    try:
-        state = json.loads(path.read_text())
-        services = tuple(_service(entry) for entry in state["services"])
-        metrics = tuple(state.get("metrics", ()))
-        return Stack(directory, state["brokers"], state["flink_url"], services, metrics)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not readable as the state of `tailrace up`: {error}") from error
-
-
-def default_brokers(directory: Path = DEFAULT_DIRECTORY) -> str:
-    """TAILRACE_BROKERS, else the broker of a running `tailrace up`, else localhost:9092."""
-    if configured := os.environ.get("TAILRACE_BROKERS"):
-        return configured
-    stack = load(directory)
-    return stack.brokers if stack and stack.alive() else "localhost:9092"
 
 
 def up(directory: Path, options: Options, report: Callable[[str], None] = print) -> tuple[Stack, bool]:
@@ -155,14 +96,6 @@ def _health(service: Service, check: Callable[[], bool]) -> Health:
     return Health(service, alive, alive and check())
 
 
-def _service(entry: dict[str, object]) -> Service:
-    process = entry["process"]
-    if not isinstance(process, dict):
-        raise TypeError("process must be a mapping")
-    identity = ProcessId(int(process["pid"]), str(process["started"]))
-    return Service(str(entry["name"]), identity, str(entry["address"]), str(entry["log"]))
-
-
 def _start(directory: Path, options: Options, report: Callable[[str], None]) -> Stack:
     broker = Broker(directory=directory / "kafka", port=options.kafka_port, detached=True)
     cluster = SessionCluster(
@@ -193,7 +126,7 @@ def _launch(broker: Broker, cluster: SessionCluster) -> Iterator[Service]:
 def _stop(stack: Stack) -> list[str]:
     """The cluster before the broker, so that its jobs do not see the broker go."""
     stopped = [service.name for service in reversed(stack.services) if service.process.stop()]
-    (stack.directory / _STATE).unlink(missing_ok=True)
+    (stack.directory / STATE_FILE).unlink(missing_ok=True)
     return stopped
 
 

@@ -15,20 +15,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from flink_jobs.errors import InputError
+from flink_jobs.spec import JobSpec
 from flink_jobs.training.splits import Holdout, LastShare, parse_time
 from udfs.model.format_table import Format
 from udfs.model.manifest import Output
 from udfs.suggest import hint
-
-if TYPE_CHECKING:
-    from flink_jobs.spec import JobSpec
 
 Parameters = Mapping[str, Any]
 FILE = "train.py"

@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flink_jobs.errors import InputError
+from flink_jobs.history import Replay
+from flink_jobs.history.records import from_table
 from flink_jobs.plan.columns import job_columns
 from flink_jobs.spec import JobSpec
 from flink_jobs.training.contract import Trainer
@@ -92,9 +94,6 @@ def features_on_flink(
 
     Raises JobFailedError when the job fails, WorkError when the broker does not come up.
     """
-    from flink_jobs.history import Replay
-    from flink_jobs.history.records import from_table
-
     read = from_table(job, records, "history()")
     with Replay(job, read.records, brokers=brokers) as replay:
         note(f"{len(read.records):,} records on a broker")

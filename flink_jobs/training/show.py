@@ -10,14 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.status import Status
 
-if TYPE_CHECKING:
-    from flink_jobs.training.contract import Trainer
-    from flink_jobs.training.search import Limits
+from flink_jobs.training.contract import Trainer
+from flink_jobs.training.search import Limits
 
 PLAIN_SECONDS = 5.0
 Note = Callable[[str], None]

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
 from flink_jobs.local import stack
-from flink_jobs.local.stack import Stack
+from flink_jobs.local.state import Stack, load
 from flink_jobs.system.jars import PROJECT
 from flink_jobs.system.processes import ProcessId, free_port, port_in_use, spawn, tail, wait_until
 from flink_jobs.testing import record
@@ -134,7 +134,7 @@ def running_stack(tmp_path: Path) -> Iterator[Stack]:
     options = zip(("--kafka-port", "--flink-port", "--metrics-port"), map(str, numbers), strict=True)
     try:
         tailrace("up", *(word for pair in options for word in pair), "--slots", "1", "--dir", str(directory))
-        found = stack.load(directory)
+        found = load(directory)
         assert found is not None
         assert found.metrics == (f"127.0.0.1:{numbers[2]}", f"127.0.0.1:{numbers[2] + 1}")
         yield found
@@ -224,7 +224,7 @@ def test_both_ports_for_metrics_must_be_free(tmp_path: Path) -> None:
             )
             assert f"port {taken} for metrics is in use" in said
             assert "choose a free one with --metrics-port" in said
-    assert stack.load(tmp_path / "stack") is None
+    assert load(tmp_path / "stack") is None
 
 
 @pytest.mark.timeout(300)

@@ -18,7 +18,8 @@ import requests
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import ClientSettings, create_topics, produce_lines, read_topic
 from flink_jobs.local import stack
-from flink_jobs.local.stack import Options, Service, Stack
+from flink_jobs.local.stack import Options
+from flink_jobs.local.state import Service, Stack, default_brokers, load
 from flink_jobs.system.processes import ProcessId, free_port, port_in_use, wait_until
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
@@ -109,14 +110,14 @@ def test_a_port_in_use_is_exit_2_and_starts_nothing(directory: Path) -> None:
             assert done.returncode == 2
             assert f"port {taken} " in done.stderr
             assert f"choose a free one with {option}" in done.stderr
-    assert stack.load(directory) is None
+    assert load(directory) is None
 
 
 def test_a_stack_that_cannot_start_leaves_nothing_running(directory: Path) -> None:
     options = Options(free_port(), free_port(), slots=1, memory="10m")
     with pytest.raises(WorkError, match=r"(?s)Flink's taskmanager ended instead of starting:.*emory"):
         stack.up(directory, options, report=lambda _: None)
-    assert stack.load(directory) is None
+    assert load(directory) is None
     assert wait_until(lambda: not port_in_use(options.kafka_port) and not port_in_use(options.flink_port), 5)
 
 
@@ -128,7 +129,7 @@ def test_down_never_stops_a_process_that_took_over_a_pid(
     Stack(directory, "127.0.0.1:1", "http://127.0.0.1:2", (Service("kafka", recycled, "", ""),)).save()
     assert stack.down(directory) == []
     assert bystander.poll() is None
-    assert stack.load(directory) is None
+    assert load(directory) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"brokers": 1, "flink_url": 2, "services": [{}]}', "\xff"])
@@ -137,7 +138,7 @@ def test_a_broken_state_file_is_an_input_error(directory: Path, text: str) -> No
     path = directory / "stack.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match="is not readable as the state of `tailrace up`"):
-        stack.load(directory)
+        load(directory)
     path.unlink()
 
 
@@ -164,9 +165,9 @@ def test_the_default_brokers_are_those_of_the_environment_or_the_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TAILRACE_BROKERS", raising=False)
-    assert stack.default_brokers(tmp_path) == "localhost:9092"
+    assert default_brokers(tmp_path) == "localhost:9092"
     myself = (Service("kafka", ProcessId.of(os.getpid()), "", ""),)
     Stack(tmp_path, "127.0.0.1:19092", "http://127.0.0.1:2", myself).save()
-    assert stack.default_brokers(tmp_path) == "127.0.0.1:19092"
+    assert default_brokers(tmp_path) == "127.0.0.1:19092"
     monkeypatch.setenv("TAILRACE_BROKERS", "elsewhere:1")
-    assert stack.default_brokers(tmp_path) == "elsewhere:1"
+    assert default_brokers(tmp_path) == "elsewhere:1"

@@ -31,9 +31,10 @@ from flink_jobs.registry import Registry
 from flink_jobs.registry.serialize import serialized
 from udfs.errors import ModelError
 from udfs.model import formats
+from udfs.model.format_table import Format
 from udfs.model.formats import keras_zip
 from udfs.model.loading import load_version
-from udfs.model.manifest import Format, Input, Output, Signature
+from udfs.model.manifest import Input, Output, Signature
 from udfs.model.signatures import Trust
 
 NAMES = ("early", "late", "never")

@@ -268,7 +268,7 @@ PLANTS = {
 def job_text(**changes: str) -> str:
     text = JOB
     for name, value in (GOOD | changes).items():
-        text = re.sub(rf"\b{name}\b", lambda _, value=value: value, text)
+        text = re.sub(rf"\b{name}\b", value.replace("\\", r"\\"), text)
     return text
 
 

@@ -1,0 +1,111 @@
+"""`tailrace submit`: sends a job to a Flink cluster, and watches its start."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flink_jobs.cli.progress import Progress
+from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at, savepoint_uri
+from flink_jobs.cli.run import prepare, show_traceback
+from flink_jobs.errors import JobFailedError, WorkError
+from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
+from flink_jobs.run.program import Target, start
+
+START_SECONDS = 180.0
+
+
+SETTLED_SECONDS = 5.0
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(help="The job file.", show_default=False)],
+    cluster: Address = None,
+    savepoint: Annotated[
+        str | None,
+        typer.Option(help="Savepoint or checkpoint to go on from: a path or URI.", show_default=False),
+    ] = None,
+    bounded: Annotated[
+        bool, typer.Option("--bounded", help="End where the topic ends now, instead of waiting for more.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the job has ended.")] = False,
+) -> None:
+    """Send a job to a Flink cluster; prints its id, and returns when all its tasks run.
+
+    A job that fails while it starts is cancelled, and the reason is shown.
+
+    [bold]Examples[/]
+
+      tailrace submit conf/flight_delay.yaml --cluster http://flink:8081
+
+      tailrace submit conf/flight_delay.yaml --savepoint s3://bucket/savepoints/savepoint-1f2e
+    """
+    import structlog
+
+    found = cluster_at(cluster)
+    plan = prepare(file, bounded=bounded, cluster=found)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    unit = "windows" if plan.job.score == "per_window" else "records"
+    try:
+        with Progress(console, unit) as line:
+            line.say(f"submitting to {found.url}")
+            job = start(plan, Target(found.url, savepoint_uri(savepoint))).id
+            print(job, flush=True)
+            line.say(f"waiting for {job} to run")
+            _await_start(found, job)
+            structlog.get_logger().info("job_running", job=plan.job.job, id=job, cluster=found.url)
+            if wait:
+                _await_end(found, job, line)
+    except JobFailedError as error:
+        show_traceback(error)
+        raise
+
+
+def _await_start(cluster: Cluster, job: str) -> None:
+    """Returns when all tasks have run for a few seconds; a job that fails before is cancelled.
+
+    Workers load the model with their first records, which is when most jobs fail that fail at all.
+    """
+    started, running = time.monotonic(), None
+    while cluster.state(job) not in ENDED or cluster.failure(job):
+        if cause := cluster.failure(job):
+            _give_up(cluster, job)
+            raise _failed(job, cause)
+        now = time.monotonic()
+        running = (running or now) if cluster.all_running(job) else None
+        if running and now - running >= SETTLED_SECONDS:
+            return
+        if not running and now - started > START_SECONDS:
+            raise WorkError(
+                f"job {job} does not run after {START_SECONDS:.0f} s, and goes on trying; end it with: "
+                f"tailrace stop {job} --cancel"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _give_up(cluster: Cluster, job: str) -> None:
+    if cluster.state(job) not in ENDED:
+        cluster.cancel(job)
+        await_state(cluster, job)
+
+
+def _await_end(cluster: Cluster, job: str, line: Progress) -> None:
+    import structlog
+
+    known = None
+    while (state := cluster.state(job)) not in ENDED:
+        line.show(cluster.counts(job))
+        if (cause := cluster.failure(job)) and cause != known:
+            known = cause
+            structlog.get_logger().warning("job_failed", id=job, reason=failure_reason(cause))
+        time.sleep(POLL_SECONDS)
+    if state == "FAILED":
+        raise _failed(job, cluster.failure(job) or "unknown")
+
+
+def _failed(job: str, trace: str) -> JobFailedError:
+    return JobFailedError(f"job {job} failed: {failure_reason(trace)}", worker_traceback(trace))
