@@ -135,6 +135,7 @@ def verdict_of(metric: MetricComparison) -> str:
 
 
 def version_name(run: VersionRun) -> str:
+    """A version with its model's name."""
     return f"{run.model} version {run.version}"
 
 
@@ -149,6 +150,7 @@ def moment(time: str) -> str:
 
 
 def segment_value(part: Slice) -> str:
+    """The value that a segment is of, as people read it."""
     return "(missing)" if part.value is None else part.value
 
 

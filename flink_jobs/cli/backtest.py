@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic_core import PydanticCustomError
+from rich.console import Console
 
 from flink_jobs.backtest.intervals import Draws
 from flink_jobs.backtest.page import render
@@ -76,8 +78,6 @@ def backtest(
       tailrace backtest job.yaml --input july.parquet --model 3 --model 4 --labels landed.parquet:flight_id
       --by origin --html backtest.html
     """
-    from rich.console import Console
-
     if len(model) != 2:
         raise InputError(f"--model must be given twice, for A and for B; got {len(model)}")
     for path in (json, html):
@@ -113,8 +113,6 @@ def _request(
 
 
 def _window_ms(window: str) -> int:
-    from pydantic_core import PydanticCustomError
-
     try:
         return parse_duration(window, minimum=1000)
     except PydanticCustomError:
@@ -124,8 +122,6 @@ def _window_ms(window: str) -> int:
 
 
 def _run(job: JobSpec, request: Request) -> Backtest:
-    from rich.console import Console
-
     configure_logging()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     unit = "windows" if job.score == "per_window" else "records"

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
+from rich.console import Console
 
 from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError
@@ -59,8 +61,6 @@ def drift(
 
       tailrace drift drift.jsonl --alerts alerts.jsonl --segment EWR
     """
-    from rich.console import Console
-
     found = _read(source, alerts, brokers)
     records = _chosen(found.drift, segment, column, source)
     firing = _matching(found.alerts, segment, column)
@@ -91,8 +91,6 @@ def _chosen(
     records: list[DriftRecord], segment: str | None, column: str | None, source: str
 ) -> list[DriftRecord]:
     """The records asked for, with the columns asked for; their own verdict when it is one column."""
-    import msgspec
-
     if segment is not None:
         values = {r.segment.value for r in records if r.segment}
         records = [r for r in records if r.segment and r.segment.value == segment]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from flink_jobs.cli.models_shared import (
     Name,
@@ -46,9 +49,6 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
 
       tailrace models list --registry s3://bucket/models --json
     """
-    from rich.console import Console
-    from rich.table import Table
-
     found = open_registry(registry)
     rows = [row for name in found.models() for row in _rows(found, name)]
     if as_json:
@@ -96,8 +96,6 @@ def show(
 
       tailrace models show flight_delay 1
     """
-    from rich.console import Console
-
     found = open_registry(registry)
     version = version or found.versions(name)[-1]
     manifest = found.manifest(name, version)
@@ -132,10 +130,6 @@ def verify(
 
       tailrace models verify flight_delay --key release.key.pub --no-pickle
     """
-    from dataclasses import asdict
-
-    from rich.console import Console
-
     found, trust = open_registry(registry), _trust(key or [], pickle)
     versions = [version] if version else found.versions(name)
     results = {number: checks(found, name, number, trust) for number in versions}
@@ -213,8 +207,6 @@ def diff(
 
       tailrace models diff flight_delay/champion flight_delay/latest --json
     """
-    from rich.console import Console
-
     found = open_registry(registry)
     first = _named(found, a, None)
     compared = compare(found, first, _named(found, b, first[0]))

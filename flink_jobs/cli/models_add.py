@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from flink_jobs.registry import Registry
 from flink_jobs.registry.diff import as_data
 from flink_jobs.registry.importing import Artifact, Ready, add, complete, find
 from flink_jobs.registry.importing.version import read_signature
-from flink_jobs.registry.onnx.export import export_onnx
+from flink_jobs.registry.onnx_export import export_onnx
 from udfs.model.manifest import Lineage, Manifest, digest
 
 Kind = Annotated[
@@ -182,8 +183,6 @@ def _tell(manifests: list[Manifest], as_json: bool) -> None:
 
 
 def _trusting(found: Artifact, types: list[str] | None) -> Artifact:
-    from dataclasses import replace
-
     return replace(found, trusted_types=(*found.trusted_types, *types)) if types else found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from flink_jobs.registry import Registry
@@ -21,12 +22,12 @@ as_json_option = Annotated[bool, typer.Option("--json", help="Print JSON, for sc
 
 
 def open_registry(place: str) -> Registry:
+    """The registry at a path or URI."""
     return Registry(place)
 
 
 def print_json(data: object) -> None:
-    import msgspec
-
+    """Prints data as JSON, indented."""
     print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
 
 

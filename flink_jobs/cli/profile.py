@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import pyarrow as pa
+import pyarrow.types as types
 import typer
 
 from flink_jobs.errors import InputError
@@ -12,9 +14,6 @@ from flink_jobs.history.table_files import read_table
 from udfs.profile.profile import encode_profile, reference_profile
 from udfs.profile.references import MIN_ROWS
 from udfs.suggest import hint
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def profile(
@@ -94,9 +93,6 @@ def _names(given: str | None, table: pa.Table, file: Path) -> list[str] | None:
 
 def _times(name: str, table: pa.Table, file: Path) -> pa.ChunkedArray:
     """Timestamps, ISO 8601 texts or milliseconds since the epoch, as timestamps in UTC."""
-    import pyarrow as pa
-    import pyarrow.types as types
-
     _names(name, table, file)
     column = table[name]
     try:
@@ -116,8 +112,6 @@ def _times(name: str, table: pa.Table, file: Path) -> pa.ChunkedArray:
 
 def _require_usable(table: pa.Table, file: Path) -> None:
     """Numbers, text and booleans can be profiled; dates and nested values cannot."""
-    import pyarrow.types as types
-
     usable = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string)
     for field in table.schema:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
@@ -129,8 +123,6 @@ def _require_usable(table: pa.Table, file: Path) -> None:
 
 
 def _print_summary(out: Path, table: pa.Table, names: list[str], outputs: list[str]) -> None:
-    import pyarrow.types as types
-
     kinds = [table.schema.field(name).type for name in (*names, *outputs)]
     numeric = sum(types.is_integer(kind) or types.is_floating(kind) for kind in kinds)
     print(f"{table.num_rows:,} rows, {len(names)} inputs, {len(outputs)} outputs; {numeric} of them numeric")

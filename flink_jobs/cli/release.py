@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
+from rich.console import Console
 
 from flink_jobs.cli.release_options import (
     At,
@@ -185,9 +187,6 @@ def history(
 
       tailrace release history flight_delay
     """
-    import msgspec
-    from rich.console import Console
-
     log = _releases(registry, name).log()
     if log is None:
         raise InputError(
@@ -218,9 +217,6 @@ def compare(
 
       tailrace release compare flight-delay.comparisons
     """
-    import msgspec
-    from rich.console import Console
-
     settings = ClientSettings(brokers or default_brokers())
     records = read_comparisons(source, settings)[-windows:]
     if not records:

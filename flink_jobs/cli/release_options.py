@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from pydantic_core import PydanticCustomError
 
 from flink_jobs.errors import InputError
 from flink_jobs.spec.scalars import parse_duration
@@ -38,7 +39,7 @@ To = Annotated[
 
 
 def parse_activation(text: str | None, now: int) -> int | None:
-    """ms since the epoch of what --at says; None for its default."""
+    """Milliseconds since the epoch of what --at says; None for its default."""
     if text is None:
         return None
     if text == "start":
@@ -53,8 +54,6 @@ def parse_activation(text: str | None, now: int) -> int | None:
 
 def parse_lead(text: str, option: str) -> int:
     """Milliseconds of a duration, given with `option`."""
-    from pydantic_core import PydanticCustomError
-
     try:
         return parse_duration(text)
     except PydanticCustomError:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -76,8 +77,6 @@ def run(
 
 def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None) -> Plan:
     """The plan of a job file that can start: its topics are there. Logs what was done for it."""
-    import structlog
-
     configure_logging()
     log = structlog.get_logger()
     plan = validated_plan(file, bounded=bounded)

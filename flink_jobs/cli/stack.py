@@ -56,7 +56,7 @@ def down(
     purge: Annotated[bool, typer.Option("--purge", help="Delete topics, checkpoints and logs too.")] = False,
     directory: Directory = Path(".tailrace"),
 ) -> None:
-    """Stop what [bold]tailrace up[/] started, and nothing else.
+    """Stop what tailrace up started, and nothing else.
 
     [bold]Examples[/]
 
@@ -73,7 +73,7 @@ def down(
 
 
 def status(json_output: Json = False, directory: Directory = Path(".tailrace")) -> None:
-    """Show what [bold]tailrace up[/] started and whether it answers.
+    """Show what tailrace up started and whether it answers.
 
     Exits with 1 when something that should run does not.
 

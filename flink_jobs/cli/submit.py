@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -44,8 +45,6 @@ def submit(
 
       tailrace submit conf/flight_delay.yaml --savepoint s3://bucket/savepoints/savepoint-1f2e
     """
-    import structlog
-
     found = cluster_at(cluster)
     plan = prepare(file, bounded=bounded, cluster=found)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -94,8 +93,6 @@ def _give_up(cluster: Cluster, job: str) -> None:
 
 
 def _await_end(cluster: Cluster, job: str, line: Progress) -> None:
-    import structlog
-
     known = None
     while (state := cluster.state(job)) not in ENDED:
         line.show(cluster.counts(job))

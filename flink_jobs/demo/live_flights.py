@@ -54,6 +54,7 @@ def send(settings: ClientSettings, rate: int, stop: threading.Event) -> int:
 
 
 def main() -> int:
+    """Sends flights that depart as they are sent, until the time is over."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--rate", type=int, default=300, help="flights a second")
     options.add_argument("--seconds", type=float, default=600, help="how long to send")

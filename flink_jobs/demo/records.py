@@ -44,8 +44,8 @@ class Sent:
 
 
 KINDS: dict[Outcome, Callable[[Event], bytes | None]] = {
-    ("decode", "tombstone"): lambda event: None,
-    ("decode", "empty"): lambda event: b"",
+    ("decode", "tombstone"): lambda _event: None,
+    ("decode", "empty"): lambda _event: b"",
     ("decode", "too_large"): lambda event: _encode(event | {"remark": "x" * 1_000_000}),
     ("decode", "invalid_utf8"): lambda event: _encode(event).replace(b'"dest":"', b'"dest":"\xff'),
     ("decode", "not_json"): lambda event: _encode(event)[:-20],

@@ -67,7 +67,7 @@ def _text(values: pa.Array, what: str) -> pa.Array:
 
 
 def _whole(values: pa.Array, what: str) -> pa.Array:
-    """pandas writes whole numbers as floats where one is missing."""
+    """Pandas writes whole numbers as floats where one is missing."""
     kind = values.type
     if pa.types.is_floating(kind):
         values = _finite_or_null(values.cast(pa.float64()))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from flink_jobs.errors import InputError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pyarrow as pa  # Start-up: loads Arrow
 
 
 def read_table(file: Path) -> pa.Table:
     """A Parquet or CSV file with rows. Raises `InputError` for anything else."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
+    import pyarrow as pa  # noqa: PLC0415  # Start-up: loads Arrow
+    import pyarrow.csv  # noqa: PLC0415  # Start-up: loads Arrow
+    import pyarrow.parquet  # noqa: PLC0415  # Start-up: loads Arrow
 
     readers = {".parquet": pyarrow.parquet.read_table, ".csv": pyarrow.csv.read_csv}
     if not file.is_file():

@@ -117,6 +117,7 @@ class Outline:
 
 
 def mapping(parent: object, key: str) -> RawMapping | None:
+    """The mapping under a key, or None when there is none."""
     value = parent.get(key) if isinstance(parent, dict) else None
     return value if isinstance(value, dict) else None
 

@@ -86,7 +86,7 @@ class _StopError(Exception):
 def read_document(
     text: str,
     environ: Mapping[str, str],
-    is_text: Callable[[Location], bool] = lambda location: False,
+    is_text: Callable[[Location], bool] = lambda _location: False,
 ) -> Document:
     """Read the only document in `text`; scalars stay strings where `is_text` says so. Never raises."""
     builder = _Builder(_events(text), environ, is_text)

@@ -162,7 +162,7 @@ def _values_of_reference(name: str, inputs: tuple[ModelInput, ...], reference: R
 
 def _check_parts(drift: Drift, reference: Reference, folder: str) -> None:
     """References of segments are used where there are some; of hours only if the job asks for them."""
-    from udfs.profile.references import ReferenceParts
+    from udfs.profile.references import ReferenceParts  # noqa: PLC0415  # Start-up: few jobs have parts
 
     path = open_store(folder).where(PROFILE_FILE)
     try:

@@ -58,6 +58,7 @@ def source_params(job: JobSpec, drift: DriftPlan | None = None) -> SourceParams:
 
 
 def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
+    """What a worker needs for lookups and derived features."""
     lookups = tuple(
         LookupParams(
             path=str(lookup.file),
@@ -108,6 +109,7 @@ def trust_of(job: JobSpec) -> Trust:
 
 
 def rollout_params(job: JobSpec) -> RolloutParams | None:
+    """What a worker counts for comparisons; None without them."""
     if job.comparisons is None or job.shadows is None:
         return None
     labels = job.comparisons.labels
@@ -139,6 +141,7 @@ def rollout_controller_params(job: JobSpec, model_folder: str) -> RolloutControl
 
 
 def output_params(job: JobSpec) -> OutputParams:
+    """What a worker writes of a prediction."""
     include = tuple(job.predictions.include)
     fields, key = job.source.fields, job.predictions.pii_key
     return OutputParams(

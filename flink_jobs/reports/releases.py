@@ -20,7 +20,7 @@ from udfs.rollout.records import (
 
 
 def describe_release(record: ReleaseRecord) -> str:
-    """champion 1, canary 2 (10% of tailnum), shadow 3, from 2026-03-01T12:00:00.000Z on"""
+    """Says which version is what, such as: champion 1, canary 2 (10% of tailnum), from … on."""
     parts = [f"champion {record.champion}"]
     if record.canary:
         parts.append(f"canary {record.canary.version} ({record.canary.share:.3g} of {record.canary.key})")

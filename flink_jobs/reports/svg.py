@@ -19,6 +19,7 @@ def text(value: str) -> str:
 
 
 def number(value: float | None) -> str:
+    """A number in at most four digits, or a dash."""
     if value is None:
         return "–"
     return f"{value:.0f}" if abs(value) >= 1000 and float(value).is_integer() else f"{value:.4g}"
@@ -70,5 +71,6 @@ class Frame:
 
 
 def svg(width: float, height: float, body: str, name: str, label: str) -> str:
+    """A picture of this size in pixels; `label` is what a screen reader says."""
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
     return f'<svg {size} class="{name}" role="img" aria-label="{label}">{body}</svg>'

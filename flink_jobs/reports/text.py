@@ -16,6 +16,7 @@ def percent(share: float) -> str:
 
 
 def plural(count: int, word: str) -> str:
+    """A count with its word, in the plural where it is not one."""
     return f"{count:,} {word}" + ("" if count == 1 else "s")
 
 

@@ -49,9 +49,9 @@ def _raw(text: str) -> bytes | None:
 
 
 def _from_pem(data: bytes) -> str:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  # Start-up: few jobs have keys
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415  # Start-up: few jobs have keys
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415  # Start-up: few jobs have keys
 
     if b"PRIVATE KEY" in data:
         raise ValueError("a private key, which must stay with the signer")

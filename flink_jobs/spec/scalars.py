@@ -168,6 +168,7 @@ def _is_address(text: str) -> bool:
 
 
 def parse_scalar(value: object) -> str | int | float | bool:
+    """A string, number or boolean as it is."""
     if isinstance(value, str | int | float | bool):
         return value
     raise wrong("a string, a number, true or false")

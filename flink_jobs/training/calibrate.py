@@ -40,6 +40,7 @@ class Choice:
 
 
 def uncalibrated(model: Any, rows: LabelledRows, reason: str) -> Choice:
+    """The model as it is, and why."""
     return Choice(model, "none", reason, np.ones(len(rows), bool))
 
 
@@ -72,7 +73,7 @@ def choose(model: Any, rows: LabelledRows, output: Output) -> Choice:
 
 def _isotonic(model: Any, rows: LabelledRows) -> Any:
     """The same model with its probabilities corrected; it is not fitted again."""
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.frozen import FrozenEstimator
+    from sklearn.calibration import CalibratedClassifierCV  # noqa: PLC0415  # Start-up: loads scikit-learn
+    from sklearn.frozen import FrozenEstimator  # noqa: PLC0415  # Start-up: loads scikit-learn
 
     return CalibratedClassifierCV(FrozenEstimator(model), method="isotonic").fit(rows.frame(), rows.labels)

@@ -118,7 +118,7 @@ def _open(trainer: Trainer, place: Path, key: str, resume: bool) -> Study:
 
 def _optuna() -> Any:
     try:
-        import optuna
+        import optuna  # noqa: PLC0415  # An extra: only a search needs it
     except ImportError:
         raise InputError("a search needs Optuna: pip install 'tailrace[train]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -98,4 +98,5 @@ def parse_time(text: str, what: str) -> datetime:
 
 
 def as_numpy(time: datetime) -> np.datetime64:
+    """A time in UTC, to the millisecond."""
     return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "ms")

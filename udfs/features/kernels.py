@@ -33,11 +33,13 @@ class FeatureError(Exception):
 
 
 def require_finite(array: pa.Array) -> None:
+    """Raises FeatureError when a number is NaN or infinite."""
     if pa.types.is_floating(array.type) and pc.all(pc.is_finite(array)).as_py() is False:
         raise FeatureError("an operand must be a finite number; got NaN or infinity (division by zero?)")
 
 
 def numpy_mask(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """A mask without nulls, shape (n,): null is False."""
     mask: npt.NDArray[np.bool_] = array.fill_null(False).to_numpy(zero_copy_only=False)
     return mask
 

@@ -109,7 +109,7 @@ def lookup_table(
     types: Mapping[str, ColumnType] | None = None,
     check_seconds: float = CHECK_SECONDS,
 ) -> LookupTable:
-    """This process's LookupTable for these arguments, loaded by the first caller. Raises LookupTableError."""
+    """The process's LookupTable for these arguments, loaded by the first caller. Raises LookupTableError."""
     identity = (str(path), key, tuple(select.items()), tuple((types or {}).items()), check_seconds)
     with _tables_lock:
         if identity not in _tables:

@@ -20,7 +20,7 @@ Convert = Callable[[Any, Any, Sequence[pa.RecordBatch]], list[pd.Series]]
 def keep_longs_exact() -> None:
     """Changes, once a process, the conversion of those coders (compiled or not) that PyFlink uses."""
     # Start-up: only workers need it, and it loads much.
-    from pyflink.fn_execution import coders
+    from pyflink.fn_execution import coders  # noqa: PLC0415  # Start-up: as above
 
     coders.coder_impl.arrow_to_pandas = exact(coders.coder_impl.arrow_to_pandas)
 

@@ -45,8 +45,10 @@ INFERENCE_REASONS = ("model_error", UNEXPECTED)
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why one record became a dead letter. The message never contains values of the record, but for what a
-    model says when it raises; `model` is its name and version, where it was the cause.
+    """Why one record became a dead letter.
+
+    The message never contains values of the record, but for what a model says when it raises; `model` is its
+    name and version, where it was the cause.
     """
 
     stage: Stage

@@ -88,7 +88,7 @@ class RecordChecker:
         timeless = times <= NO_EVENT_TIME
         if self._iso_field:
             timeless |= ~are_iso_8601(decoded.table.column(self._iso_field), times)
-        return self._without_event_time(decoded, raws, timeless) if timeless.any() else decoded
+        return self._without_event_time(decoded, timeless) if timeless.any() else decoded
 
     def _decode_on_time(self, raws: Sequence[bytes | None], late: npt.NDArray[np.bool_]) -> Decoded:
         if not late.any():
@@ -98,9 +98,7 @@ class RecordChecker:
         problems = {int(on_time[i]): problem for i, problem in decoded.problems.items()}
         return Decoded(decoded.table, on_time[decoded.rows], problems)
 
-    def _without_event_time(
-        self, decoded: Decoded, raws: Sequence[bytes | None], timeless: npt.NDArray[np.bool_]
-    ) -> Decoded:
+    def _without_event_time(self, decoded: Decoded, timeless: npt.NDArray[np.bool_]) -> Decoded:
         problems = dict(decoded.problems)
         for row, i in zip(decoded.rows[timeless].tolist(), np.flatnonzero(timeless).tolist(), strict=True):
             record = decoded.table.slice(i, 1).to_pylist()[0]

@@ -97,7 +97,7 @@ class Shadow:
         return ShadowRequest(answer, time.monotonic())
 
     def answer(self, request: ShadowRequest) -> pa.Table | None:
-        """n rows of `prediction`, `score` …, `error` (text where a row failed). None: no answer in time."""
+        """Returns rows of `prediction`, `score` …, `error` (text of a failure); None: no answer in time."""
         try:
             table = request.answer.result(max(request.asked + self._timeout - time.monotonic(), 0.0))
         except FutureTimeoutError:
@@ -220,6 +220,7 @@ def _pass_on(question: tuple[bytes, Future[pa.Table]], to: IO[bytes], back: IO[b
 
 
 def to_ipc(table: pa.Table) -> bytes:
+    """A table as an Arrow stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -228,6 +229,7 @@ def to_ipc(table: pa.Table) -> bytes:
 
 
 def write_frame(pipe: IO[bytes], data: bytes) -> None:
+    """Writes bytes after their length."""
     pipe.write(_LENGTH.pack(len(data)))
     pipe.write(data)
     pipe.flush()

@@ -73,14 +73,17 @@ FUNCTION_NAMES = tuple(sorted({*FUNCTIONS, *SPECIAL}))
 
 
 def substring(check: TypeChecker, node: exp.Expr) -> Tree:
+    """SUBSTRING(text, start, length) as a tree."""
     return _substring_of(check, [node.this, node.args.get("start"), node.args.get("length")], node)
 
 
 def concat(check: TypeChecker, node: exp.Expr) -> Tree:
+    """Text || text as a tree."""
     return _apply(check, FUNCTIONS["CONCAT"], "||", [node.this, node.expression])
 
 
 def call(check: TypeChecker, node: exp.Expr) -> Tree:
+    """A call of a function by its name as a tree."""
     name = node.name.upper()
     if name in SPECIAL_CALLS:
         return SPECIAL_CALLS[name](check, node.expressions, node)
@@ -178,6 +181,7 @@ SPECIAL_CALLS: dict[str, Callable[[TypeChecker, Sequence[exp.Expr], exp.Expr], T
 
 
 def extract(check: TypeChecker, node: exp.Expr) -> Tree:
+    """EXTRACT(part FROM time) as a tree."""
     part = node.this.name.upper()
     if part not in EXTRACT_PARTS:
         raise ExpressionError(

@@ -88,11 +88,13 @@ def describe(tree: Tree) -> str:
 
 
 def node_of(op: str, type_: str, params: Sequence[Any], *children: Tree) -> Tree:
+    """A tree's node: its operation, type, parameters and children, and whether it can fail."""
     result = cast(ColumnType, type_)
     return op, result, tuple(params), children, can_fail(op, result, children)
 
 
 def literal(value: Any, type_: str) -> Tree:
+    """A constant as a tree."""
     return node_of("literal", type_, (value,))
 
 

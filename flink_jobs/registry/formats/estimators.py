@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 from flink_jobs.registry.formats.base import Convert, Facts, classifier
-from flink_jobs.registry.onnx.graphs import of_sklearn
+from flink_jobs.registry.formats.onnx_graphs import of_sklearn
 from udfs.model.manifest import Output
 
 TO_ONNX: dict[str, Convert] = {f"with {bits}-bit floats": partial(of_sklearn, bits=bits) for bits in (32, 64)}

@@ -9,7 +9,7 @@ from typing import Any
 import lightgbm
 
 from flink_jobs.registry.formats.base import ClientFormat, Facts, classifier
-from flink_jobs.registry.onnx.graphs import of_lightgbm
+from flink_jobs.registry.formats.onnx_graphs import of_lightgbm
 from udfs.model.manifest import Output
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import xgboost
 
 from flink_jobs.registry.formats.base import ClientFormat, Facts, classifier
-from flink_jobs.registry.onnx.graphs import of_xgboost
+from flink_jobs.registry.formats.onnx_graphs import of_xgboost
 from udfs.model.manifest import Output
 
 

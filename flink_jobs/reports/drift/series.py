@@ -102,6 +102,8 @@ class VersionSeries:
 
 @dataclass(frozen=True)
 class Headline:
+    """Whether to worry, and the sentence to read first."""
+
     worry: Worry
     sentence: str
 
@@ -158,6 +160,7 @@ def headline(group: VersionSeries, firing: Sequence[AlertRecord]) -> Headline:
 
 
 def segment_name(segment: Segment | None) -> str:
+    """A segment as people read it."""
     if segment is None:
         return "all records"
     return f"{segment.column} = {'(null)' if segment.value is None else segment.value}"

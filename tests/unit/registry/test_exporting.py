@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.importing import add, complete, find
-from flink_jobs.registry.onnx.export import export_onnx
+from flink_jobs.registry.onnx_export import export_onnx
 from tests.helpers.foreign import (
     FRAME,
     LATE,

@@ -1,1 +1,0 @@
-"""Exports versions as ONNX graphs."""
