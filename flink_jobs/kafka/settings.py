@@ -4,8 +4,8 @@
 >>> settings = ClientSettings("broker:9093", protocol="SASL_SSL", **login)
 >>> settings.librdkafka()["sasl.mechanism"]
 'PLAIN'
->>> redact(settings.java())["sasl.jaas.config"]
-'***'
+>>> "sasl.jaas.config" in settings.java()
+True
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from tests.helpers.endpoint import Endpoint
 NOW = 1_767_225_600_000
 HOUR = 3_600_000
 ROWS_AN_HOUR = 400
-IDLE_S = 30
+IDLE_S = 60
 JOB = """
 job: watched
 source:
