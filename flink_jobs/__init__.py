@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "Diagnostic": "flink_jobs.errors",
     "EveryNthDay": "flink_jobs.training",
     "Input": "udfs.model.manifest",
     "InputError": "flink_jobs.errors",
@@ -26,7 +27,6 @@ _MODULES = {
     "Output": "udfs.model.manifest",
     "Parameters": "flink_jobs.training.contract",
     "Plan": "flink_jobs.plan",
-    "Problem": "flink_jobs.errors",
     "Registry": "flink_jobs.registry",
     "Replay": "flink_jobs.history",
     "Signature": "udfs.model.manifest",

@@ -1,8 +1,8 @@
 from flink_jobs.errors import (
+    Diagnostic,
     InputError,
     JobFailedError,
     JobFileError,
-    Problem,
     TailraceError,
     WorkError,
 )
@@ -21,6 +21,7 @@ from udfs.profile.profile import reference_profile
 _MODULES: dict[str, str]
 
 __all__ = [
+    "Diagnostic",
     "EveryNthDay",
     "Input",
     "InputError",
@@ -34,7 +35,6 @@ __all__ = [
     "Output",
     "Parameters",
     "Plan",
-    "Problem",
     "Registry",
     "Replay",
     "Signature",

@@ -2,7 +2,7 @@
 
 TailraceError            anything that a person should read without a traceback
 ├── InputError           the input is wrong: job file, option, model, data (exit code 2)
-│   └── JobFileError     one or more problems in a job file, each with its place
+│   └── JobFileError     one or more diagnostics of a job file, each with its location
 └── WorkError            the work failed: broker, cluster, running job (exit code 1)
     └── JobFailedError   a Flink job ended with an error; carries the worker's Python traceback
 """
@@ -11,6 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from udfs.suggest import nearest
+
+Location = tuple[str | int, ...]
 
 
 class TailraceError(Exception):
@@ -26,30 +30,80 @@ class InputError(TailraceError):
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One mistake in a job file, with its place.
+class Diagnostic:
+    """One mistake of a job file: where, what was expected, what was found, and what was perhaps meant.
 
-    `key_path` is dotted (`source.schema.origin.type`); `line` counts from 1.
+    `location` is the path of keys in the YAML. `line` and `column` count from 1; they and `file` are None
+    where there is no file, or until it is read. Without a `suggestion`, the one of `choices` that is nearest
+    to `name` is suggested.
+
+    >>> print(Diagnostic(("model", "use"), "champion or latest", "'last'", "latest", file="a.yaml", line=7))
+    a.yaml:7: model.use: must be champion or latest; got 'last'; did you mean 'latest'?
     """
 
-    file: str
-    line: int
-    key_path: str
+    location: Location
     expected: str
     found: str
     suggestion: str | None = None
+    name: str | None = None
+    choices: tuple[str, ...] = ()
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def key_path(self) -> str:
+        return dotted(self.location)
+
+    @property
+    def meant(self) -> str | None:
+        """The suggestion, given or found among the choices."""
+        if self.suggestion is not None or self.name is None:
+            return self.suggestion
+        return nearest(self.name, self.choices)
+
+    def as_data(self) -> dict[str, str | int | None]:
+        """For JSON."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "key_path": self.key_path,
+            "expected": self.expected,
+            "found": self.found,
+            "suggestion": self.meant,
+        }
 
     def __str__(self) -> str:
-        hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
-        return f"{self.file}:{self.line}: {self.key_path}: must be {self.expected}; got {self.found}{hint}"
+        position = [str(part) for part in (self.file, self.line, self.column) if part is not None]
+        meant = self.meant
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        text = f"{self.key_path}: must be {self.expected}; got {self.found}{hint}"
+        return f"{':'.join(position)}: {text}" if position else text
+
+
+def dotted(location: Location) -> str:
+    """A location as people write it.
+
+    >>> dotted(("predictions", "include", 1)), dotted(())
+    ('predictions.include[1]', 'file')
+    """
+    text = ""
+    for key in location:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            shown = key if key.isprintable() and 0 < len(key) <= 100 else f"{key!r:.100}"
+            text += f".{shown}" if text else shown
+    return text or "file"
 
 
 class JobFileError(InputError):
-    """The job file has one or more problems."""
+    """A job file, or a job, has one or more mistakes."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in problems))
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(str(diagnostic) for diagnostic in diagnostics))
 
 
 class WorkError(TailraceError):

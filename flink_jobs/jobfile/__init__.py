@@ -1,7 +1,10 @@
-"""From a job file to a `JobSpec`, or to all that is wrong with the file.
+"""Reads a job file as a `JobSpec`, or as all that is wrong with the file.
 
-    job = load_job("conf/flight_delay.yaml")
-    job = load_job_text("job: …", "job.yaml", base=Path("/jobs"), environ={"BROKERS": "kafka:9092"})
+>>> small = "{job: a, source: {topic: in, schema: {x: double}}, model: {name: m}}"
+>>> load_job_text(small, "a.yaml", Path("/")).source.fields["x"].type
+'double'
+>>> print(read_job_text(small.replace("topic: in", "topic: in, start: last"), "a.yaml", Path("/")).error())
+a.yaml:1:30: source.start: must be one of: earliest, latest, committed; got 'last'; did you mean 'latest'?
 
 `${VAR}` and `${VAR:-default}` come from the environment, `$$` is a dollar sign. Relative paths are taken
 from the folder of the job file.
@@ -10,51 +13,110 @@ from the folder of the job file.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from flink_jobs.errors import InputError, JobFileError, Problem
-from flink_jobs.jobfile import references as consistency
+from flink_jobs.errors import Diagnostic, InputError, JobFileError, Location
+from flink_jobs.jobfile.partial import NO_DOUBTS, Doubts, partial_job
 from flink_jobs.jobfile.pydantic_errors import diagnostics_in, value_at
 from flink_jobs.jobfile.reader import HOLE, Document, read_document
+from flink_jobs.jobfile.references import reference_diagnostics
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.diagnostics import Diagnostic, Location, dotted, printable
+from flink_jobs.spec.diagnostics import printable
 from flink_jobs.spec.secrets import rule_at
 from flink_jobs.system.masks import PROCESS
 from udfs.suggest import nearest
 
 LARGEST_FILE = 1_000_000
-MOST_PROBLEMS = 100
+MOST_DIAGNOSTICS = 100
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """A job file that was read, with all that is wrong in the file itself.
+
+    `job` is what is right of it: without `diagnostics` the whole job; None where nothing can be made of it.
+    `doubts` are what the mistakes hide from whoever plans it.
+    """
+
+    name: str
+    document: Document
+    job: JobSpec | None
+    diagnostics: tuple[Diagnostic, ...]
+    doubts: Doubts = NO_DOUBTS
+
+    def error(self, planned: Iterable[Diagnostic] = ()) -> JobFileError:
+        """The error for the file's mistakes and those found while planning, in the order of lines."""
+        hide = self.document.masks.hide
+        own = [_shown(diagnostic, self.document) for diagnostic in self.diagnostics]
+        found = [self._at_position(each) for each in (*own, *planned)]
+        found.sort(key=lambda each: (each.line or 0, each.column or 0))
+        shown = [_masked(each, hide) for each in found[:MOST_DIAGNOSTICS]]
+        if len(found) > MOST_DIAGNOSTICS:
+            expected = f"a job file with fewer than {MOST_DIAGNOSTICS} problems"
+            rest = replace(found[MOST_DIAGNOSTICS], location=(), expected=expected, found=f"{len(found)}")
+            shown.append(replace(rest, suggestion=None, name=None))
+        return JobFileError(shown)
+
+    def _at_position(self, diagnostic: Diagnostic) -> Diagnostic:
+        location = diagnostic.location
+        if location and isinstance(location[-1], int) and location not in self.document.positions:
+            location = location[:-1]  # one value in place of a list
+        line, column = self.document.position(location)
+        if diagnostic.line is not None:
+            line, column = diagnostic.line, diagnostic.column or 1
+        return replace(diagnostic, location=location, file=self.name, line=line, column=column)
 
 
 def load_job(path: str | Path, environ: Mapping[str, str] = os.environ) -> JobSpec:
     """Read a job file.
 
-    Raises JobFileError with every problem in the file, and InputError when there is no such file.
+    Raises JobFileError with every mistake in the file, and InputError when there is no such file.
     """
-    place = Path(path)
-    return load_job_text(_read(place), str(path), place.absolute().parent, environ)
+    return _whole(read_job(path, environ))
 
 
 def load_job_text(
     text: str | bytes, file: str, base: Path, environ: Mapping[str, str] = os.environ
 ) -> JobSpec:
-    """Read a job from YAML text; `file` names it in problems, `base` is the folder of relative paths.
+    """Read a job from YAML text; `file` names it in errors, `base` is the folder of relative paths.
 
-    Raises JobFileError with every problem in the text, in the order of lines, at most 100.
+    Raises JobFileError with every mistake in the text, in the order of lines, at most 100.
     """
+    return _whole(read_job_text(text, file, base, environ))
+
+
+def read_job(path: str | Path, environ: Mapping[str, str] = os.environ) -> JobFile:
+    """A job file with its mistakes. Raises InputError when there is no such file."""
+    return read_job_text(_read(Path(path)), str(path), Path(path).absolute().parent, environ)
+
+
+def read_job_text(
+    text: str | bytes, file: str, base: Path, environ: Mapping[str, str] = os.environ
+) -> JobFile:
+    """YAML text as a job file with its mistakes."""
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
     except UnicodeDecodeError as error:
-        raise JobFileError([_not_utf8(error, file)]) from None
+        return JobFile(file, Document(HOLE, {}, {}, ()), None, (_not_utf8(error),))
     document = read_document(decoded, environ, _is_text)
-    job = _validated(document, base)
-    if isinstance(job, JobSpec):
-        PROCESS.learn(job.masks)
-        return job
-    raise JobFileError(_problems(job, document, file))
+    job, found = _validated(document, base)
+    doubts = NO_DOUBTS
+    if found and isinstance(document.data, dict):
+        job, doubts = partial_job(document.data, base, (diagnostic.location for diagnostic in found))
+    if job:
+        PROCESS.learn(document.masks)
+        job = job.with_masks(document.masks)
+    return JobFile(file, document, job, tuple(found), doubts)
+
+
+def _whole(file: JobFile) -> JobSpec:
+    if file.job is None or file.diagnostics:
+        raise file.error()
+    return file.job
 
 
 def _read(path: Path) -> bytes:
@@ -85,11 +147,11 @@ def _neighbour(path: Path) -> str:
     return f"; did you mean {str(path.parent / name)!r}?" if name else ""
 
 
-def _not_utf8(error: UnicodeDecodeError, file: str) -> Problem:
+def _not_utf8(error: UnicodeDecodeError) -> Diagnostic:
     before = error.object[: error.start]
-    column = len(before) - before.rfind(b"\n")
+    line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
     found = f"the byte 0x{error.object[error.start]:02x} at byte {column} of the line"
-    return Problem(file, before.count(b"\n") + 1, "file", "UTF-8 text", found)
+    return Diagnostic((), "UTF-8 text", found, line=line, column=column)
 
 
 def _is_text(location: Location) -> bool:
@@ -97,22 +159,23 @@ def _is_text(location: Location) -> bool:
     return as_text or rule_at(location) is not None
 
 
-def _validated(document: Document, base: Path) -> JobSpec | list[Diagnostic]:
+def _validated(document: Document, base: Path) -> tuple[JobSpec | None, list[Diagnostic]]:
+    """The job, if it is one, and all that is wrong."""
     data, found = document.data, list(document.diagnostics)
     if data is HOLE:
-        return found
+        return None, found
     if not isinstance(data, dict):
         kind = "an empty file" if data is None else "a list" if isinstance(data, list) else "plain text"
-        return [Diagnostic((), "a mapping of keys such as job, source and model", kind)]
+        return None, [Diagnostic((), "a mapping of keys such as job, source and model", kind)]
     job = None
     try:
         job = JobSpec.model_validate(data, context={"base": base})
     except ValidationError as error:
         found += diagnostics_in(error, data, document.incomplete)
     if not document.incomplete:
-        found += consistency.reference_diagnostics(data)
+        found += reference_diagnostics(data)
     found += _literal_secrets(document, {diagnostic.location for diagnostic in found})
-    return job.with_masks(document.masks) if job and not found else found
+    return job, found
 
 
 def _literal_secrets(document: Document, wrong: Collection[Location]) -> list[Diagnostic]:
@@ -125,32 +188,27 @@ def _literal_secrets(document: Document, wrong: Collection[Location]) -> list[Di
     ]
 
 
-def _problems(diagnostics: list[Diagnostic], document: Document, file: str) -> list[Problem]:
-    placed = [
-        (diagnostic.line or document.line(diagnostic.location), diagnostic) for diagnostic in diagnostics
-    ]
-    placed.sort(key=lambda pair: pair[0])
-    problems = [_problem(diagnostic, line, document, file) for line, diagnostic in placed[:MOST_PROBLEMS]]
-    if len(placed) > MOST_PROBLEMS:
-        line = placed[MOST_PROBLEMS][0]
-        expected = f"a job file with fewer than {MOST_PROBLEMS} problems"
-        problems.append(Problem(file, line, "file", expected, f"{len(placed)}"))
-    return problems
-
-
-def _problem(diagnostic: Diagnostic, line: int, document: Document, file: str) -> Problem:
-    place, found, suggestion = diagnostic.location, diagnostic.found, diagnostic.suggestion
-    hide, names = document.masks.hide, document.names_below(place)
+def _shown(diagnostic: Diagnostic, document: Document) -> Diagnostic:
+    """With the variable's name where its value would be shown."""
+    location, found = diagnostic.location, diagnostic.found
+    names = document.names_below(location)
     if (
         names
         and not found.startswith(("${", "text in"))
-        and not isinstance(value_at(place, document.data), dict)
+        and not isinstance(value_at(location, document.data), dict)
     ):
-        found = f"the value of {names} (not shown)"
-        return Problem(file, line, dotted(place), hide(diagnostic.expected), found)
-    if suggestion is None and diagnostic.name is not None:
-        suggestion = nearest(diagnostic.name, diagnostic.choices)
-    if place in document.variables and not diagnostic.found.startswith("${"):
-        found += f" (from {document.variables[place]})"
-    hidden = hide(suggestion) if suggestion else None
-    return Problem(file, line, dotted(place), hide(diagnostic.expected), printable(hide(found)), hidden)
+        return replace(diagnostic, found=f"the value of {names} (not shown)", suggestion=None, name=None)
+    if location in document.variables and not found.startswith("${"):
+        found += f" (from {document.variables[location]})"
+    return replace(diagnostic, found=found)
+
+
+def _masked(diagnostic: Diagnostic, hide: Callable[[str], str]) -> Diagnostic:
+    meant = diagnostic.meant
+    return replace(
+        diagnostic,
+        expected=hide(diagnostic.expected),
+        found=printable(hide(diagnostic.found)),
+        suggestion=hide(meant) if meant else None,
+        name=None,
+    )

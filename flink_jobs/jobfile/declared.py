@@ -1,7 +1,9 @@
-"""The names that a job file declares, read from raw data that may have mistakes in it.
+"""Reads the names that a job file declares, from raw data that may have mistakes in it.
 
-outline = Outline({"source": {"schema": {"origin": "string"}}, …})
-outline.columns      # ["origin", …], or None if a mistake hides some
+>>> Outline({"source": {"schema": {"origin": "string"}}}).columns
+['origin']
+>>> Outline({"source": {"schema": "origin"}}).columns is None
+True
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
 
+from flink_jobs.errors import Location
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.aggregates import Aggregate, parse_aggregate
-from flink_jobs.spec.diagnostics import Location
 from flink_jobs.spec.section import known_keys
 from flink_jobs.spec.source import FieldType
 
@@ -28,7 +30,7 @@ class Result:
     aggregate: Aggregate | None
 
     @property
-    def place(self) -> Location:
+    def location(self) -> Location:
         return ("features", "windows", self.window, "select", self.name)
 
 
@@ -73,7 +75,7 @@ class Outline:
 
     @cached_property
     def lookup_names(self) -> dict[Location, str] | None:
-        """Each column taken from a lookup table, with its place."""
+        """Each column taken from a lookup table, with its location."""
         if self.lookups is None:
             return None
         found: dict[Location, str] = {}
@@ -82,11 +84,11 @@ class Outline:
             if not isinstance(select, dict | list):
                 return None
             for index, name in enumerate(select):
-                place = ("features", "lookups", lookup, "select")
+                location = ("features", "lookups", lookup, "select")
                 if isinstance(select, dict):
-                    found[*place, name] = name
+                    found[*location, name] = name
                 elif isinstance(name, str) and name not in select[:index]:
-                    found[*place, index] = name
+                    found[*location, index] = name
         return found
 
     @cached_property
@@ -122,20 +124,20 @@ def mapping(parent: object, key: str) -> RawMapping | None:
     return value if isinstance(value, dict) else None
 
 
-def _optional(parent: RawMapping | None, place: Location, key: str) -> RawMapping | None:
+def _optional(parent: RawMapping | None, location: Location, key: str) -> RawMapping | None:
     """As `mapping`, but empty when left out, unless a key beside it may be its misspelling."""
     if parent is None or key in parent:
         return mapping(parent, key)
-    return {} if set(parent) <= set(known_keys(JobSpec, place)) else None
+    return {} if set(parent) <= set(known_keys(JobSpec, location)) else None
 
 
-def texts(parent: object, key: str, place: Location) -> list[tuple[Location, str]]:
-    """The texts under a key that takes one or a list, each with its place."""
+def texts(parent: object, key: str, location: Location) -> list[tuple[Location, str]]:
+    """The texts under a key that takes one or a list, each with its location."""
     value = parent.get(key) if isinstance(parent, dict) else None
     if isinstance(value, str):
-        return [((*place, key), value)]
+        return [((*location, key), value)]
     items = value if isinstance(value, list) else []
-    return [((*place, key, index), item) for index, item in enumerate(items) if isinstance(item, str)]
+    return [((*location, key, index), item) for index, item in enumerate(items) if isinstance(item, str)]
 
 
 def _aggregate(text: object) -> Aggregate | None:

@@ -1,4 +1,4 @@
-"""Validation errors as mistakes in plain language: no word of the validating library gets through."""
+"""Turns validation errors into diagnostics: no word of the validating library gets through."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from flink_jobs.errors import Diagnostic, Location
 from flink_jobs.jobfile.reader import HOLE
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.diagnostics import WRONG, Diagnostic, Location, describe
+from flink_jobs.spec.diagnostics import WRONG, describe
 from flink_jobs.spec.secrets import is_private
 from flink_jobs.spec.section import known_keys
 from udfs.suggest import nearest
@@ -43,22 +44,23 @@ _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "fa
 def diagnostics_in(
     error: ValidationError, data: object, incomplete: Collection[Location]
 ) -> list[Diagnostic]:
-    """The mistakes of a rejected job file, without those that only follow from another one.
+    """The diagnostics of a rejected job file, without those that only follow from another one.
 
-    `incomplete` holds the places of mappings of which a key could not be read.
+    `incomplete` holds the locations of mappings of which a key could not be read.
     """
     details = error.errors(include_url=False)
-    misspelled = {_meant(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+    misspelled = {meant_key(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
     return [
-        _diagnostic(detail, place)
+        _diagnostic(detail, location)
         for detail in details
-        if value_at(place := _existing(detail["loc"], data), data) is not HOLE
-        and not (detail["type"] == "missing" and (place in misspelled or place[:-1] in incomplete))
+        if value_at(location := existing(detail["loc"], data), data) is not HOLE
+        and not (detail["type"] == "missing" and (location in misspelled or location[:-1] in incomplete))
         and not (detail["type"] == "too_short" and detail["input"])  # short of valid items only
     ]
 
 
-def _meant(location: Location) -> Location | None:
+def meant_key(location: Location) -> Location | None:
+    """The location of the known key that an unknown one probably means."""
     key = nearest(str(location[-1]), known_keys(JobSpec, location[:-1]))
     return (*location[:-1], key) if key else None
 
@@ -73,7 +75,7 @@ def value_at(location: Location, data: object) -> object:
     return data
 
 
-def _existing(location: Location, data: object) -> Location:
+def existing(location: Location, data: object) -> Location:
     """The location in the file: shorthands have no keys below them, and a wrong key is at itself."""
     location = tuple(key for key in location if key != "[key]")
     for depth, key in enumerate(location):

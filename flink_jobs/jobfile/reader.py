@@ -1,8 +1,8 @@
-"""YAML text as plain data that knows its line numbers, with variables filled in.
+"""Reads YAML text as plain data that knows its lines and columns, with variables filled in.
 
-    document = read_document("job: ${NAME}", {"NAME": "flights"})
-    document.data        # {"job": "flights"}
-    document.line(("job",))   # 1
+>>> document = read_document("job: ${NAME}", {"NAME": "flights"})
+>>> document.data, document.position(("job",))
+({'job': 'flights'}, (1, 1))
 
 The text is hostile until proven otherwise: aliases, tags, deep nesting and very many values are
 mistakes, not work.
@@ -27,9 +27,11 @@ from ruamel.yaml.events import (
     StreamEndEvent,
 )
 
+from flink_jobs.errors import Diagnostic, Location
 from flink_jobs.jobfile.yaml_errors import explain
-from flink_jobs.spec.diagnostics import Diagnostic, Location
 from flink_jobs.system.masks import Masks
+
+Position = tuple[int, int]
 
 DEEPEST = 32
 MOST_VALUES = 20_000
@@ -49,14 +51,14 @@ HOLE = _Hole()
 
 @dataclass(frozen=True)
 class Document:
-    """One YAML document: its data, and for each location the line, and the variables that it came from.
+    """One YAML document: its data, and for each location its position and the variables that it came from.
 
-    `incomplete` holds the places of mappings of which a key could not be read. `written` is the text of each
-    scalar before variables are filled in, `from_environment` says which of them hold values of variables.
+    `incomplete` holds the locations of mappings of which a key could not be read. `written` is the text of
+    each scalar before variables are filled in, `from_environment` says which hold values of variables.
     """
 
     data: object
-    lines: Mapping[Location, int]
+    positions: Mapping[Location, Position]
     variables: Mapping[Location, str]
     diagnostics: tuple[Diagnostic, ...]
     incomplete: frozenset[Location] = frozenset()
@@ -64,16 +66,16 @@ class Document:
     from_environment: frozenset[Location] = frozenset()
     masks: Masks = field(default_factory=Masks)
 
-    def line(self, location: Location) -> int:
-        """The line of the nearest key or list item on the way to `location`, from 1."""
-        while location and location not in self.lines:
+    def position(self, location: Location) -> Position:
+        """Line and column, from 1, of the nearest key or list item on the way to `location`."""
+        while location and location not in self.positions:
             location = location[:-1]
-        return self.lines.get(location, 1)
+        return self.positions.get(location, (1, 1))
 
     def names_below(self, location: Location) -> str:
         """The variables that gave the value at `location`, or a part of it; "" if none did."""
-        found = (place for place in self.variables if place[: len(location)] == location)
-        return ", ".join(self.variables[place] for place in found if place in self.from_environment)
+        found = (each for each in self.variables if each[: len(location)] == location)
+        return ", ".join(self.variables[each] for each in found if each in self.from_environment)
 
 
 class _StopError(Exception):
@@ -97,7 +99,7 @@ def read_document(
     diagnostics, incomplete = tuple(builder.diagnostics), frozenset(builder.incomplete)
     return Document(
         data,
-        builder.lines,
+        builder.positions,
         builder.variables,
         diagnostics,
         incomplete,
@@ -116,7 +118,7 @@ def _events(text: str) -> Iterator[Any]:
         Exception
     ) as error:  # the parser has bugs on text that nobody writes; it is still the text's mistake
         found = f"text that the YAML parser fails on ({type(error).__name__})"
-        raise _StopError(Diagnostic((), "valid YAML", found, line=1)) from None
+        raise _StopError(Diagnostic((), "valid YAML", found, line=1, column=1)) from None
 
 
 @dataclass
@@ -124,7 +126,7 @@ class _Builder:
     events: Iterator[Any]
     environ: Mapping[str, str]
     is_text: Callable[[Location], bool]
-    lines: dict[Location, int] = field(default_factory=dict)
+    positions: dict[Location, Position] = field(default_factory=dict)
     variables: dict[Location, str] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     incomplete: set[Location] = field(default_factory=set)
@@ -141,82 +143,80 @@ class _Builder:
         next(self.events)
         after = next(self.events)
         if not isinstance(after, StreamEndEvent):
-            raise _StopError(Diagnostic((), "one YAML document", "a second one", line=_line(after)))
+            raise _StopError(_at(after, (), "one YAML document", "a second one"))
         return data
 
-    def node(self, event: Any, place: Location) -> object:
-        self.count(event, len(place))
+    def node(self, event: Any, location: Location) -> object:
+        self.count(event, len(location))
         if isinstance(event, AliasEvent):
             return self.hole(
-                event, place, "written out, as aliases are not read", f"the alias *{event.anchor:.40}"
+                event, location, "written out, as aliases are not read", f"the alias *{event.anchor:.40}"
             )
-        value = self.collection(event, place)
+        value = self.collection(event, location)
         if event.tag is not None:
-            return self.hole(event, place, "a value without a tag", f"the tag {_tag(event)!r}")
+            return self.hole(event, location, "a value without a tag", f"the tag {_tag(event)!r}")
         return value
 
     def count(self, event: Any, depth: int) -> None:
         self.values += 1
         if self.values > MOST_VALUES:
-            raise _StopError(
-                Diagnostic((), f"a file of at most {MOST_VALUES} values", "more", line=_line(event))
-            )
+            raise _StopError(_at(event, (), f"a file of at most {MOST_VALUES} values", "more"))
         if depth > DEEPEST:
-            raise _StopError(
-                Diagnostic((), f"nested at most {DEEPEST} levels deep", "more", line=_line(event))
-            )
+            raise _StopError(_at(event, (), f"nested at most {DEEPEST} levels deep", "more"))
 
-    def collection(self, event: Any, place: Location) -> object:
+    def collection(self, event: Any, location: Location) -> object:
         if isinstance(event, MappingStartEvent):
-            return self.mapping(place)
+            return self.mapping(location)
         if isinstance(event, SequenceStartEvent):
-            return self.sequence(place)
-        return self.scalar(event, place)
+            return self.sequence(location)
+        return self.scalar(event, location)
 
-    def hole(self, event: Any, place: Location, expected: str, found: str) -> object:
-        self.diagnostics.append(Diagnostic(place, expected, found, line=_line(event)))
+    def hole(self, event: Any, location: Location, expected: str, found: str) -> object:
+        self.diagnostics.append(_at(event, location, expected, found))
         return HOLE
 
-    def sequence(self, place: Location) -> list[object]:
+    def sequence(self, location: Location) -> list[object]:
         items: list[object] = []
         while not isinstance(event := next(self.events), SequenceEndEvent):
-            item_place = (*place, len(items))
-            self.lines[item_place] = _line(event)
-            items.append(self.node(event, item_place))
+            item_location = (*location, len(items))
+            self.positions[item_location] = _position(event)
+            items.append(self.node(event, item_location))
         return items
 
-    def mapping(self, place: Location) -> dict[str, object]:
+    def mapping(self, location: Location) -> dict[str, object]:
         items: dict[str, object] = {}
         while not isinstance(event := next(self.events), MappingEndEvent):
-            self.entry(event, place, items)
+            self.entry(event, location, items)
         return items
 
-    def entry(self, event: Any, place: Location, items: dict[str, object]) -> None:
-        key = self.key(event, place, items)
+    def entry(self, event: Any, location: Location, items: dict[str, object]) -> None:
+        key = self.key(event, location, items)
         if key is None:
-            self.skip(next(self.events), len(place) + 1)
+            self.skip(next(self.events), len(location) + 1)
         else:
-            self.lines[(*place, key)] = _line(event)
-            items[key] = self.node(next(self.events), (*place, key))
+            self.positions[(*location, key)] = _position(event)
+            items[key] = self.node(next(self.events), (*location, key))
 
-    def key(self, event: Any, place: Location, items: Mapping[str, object]) -> str | None:
+    def key(self, event: Any, location: Location, items: Mapping[str, object]) -> str | None:
         """The text of a key, or None after a mistake: its value is then read past."""
         if not isinstance(event, ScalarEvent):
-            self.skip(event, len(place) + 1)
+            self.skip(event, len(location) + 1)
             self.hole(
-                event, place, "a mapping with plain keys", "a key that is an alias, a list or a mapping"
+                event, location, "a mapping with plain keys", "a key that is an alias, a list or a mapping"
             )
             return None
         key = str(event.value)
         if key == "<<" or not is_unicode(key):
-            self.incomplete.add(place)
+            self.incomplete.add(location)
         if key == "<<":
-            self.hole(event, (*place, key), "written out, as merge keys are not read", "a merge key")
+            self.hole(event, (*location, key), "written out, as merge keys are not read", "a merge key")
         elif not is_unicode(key):
-            self.hole(event, place, "a mapping with keys in valid Unicode", "half of a surrogate pair")
+            self.hole(event, location, "a mapping with keys in valid Unicode", "half of a surrogate pair")
         elif key in items:
-            first = self.lines[(*place, key)]
-            self.hole(event, (*place, key), "written once", f"a second value (the first is on line {first})")
+            first, _ = self.positions[(*location, key)]
+            self.hole(
+                event, (*location, key), "written once", f"a second value (the first is on line {first})"
+            )
         else:
             return key
         return None
@@ -228,60 +228,60 @@ class _Builder:
             while not isinstance(event := next(self.events), MappingEndEvent | SequenceEndEvent):
                 self.skip(event, depth + 1)
 
-    def scalar(self, event: ScalarEvent, place: Location) -> object:
+    def scalar(self, event: ScalarEvent, location: Location) -> object:
         raw = str(event.value)
         plain = bool(event.implicit[0])
-        self.written[place] = raw
-        text = self.interpolate(event, raw, place) if "$" in raw else raw
+        self.written[location] = raw
+        text = self.interpolate(event, raw, location) if "$" in raw else raw
         if text is None:
             return HOLE
         if not is_unicode(text):
-            return self.hole(event, place, "valid Unicode text", "half of a surrogate pair")
-        if self.is_text(place):
+            return self.hole(event, location, "valid Unicode text", "half of a surrogate pair")
+        if self.is_text(location):
             return None if plain and raw in ("", "~", "null") else text
         if "$" not in raw:
             return resolve(text) if plain else text
         whole = _VARIABLE.fullmatch(raw)
         value = resolve(text) if whole and whole[2] else text
         if not plain and not isinstance(value, str):
-            self.variables[place] += ", in quotes"
+            self.variables[location] += ", in quotes"
         return value if plain else text
 
-    def interpolate(self, event: Any, raw: str, place: Location) -> str | None:
+    def interpolate(self, event: Any, raw: str, location: Location) -> str | None:
         """The text with ${VAR}, ${VAR:-default} and $$ filled in; None after a mistake."""
         pieces, shown, end = [], [], 0
         for match in _VARIABLE.finditer(raw):
-            value = "$" if match[1] else self.variable(event, match, place)
+            value = "$" if match[1] else self.variable(event, match, location)
             if value is None:
                 return None
             between = raw[end : match.start()]
             pieces += [between, value]
-            shown += [between, self.names.get(value, value) if place in self.from_environment else value]
+            shown += [between, self.names.get(value, value) if location in self.from_environment else value]
             end = match.end()
         names = [f"${{{match[2]}}}" for match in _VARIABLE.finditer(raw) if match[2]]
         if names:
-            self.variables[place] = ", ".join(names)
+            self.variables[location] = ", ".join(names)
         text = "".join([*pieces, raw[end:]])
-        if place in self.from_environment:
+        if location in self.from_environment:
             self.names.setdefault(text, "".join([*shown, raw[end:]]))
         return text
 
-    def variable(self, event: Any, match: re.Match[str], place: Location) -> str | None:
+    def variable(self, event: Any, match: re.Match[str], location: Location) -> str | None:
         name, default = match[2], match[3]
         if name is None:
             expected = "a variable as ${NAME} or ${NAME:-default}, or $$ for a dollar sign"
-            self.hole(event, place, expected, "a ${ that starts neither")
+            self.hole(event, location, expected, "a ${ that starts neither")
             return None
         value = self.environ.get(name)
         if value:
-            self.from_environment.add(place)
+            self.from_environment.add(location)
             self.names.setdefault(value, f"${{{name}}}")
         if default is not None:
             return value or default
         if value is None:
             expected = f"a variable that is set, or has a default as in ${{{name}:-value}}"
             diagnostic = Diagnostic(
-                place, expected, f"${{{name}}}, which is not set", name=name, choices=tuple(self.environ)
+                location, expected, f"${{{name}}}, which is not set", name=name, choices=tuple(self.environ)
             )
             self.diagnostics.append(diagnostic)
         return value
@@ -291,8 +291,13 @@ def _tag(event: Any) -> str:
     return str(event.tag).replace("tag:yaml.org,2002:", "!!")[:60]
 
 
-def _line(event: Any) -> int:
-    return int(event.start_mark.line) + 1
+def _position(event: Any) -> Position:
+    return int(event.start_mark.line) + 1, int(event.start_mark.column) + 1
+
+
+def _at(event: Any, location: Location, expected: str, found: str) -> Diagnostic:
+    line, column = _position(event)
+    return Diagnostic(location, expected, found, line=line, column=column)
 
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,40}|0o[0-7]{1,40}|0x[0-9a-fA-F]{1,40}")

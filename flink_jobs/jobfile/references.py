@@ -1,6 +1,8 @@
-"""Whether the parts of a job file fit together: names, references, topics, personal data.
+"""Checks that the parts of a job file fit together: names, references, topics, personal data.
 
-    reference_diagnostics(data)      # data as YAML gives it, before it is a JobSpec
+>>> source = {"topic": "in", "schema": {"x": "long"}, "event_time": {"field": "x", "unit": "iso8601"}}
+>>> print(*reference_diagnostics({"source": source}))
+source.event_time.unit: must be ms or s or us, as x is a long; got iso8601; did you mean 'ms'?
 
 The checks read raw data, so that they also work on a file with other mistakes in it. What is wrong in
 itself is passed over: each mistake is reported once, where it is made.
@@ -8,15 +10,18 @@ itself is passed over: each mistake is reported once, where it is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flink_jobs.errors import Diagnostic, Location, dotted
 from flink_jobs.jobfile.declared import Outline, Result, mapping, texts
 from flink_jobs.spec import OPTIONAL_SUFFIXES, OUTPUT_SUFFIXES, with_default_topics
 from flink_jobs.spec.aggregates import NUMERIC_AGGREGATES
-from flink_jobs.spec.diagnostics import Diagnostic, Location, dotted
 from flink_jobs.spec.features import GROUP_WINDOW_KINDS, WINDOW_KINDS
 
+# The type of a field that holds an event time in a unit.
+_UNIT_TYPES: Mapping[str, str] = {"iso8601": "string", "ms": "long", "s": "long", "us": "long"}
+_TYPE_UNITS = {"string": ("iso8601",), "long": ("ms", "s", "us")}
 KEY_TYPES = frozenset({"string", "long", "boolean"})
 # Aggregates whose result is one of the values themselves.
 REVEALING_AGGREGATES = frozenset({"min", "max", "first", "last", "lag"})
@@ -28,6 +33,7 @@ def reference_diagnostics(data: object) -> list[Diagnostic]:
         return []
     job = Outline(data)
     checks = (
+        _event_time,
         _repeated_names,
         _window_kinds,
         _window_references,
@@ -41,17 +47,40 @@ def reference_diagnostics(data: object) -> list[Diagnostic]:
     return [diagnostic for check in checks for diagnostic in check(job)]
 
 
+def _event_time(job: Outline) -> Iterator[Diagnostic]:
+    """The field of the event time is declared, with the type of its unit."""
+    event_time = mapping(mapping(job.data, "source"), "event_time") or {}
+    unit = event_time.get("unit", "ms")
+    if job.fields is None or not isinstance(unit, str) or unit not in _UNIT_TYPES:
+        return
+    wanted = _UNIT_TYPES[unit]
+    for location, name in texts(event_time, "field", ("source", "event_time")):
+        declared = job.field_type(name)
+        if name not in job.fields:
+            expected = f"a field of source.schema, such as {name}: {{type: {wanted}, required: true}}"
+            yield _unknown(location, expected, name, list(job.fields))
+        elif declared is not None and declared != wanted:
+            yield _wrong_unit(name, declared, unit, "unit" in event_time)
+
+
+def _wrong_unit(name: str, declared: str, unit: str, written: bool) -> Diagnostic:
+    if written and declared in _TYPE_UNITS:
+        units = _TYPE_UNITS[declared]
+        location = ("source", "event_time", "unit")
+        return Diagnostic(location, f"{' or '.join(units)}, as {name} is a {declared}", unit, units[0])
+    expected = f"a {_UNIT_TYPES[unit]} field, as the unit is {unit}"
+    suggestion = "unit: iso8601" if declared == "string" else None
+    return Diagnostic(("source", "event_time", "field"), expected, f"{name!r}, a {declared}", suggestion)
+
+
 def _repeated_names(job: Outline) -> Iterator[Diagnostic]:
     taken: dict[str, Location] = {name: ("source", "schema", name) for name in job.fields or {}}
-    event_time = mapping(mapping(job.data, "source"), "event_time")
-    for place, name in texts(event_time, "field", ("source", "event_time")):
-        taken.setdefault(name, place)
-    made = {result.place: result.name for result in job.results} | (job.lookup_names or {})
+    made = {result.location: result.name for result in job.results} | (job.lookup_names or {})
     made |= {("features", "derive", name): name for name in job.derived or {}}
-    for place, name in made.items():
+    for location, name in made.items():
         if name in taken:
-            yield Diagnostic(place, "a column name used once", f"{name!r}, also at {dotted(taken[name])}")
-        taken.setdefault(name, place)
+            yield Diagnostic(location, "a column name used once", f"{name!r}, also at {dotted(taken[name])}")
+        taken.setdefault(name, location)
 
 
 def _window_kinds(job: Outline) -> Iterator[Diagnostic]:
@@ -60,12 +89,12 @@ def _window_kinds(job: Outline) -> Iterator[Diagnostic]:
         yield _wrong_number(len(job.windows))
         return
     for name, kind in kinds.items():
-        place = ("features", "windows", name)
+        location = ("features", "windows", name)
         if job.per_window and kind not in GROUP_WINDOW_KINDS:
-            yield Diagnostic(place, "a tumble, hop or session window with score: per_window", f"{kind}")
+            yield Diagnostic(location, "a tumble, hop or session window with score: per_window", f"{kind}")
         elif not job.per_window and kind in GROUP_WINDOW_KINDS and _is_per_event(job):
             expected = "an over or rows window, as tumble, hop and session need score: per_window"
-            yield Diagnostic(place, expected, kind)
+            yield Diagnostic(location, expected, kind)
         elif kind in GROUP_WINDOW_KINDS:
             yield from _lags(job, name)
 
@@ -86,7 +115,9 @@ def _lags(job: Outline, window: str) -> Iterator[Diagnostic]:
     for result in job.results:
         if result.window == window and result.aggregate and result.aggregate.function == "lag":
             yield Diagnostic(
-                result.place, "left to over and rows windows, which have a row before", str(result.aggregate)
+                result.location,
+                "left to over and rows windows, which have a row before",
+                str(result.aggregate),
             )
 
 
@@ -98,12 +129,14 @@ def _kind(raw: object) -> str | None:
 def _window_references(job: Outline) -> Iterator[Diagnostic]:
     fields = list(job.fields or {})
     for window, raw in (job.windows or {}).items() if fields else ():
-        for place, name in texts(raw, "by", ("features", "windows", window)):
+        for location, name in texts(raw, "by", ("features", "windows", window)):
             declared = job.field_type(name)
             if name not in fields:
-                yield _unknown(place, "a field of source.schema", name, fields)
+                yield _unknown(location, "a field of source.schema", name, fields)
             elif declared and declared not in KEY_TYPES:
-                yield Diagnostic(place, "a field of type string, long or boolean", f"{name!r}, a {declared}")
+                yield Diagnostic(
+                    location, "a field of type string, long or boolean", f"{name!r}, a {declared}"
+                )
     for result in job.results if fields else ():
         yield from _argument(job, result, fields)
 
@@ -114,10 +147,10 @@ def _argument(job: Outline, result: Result, fields: list[str]) -> Iterator[Diagn
         return
     declared = job.field_type(aggregate.column)
     if aggregate.column not in fields:
-        yield _unknown(result.place, "an aggregate of a field of source.schema", aggregate.column, fields)
+        yield _unknown(result.location, "an aggregate of a field of source.schema", aggregate.column, fields)
     elif aggregate.function in NUMERIC_AGGREGATES and declared in ("string", "boolean"):
         expected = f"{aggregate.function} of a double or long"
-        yield Diagnostic(result.place, expected, f"{aggregate}, of a {declared}")
+        yield Diagnostic(result.location, expected, f"{aggregate}, of a {declared}")
 
 
 def _lookup_references(job: Outline) -> Iterator[Diagnostic]:
@@ -126,21 +159,21 @@ def _lookup_references(job: Outline) -> Iterator[Diagnostic]:
     fields = job.window_keys if job.per_window else job.fields
     columns = [*fields, *(result.name for result in job.results)]
     for lookup, raw in (job.lookups or {}).items():
-        for place, name in texts(raw, "by", ("features", "lookups", lookup)):
+        for location, name in texts(raw, "by", ("features", "lookups", lookup)):
             if name not in columns:
-                yield _unknown(place, "a field of source.schema or a column of a window", name, columns)
+                yield _unknown(location, "a field of source.schema or a column of a window", name, columns)
 
 
 def _included(job: Outline) -> Iterator[Diagnostic]:
     predictions = mapping(job.data, "predictions")
     included: set[str] = set()
-    for place, name in texts(predictions, "include", ("predictions",)):
+    for location, name in texts(predictions, "include", ("predictions",)):
         if name in included:
-            yield Diagnostic(place, "a column listed once", f"{name!r} again")
+            yield Diagnostic(location, "a column listed once", f"{name!r} again")
         elif job.columns is not None and name not in job.columns:
-            yield _unknown(place, _column_expected(job), name, job.columns)
+            yield _unknown(location, _column_expected(job), name, job.columns)
         else:
-            yield from _private(job, place, name, "pii_key" in (predictions or {}))
+            yield from _private(job, location, name, "pii_key" in (predictions or {}))
         included.add(name)
 
 
@@ -159,20 +192,22 @@ def _column_expected(job: Outline) -> str:
     )
 
 
-def _private(job: Outline, place: Location, name: str, has_key: bool) -> Iterator[Diagnostic]:
+def _private(job: Outline, location: Location, name: str, has_key: bool) -> Iterator[Diagnostic]:
     """Personal data leaves the job as a keyed hash only, and not by way of a window either."""
     pii = job.pii(name)
     if pii == "drop":
-        yield Diagnostic(place, "a column without pii: drop", repr(name))
+        yield Diagnostic(location, "a column without pii: drop", repr(name))
     elif pii == "hash" and not has_key:
-        yield Diagnostic(place, "a column without pii: hash, unless predictions.pii_key is given", repr(name))
+        yield Diagnostic(
+            location, "a column without pii: hash, unless predictions.pii_key is given", repr(name)
+        )
     for result in job.results:
         aggregate = result.aggregate
         if result.name == name and aggregate and aggregate.function in REVEALING_AGGREGATES:
             hidden = job.pii(aggregate.column or "")
             if hidden:
                 yield Diagnostic(
-                    place, "a column without personal data", f"{name!r}, a value of a pii: {hidden} field"
+                    location, "a column without personal data", f"{name!r}, a value of a pii: {hidden} field"
                 )
 
 
@@ -181,8 +216,8 @@ def _topics(job: Outline) -> Iterator[Diagnostic]:
     taken: dict[str, Location] = {source: ("source", "topic")} if isinstance(source, str) else {}
     labels = (_labels_section(job) or {}).get("topic")
     if isinstance(labels, str) and labels in taken:
-        place = ("comparisons", "labels", "topic")
-        yield Diagnostic(place, "a topic of its own", f"{labels!r}, also at source.topic")
+        location = ("comparisons", "labels", "topic")
+        yield Diagnostic(location, "a topic of its own", f"{labels!r}, also at source.topic")
     elif isinstance(labels, str):
         taken[labels] = ("comparisons", "labels", "topic")
     for section in (*OUTPUT_SUFFIXES, *OPTIONAL_SUFFIXES):
@@ -203,11 +238,11 @@ def _drift(job: Outline) -> Iterator[Diagnostic]:
     if compared and use != "champion":
         expected = "left out, as model.use is one version, which nothing can be compared with"
         yield Diagnostic((compared[0],), expected, compared[0])
-    for place, name in texts(drift, "segments", ("drift",)):
+    for location, name in texts(drift, "segments", ("drift",)):
         if job.columns is not None and name not in job.columns:
-            yield _unknown(place, _column_expected(job), name, job.columns)
+            yield _unknown(location, _column_expected(job), name, job.columns)
         elif job.pii(name):
-            yield Diagnostic(place, "a column without personal data", repr(name))
+            yield Diagnostic(location, "a column without personal data", repr(name))
 
 
 def _labels_section(job: Outline) -> dict[str, Any] | None:
@@ -222,12 +257,12 @@ def _labels(job: Outline) -> Iterator[Diagnostic]:
         expected = "left out with score: per_window, as labels are of single records"
         yield Diagnostic(("comparisons", "labels"), expected, "labels")
         return
-    for place, name in texts(labels, "on", ("comparisons", "labels")):
+    for location, name in texts(labels, "on", ("comparisons", "labels")):
         if job.columns is not None and name not in job.columns:
-            yield _unknown(place, _column_expected(job), name, job.columns)
+            yield _unknown(location, _column_expected(job), name, job.columns)
         elif job.field_type(name) == "double":
-            yield Diagnostic(place, "a column of type string, long or boolean", f"{name!r}, a double")
+            yield Diagnostic(location, "a column of type string, long or boolean", f"{name!r}, a double")
 
 
-def _unknown(place: Location, expected: str, name: str, choices: list[str]) -> Diagnostic:
-    return Diagnostic(place, expected, f"{name!r:.62}", None, name, tuple(choices))
+def _unknown(location: Location, expected: str, name: str, choices: list[str]) -> Diagnostic:
+    return Diagnostic(location, expected, f"{name!r:.62}", None, name, tuple(choices))

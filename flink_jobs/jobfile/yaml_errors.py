@@ -1,10 +1,10 @@
-"""What the YAML parser's errors mean for the person who wrote the text."""
+"""Explains the YAML parser's errors to the person who wrote the text."""
 
 from __future__ import annotations
 
 from ruamel.yaml.error import YAMLError
 
-from flink_jobs.spec.diagnostics import Diagnostic
+from flink_jobs.errors import Diagnostic
 
 _MEANINGS = (
     ("'\\t'", "indented with spaces", "a tab"),
@@ -24,17 +24,16 @@ _CONTEXTS_WHERE_IT_BEGINS = ("while scanning a simple key", "while scanning a qu
 
 
 def explain(error: YAMLError, text: str) -> Diagnostic:
-    """One mistake with the line where it begins. The text itself is not quoted: it may hold secrets."""
+    """One mistake, where it begins. The text itself is not quoted: it may hold secrets."""
     problem = str(getattr(error, "problem", None) or "")
     context = str(getattr(error, "context", None) or "")
-    line = _line(error, text)
+    line, column = _position(error, text)
     if "expected ',' or" in problem and "${" in _line_text(text, line):
-        return Diagnostic(
-            (), "valid YAML, in which ${NAME} needs quotes inside { } and [ ]", "no quotes", line=line
-        )
+        expected = "valid YAML, in which ${NAME} needs quotes inside { } and [ ]"
+        return Diagnostic((), expected, "no quotes", line=line, column=column)
     if context.startswith(_CONTEXTS_WHERE_IT_BEGINS):
-        line = _line(error, text, "context_mark")
-    return Diagnostic((), *_meaning(problem, context), line=line)
+        line, column = _position(error, text, "context_mark")
+    return Diagnostic((), *_meaning(problem, context), line=line, column=column)
 
 
 def _meaning(problem: str, context: str) -> tuple[str, str]:
@@ -47,12 +46,13 @@ def _meaning(problem: str, context: str) -> tuple[str, str]:
     return "valid YAML", f"an error: {problem}" if problem else "a control character"
 
 
-def _line(error: YAMLError, text: str, mark: str = "problem_mark") -> int:
-    place = getattr(error, mark, None)
-    if place is not None:
-        return int(place.line) + 1
+def _position(error: YAMLError, text: str, mark: str = "problem_mark") -> tuple[int, int]:
+    found = getattr(error, mark, None)
+    if found is not None:
+        return int(found.line) + 1, int(found.column) + 1
     position = getattr(error, "position", 0)
-    return text.count("\n", 0, position if isinstance(position, int) else 0) + 1
+    before = text[: position if isinstance(position, int) else 0]
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def _line_text(text: str, line: int) -> str:

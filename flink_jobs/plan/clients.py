@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from flink_jobs.errors import InputError
 from flink_jobs.kafka.settings import ClientSettings
+from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import JobSpec
 
 
@@ -20,3 +22,13 @@ def client_settings(job: JobSpec) -> ClientSettings:
         ca_file=security.ca_file,
         properties=job.kafka.properties,
     )
+
+
+def collect_clients(job: JobSpec, found: Collector) -> None:
+    """Adds files of the clients that cannot be read."""
+    if found.doubts.below(("kafka", "security")) or found.doubts.below(("kafka", "brokers")):
+        return
+    try:
+        client_settings(job).java()
+    except InputError as error:
+        found.add(("kafka", "security", "ca_file"), "a readable PEM file", str(error.__cause__ or error))

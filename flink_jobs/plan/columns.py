@@ -1,26 +1,29 @@
-"""The columns that a job has for a model: each with its type and where it comes from.
-
-columns = job_columns(job)
-columns["mean_delay"]     # Column("mean_delay", "double", "window origin_1h: avg(dep_delay)")
-"""
+"""Finds the columns that a job has for a model: each with its type and where it comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flink_jobs.errors import InputError
-from flink_jobs.plan.expressions import Expression, compile_all
-from flink_jobs.plan.lookups import describe_lookup
+from flink_jobs.errors import Location
+from flink_jobs.plan.diagnose import Collector
+from flink_jobs.plan.expressions import Expression, check_all
+from flink_jobs.plan.lookups import LookupFileError, describe_lookup
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.aggregates import Aggregate
-from udfs.errors import ModelError
-from udfs.features.columns import Column, ModelInput
-from udfs.features.columns import match_inputs as columns_of_model
+from udfs.features.columns import Column, ModelInput, match_each
 from udfs.model.manifest import Manifest
 from udfs.types import ColumnType
 
-__all__ = ["Column", "JobColumns", "ModelInput", "aggregate_type", "job_columns", "match_inputs"]
+__all__ = [
+    "Column",
+    "JobColumns",
+    "ModelInput",
+    "aggregate_type",
+    "collect_columns",
+    "collect_inputs",
+    "job_columns",
+]
 
 
 @dataclass(frozen=True)
@@ -37,29 +40,58 @@ class JobColumns:
 def job_columns(job: JobSpec) -> JobColumns:
     """Record fields (or a window's keys), window results, lookups and derived features.
 
-    Raises InputError for lookup files and expressions that do not fit.
+    Raises JobFileError for all lookup files and expressions that do not fit.
     """
-    columns = _base_columns(job) | _window_columns(job)
-    for lookup_name, lookup in job.features.lookups.items():
-        by = columns[lookup.by]
-        if by.type not in ("string", "long"):
-            place = f"features.lookups.{lookup_name}.by"
-            raise InputError(f"{place}: must be a string or long column; got {lookup.by}, a {by.type}")
-        found = describe_lookup(lookup.file, lookup.key, lookup.select)
-        for name, kind in found.items():
-            columns[name] = Column(name, kind, f"lookup {lookup_name} by {lookup.by}")
+    found = Collector()
+    columns = collect_columns(job, found)
+    found.check()
+    return columns
+
+
+def collect_columns(job: JobSpec, found: Collector) -> JobColumns:
+    """The columns that are right; what is wrong is added to `found`."""
+    columns = _base_columns(job, found) | _window_columns(job, found)
+    columns = {name: column for name, column in columns.items() if name not in found.doubts.columns}
+    for name in job.features.lookups:
+        columns |= _lookup_columns(job, name, columns, found)
     types = {name: column.type for name, column in columns.items()}
-    derived = tuple(compile_all(job.features.derive, types))
+    derived, errors = check_all(job.features.derive, types, found.is_unknown)
+    for error in errors:
+        location = ("features", "derive", error.feature or "")
+        found.add(location, error.expected, error.found, error.suggestion)
     for name, expression in derived:
         columns[name] = Column(name, expression.type, f"derived: {expression.text}")
-    return JobColumns(columns, derived)
+    found.lose(job.features.derive.keys() - columns.keys())
+    return JobColumns(columns, tuple(derived))
 
 
-def _base_columns(job: JobSpec) -> dict[str, Column]:
+def _lookup_columns(
+    job: JobSpec, name: str, columns: Mapping[str, Column], found: Collector
+) -> dict[str, Column]:
+    lookup = job.features.lookups[name]
+    location = ("features", "lookups", name)
+    by = columns.get(lookup.by)
+    if by is None and not found.is_unknown(lookup.by):
+        found.add((*location, "by"), "a column", repr(lookup.by), name=lookup.by, choices=columns)
+    elif by is not None and by.type not in ("string", "long"):
+        found.add((*location, "by"), "a string or long column", f"{lookup.by}, a {by.type}")
+    try:
+        types = describe_lookup(lookup.file, lookup.key, lookup.select)
+    except LookupFileError as error:
+        found.add((*location, error.part), error.wanted, error.found, error.suggestion)
+        found.lose(lookup.select)
+        return {}
+    return {column: Column(column, kind, f"lookup {name} by {lookup.by}") for column, kind in types.items()}
+
+
+def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
     fields = job.source.fields
     if job.score == "per_window":
-        (window,) = job.features.windows.values()
-        kept = {name: fields[name] for name in window.by}
+        windows = [*job.features.windows.values()]
+        if len(windows) != 1:
+            expected = "exactly one window with score: per_window"
+            found.add(("features", "windows"), expected, f"{len(windows)} windows")
+        kept = {name: fields[name] for window in windows for name in window.by if name in fields}
     else:
         kept = dict(fields)
     columns = {
@@ -74,13 +106,30 @@ def _base_columns(job: JobSpec) -> dict[str, Column]:
     return columns
 
 
-def _window_columns(job: JobSpec) -> dict[str, Column]:
+def _window_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
     columns: dict[str, Column] = {}
+    fields = job.source.fields
     for window_name, window in job.features.windows.items():
         for name, aggregate in window.select.items():
-            kind = aggregate_type(aggregate, job)
-            columns[name] = Column(name, kind, f"window {window_name}: {aggregate}")
+            location = ("features", "windows", window_name, "select", name)
+            if aggregate.column is not None and aggregate.column not in fields:
+                _unknown_argument(aggregate, location, fields, found)
+                found.lose([name])
+            elif aggregate.column is not None and aggregate.column in found.doubts.columns:
+                found.lose([name])
+            else:
+                kind = aggregate_type(aggregate, job)
+                columns[name] = Column(name, kind, f"window {window_name}: {aggregate}")
     return columns
+
+
+def _unknown_argument(
+    aggregate: Aggregate, location: Location, fields: Mapping[str, object], found: Collector
+) -> None:
+    column = aggregate.column or ""
+    if not found.is_unknown(column):
+        expected = "an aggregate of a field of source.schema"
+        found.add(location, expected, repr(column), name=column, choices=fields)
 
 
 def aggregate_type(aggregate: Aggregate, job: JobSpec) -> ColumnType:
@@ -93,15 +142,35 @@ def aggregate_type(aggregate: Aggregate, job: JobSpec) -> ColumnType:
     return job.source.fields[aggregate.column].type
 
 
-def match_inputs(
-    manifest: Manifest, columns: JobColumns, renamed: Mapping[str, str]
+def collect_inputs(
+    job: JobSpec, manifest: Manifest, columns: JobColumns, found: Collector
 ) -> tuple[ModelInput, ...]:
-    """The column for each input of the model's signature, in its order.
+    """The column for each input of the model's signature that the job can feed, in its order."""
+    renamed = dict(job.model.inputs)
+    matched, problems = match_each(manifest.signature, columns.columns, renamed)
+    model = f"{manifest.name} version {manifest.version}"
+    kinds = {item.name: item.type for item in manifest.signature.inputs}
+    for problem in problems:
+        location = ("model", "inputs", problem.input)
+        name = problem.column
+        if problem.kind == "unknown":
+            expected = f"an input of {model} ({', '.join(kinds)})"
+            found.add(location, expected, repr(problem.input), name=problem.input, choices=kinds)
+        elif problem.kind == "missing" and not found.is_unknown(name):
+            expected = f"a column that feeds the input {problem.input} ({kinds[problem.input]}) of {model}"
+            found.add(location, expected, f"no column {name!r}", name=name, choices=columns.columns)
+        elif problem.kind == "type":
+            column = columns[name]
+            got = f"{name}, a {column.type} ({column.origin})"
+            found.add(location, f"a {kinds[problem.input]} column, as {model} wants it", got)
+    _check_required([problem.column for problem in problems if problem.kind == "null"], model, columns, found)
+    return tuple(matched)
 
-    Raises InputError that lists every input that the job cannot feed, and why.
-    """
-    try:
-        return columns_of_model(manifest.signature, columns.columns, renamed)
-    except ModelError as error:
-        model = f"{manifest.name} version {manifest.version}"
-        raise InputError(f"the job cannot feed the model {model}:{error}") from None
+
+def _check_required(names: Sequence[str], model: str, columns: JobColumns, found: Collector) -> None:
+    """One diagnostic for all columns that may be null, with what to write."""
+    if names:
+        fields = dict.fromkeys(names)
+        written = ", ".join(f"{name}: {{type: {columns[name].type}, required: true}}" for name in fields)
+        expected = f"without null in what {model} needs: {written}"
+        found.add(("source", "schema"), expected, f"{', '.join(fields)} without required: true")

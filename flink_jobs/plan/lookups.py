@@ -1,7 +1,4 @@
-"""Looks into the file of a lookup table before a job starts.
-
-describe_lookup("planes.parquet", "tailnum", {"year_built": "year"})      # {"year_built": "long"}
-"""
+"""Looks into the file of a lookup table before a job starts."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ class LookupFileError(InputError):
 
     def __init__(self, error: LookupTableError) -> None:
         self.part, self.expected, self.found = error.part, error.expected, error.found
+        self.wanted = f"{error.expected} (lookup {error.part} of {error.path})"
         self.suggestion = closest(error.name, error.choices) if error.name else None
         hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
         super().__init__(f"{error}{hint}")

@@ -8,10 +8,10 @@ import msgspec
 
 from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.drift import DriftPlan
+from flink_jobs.plan.model import trust_of
 from flink_jobs.plan.tables import event_time_field
 from flink_jobs.spec import Comparisons, JobSpec
 from udfs.features import DerivedParams, FeatureParams, LookupParams
-from udfs.model.signatures import Trust
 from udfs.records.contract import Contract, Field
 from udfs.releases.follow import LEAD_REFRESHES
 from udfs.rollout.controller import RolloutControllerParams
@@ -100,12 +100,6 @@ def model_params(
         trust_of(job),
         follow,
     )
-
-
-def trust_of(job: JobSpec) -> Trust:
-    """What the job demands of a version before it is loaded."""
-    model = job.model
-    return Trust(model.trusted_keys, model.require_signature, model.pickle == "allow")
 
 
 def rollout_params(job: JobSpec) -> RolloutParams | None:

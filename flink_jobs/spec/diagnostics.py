@@ -8,31 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-Location = tuple[str | int, ...]
+from flink_jobs.errors import Location
+
 WRONG = "job_file"
 _LONGEST_SHOWN = 60
-
-
-@dataclass(frozen=True)
-class Diagnostic:
-    """One wrong value: where, what was expected, what was found, and what was perhaps meant.
-
-    Without a `suggestion`, the one of `choices` that is nearest to `name` is suggested. `line` is given
-    where the location does not tell it.
-    """
-
-    location: Location
-    expected: str
-    found: str
-    suggestion: str | None = None
-    name: str | None = None
-    choices: tuple[str, ...] = ()
-    line: int | None = None
 
 
 def wrong(
@@ -90,15 +73,3 @@ def _describe_list(items: list[object]) -> str:
         return "a list"
     shown = ", ".join("null" if item is None else describe(item) for item in items)
     return f"[{shown}]" if len(shown) <= _LONGEST_SHOWN else "a list"
-
-
-def dotted(location: Location) -> str:
-    """`source.schema.origin`, `predictions.include[1]`; the whole file is "file"."""
-    text = ""
-    for key in location:
-        if isinstance(key, int):
-            text += f"[{key}]"
-        else:
-            shown = key if key.isprintable() and 0 < len(key) <= 100 else f"{key!r:.100}"
-            text += f".{shown}" if text else shown
-    return text or "file"

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from flink_jobs.errors import Location
 from flink_jobs.spec.aggregates import AggregateText
-from flink_jobs.spec.diagnostics import Location, describe, wrong, wrong_at
+from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.paths import TableFile
 from flink_jobs.spec.scalars import ColumnName, PositiveDuration, format_duration, matching, whole
 from flink_jobs.spec.section import OneOrMoreReferences, Reference, Section

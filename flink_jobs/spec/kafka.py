@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from flink_jobs.spec.diagnostics import Location, wrong, wrong_at
+from flink_jobs.errors import Location
+from flink_jobs.spec.diagnostics import wrong, wrong_at
 from flink_jobs.spec.paths import AbsolutePath, Secret
 from flink_jobs.spec.scalars import Brokers, Property, matching
 from flink_jobs.spec.secrets import HIDDEN_IN_JSON, NoLiterals

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import GetJsonSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema
 
-from flink_jobs.spec.diagnostics import Location
+from flink_jobs.errors import Location
 from udfs.store import is_uri, without_secrets
 
 # Parts of an option's name; a `-` stands for any separator, or none. The first two lines are those of Flink's

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from flink_jobs.spec.diagnostics import Location
+from flink_jobs.errors import Location
 from flink_jobs.spec.scalars import matching
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from flink_jobs.spec.diagnostics import Location, describe, wrong, wrong_at
+from flink_jobs.errors import Location
+from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.scalars import ColumnName, Duration, Parsed, PositiveDuration, Scalar, Size, matching
 from flink_jobs.spec.section import Section, Topic
 

@@ -27,6 +27,7 @@ source:
     card: {type: string, required: true}
     amount: {type: double, required: true}
     country: {type: string}
+    at: {type: long, required: true}
 features:
   derive: {night: EXTRACT(HOUR FROM event_time) >= 21}
 model: {name: cards}

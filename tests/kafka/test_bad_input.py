@@ -29,6 +29,7 @@ source:
     weight: {type: double, required: true}
     method: {type: string, values: [card, cash]}
     country: {type: string, required: true}
+    at: {type: long, required: true}
 features:
   windows:
     recent: {by: account, over: 12h, select: {n: count(*), total: sum(amount)}}

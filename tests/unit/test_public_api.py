@@ -14,6 +14,7 @@ import pytest
 import flink_jobs
 
 NAMES = [
+    "Diagnostic",
     "EveryNthDay",
     "Input",
     "InputError",
@@ -27,7 +28,6 @@ NAMES = [
     "Output",
     "Parameters",
     "Plan",
-    "Problem",
     "Registry",
     "Replay",
     "Signature",

@@ -37,7 +37,8 @@ class LookupTableError(Exception):
         name: str | None = None,
         choices: tuple[str, ...] = (),
     ) -> None:
-        self.expected, self.found, self.part, self.name, self.choices = expected, found, part, name, choices
+        self.path, self.expected, self.found = path, expected, found
+        self.part, self.name, self.choices = part, name, choices
         super().__init__(f"lookup {part} of {path} must be {expected}; got {found}")
 
 

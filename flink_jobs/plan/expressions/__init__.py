@@ -12,7 +12,7 @@ from __future__ import annotations
 import graphlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
 from sqlglot import Dialect, exp
 from sqlglot.errors import ParseError, TokenError
@@ -25,9 +25,7 @@ from flink_jobs.plan.expressions.types import ExpressionError
 from udfs.features.expressions import Tree
 from udfs.types import ColumnType
 
-__all__ = ["Expression", "ExpressionError", "compile_all", "compile_expression"]
-
-T = TypeVar("T")
+__all__ = ["Expression", "ExpressionError", "check_all", "compile_all", "compile_expression"]
 
 MAX_LENGTH = 10_000
 MAX_BRACKETS = 20
@@ -55,36 +53,71 @@ def compile_all(
 
     Raises ExpressionError, whose `feature` names the expression, also for a cycle and a name that is taken.
     """
-    parsed = {name: _named(name, _parse, text) for name, text in expressions.items()}
-    for name in expressions:
-        if name in columns:
-            raise ExpressionError("a new name", f"{name!r}, which is a column already", feature=name)
+    compiled, errors = check_all(expressions, columns)
+    if errors:
+        raise errors[0]
+    return compiled
+
+
+def check_all(
+    expressions: Mapping[str, str],
+    columns: Mapping[str, ColumnType],
+    is_unknown: Callable[[str], bool] = lambda _name: False,
+) -> tuple[list[tuple[str, Expression]], list[ExpressionError]]:
+    """As `compile_all`, but with one error for each wrong expression.
+
+    What uses a wrong expression, or a column that `is_unknown` but may exist, is in neither list.
+    """
+    errors: list[ExpressionError] = []
+    parsed = _parsed(expressions, columns, errors)
+    order = _order(parsed, errors)
+    lost = expressions.keys() - set(order) - columns.keys()
     known = dict(columns)
-    result = []
-    for name in _order(parsed):
-        expression = _named(name, _compile, expressions[name], parsed[name], known)
-        known[name] = expression.type
-        result.append((name, expression))
-    return result
+    compiled = []
+    for name in order:
+        used = _references(parsed[name])
+        if used & lost or any(is_unknown(column) for column in used - known.keys()):
+            lost.add(name)
+            continue
+        try:
+            expression = _compile(expressions[name], parsed[name], known)
+        except ExpressionError as error:
+            errors.append(error.of(name))
+            lost.add(name)
+        else:
+            known[name] = expression.type
+            compiled.append((name, expression))
+    return compiled, errors
 
 
-def _named(name: str, step: Callable[..., T], *arguments: Any) -> T:
-    try:
-        return step(*arguments)
-    except ExpressionError as error:
-        raise ExpressionError(error.expected, error.found, error.suggestion, feature=name) from None
+def _parsed(
+    expressions: Mapping[str, str], columns: Mapping[str, ColumnType], errors: list[ExpressionError]
+) -> dict[str, exp.Expr]:
+    """The expressions that can be read and have a name of their own."""
+    parsed = {}
+    for name, text in expressions.items():
+        try:
+            parsed[name] = _parse(text)
+        except ExpressionError as error:
+            errors.append(error.of(name))
+    for name in [name for name in parsed if name in columns]:
+        errors.append(ExpressionError("a new name", f"{name!r}, which is a column already", feature=name))
+        del parsed[name]
+    return parsed
 
 
-def _order(parsed: Mapping[str, exp.Expr]) -> list[str]:
+def _order(parsed: Mapping[str, exp.Expr], errors: list[ExpressionError]) -> list[str]:
+    """The names in an order in which each comes after those it uses, without those of cycles."""
     uses = {name: sorted(_references(tree) & parsed.keys()) for name, tree in parsed.items()}
-    try:
-        return list(graphlib.TopologicalSorter(uses).static_order())
-    except graphlib.CycleError as error:
-        cycle = list(reversed(error.args[1]))
-        found = "a cycle: " + " uses ".join(cycle)
-        raise ExpressionError(
-            "computable from columns and other derived features", found, feature=cycle[0]
-        ) from None
+    while True:
+        try:
+            return [name for name in graphlib.TopologicalSorter(uses).static_order() if name in uses]
+        except graphlib.CycleError as error:
+            cycle = list(reversed(error.args[1]))
+            found = "a cycle: " + " uses ".join(cycle)
+            expected = "computable from columns and other derived features"
+            errors.append(ExpressionError(expected, found, feature=cycle[0]))
+            uses = {name: used for name, used in uses.items() if name not in cycle}
 
 
 def _references(tree: exp.Expr) -> set[str]:

@@ -53,6 +53,10 @@ class ExpressionError(InputError):
         hint = f"; did you mean {suggestion!r}?" if suggestion else ""
         super().__init__(f"{name}must be {expected}; got {found}{hint}")
 
+    def of(self, feature: str) -> ExpressionError:
+        """The same error of a derived feature."""
+        return ExpressionError(self.expected, self.found, self.suggestion, feature)
+
 
 @dataclass(frozen=True)
 class OperatorRule:

@@ -93,8 +93,8 @@ def test_all_problems_of_all_files_are_shown(tailrace: Tailrace, job: Path) -> N
     assert out == "job.yaml: ok (model tiny version 1, 2 inputs)\n"
     lines = err.splitlines()
     assert [line.split(": must")[0] for line in lines] == [
-        "bad.yaml:1: jab",
-        "bad.yaml:6: source.schema.km.type",
+        "bad.yaml:1:1: jab",
+        "bad.yaml:6:10: source.schema.km.type",
         "missing.yaml",
     ]
 
@@ -105,40 +105,46 @@ def test_all_problems_of_all_files_are_shown(tailrace: Tailrace, job: Path) -> N
         (
             "km / people",
             "km / peple",
-            ["job.yaml:11: features.derive.ratio: must be ", "did you mean 'people'?"],
+            ["job.yaml:11:5: features.derive.ratio: must be ", "did you mean 'people'?"],
         ),
         (
             "file: cities.csv",
             "file: towns.csv",
-            ["job.yaml:9: features.lookups.cities.file: lookup file of ", "towns.csv must be "],
+            ["job.yaml:9:14: features.lookups.cities.file: must be a readable file ", "towns.csv); got No "],
         ),
         (
             "select: [people]",
             "select: {people: peopel}",
-            ["job.yaml:9: features.lookups.cities.select: lookup select of ", "did you mean 'people'?"],
+            ["job.yaml:9:42: features.lookups.cities.select: must be one of ", "did you mean 'people'?"],
         ),
         (
             "name: tiny",
             "name: tyny",
-            ["job.yaml:14: model.name: model tyny is not in ", "did you mean 'tiny'?"],
+            ["job.yaml:14:3: model.name: must be a model of ", "got 'tyny'; did you mean 'tiny'?"],
         ),
         (
             "registry: models",
             "registry: models\n  use: 7",
-            ["job.yaml:16: model.use: version 7 of model tiny must be one of 1 in "],
+            [
+                "job.yaml:16:3: model.use: must be a version that can be used; ",
+                "got 7: version 7 of model tiny must be one of 1 in ",
+            ],
         ),
         (
             "b: twice",
             "b: city",
             [
-                "job.yaml:13: model: the job cannot feed the model tiny version 1:",
-                "b: must be double; got string",
+                "job.yaml:16:19: model.inputs.b: must be a double column, as tiny version 1 wants it;",
+                "got city, a string",
             ],
         ),
         (
             "city: {type: string, required: true}",
             "city: {type: double, required: true}",
-            ["job.yaml:8: features.lookups: ", "must be a string or long column; got city, a double"],
+            [
+                "job.yaml:9:32: features.lookups.cities.by: ",
+                "must be a string or long column; got city, a double",
+            ],
         ),
     ],
 )

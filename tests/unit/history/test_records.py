@@ -28,12 +28,16 @@ source:
     amount: double
     items: long
     paid: boolean
+    at: {{type: {kind}, required: {required}}}
 model: {{name: fraud}}
 """
 
 
 def job(event_time: str = "{field: at, unit: iso8601}") -> JobSpec:
-    return load_job_text(JOB.format(event_time=event_time), "job.yaml", Path())
+    kind = "string" if "iso8601" in event_time else "long"
+    required = str("field: at" in event_time).lower()
+    text = JOB.format(event_time=event_time, kind=kind, required=required)
+    return load_job_text(text, "job.yaml", Path())
 
 
 def rows(**columns: Any) -> pa.Table:

@@ -62,7 +62,7 @@ def load(text: str | bytes, environ: dict[str, str] | None = None, base: Path = 
 def messages(text: str | bytes, environ: dict[str, str] | None = None) -> list[str]:
     with pytest.raises(JobFileError) as caught:
         load(text, environ)
-    return [str(problem) for problem in caught.value.problems]
+    return [str(problem) for problem in caught.value.diagnostics]
 
 
 def parsed(text: str) -> Any:
@@ -111,11 +111,11 @@ def test_a_misspelled_section_does_not_make_its_names_unknown() -> None:
 
 def test_a_wrong_item_does_not_make_its_list_too_short() -> None:
     found = messages(GOOD.replace("by: [tailnum]", "by: [7]"))
-    assert found == ["job.yaml:40: features.windows.plane_last.by[0]: must be the name of a column; got 7"]
+    assert found == ["job.yaml:41:12: features.windows.plane_last.by[0]: must be the name of a column; got 7"]
 
 
 def test_control_characters_are_escaped_in_messages() -> None:
-    assert messages("job: *a\U00012544\n")[0].endswith(r"got the alias *a\U00012544")
+    assert messages("job: *a\U00012544\n")[-1].endswith(r"got the alias *a\U00012544")
     text = SMALL + '"\\e[2J": 1\n'
     assert "\x1b" not in "".join(messages(text))
 
@@ -123,7 +123,7 @@ def test_control_characters_are_escaped_in_messages() -> None:
 def test_very_many_problems_are_counted_not_listed() -> None:
     found = messages(SMALL + "".join(f"key{index}: 1\n" for index in range(500)))
     assert len(found) == 101
-    assert found[-1] == "job.yaml:106: file: must be a job file with fewer than 100 problems; got 500"
+    assert found[-1] == "job.yaml:106:1: file: must be a job file with fewer than 100 problems; got 500"
 
 
 def test_the_smallest_job_gets_all_defaults() -> None:
@@ -205,7 +205,7 @@ def test_numbers_from_variables(written: str, environ: dict[str, str], read: int
 def test_a_quoted_variable_stays_text_and_the_message_says_so() -> None:
     found = messages(SMALL + 'runtime: {parallelism: "${P}"}\n', {"P": "3"})
     assert found == [
-        "job.yaml:6: runtime.parallelism: must be an integer from 1 to 4096; "
+        "job.yaml:6:11: runtime.parallelism: must be an integer from 1 to 4096; "
         "got the value of ${P}, in quotes (not shown)"
     ]
 
@@ -270,19 +270,25 @@ def test_a_secret_file_must_hold_something(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "job.yaml:1: file: must be a mapping of keys such as job, source and model; got an empty file"),
+        (
+            "",
+            "job.yaml:1:1: file: must be a mapping of keys such as job, source and model; got an empty file",
+        ),
         (
             "# x\n",
-            "job.yaml:1: file: must be a mapping of keys such as job, source and model; got an empty file",
+            "job.yaml:1:1: file: must be a mapping of keys such as job, source and model; got an empty file",
         ),
-        ("- a\n", "job.yaml:1: file: must be a mapping of keys such as job, source and model; got a list"),
+        (
+            "- a\n",
+            "job.yaml:1:1: file: must be a mapping of keys such as job, source and model; got a list",
+        ),
         (
             "flights",
-            "job.yaml:1: file: must be a mapping of keys such as job, source and model; got plain text",
+            "job.yaml:1:1: file: must be a mapping of keys such as job, source and model; got plain text",
         ),
         (
             b"job: a\nx: \xff\n",
-            "job.yaml:2: file: must be UTF-8 text; got the byte 0xff at byte 4 of the line",
+            "job.yaml:2:4: file: must be UTF-8 text; got the byte 0xff at byte 4 of the line",
         ),
     ],
 )
@@ -294,11 +300,13 @@ def test_hostile_yaml_is_refused_without_work() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"{name}: &{name} [*a, *a]\n" for name in "bcdefgh")
     assert all("aliases are not read" in m or "known key" in m or "given" in m for m in messages(bomb))
     assert messages("[" * 100_000) == [
-        f"job.yaml:1: file: must be nested at most {DEEPEST} levels deep; got more"
+        f"job.yaml:1:{DEEPEST + 2}: file: must be nested at most {DEEPEST} levels deep; got more"
     ]
     assert messages("? " + "[" * 100_000)[0].endswith("got more")
     many = "x: [" + "1," * (MOST_VALUES + 1) + "]"
-    assert messages(many) == [f"job.yaml:1: file: must be a file of at most {MOST_VALUES} values; got more"]
+    assert messages(many) == [
+        f"job.yaml:1:{2 * MOST_VALUES + 1}: file: must be a file of at most {MOST_VALUES} values; got more"
+    ]
 
 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
@@ -366,8 +374,9 @@ def assert_explained(text: str) -> None:
     try:
         load(text)
     except JobFileError as error:
-        for problem in error.problems:
-            assert problem.line >= 1
+        for problem in error.diagnostics:
+            assert (problem.line or 0) >= 1
+            assert (problem.column or 0) >= 1
             assert str(problem).isprintable()
             assert problem.expected != "valid"
             str(problem).encode()

@@ -42,7 +42,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from flink_jobs.errors import InputError
-from flink_jobs.plan import check_explainable
+from flink_jobs.plan.model import check_explainable
 from flink_jobs.registry.serialize import serialized
 from tests.helpers import models
 from udfs.errors import ModelError

@@ -144,28 +144,34 @@ def test_a_wrong_address_is_not_shown(folder: Path, url: str) -> None:
     [
         (
             "drift: {columns: [sise]}",
-            r"drift.columns: must name inputs .*\(area, per_room, street\); got 'sise'",
+            r"drift.columns\[0\]: must be an input .*\(area, per_room, street\); got 'sise'",
         ),
-        ("drift: {seasonal: hour_of_week}", r"drift.seasonal: .*must have a reference by hour of the week"),
-        ("drift: {sequential: {columns: [size]}}", r"drift.sequential.columns: .*area.*; got 'size'"),
-        ("drift: {sequential: {step: 7m}}", r"drift.sequential.step: must divide the window of 1h; got 7m"),
+        (
+            "drift: {seasonal: hour_of_week}",
+            r"drift.seasonal: must be left out for a reference without hours of the week",
+        ),
+        ("drift: {sequential: {columns: [size]}}", r"drift.sequential.columns\[0\]: .*area.*; got 'size'"),
+        (
+            "drift: {sequential: {step: 7m}}",
+            r"drift.sequential.step: must be a divisor of the window of 1h; got 7m",
+        ),
         ("drift: {sequential: {run_length: 1h}}", r"run_length: must be 20 to 100,000 steps of 5m; got 1h"),
         (
             "drift: {sequential: {}}\nalerts: {rules: {sequential: {on: drift}}}",
-            r"alerts.rules: must not name a rule 'sequential'",
+            r"alerts.rules.sequential: must be a rule of another name beside drift.sequential",
         ),
-        ("drift: {columns: [rooms]}", r"drift.columns: .*not personal data .*; got 'rooms'"),
+        ("drift: {columns: [rooms]}", r"drift.columns\[0\]: .*not personal data .*; got 'rooms'"),
         (
             "drift: {segments: [per_room]}",
-            r"drift.segments: must be columns whose values are known.*'per_room'",
+            r"drift.segments\[0\]: must be a column whose values are known.*'per_room'",
         ),
         (
             "drift: {thresholds: {size: {psi: 1}}}",
-            r"drift.thresholds: must name watched columns .*; got 'size'",
+            r"drift.thresholds.size: must be a watched column .*; got 'size'",
         ),
         (
             "drift: {}\nalerts: {rules: {a: {on: drift, columns: [size]}}}",
-            r"alerts.rules.a.columns: must name watched columns \(area, .*\); got 'size'",
+            r"alerts.rules.a.columns\[0\]: must be a watched column \(area, .*\); got 'size'",
         ),
     ],
 )

@@ -51,15 +51,18 @@ def test_all_missing_inputs_are_listed_with_the_reason(folder: Path) -> None:
     with pytest.raises(InputError) as caught:
         plan(folder, x="double", model=", inputs: {slope: label, slop: x}")
     assert str(caught.value).splitlines() == [
-        "the job cannot feed the model line version 1:",
-        "  slop: the model has no such input; did you mean 'slope'?",
-        "  x: must never be null; x is not required in source.schema",
-        "  slope: must be long; got string (field of points)",
+        "model.inputs.slop: must be an input of line version 1 (x, slope); got 'slop'; did you mean 'slope'?",
+        "model.inputs.slope: must be a long column, as line version 1 wants it; "
+        "got label, a string (field of points)",
+        "source.schema: must be without null in what line version 1 needs: "
+        "x: {type: double, required: true}; got x without required: true",
     ]
 
 
 def test_an_input_without_a_column_is_named(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"slope \(long\): no column 'slope'"):
+    with pytest.raises(
+        InputError, match=r"inputs.slope: must be a column .* slope \(long\) .* got no column 'slope'"
+    ):
         plan(folder)
 
 

@@ -12,7 +12,7 @@ import pytest
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import make_plan
-from flink_jobs.plan.params import trust_of
+from flink_jobs.plan.model import trust_of
 from flink_jobs.registry import Registry, Release
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.registry.sign import generate_key, read_private_key, sign

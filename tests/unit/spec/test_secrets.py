@@ -185,7 +185,7 @@ def test_loader_schema_and_docs_agree(key: tuple[str, ...], written: Any, accept
     try:
         load_job_text(json.dumps(data), "job.yaml", base, environ(key))
     except JobFileError as error:
-        problems = tuple(map(str, error.problems))
+        problems = tuple(map(str, error.diagnostics))
     assert (problems == ()) == accepted, problems
     assert not any(secret in problem for problem in problems for secret in (SHORT, "12345", PLANTED))
 
