@@ -1,11 +1,12 @@
 """Test doubles for projects that use Tailrace: a real broker, and a harness that runs a job on given records.
 
-Import `broker`, a pytest fixture, in conftest.py; `JobHarness(broker).run(job_file, rows)` gives `Results`.
+from flink_jobs import JobHarness, broker, record      # in conftest.py; `broker` is a pytest fixture
 
->>> record({"amount": 12.5}, key="a").value
-b'{"amount": 12.5}'
->>> record(b"oops", headers={"from": b"till 3"}).headers
-(('from', b'till 3'),)
+def test_payments(broker):
+rows = [record({"amount": 12.5}, key="a"), record(b"oops", headers={"from": b"till 3"})]
+results = JobHarness(broker).run(Path("conf/payments.yaml"), rows)
+assert results.accounts() == {"read": 2, "predicted": 1, "dead": 1, "late": 0}
+assert results.dead_letters[0].reason == "not_json"
 """
 
 from __future__ import annotations

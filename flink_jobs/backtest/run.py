@@ -26,10 +26,12 @@ from flink_jobs.errors import InputError, WorkError
 from flink_jobs.history import History, HistoryFile, Replay, read_records
 from flink_jobs.history.replay import replayed, with_version
 from flink_jobs.plan import Plan, make_plan
+from flink_jobs.plan.columns import job_columns
 from flink_jobs.registry import Registry
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.scalars import format_duration
 from udfs.model.manifest import Output
+from udfs.scoring.params import PREDICTION_FIELDS
 from udfs.suggest import hint
 
 WEEK_MS = 604_800_000
@@ -143,8 +145,13 @@ def _labels(job: JobSpec, request: Request, file: HistoryFile) -> HistoryLabels 
 def _include(job: JobSpec, wanted: Sequence[str], file: HistoryFile) -> tuple[str, ...]:
     """The included columns, and those that are wanted and not in the file."""
     include = dict.fromkeys(job.predictions.include)
-    for name in wanted:
-        if not _of_file(job, file, name):
+    asked = [name for name in wanted if not _of_file(job, file, name)]
+    if asked:
+        columns = job_columns(job).columns
+        for name in asked:
+            if name not in columns and name not in PREDICTION_FIELDS:
+                known = ", ".join(columns)
+                raise InputError(f"--by and --labels must name columns of the job ({known}); got {name!r}")
             found = job.source.fields.get(name)
             if found and found.pii and name not in include:
                 raise InputError(f"--by and keys of --labels must not be personal data; got {name!r}")
