@@ -67,7 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--model", "1", "--model", "2", "--labels", "x.parquet"], "--labels must be FILE:KEY"),
         (["--model", "1", "--model", "2", "--labels", "x.parquet:id"], "x.parquet is not there"),
         (["--model", "1", "--model", "2", "--by", "who"], "must not be personal data; got 'who'"),
-        (["--model", "1", "--model", "2", "--by", "city"], "must be a column of the job .*; got 'city'"),
+        (["--model", "1", "--model", "2", "--by", "city"], "must name columns of the job .*; got 'city'"),
         (["--model", "1", "--model", "2", "--window", "1"], "--window must be a duration .* from 1s"),
         (["--model", "1", "--model", "2", "--html", "no/x.html"], "there is no folder .*/no"),
     ],

@@ -91,7 +91,7 @@ def test_without_labels_nothing_is_added(tmp_path: Path) -> None:
 
 def test_labels_need_a_key_and_a_loss(tmp_path: Path) -> None:
     add(tmp_path)
-    with pytest.raises(InputError, match="must be a string, long or boolean; half is a double"):
+    with pytest.raises(InputError, match="must be a string, long or boolean; got half, a double"):
         plan(tmp_path, LABELS.replace("on: id", "on: half"))
     other = tmp_path / "odd"
     models.write(
