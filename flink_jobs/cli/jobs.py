@@ -11,36 +11,60 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from flink_jobs.errors import InputError
+from flink_jobs.errors import Diagnostic, InputError, JobFileError
 from flink_jobs.plan import Plan, describe
 from flink_jobs.plan.validate import validated_plan
 from flink_jobs.spec.json_schema import job_schema_text
+from flink_jobs.system.masks import PROCESS
 
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
 
 
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Job files.", show_default=False)],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the problems as JSON, for programs.")
+    ] = False,
 ) -> None:
     """Check job files, with their models, lookups and expressions; starts and reaches nothing.
 
-    Shows every problem of every file as file:line: key path: what it must be; got what it is.
+    Shows every problem of every file as file:line:column: key path: what it must be; got what it is.
 
     [bold]Examples[/]
 
       tailrace validate conf/flight_delay.yaml
 
       tailrace validate conf/*.yaml
+
+      tailrace validate --json conf/*.yaml | jq '.diagnostics[] | {file, line, key_path}'
     """
-    wrong = False
+    wrong: list[dict[str, object]] = []
     for file in files:
         try:
-            print(_verdict(file, validated_plan(file)), flush=True)
+            verdict = _verdict(file, validated_plan(file))
         except InputError as error:
-            print(error, file=sys.stderr)
-            wrong = True
+            wrong += _as_data(file, error)
+            if not as_json:
+                print(error, file=sys.stderr)
+        else:
+            if not as_json:
+                print(verdict, flush=True)
+    if as_json:
+        _print_diagnostics(wrong)
     if wrong:
         raise typer.Exit(2)
+
+
+def _as_data(file: Path, error: InputError) -> list[dict[str, object]]:
+    """The error's diagnostics; of a file that cannot be read, what is found instead."""
+    if isinstance(error, JobFileError):
+        return [{**diagnostic.as_data()} for diagnostic in error.diagnostics]
+    unread = Diagnostic((), "a readable job file", PROCESS.hide(str(error)), file=str(file))
+    return [{**unread.as_data()}]
+
+
+def _print_diagnostics(diagnostics: list[dict[str, object]]) -> None:
+    print(json.dumps({"schema": "tailrace.diagnostics/1", "diagnostics": diagnostics}, indent=2))
 
 
 def _verdict(file: Path, found: Plan) -> str:
@@ -57,7 +81,8 @@ def plan(
 ) -> None:
     """Show what a job file becomes: topics, guarantees, features, and where each model input comes from.
 
-    Secrets are masked. The JSON always holds the SQL; its form is named by its key [bold]schema[/].
+    Secrets are masked. The JSON always holds the SQL; its form is named by its key [bold]schema[/]. With
+    [bold]--json[/] the problems of a wrong file are JSON too, as [bold]validate --json[/] prints them.
 
     [bold]Examples[/]
 
@@ -67,7 +92,13 @@ def plan(
 
       tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
     """
-    found = validated_plan(file)
+    try:
+        found = validated_plan(file)
+    except InputError as error:
+        if not as_json:
+            raise
+        _print_diagnostics(_as_data(file, error))
+        raise typer.Exit(2) from None
     if as_json:
         print(json.dumps(describe.as_data(found), indent=2))
     else:

@@ -139,4 +139,10 @@ def _doubts(data: dict[str, Any], job: JobSpec, locations: set[Location]) -> Dou
         if len(location) > 2 and location[:2] in (("source", "schema"), ("features", "derive"))
     }
     wrong |= {result.name for result in outline.results if result.location in locations}
-    return Doubts(frozenset(locations), frozenset((written - read) | wrong), outline.columns is None)
+    any_column = outline.columns is None or any(map(_decides_columns, locations))
+    return Doubts(frozenset(locations), frozenset((written - read) | wrong), any_column)
+
+
+def _decides_columns(location: Location) -> bool:
+    """Whether a mistake there may change which columns there are."""
+    return location == ("score",) or (location[:2] == ("features", "windows") and len(location) <= 3)

@@ -78,7 +78,8 @@ def _lookup_columns(
     try:
         types = describe_lookup(lookup.file, lookup.key, lookup.select)
     except LookupFileError as error:
-        found.add((*location, error.part), error.wanted, error.found, error.suggestion)
+        if by is not None or error.part != "key" or lookup.key != lookup.by:  # the key is named after `by`
+            found.add((*location, error.part), error.wanted, error.found, error.suggestion)
         found.lose(lookup.select)
         return {}
     return {column: Column(column, kind, f"lookup {name} by {lookup.by}") for column, kind in types.items()}
@@ -88,7 +89,7 @@ def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
     fields = job.source.fields
     if job.score == "per_window":
         windows = [*job.features.windows.values()]
-        if len(windows) != 1:
+        if len(windows) != 1 and not found.doubts.hides(("score",)):
             expected = "exactly one window with score: per_window"
             found.add(("features", "windows"), expected, f"{len(windows)} windows")
         kept = {name: fields[name] for window in windows for name in window.by if name in fields}

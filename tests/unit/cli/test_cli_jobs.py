@@ -174,6 +174,35 @@ def test_planning_finds_every_problem_once(tailrace: Tailrace, job: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_problems_as_json_have_all_that_is_known_of_each(tailrace: Tailrace, job: Path, command: str) -> None:
+    change(job, ("ratio: km / people", "ratio: km / peple"))
+    code, out, err = tailrace(command, "--json", "job.yaml")
+    assert (code, err) == (2, "")
+    assert json.loads(out) == {
+        "schema": "tailrace.diagnostics/1",
+        "diagnostics": [
+            {
+                "file": "job.yaml",
+                "line": 11,
+                "column": 5,
+                "key_path": "features.derive.ratio",
+                "expected": "one of the columns city, event_time, km, people",
+                "found": "'peple' at character 6",
+                "suggestion": "people",
+            }
+        ],
+    }
+    code, out, _ = tailrace(command, "--json", "missing.yaml")
+    (only,) = json.loads(out)["diagnostics"]
+    assert (code, only["file"], only["line"]) == (2, "missing.yaml", None)
+
+
+def test_no_problems_as_json_are_an_empty_list(tailrace: Tailrace, job: Path) -> None:
+    code, out, err = tailrace("validate", "--json", "job.yaml")
+    assert (code, json.loads(out)["diagnostics"], err) == (0, [], "")
+
+
 def test_plan_as_text_and_json(tailrace: Tailrace, job: Path) -> None:
     code, text, _ = tailrace("plan", "job.yaml")
     assert code == 0
