@@ -3,10 +3,10 @@
 from flink_jobs import JobHarness, broker, record      # in conftest.py; `broker` is a pytest fixture
 
 def test_payments(broker):
-rows = [record({"amount": 12.5}, key="a"), record(b"oops", headers={"from": b"till 3"})]
-results = JobHarness(broker).run(Path("conf/payments.yaml"), rows)
-assert results.accounts() == {"read": 2, "predicted": 1, "dead": 1, "late": 0}
-assert results.dead_letters[0].reason == "not_json"
+    rows = [record({"amount": 12.5}, key="a"), record(b"oops", headers={"from": b"till 3"})]
+    results = JobHarness(broker).run(Path("conf/payments.yaml"), rows)
+    assert results.accounts() == {"read": 2, "predicted": 1, "dead": 1, "late": 0}
+    assert results.dead_letters[0].reason == "not_json"
 """
 
 from __future__ import annotations

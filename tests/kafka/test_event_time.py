@@ -20,7 +20,7 @@ job: event-time
 source:
   topic: events
   event_time: {HOW, out_of_order: 5s}
-  schema: {id: {type: long, required: true}, x: {type: double, required: true}}
+  schema: {id: {type: long, required: true}, x: {type: double, required: true}AT}
 model: {name: m, registry: models}
 predictions: {include: [id]}
 runtime: {parallelism: 2, checkpoint: {interval: 1s}}
@@ -64,6 +64,8 @@ def check(results: Results, partitions: Sequence[Sequence[Case]]) -> None:
 
 def run(broker: Broker, base: Path, how: str, partitions: Sequence[Sequence[Case]], **more: Any) -> Results:
     """Each case in a field `at`, or in a header of that name."""
+    kind = "string" if "iso8601" in how else "long"
+    at = f", at: {{type: {kind}, required: true}}" if "field" in how else ""
     rows, number = [], 0
     for partition, cases in enumerate(partitions):
         for case in cases:
@@ -75,7 +77,9 @@ def run(broker: Broker, base: Path, how: str, partitions: Sequence[Sequence[Case
                 value["at"] = case.written
             rows.append(record(value, headers=headers, timestamp=NOW, partition=partition))
             number += 1
-    return JobHarness(broker, partitions=PARTITIONS).run(JOB.replace("HOW", how), rows, base=base)
+    return JobHarness(broker, partitions=PARTITIONS).run(
+        JOB.replace("HOW", how).replace("AT", at), rows, base=base
+    )
 
 
 LATENESS = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ model: {name: fraud, registry: ../models}
 
 def example() -> Callable[[Broker], None]:
     """The test function in the module's docstring."""
-    code = textwrap.dedent((testing.__doc__ or "").split("\n\n", maxsplit=1)[1])
+    code = (testing.__doc__ or "").split("\n\n", maxsplit=1)[1]
     names: dict[str, Any] = {"Path": Path}
     exec(code, names)
     function: Callable[[Broker], None] = names["test_payments"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,23 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from flink_jobs.errors import InputError, JobFileError
 from flink_jobs.jobfile import LARGEST_FILE, load_job, load_job_text
 from flink_jobs.jobfile.reader import DEEPEST, MOST_VALUES
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.json_schema import job_schema, job_schema_text
+from tests.helpers.job_files import (
+    ENVIRON,
+    GOOD,
+    PLACES,
+    TREES,
+    WRONG_FILES,
+    WrongFile,
+    parsed,
+)
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-GOOD = (HERE / "wrong_files" / "good.yaml").read_text()
-ENVIRON = {"KAFKA_PASSWORD": "hunter2", "KAFKA_BROKERS": "kafka:9092", "PARALLELISM": "many"}
+ROOT = Path(__file__).parents[3]
 SMALL = """\
 job: small
 source:
@@ -30,29 +34,6 @@ source:
   schema: {x: double}
 model: {name: m}
 """
-
-
-@dataclass(frozen=True)
-class WrongFile:
-    name: str
-    change: tuple[tuple[str, str], ...]
-    message: str
-    seen_by_schema: bool = True
-
-    def text(self) -> str:
-        text = GOOD
-        for old, new in self.change:
-            assert old in text, f"{self.name}: {old!r} is not in good.yaml"
-            text = text.replace(old, new, 1)
-        return text
-
-
-def wrong_files() -> list[WrongFile]:
-    cases = YAML(typ="safe", pure=True).load(HERE / "wrong_files" / "cases.yaml")
-    return [WrongFile(**case | {"change": tuple(map(tuple, case["change"]))}) for case in cases]
-
-
-WRONG_FILES = wrong_files()
 
 
 def load(text: str | bytes, environ: dict[str, str] | None = None, base: Path = Path("/jobs")) -> JobSpec:
@@ -63,10 +44,6 @@ def messages(text: str | bytes, environ: dict[str, str] | None = None) -> list[s
     with pytest.raises(JobFileError) as caught:
         load(text, environ)
     return [str(problem) for problem in caught.value.diagnostics]
-
-
-def parsed(text: str) -> Any:
-    return YAML(typ="safe", pure=True).load(text)
 
 
 @pytest.mark.parametrize("case", WRONG_FILES, ids=lambda case: case.name)
@@ -323,24 +300,6 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             load_job(tmp_path / name)
         assert str(caught.value).endswith(message)
-
-
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-KEYS = st.sampled_from(sorted(set(GOOD.replace(":", " ").split()))) | st.text(max_size=5)
-TREES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=12,
-)
-
-
-def places(data: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [found for key, value in inner for found in [(*place, key), *places(value, (*place, key))]]
-
-
-GOOD_DATA = parsed(GOOD)
-PLACES = places(GOOD_DATA)
 
 
 @settings(max_examples=100)

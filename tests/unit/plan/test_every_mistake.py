@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from flink_jobs.errors import JobFileError
 from flink_jobs.plan.validate import validated_plan
+from tests.helpers.job_files import ENVIRON, GOOD, PLACES, TREES, WRONG_FILES, WrongFile, parsed
 from tests.helpers.samples import write_model
-from tests.unit.jobfile.test_loader import ENVIRON, GOOD, PLACES, TREES, WRONG_FILES, WrongFile, parsed
 from udfs.profile.profile import reference_profile
 
 JOB = """\
