@@ -18,8 +18,6 @@ from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceb
 from flink_jobs.run.program import Target, start
 
 START_SECONDS = 180.0
-
-
 SETTLED_SECONDS = 5.0
 
 

@@ -14,8 +14,6 @@ from flink_jobs.errors import InputError
 from flink_jobs.system.processes import ProcessId
 
 DEFAULT_DIRECTORY = Path(".tailrace")
-
-
 STATE_FILE = "stack.json"
 
 
