@@ -52,7 +52,7 @@ class Live:
     def count(self, sink: str) -> int:
         return count_committed(self.settings, all_topics(self.spec)[sink])
 
-    def until(self, holds: Callable[[], Any], seconds: float = 90) -> None:
+    def until(self, holds: Callable[[], Any], seconds: float = 300) -> None:
         """Raises AssertionError when that does not come to hold, or the job ends before."""
         assert wait_until(lambda: bool(self.running.ended() or holds()), seconds, 0.2)
         if self.running.ended():
