@@ -1,0 +1,115 @@
+"""Results of real arithmetic, rounded once: from double-doubles if that is certain, else from the values."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from udfs.windows import double_double as dd
+from udfs.windows.columns import Bools, Ints
+from udfs.windows.monoids import Arrays
+
+Window = Callable[[int], list[Any]]
+
+
+class Numbers(NamedTuple):
+    """A result per row, and whether it is beyond its type."""
+
+    values: Any
+    beyond: Bools
+
+
+def double_sums(count: Ints, total: Arrays, window: Window) -> Numbers:
+    """As math.fsum.
+
+    n - 1 additions, each wrong by at most 2^-104 of the magnitudes that it adds, are together wrong by at
+    most (n - 1) 2^-104 of all magnitudes. 2^-100 leaves room for the roundings of the bound itself. Were it
+    to underflow to 0, the error would be below the least double, so nothing, as sums are multiples of that.
+    """
+    high, low, size = total
+    error = np.maximum(count - 1, 0) * size * 2.0**-100
+    sure = dd.rounds_surely((high, low), error)
+    return _settled(high, sure, window, exact_sum)
+
+
+def long_sums(total: Arrays) -> Numbers:
+    """In 64 bits."""
+    high, low = _carried(total)
+    beyond = (high < -(2**31)) | (high >= 2**31)
+    return Numbers(np.where(beyond, 0, (high << 32) + low), beyond)
+
+
+def double_means(count: Ints, sums: Numbers) -> Numbers:
+    """The rounded sum by the count."""
+    return Numbers(sums.values / np.maximum(count, 1) + 0.0, sums.beyond)
+
+
+def long_means(count: Ints, total: Arrays) -> Numbers:
+    """The exact sum by the count, as Python divides integers."""
+    high, low = _carried(total)
+    counts = np.maximum(count, 1)
+    means = (high * 4294967296.0 + low) / counts
+    for row in np.flatnonzero((high < -(2**21)) | (high >= 2**21)).tolist():
+        means[row] = ((int(high[row]) << 32) + int(low[row])) / int(counts[row])
+    return Numbers(means, np.zeros(len(means), dtype=np.bool_))
+
+
+def deviations(
+    count: Ints, total: Arrays, squares: Arrays, least: Any, greatest: Any, window: Window
+) -> Numbers:
+    """As statistics.stdev, of the sample: sqrt((n Σx² - (Σx)²) / (n (n - 1))).
+
+    Let A = n Σx². Squares and their sum are wrong by less than (n + 1) 2^-102 of Σx², the sum by n 2^-104 of
+    Σ|x|, and (Σ|x|)² is at most A: so the difference is wrong by less than 4 (n + 1) 2^-100 A, its own
+    roundings included.
+    """
+    counts = np.maximum(count, 2).astype(np.float64)
+    spread = (squares[0], squares[1])
+    whole = dd.multiply(spread, (counts, np.zeros(len(counts))))
+    sums = (total[0], total[1]) if len(total) == 3 else _pair(total)
+    product = dd.multiply(sums, sums)
+    difference = dd.add(whole, (-product[0], -product[1]))
+    relative = 4 * (counts + 1) * 2.0**-100 * whole[0] / difference[0]
+    root = dd.root(dd.divide(difference, counts * (counts - 1)))
+    sure = (difference[0] > 0) & (relative < 2.0**-56) & (counts < 2**25)
+    sure &= dd.rounds_surely(root, root[0] * (relative + 2.0**-98))
+    same = (least == greatest) | (count < 2)
+    return _settled(np.where(same, 0.0, root[0]), sure | same, window, statistics.stdev)
+
+
+def exact_sum(values: list[float]) -> float:
+    """As math.fsum, which can overflow on the way to a sum that does not."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return float(sum(map(Fraction, values)))
+
+
+def _settled(values: Any, sure: Bools, window: Window, exactly: Callable[[list[Any]], float]) -> Numbers:
+    """Rows that are not sure from their window's values."""
+    beyond = np.zeros(len(values), dtype=np.bool_)
+    for row in np.flatnonzero(~sure).tolist():
+        try:
+            values[row] = exactly(window(row))
+        except OverflowError:
+            values[row], beyond[row] = 0.0, True
+    return Numbers(values, beyond)
+
+
+def _carried(total: Arrays) -> tuple[Ints, Ints]:
+    """Limbs of which the lower is from 0 to 2^32 - 1."""
+    high, low = total
+    return high + (low >> 32), low & 0xFFFFFFFF
+
+
+def _pair(total: Arrays) -> dd.Pair:
+    high, low = _carried(total)
+    upper = dd.from_long(high)
+    return dd.add(
+        (upper[0] * 4294967296.0, upper[1] * 4294967296.0), (low.astype(np.float64), np.zeros(len(low)))
+    )

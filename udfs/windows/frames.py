@@ -1,0 +1,133 @@
+"""Which rows are in the window of each row of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from udfs.windows.columns import Column, Ints, concat
+from udfs.windows.runs import Run, segments
+
+
+class Tail(NamedTuple):
+    """The end of a slot's rows in an older run, for each row of a batch: what its window has of that run."""
+
+    run: Run
+    begin: Ints
+    end: Ints
+
+
+@dataclass
+class Frame:
+    """For each row of a batch: `first` to before `stop` of it, and of older runs, newest first, tails."""
+
+    batch: Run
+    first: Ints
+    stop: Ints
+    tails: Sequence[Tail]
+
+    def lengths(self) -> Ints:
+        """How many rows each window has."""
+        return sum((tail.end - tail.begin for tail in self.tails), self.stop - self.first)
+
+    def column(self, name: str, row: int) -> list[Any]:
+        """The values that are not null in a row's window."""
+        pieces = [
+            tail.run.columns[name].take(np.arange(tail.begin[row], tail.end[row])) for tail in self.tails
+        ]
+        pieces.reverse()
+        pieces.append(self.batch.columns[name].take(np.arange(self.first[row], self.stop[row])))
+        return [value for piece in pieces for value in piece.listed() if value is not None]
+
+    def firsts(self, name: str) -> Column:
+        """The first value of each window."""
+        holder = np.zeros(len(self.first), dtype=np.int64)
+        at = self.first.copy()
+        for number, tail in enumerate(self.tails, 1):
+            some = tail.begin < tail.end
+            holder[some] = number
+            at[some] = tail.begin[some]
+        order = np.argsort(holder, kind="stable")
+        cuts = np.searchsorted(holder[order], np.arange(len(self.tails) + 2))
+        runs = [self.batch, *(tail.run for tail in self.tails)]
+        pieces = [
+            run.columns[name].take(at[order[start:stop]])
+            for run, start, stop in zip(runs, cuts[:-1], cuts[1:], strict=True)
+        ]
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return concat(pieces).take(back)
+
+    def lasts(self, name: str) -> Column:
+        """The last value of each window."""
+        return self.batch.columns[name].take(self.stop - 1)
+
+
+class Places(NamedTuple):
+    """Where the rows of a batch are: `begin` and `end` of their slot's rows."""
+
+    batch: Run
+    slots: Ints
+    segment: Ints
+    begin: Ints
+    end: Ints
+
+
+def place_rows(batch: Run) -> Places:
+    """Where the batch's rows are."""
+    slot = batch.slot
+    heads, segment = segments(slot)
+    ends = np.append(heads[1:], len(slot))
+    return Places(batch, slot[heads], segment, heads[segment], ends[segment])
+
+
+class Frames:
+    """The frames of a batch, each made once."""
+
+    def __init__(self, at: Places, older: Sequence[Run]) -> None:
+        self.at, self._older = at, older
+        self._made: dict[tuple[int, int], Frame] = {}
+
+    def of(self, over: int, rows: int) -> Frame:
+        """RANGE `over` ms, or ROWS."""
+        if (over, rows) not in self._made:
+            make = partial(frame_over, over=over) if over else partial(frame_rows, rows=rows)
+            self._made[over, rows] = make(self.at, self._older)
+        return self._made[over, rows]
+
+
+def frame_over(at: Places, older: Sequence[Run], over: int) -> Frame:
+    """RANGE: each row's time less `over` to its time, with all peers."""
+    time, slot = at.batch.time, at.slots[at.segment]
+    since = time - over
+    stop = np.searchsorted(at.batch.place, at.batch.place, "right")
+    tails = []
+    oldest, newest = int(since.min()), int(since.max())
+    for run in reversed(older):
+        if run.clock.last < oldest:
+            continue
+        begin, end = (bound[at.segment] for bound in run.bounds(at.slots))
+        if run.clock.first < newest:
+            begin = run.find(slot, since)
+        tails.append(Tail(run, begin, end))
+    return Frame(at.batch, at.batch.find(slot, since), stop, tails)
+
+
+def frame_rows(at: Places, older: Sequence[Run], rows: int) -> Frame:
+    """ROWS: the last `rows` rows up to each row."""
+    stop = np.arange(1, len(at.batch) + 1)
+    first = np.maximum(at.begin, stop - rows)
+    wanted = rows - (stop - first)
+    tails = []
+    for run in reversed(older):
+        if not wanted.any():
+            break
+        begin, end = (bound[at.segment] for bound in run.bounds(at.slots))
+        begin = np.maximum(begin, end - wanted)
+        wanted = wanted - (end - begin)
+        tails.append(Tail(run, begin, end))
+    return Frame(at.batch, first, stop, tails)

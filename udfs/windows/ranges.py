@@ -1,0 +1,64 @@
+"""What the rows of many ranges of a batch amount to, and with the rows of older runs before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from udfs.windows.columns import Ints
+from udfs.windows.frames import Places, Tail
+from udfs.windows.monoids import Arrays, Monoid, Need, empty
+from udfs.windows.runs import take
+
+
+class Range(NamedTuple):
+    """For each row of a batch: `first` to before `stop`."""
+
+    first: Ints
+    stop: Ints
+
+
+def reduce_ranges(lifted: Arrays, of: Monoid, ranges: Sequence[Range]) -> list[Arrays]:
+    """The rows of each range combined, in log2(longest) steps over all rows: doubling.
+
+    `level` holds for each row the aggregate of 2^k rows from it on; a range takes those of its length's bits.
+    """
+    rows = len(lifted[0])
+    found = [empty(of, lifted, rows) for _ in ranges]
+    done = [wanted.first.copy() for wanted in ranges]
+    lengths = [wanted.stop - wanted.first for wanted in ranges]
+    longest = max(int(length.max()) for length in lengths)
+    level, size = lifted, 1
+    while size <= longest:
+        for total, at, length in zip(found, done, lengths, strict=True):
+            some = np.flatnonzero(length & size)
+            joined = of.combine(take(total, some), take(level, at[some]))
+            for part, value in zip(total, joined, strict=True):
+                part[some] = value
+            at[some] += size
+        if 2 * size <= longest:
+            level = of.combine(tuple(part[:-size] for part in level), tuple(part[size:] for part in level))
+        size *= 2
+    return found
+
+
+def with_tails(within: Arrays, tails: Sequence[Tail], need: Need, of: Monoid) -> Arrays:
+    """What windows amount to: the older runs' ends before what is in the batch."""
+    total = within
+    for tail in tails:
+        suffixes = tail.run.suffixes[need]
+        some = np.flatnonzero(tail.begin < tail.end)
+        if len(some) == len(tail.begin):
+            total = of.combine(take(suffixes, tail.begin), total)
+        elif len(some):
+            joined = of.combine(take(suffixes, tail.begin[some]), take(total, some))
+            for part, value in zip(total, joined, strict=True):
+                part[some] = value
+    return total
+
+
+def to_the_end(at: Places) -> Range:
+    """Each row to the end of its slot's rows."""
+    return Range(np.arange(len(at.batch)), at.end)

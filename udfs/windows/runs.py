@@ -1,0 +1,157 @@
+"""Sorted runs of rows: a window takes the end of a key's rows in each run that is older than its own.
+
+Each row holds the aggregates of itself and all later rows of its key in the run, so such an end is a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from udfs.windows.columns import Bools, Column, Ints, concat
+from udfs.windows.monoids import Arrays, Monoid, Need, empty
+
+_MOST_BITS = 62
+
+
+class Clock:
+    """Numbers for times, in their order, small enough that a slot's number fits above them in 63 bits."""
+
+    def __init__(self, time: Ints, slots: int) -> None:
+        self.first = int(time.min())
+        self.last = int(time.max())
+        self._ranked: Ints | None = None
+        width = self.last - self.first + 1
+        if (slots + 2) * 2 * width > 2**_MOST_BITS:
+            # A record from another age: number the times that there are.
+            self._ranked = np.unique(time)
+            width = len(self._ranked)
+        self.bits = width.bit_length()
+        self._width = width
+
+    def number(self, time: Ints) -> Ints:
+        """How many of the clock's times lie before."""
+        if self._ranked is not None:
+            return np.asarray(np.searchsorted(self._ranked, time))
+        return np.asarray(np.clip(time - self.first, 0, self._width))
+
+    def time(self, number: Ints) -> Ints:
+        return number + self.first if self._ranked is None else self._ranked[number]
+
+
+@dataclass
+class Run:
+    """Rows by (slot, time, order). `place` is slot and time as one number, ascending."""
+
+    place: Ints
+    clock: Clock
+    columns: Mapping[str, Column]
+    suffixes: dict[Need, Arrays]
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    @property
+    def slot(self) -> Ints:
+        return self.place >> self.clock.bits
+
+    @property
+    def time(self) -> Ints:
+        return self.clock.time(self.place & ((1 << self.clock.bits) - 1))
+
+    def find(self, slot: Ints, time: Ints) -> Ints:
+        """The first row of the slot that is not before the time, or the end of the slot's rows."""
+        return np.asarray(np.searchsorted(self.place, self._capped(slot, self.clock.number(time))))
+
+    def bounds(self, slot: Ints) -> tuple[Ints, Ints]:
+        """Where the slot's rows begin and end."""
+        nothing = np.zeros_like(slot)
+        begin = np.searchsorted(self.place, self._capped(slot, nothing))
+        return begin, np.searchsorted(self.place, self._capped(slot + 1, nothing))
+
+    def _capped(self, slot: Ints, number: Ints) -> Ints:
+        """Slots beyond the last are all alike: their numbers need not fit beside this run's times."""
+        beyond = (int(self.place[-1]) >> self.clock.bits) + 1
+        return np.asarray((np.minimum(slot, beyond) << self.clock.bits) + np.where(slot < beyond, number, 0))
+
+
+def place(slot: Ints, time: Ints) -> tuple[Ints, Clock]:
+    """Slot and time as one number."""
+    clock = Clock(time, int(slot.max()))
+    return (slot << clock.bits) + clock.number(time), clock
+
+
+def segments(slot: Ints) -> tuple[Ints, Ints]:
+    """Where each slot's rows begin in sorted rows, and for each row which slot's, in order."""
+    fresh = np.concatenate(([True], slot[1:] != slot[:-1]))
+    return np.flatnonzero(fresh), np.cumsum(fresh) - 1
+
+
+def from_end(slot: Ints) -> Ints:
+    """How many later rows of its slot each sorted row has."""
+    heads, segment = segments(slot)
+    ends: Ints = np.append(heads[1:], len(slot))
+    return ends[segment] - np.arange(len(slot)) - 1
+
+
+def merge(runs: Sequence[Run], monoids: Mapping[Need, Monoid], horizon: int | None, rows: int) -> Run | None:
+    """One run of the newest, oldest first, without what is before `horizon` and not a slot's last `rows`."""
+    slot = np.concatenate([run.slot for run in runs])
+    time = np.concatenate([run.time for run in runs])
+    places, clock = place(slot, time)
+    order = np.argsort(places, kind="stable")
+    if horizon is not None:
+        kept = time[order] >= horizon
+        if rows:
+            kept |= from_end(slot[order]) < rows
+        order = order[kept]
+    if not len(order):
+        return None
+    if len(order) < len(slot):
+        places, clock = place(slot[order], time[order])
+    else:
+        places = places[order]
+    columns = {name: concat([run.columns[name] for run in runs]).take(order) for name in runs[0].columns}
+    suffixes: dict[Need, Arrays] = {}
+    later = [_later(runs, i) for i in range(len(runs))]
+    for need, of in monoids.items():
+        whole = [_joined(runs, i, later[i], need, of) for i in range(len(runs))]
+        suffixes[need] = tuple(np.concatenate(parts)[order] for parts in zip(*whole, strict=True))
+    return Run(places, clock, columns, suffixes)
+
+
+Later = tuple[Ints, list[tuple[int, Bools, Ints]]]
+
+
+def _later(runs: Sequence[Run], i: int) -> Later:
+    """For each row of the run its segment, and where segments go on in each newer run, newest first."""
+    slot = runs[i].slot
+    heads, segment = segments(slot)
+    slots = slot[heads]
+    found = []
+    for j in range(len(runs) - 1, i, -1):
+        begin, end = runs[j].bounds(slots)
+        found.append((j, begin < end, begin))
+    return segment, found
+
+
+def _joined(runs: Sequence[Run], i: int, later: Later, need: Need, of: Monoid) -> Arrays:
+    """The run's suffix aggregates, with the newer runs' rows of each slot."""
+    segment, found = later
+    own = runs[i].suffixes[need]
+    if not found:
+        return own
+    rest = empty(of, own, int(segment[-1]) + 1)
+    for j, some, begin in found:
+        at = np.flatnonzero(some)
+        newer = of.combine(take(runs[j].suffixes[need], begin[at]), take(rest, at))
+        for part, value in zip(rest, newer, strict=True):
+            part[at] = value
+    return of.combine(own, take(rest, segment))
+
+
+def take(arrays: Arrays, at: Ints) -> Arrays:
+    """Those rows of each."""
+    return tuple(part[at] for part in arrays)

@@ -1,0 +1,141 @@
+"""Aggregates that need each value itself, kept per key in Python: distinct values, extremes of strings."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from udfs.types import ARROW, ColumnType
+from udfs.windows.params import AggregateParams, WindowParams
+from udfs.windows.runs import Run
+
+
+class Values(Protocol):
+    """Those of one key's window; positions are times or numbers of rows, and rise."""
+
+    def push(self, position: int, value: Any) -> None: ...
+    def drop(self, before: int) -> None: ...
+    def result(self) -> Any: ...
+
+
+class Distinct:
+    """Counts distinct values."""
+
+    __slots__ = ("_counts", "_rows")
+
+    def __init__(self) -> None:
+        self._rows: deque[tuple[int, Any]] = deque()
+        self._counts: Counter[Any] = Counter()
+
+    def push(self, position: int, value: Any) -> None:
+        self._rows.append((position, value))
+        self._counts[value] += 1
+
+    def drop(self, before: int) -> None:
+        rows, counts = self._rows, self._counts
+        while rows and rows[0][0] < before:
+            value = rows.popleft()[1]
+            if counts[value] == 1:
+                del counts[value]
+            else:
+                counts[value] -= 1
+
+    def result(self) -> int:
+        return len(self._counts)
+
+
+class Extreme:
+    """The least or greatest value: only values are kept that no later one is as good as."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self) -> None:
+        self._rows: deque[tuple[int, Any]] = deque()
+
+    def push(self, position: int, value: Any) -> None:
+        rows = self._rows
+        while rows and not self.better(rows[-1][1], value):
+            rows.pop()
+        rows.append((position, value))
+
+    def better(self, a: Any, b: Any) -> bool:
+        raise NotImplementedError
+
+    def drop(self, before: int) -> None:
+        rows = self._rows
+        while rows and rows[0][0] < before:
+            rows.popleft()
+
+    def result(self) -> Any:
+        return self._rows[0][1] if self._rows else None
+
+
+class Least(Extreme):
+    """The least value."""
+
+    __slots__ = ()
+
+    def better(self, a: Any, b: Any) -> bool:
+        return bool(a < b)
+
+
+class Greatest(Extreme):
+    """The greatest value."""
+
+    __slots__ = ()
+
+    def better(self, a: Any, b: Any) -> bool:
+        return bool(a > b)
+
+
+class Sliding:
+    """One result of one window, for all keys."""
+
+    def __init__(self, aggregate: AggregateParams, window: WindowParams, kind: ColumnType) -> None:
+        self._new = _VALUES[aggregate.function]
+        self._column = aggregate.column or ""
+        self._over, self._rows, self._kind = window.over_ms, window.rows, kind
+        self._values: dict[int, Values] = {}
+        self._counted: dict[int, int] = {}
+
+    def add(self, batch: Run) -> pa.Array:
+        """A result for each of the rows, in their order."""
+        slots = batch.slot.tolist()
+        values = batch.columns[self._column].listed()
+        results = self._by_time(batch, slots, values) if self._over else self._by_row(slots, values)
+        return pa.array(list(results), ARROW[self._kind])
+
+    def _by_time(self, batch: Run, slots: list[int], values: list[Any]) -> Iterator[Any]:
+        row, times = 0, batch.time.tolist()
+        for stop in np.append(np.flatnonzero(np.diff(batch.place)) + 1, len(slots)).tolist():
+            kept, time = self._of(slots[row]), times[row]
+            for value in values[row:stop]:
+                if value is not None:
+                    kept.push(time, value)
+            kept.drop(time - self._over)
+            yield from repeat(kept.result(), stop - row)
+            row = stop
+
+    def _by_row(self, slots: list[int], values: list[Any]) -> Iterator[Any]:
+        counted = self._counted
+        for slot, value in zip(slots, values, strict=True):
+            number = counted[slot] = counted.get(slot, 0) + 1
+            kept = self._of(slot)
+            if value is not None:
+                kept.push(number, value)
+            kept.drop(number - self._rows + 1)
+            yield kept.result()
+
+    def _of(self, slot: int) -> Values:
+        kept = self._values.get(slot)
+        if kept is None:
+            kept = self._values[slot] = self._new()
+        return kept
+
+
+_VALUES: dict[str, type[Distinct | Least | Greatest]] = {"count": Distinct, "min": Least, "max": Greatest}
