@@ -1,4 +1,4 @@
-"""The errors of models and of the stores that hold them."""
+"""The errors of models, of the stores that hold them, and of state from before a restart."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class ModelError(Exception):
 
 class StoreError(Exception):
     """A store of models cannot be opened, read or written."""
+
+
+class StateError(Exception):
+    """The state of a savepoint is that of another job, and must not be read as this one's."""

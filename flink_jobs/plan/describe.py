@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flink_jobs.plan import Plan
 from flink_jobs.plan.flink_options import checkpoint_ms
 from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.topics import labels_of
+from flink_jobs.plan.window_stages import BLOBS, OUTCOMES, REJECTED, WindowStages
 from flink_jobs.spec import JobSpec, Lookup, Window
 from flink_jobs.spec.scalars import format_duration
 from flink_jobs.spec.secrets import redact
@@ -111,10 +112,29 @@ def sql_data(plan: Plan) -> dict[str, dict[str, str]]:
     """The SQL that runs, by name: tables, views in order of dependency, and inserts."""
     return {
         "tables": {table.name: table.ddl() for table in plan.tables},
-        "views": dict(plan.views.views),
+        "views": dict(_queries(plan.views.views)),
         "functions": {name: function.kind for name, function in plan.views.functions.items()},
         "inserts": dict(plan.views.inserts),
     }
+
+
+def _queries(views: Mapping[str, str | WindowStages]) -> Iterator[tuple[str, str]]:
+    """Stages of windows stand between the two queries that they read and the view of their outcomes."""
+    for name, view in views.items():
+        if isinstance(view, str):
+            yield name, view
+        else:
+            yield REJECTED, view.rejected
+            yield BLOBS, view.blobs
+
+
+def _stages(views: Mapping[str, str | WindowStages]) -> list[str]:
+    return [
+        f"-- {OUTCOMES} is made of {BLOBS} by windows by {', '.join(stage.by)}"
+        for view in views.values()
+        if isinstance(view, WindowStages)
+        for stage in view.stages
+    ]
 
 
 def as_text(plan: Plan) -> str:
@@ -141,6 +161,7 @@ def as_sql(plan: Plan) -> str:
     """The SQL as one script; `-- name (function)` says which UDF a name calls."""
     data = sql_data(plan)
     functions = [f"-- {name} is udfs.flink.functions.{kind}" for name, kind in data["functions"].items()]
+    functions += _stages(plan.views.views)
     views = [f"CREATE TEMPORARY VIEW {name} AS\n{query}" for name, query in data["views"].items()]
     statements = [*data["tables"].values(), *views, *data["inserts"].values()]
     script = "\n".join(functions) + "\n\n" + "\n\n".join(f"{statement};" for statement in statements) + "\n"

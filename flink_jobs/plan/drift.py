@@ -8,7 +8,6 @@ from flink_jobs.plan.alerts import alert_rules
 from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.model import ModelVersion
-from flink_jobs.plan.views import RECORD_KEY
 from flink_jobs.plan.watched import Watched, watched_columns
 from flink_jobs.spec import Drift, JobSpec
 from flink_jobs.spec.scalars import format_duration
@@ -18,6 +17,7 @@ from udfs.model.manifest import PROFILE_FILE
 from udfs.profile.params import CollectParams, SegmentParams
 from udfs.profile.reference import CategoricalReference, Reference, parse_reference
 from udfs.profile.references import ReferenceParts
+from udfs.scoring.rows import RECORD_KEY
 from udfs.store import open_store
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flink_jobs.plan import sql
-from flink_jobs.plan.outputs import SCORED_VIEW, result_field, selected
+from flink_jobs.plan.outputs import result_field, selected
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.views import EVENT_TIME, Function, Views, non_null, types
 from flink_jobs.spec import JobSpec
 from udfs.scoring.params import LabelParams
-from udfs.scoring.rows import LABEL, LABEL_KEY, LABELS, READ_LABEL, SCORED
+from udfs.scoring.rows import LABEL, LABEL_KEY, LABELS, READ_LABEL
 
 
 def with_labels(job: JobSpec, views: Views) -> Views:
@@ -40,10 +40,7 @@ def with_labels(job: JobSpec, views: Views) -> Views:
             "FROM labels_used WINDOW w AS "
             f"(PARTITION BY _label_key ORDER BY event_time RANGE BETWEEN {wait} PRECEDING AND CURRENT ROW)"
         ),
-        "told": (
-            f"SELECT {selected(LABEL_KEY)}, {selected(SCORED)}, event_time AS _told_at\n"
-            f"FROM {SCORED_VIEW} AS r WHERE {result_field(SCORED)} IS NOT NULL"
-        ),
+        "told": views.told,
         "labelled": (
             "SELECT count_labels(t._told, l._label, l._first = l._place, "
             "CAST(l.event_time AS TIMESTAMP(3))) AS _result\n"

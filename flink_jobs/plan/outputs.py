@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from flink_jobs.plan import sql
 from flink_jobs.spec import JobSpec
-from udfs.scoring.outcomes import LATE, PREDICTED
+from udfs.scoring.outcomes import PREDICTED
 from udfs.scoring.rows import KIND, PREDICTION, PROBLEM, SHADOW, RowColumn
 
 SCORED_VIEW = "scored"
@@ -21,11 +21,13 @@ SCORED_VIEW = "scored"
 
 @dataclass(frozen=True)
 class Decided:
-    """Where an output finds its rows: the SQL of all dead ones, and the view in which late ones are."""
+    """Where outputs find their rows: `dead` and `late` are queries of whole records, others of keys and values."""
 
     job: JobSpec
+    predictions: str
     dead: str
     late: str
+    shadows: str
 
 
 def result_field(column: RowColumn) -> str:
@@ -43,8 +45,15 @@ def is_kind(kind: int) -> str:
     return f"{result_field(KIND)} = {kind}"
 
 
-def _predictions(_decided: Decided) -> str:
+def scored_predictions() -> str:
+    """Keys and predictions of the rows of the scored view."""
     return f"SELECT _key, {result_field(PREDICTION)} FROM {SCORED_VIEW} AS r WHERE {is_kind(PREDICTED)}"
+
+
+def scored_shadows() -> str:
+    """Keys and what shadows say, likewise."""
+    shadow = result_field(SHADOW)
+    return f"SELECT _key, {shadow} FROM {SCORED_VIEW} AS r WHERE {shadow} IS NOT NULL"
 
 
 def _dead_letters(decided: Decided) -> str:
@@ -56,12 +65,7 @@ def _dead_letters(decided: Decided) -> str:
 
 def _late(decided: Decided) -> str:
     headers = _headers(_coordinates(decided.job))
-    return f"SELECT _key, _value, {headers}\nFROM {decided.late} AS r WHERE {is_kind(LATE)}"
-
-
-def _shadows(_decided: Decided) -> str:
-    shadow = result_field(SHADOW)
-    return f"SELECT _key, {shadow} FROM {SCORED_VIEW} AS r WHERE {shadow} IS NOT NULL"
+    return f"SELECT _key, _value, {headers}\nFROM ({decided.late})"
 
 
 def _coordinates(job: JobSpec) -> dict[str, str]:
@@ -119,7 +123,12 @@ class Output:
 
 
 OUTPUTS = (
-    Output("predictions", "one for each {row}{included}", _predictions, account="predicted"),
+    Output(
+        "predictions",
+        "one for each {row}{included}",
+        lambda decided: decided.predictions,
+        account="predicted",
+    ),
     Output(
         "dead_letters",
         "what cannot be scored: original bytes, reason in headers",
@@ -134,7 +143,7 @@ OUTPUTS = (
         account="late",
         whole_records=True,
     ),
-    Output("shadows", "what shadow versions say of each record", _shadows),
+    Output("shadows", "what shadow versions say of each record", lambda decided: decided.shadows),
     Output("drift", "one for each window and segment, compared with the reference"),
     Output("alerts", "what fires and what is over", needs=("drift", "comparisons")),
     Output("comparisons", "versions beside each other, per window"),

@@ -141,18 +141,6 @@ def with_lateness(table: str) -> str:
     return f"SELECT {carried}, {headers}, ({late}) AS _late FROM {table}"
 
 
-def over_window(
-    table: str, by: Iterable[str], frame: str, aggregates: Mapping[str, str], where: str = ""
-) -> str:
-    """The table's rows with aggregates, each OVER w, over the rows of the same key up to each."""
-    selected = ", ".join(f"{call} AS {name(alias)}" for alias, call in aggregates.items())
-    condition = f" WHERE {where}" if where else ""
-    return (
-        f"SELECT *, {selected} FROM {table}{condition}\n"
-        f"WINDOW w AS (PARTITION BY {names(by)} ORDER BY event_time {frame})"
-    )
-
-
 def group_window(function: str, by: Iterable[str], aggregates: Mapping[str, str]) -> str:
     """One row per key and window. `function` is a windowing table function call."""
     keys = names(by)
@@ -164,13 +152,13 @@ def group_window(function: str, by: Iterable[str], aggregates: Mapping[str, str]
     )
 
 
-def standard_deviation(number: str, over: str = "") -> str:
-    """Of a sample; null below two rows. `over` is the window that each aggregate in it is over.
+def standard_deviation(number: str) -> str:
+    """Of a sample; null below two rows.
 
     Flink subtracts sums of squares, so that equal values give a variance that is not quite zero, or less: it
     counts as zero where rounding alone can make it.
     """
-    variance, squares = f"VAR_SAMP({number}){over}", f"AVG({number} * {number}){over}"
+    variance, squares = f"VAR_SAMP({number})", f"AVG({number} * {number})"
     least = f"{squares} * 1E-12"
     return f"CASE WHEN {variance} > {least} THEN SQRT({variance}) WHEN {variance} <= {least} THEN 0E0 END"
 

@@ -2,8 +2,8 @@
 
 A record takes one of three ways, by what the job asks for:
 - no windows: one UDF decodes, checks and scores.
-- windows over events: a UDF extracts what windows need of valid records, Flink aggregates, a UDF scores.
-- a score per window: the same, but the rows that are scored are the windows.
+- windows over events: a UDF packs valid records by shard; stages in Flink's state add the windows and score.
+- a score per window: a UDF extracts what windows need of valid records, Flink aggregates, a UDF scores.
 
 Whatever the way, a UDF's result alone decides where a record goes; the planner may move other filters.
 """
@@ -13,25 +13,53 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flink_jobs.plan import sql
+from flink_jobs.plan import sql, window_stages
 from flink_jobs.plan.columns import JobColumns
-from flink_jobs.plan.outputs import SCORED_VIEW, Decided, is_kind, outputs_of, result_field, selected
+from flink_jobs.plan.outputs import (
+    SCORED_VIEW,
+    Decided,
+    is_kind,
+    outputs_of,
+    result_field,
+    scored_predictions,
+    scored_shadows,
+    selected,
+)
 from flink_jobs.plan.sql import RECORD, interval, name, names
 from flink_jobs.plan.topics import labels_of
+from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, WindowStages
 from flink_jobs.spec import JobSpec, Window
 from flink_jobs.spec.aggregates import Aggregate
-from udfs.scoring.outcomes import DEAD, PREDICTED
-from udfs.scoring.params import LabelParams, ScoreParams, SourceParams
-from udfs.scoring.rows import PREDICTION, PROBLEM, PROFILE, ROLLOUT, RowColumn, checked_row, scored_row
+from udfs.scoring.outcomes import (
+    DEAD,
+    LATE,
+    PREDICTED,
+    PROFILE_REPORT,
+    ROLLOUT_REPORT,
+    SHADOW_LINES,
+)
+from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
+from udfs.scoring.rows import (
+    LABEL_KEY,
+    PREDICTION,
+    PROBLEM,
+    PROFILE,
+    RECORD_KEY,
+    ROLLOUT,
+    SCORED,
+    SHARDS,
+    RowColumn,
+    checked_row,
+    scored_row,
+)
 from udfs.types import SQL, ColumnType
 
 Columns = tuple[tuple[str, ColumnType], ...]
 EVENT_TIME = "CAST(event_time AS TIMESTAMP(3))"
 TIMESTAMP = "CAST(_timestamp AS TIMESTAMP(3))"
+# Arrow wants maps whose keys are declared as never null.
+HEADERS = "MAP_KEYS(_headers), MAP_VALUES(_headers)"
 Result = tuple[tuple[str, str], ...]
-OVER = " OVER w"
-# The record's key as a column of the rows that are scored.
-RECORD_KEY = "_record_key"
 
 
 @dataclass(frozen=True)
@@ -39,7 +67,7 @@ class Function:
     """A UDF: its class in `udfs.flink.functions`, what it is constructed with, and its result's fields."""
 
     kind: str
-    params: ScoreParams | SourceParams | LabelParams = field(repr=False)
+    params: ScoreParams | SourceParams | PackParams | LabelParams = field(repr=False)
     columns: Columns
     result: Result
 
@@ -48,15 +76,20 @@ class Function:
 class Views:
     """`views` in order of dependency; `inserts` by sink.
 
-    `parts` is what the monitor reads, `rollout` and `labels` what the comparison of versions does.
+    `parts` is what the monitor reads, `rollout` and `labels` what the comparison of versions does. `told` is
+    the query of scored records that wait for their labels.
     """
 
-    views: Mapping[str, str]
+    views: Mapping[str, str | WindowStages]
     functions: Mapping[str, Function]
     inserts: Mapping[str, str]
     parts: str | None = None
     rollout: str | None = None
     labels: tuple[str, ...] = ()
+    told: str = (
+        f"SELECT {selected(LABEL_KEY)}, {selected(SCORED)}, event_time AS _told_at\n"
+        f"FROM {SCORED_VIEW} AS r WHERE {result_field(SCORED)} IS NOT NULL"
+    )
 
 
 def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -73,30 +106,40 @@ def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
     views = {"records": sql.with_lateness("source"), SCORED_VIEW: _called(call, _kept(job), "records")}
     functions = {"score_record": Function("ScoreFunction", params, column, types(scored_row(params)))}
-    inserts = _inserts(job, dead=_record_rows(SCORED_VIEW), late=SCORED_VIEW)
+    inserts = _inserts(_scored(job, dead=_record_rows(SCORED_VIEW), late=SCORED_VIEW))
     return Views(views, functions, inserts, _parts(job, SCORED_VIEW), _rollout(job))
 
 
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
-    views, functions = _checked(job, params.source)
-    table, results = "valid", []
-    for window_name, window in job.features.windows.items():
-        for number, (frame, aggregates) in enumerate(_passes(window)):
-            over = sql.over_window(table, window.by, frame, aggregates)
-            table = f"window_{window_name}" + (f"_{number + 1}" if number else "")
-            views[table] = over
-            results += [(result, columns[result].type) for result in aggregates]
-    key, column = _record_key(job)
-    arguments = "".join(f", {name(result)}" for result, _ in results) + key
-    views[SCORED_VIEW] = _called(
-        f"score_record(_value, {EVENT_TIME}, FALSE, _partition, _offset, {TIMESTAMP}{arguments})",
-        _kept(job),
-        table,
+    stages = window_stages.stages_of(job, columns)
+    checked = checked_row(params.source)
+    call = f"pack_records(_value, {EVENT_TIME}, _late, _key, {HEADERS}, _partition, _offset, {TIMESTAMP})"
+    views: dict[str, str | WindowStages] = {
+        "records": sql.with_lateness("source"),
+        "checked": _called(call, RECORD, "records"),
+        OUTCOMES: window_stages.between_views("checked", checked, stages, params),
+    }
+    pack = PackParams(params.source, stages[0].by, window_stages.SHARD_KEYS)
+    decided = Decided(
+        job,
+        predictions=window_stages.of_arrays(PREDICTED),
+        dead=window_stages.whole_records(DEAD, PROBLEM),
+        late=window_stages.whole_records(LATE),
+        shadows=window_stages.of_arrays(SHADOW_LINES),
     )
-    functions["score_record"] = Function(
-        "ScoreFunction", params, (*results, *column), types(scored_row(params))
+    parts = f"{_profiles(REJECTED)} UNION ALL {window_stages.reports(PROFILE, PROFILE_REPORT)}"
+    return Views(
+        views,
+        {"pack_records": Function("PackFunction", pack, (), types((*checked, SHARDS)))},
+        _inserts(decided),
+        parts if job.drift else None,
+        window_stages.reports(ROLLOUT, ROLLOUT_REPORT) if job.comparisons else None,
+        told=window_stages.scored_keys(),
     )
-    return _of_windows(job, views, functions, _record_rows(SCORED_VIEW))
+
+
+def _profiles(view: str) -> str:
+    return f"SELECT {PROFILE.name} FROM {view} WHERE {PROFILE.name} IS NOT NULL"
 
 
 def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -124,7 +167,8 @@ def _of_windows(
     job: JobSpec, views: Mapping[str, str], functions: Mapping[str, Function], unscored: str
 ) -> Views:
     """Of a job with windows: a record is dead or late where it is checked, or its row is `unscored`."""
-    inserts = _inserts(job, dead=f"{_record_rows('checked')} UNION ALL {unscored}", late="checked")
+    dead = f"{_record_rows('checked')} UNION ALL {unscored}"
+    inserts = _inserts(_scored(job, dead=dead, late="checked"))
     return Views(views, functions, inserts, _parts(job, "checked", SCORED_VIEW), _rollout(job))
 
 
@@ -191,33 +235,19 @@ def _called(call: str, kept: Iterable[str], table: str) -> str:
     return f"SELECT {', '.join(kept)}, {call} AS _result\nFROM {table}"
 
 
-def _passes(window: Window) -> list[tuple[str, dict[str, str]]]:
-    """(frame, aggregates) of each pass over the rows; Flink computes LAG without a frame, so on its own."""
-    frame = (
-        f"RANGE BETWEEN {interval(window.over)} PRECEDING AND CURRENT ROW"
-        if window.over
-        else (f"ROWS BETWEEN {(window.rows or 1) - 1} PRECEDING AND CURRENT ROW")
-    )
-    framed = {n: _call(a, OVER) for n, a in window.select.items() if a.function != "lag"}
-    lagged = {n: _call(a, OVER) for n, a in window.select.items() if a.function == "lag"}
-    return [(f, calls) for f, calls in ((frame, framed), ("", lagged)) if calls]
-
-
-def _call(aggregate: Aggregate, over: str = "") -> str:
+def _call(aggregate: Aggregate) -> str:
     """The aggregate in SQL; averages of integers are exact, not integers."""
     column = name(aggregate.column) if aggregate.column else "*"
     match aggregate.function:
         case "count":
-            return f"COUNT({'DISTINCT ' if aggregate.distinct else ''}{column}){over}"
+            return f"COUNT({'DISTINCT ' if aggregate.distinct else ''}{column})"
         case "avg":
-            return f"AVG(CAST({column} AS DOUBLE)){over}"
+            return f"AVG(CAST({column} AS DOUBLE))"
         case "stddev":
-            return sql.standard_deviation(f"CAST({column} AS DOUBLE)", over)
+            return sql.standard_deviation(f"CAST({column} AS DOUBLE)")
         case "first" | "last":
-            return f"{aggregate.function.upper()}_VALUE({column}){over}"
-        case "lag":
-            return f"LAG({column}, {aggregate.offset}){over}"
-    return f"{aggregate.function.upper()}({column}){over}"
+            return f"{aggregate.function.upper()}_VALUE({column})"
+    return f"{aggregate.function.upper()}({column})"
 
 
 def _windowing(window: Window) -> str:
@@ -248,10 +278,21 @@ def _window_rows() -> str:
     return f"SELECT {', '.join((*columns, selected(PROBLEM)))} FROM {SCORED_VIEW} AS r WHERE {is_kind(DEAD)}"
 
 
-def _inserts(job: JobSpec, *, dead: str, late: str) -> dict[str, str]:
-    decided = Decided(job, dead, late)
+def _scored(job: JobSpec, *, dead: str, late: str) -> Decided:
+    """Of a job whose rows are scored in the scored view; `late` is a view."""
+    columns = ", ".join(RECORD)
+    return Decided(
+        job,
+        scored_predictions(),
+        dead,
+        f"SELECT {columns} FROM {late} AS r WHERE {is_kind(LATE)}",
+        scored_shadows(),
+    )
+
+
+def _inserts(decided: Decided) -> dict[str, str]:
     return {
         output.name: f"INSERT INTO {output.name} {output.select(decided)}"
-        for output in outputs_of(job)
+        for output in outputs_of(decided.job)
         if output.select
     }

@@ -126,8 +126,7 @@ def start(plan: Runnable, target: Target) -> RunningJob:
 
 def explain(plan: Runnable) -> str:
     """Flink's own account of what it will run."""
-    tables, _ = _environment(_options(plan, Target(), None))
-    return str(_statements(plan, tables).explain())
+    return str(_statements(plan, _environment(_options(plan, Target(), None))).explain())
 
 
 def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, str]:
@@ -207,22 +206,29 @@ def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
 
 def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
     tables, environment = environments
-    statements = _statements(plan, tables)
-    if plan.drift is None and plan.controller is None:
-        return statements.execute().get_job_client()
-    from flink_jobs.run.reports import attach_monitor  # Start-up: imports pyflink.  # noqa: PLC0415
+    statements = _statements(plan, environments)
+    if plan.drift or plan.controller:
+        from flink_jobs.run.reports import attach_monitor  # Start-up: imports pyflink.  # noqa: PLC0415
 
-    attach_monitor(plan, tables, environment, statements)
+        attach_monitor(plan, tables, environment, statements)
+    else:
+        statements.attach_as_datastream()
     return environment.execute_async(plan.job.job)
 
 
-def _statements(plan: Runnable, tables: Any) -> Any:
+def _statements(plan: Runnable, environments: tuple[Any, Any]) -> Any:
+    tables, environment = environments
     for table in plan.tables:
         tables.execute_sql(table.ddl(reveal=True))
     for name, function in plan.views.functions.items():
         tables.create_temporary_function(name, _udf(function))
-    for name, query in plan.views.views.items():
-        tables.create_temporary_view(name, tables.sql_query(query))
+    for name, view in plan.views.views.items():
+        if isinstance(view, str):
+            tables.create_temporary_view(name, tables.sql_query(view))
+        else:
+            from flink_jobs.run.windows import attach_windows  # Start-up: imports pyflink.  # noqa: PLC0415
+
+            attach_windows(view, tables, environment)
     statements = tables.create_statement_set()
     for insert in plan.views.inserts.values():
         statements.add_insert_sql(insert)
@@ -242,6 +248,7 @@ def _udf(function: Function) -> Any:
         "DOUBLE": DataTypes.DOUBLE(),
         "BIGINT": DataTypes.BIGINT(),
         "BOOLEAN": DataTypes.BOOLEAN(),
+        "MAP<INT, BYTES>": DataTypes.MAP(DataTypes.INT(), DataTypes.BYTES()),
     }
     result = DataTypes.ROW([DataTypes.FIELD(name, types[kind]) for name, kind in function.result])
     instance = getattr(flink, function.kind)(function.params, function.columns)

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyflink.common import Row, Types
-from pyflink.datastream import DataStream
-from pyflink.java_gateway import get_gateway
 
 from flink_jobs.plan import Runnable
+from flink_jobs.run.translation import translate_together
 from udfs.flink import drift, rollout
 from udfs.flink.results import ALERT, RECORD, RESULT
 from udfs.flink.webhook import WebhookFunction
@@ -19,7 +18,7 @@ from udfs.rollout.controller import RolloutControllerParams
 def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: Any) -> None:
     """Adds the statements' inserts and the monitors to the environment, which is ready to execute then."""
     queries = [query for query in (plan.views.parts, plan.views.rollout, *plan.views.labels) if query]
-    streams = iter(_translate_together(tables, environment, statements, queries))
+    streams = iter(translate_together(tables, environment, statements, queries))
     selects: dict[str, list[str]] = {}
     if plan.drift is not None:
         _attach_drift(plan, tables, next(streams), selects)
@@ -85,40 +84,3 @@ def _select(
     tables.create_temporary_view(view, tables.from_data_stream(stream))
     for sink, kind in kinds.items():
         selects.setdefault(sink, []).append(f"SELECT _key, _value FROM {view} WHERE _kind = {kind}")
-
-
-def _translate_together(tables: Any, environment: Any, statements: Any, queries: Sequence[str]) -> list[Any]:
-    """The queries as DataStreams that share their operators with the statements.
-
-    `to_data_stream` would be planned on its own, and so run the scoring a second time. This does what it does
-    (Flink 2.3, AbstractStreamTableEnvironmentImpl.toStreamInternal), but hands the planner all at once.
-    """
-    flink = get_gateway().jvm.org.apache.flink
-    operations = get_gateway().jvm.java.util.ArrayList(statements._j_statement_set.getOperations())
-    for number, query in enumerate(queries):
-        operations.add(_as_sink(tables._j_tenv, query, f"parts_{number}"))
-    transformations = list(tables._j_tenv.getPlanner().translate(operations))
-    java = environment._j_stream_execution_environment
-    for transformation in transformations:
-        java.addOperator(transformation)
-    return [
-        DataStream(flink.streaming.api.datastream.DataStream(java, transformation))
-        for transformation in transformations[-len(queries) :]
-    ]
-
-
-def _as_sink(environment: Any, query: str, name: str) -> Any:
-    flink = get_gateway().jvm.org.apache.flink
-    catalog = environment.getCatalogManager()
-    table = environment.sqlQuery(query)
-    schema = table.getResolvedSchema()
-    produced = flink.table.catalog.SchemaTranslator.createProducingResult(
-        catalog.getDataTypeFactory(), schema, schema.toSourceRowDataType()
-    )
-    resolved = catalog.resolveCatalogTable(flink.table.catalog.ExternalCatalogTable(produced.getSchema()))
-    return flink.table.operations.ExternalModifyOperation(
-        flink.table.catalog.ContextResolvedTable.anonymous(name, resolved),
-        table.getQueryOperation(),
-        flink.table.connector.ChangelogMode.insertOnly(),
-        produced.getPhysicalDataType().get(),
-    )

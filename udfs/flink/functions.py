@@ -19,11 +19,21 @@ from pyflink.table.udf import FunctionContext, ScalarFunction
 from udfs.flink.worker import prepare_worker
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring.checker import RecordChecker
-from udfs.scoring.outcomes import Outcomes
-from udfs.scoring.params import LabelParams, ScoreParams, SourceParams
-from udfs.scoring.rows import LABELS, READ_LABEL, OutcomeColumn, checked_row, on_first_row, scored_row
+from udfs.scoring.outcomes import PREDICTED, Outcomes
+from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
+from udfs.scoring.rows import (
+    LABELS,
+    READ_LABEL,
+    SHARDS,
+    OutcomeColumn,
+    checked_row,
+    on_first_row,
+    scored_row,
+)
 from udfs.scoring.scorer import Batch, RowBatch, Scorer
+from udfs.times import Milliseconds
 from udfs.types import ARROW, ColumnType
+from udfs.windows.blobs import RECORD, pack, row_schema
 
 Columns = tuple[tuple[str, ColumnType], ...]
 
@@ -44,12 +54,11 @@ COUNTERS = (
 )
 
 
-class _Counting(ScalarFunction):  # type: ignore[misc]
+class Published:
     """Publishes counts as Flink counters, all from the first batch on: rates need a 0 to begin with."""
 
-    def open(self, function_context: FunctionContext) -> None:
-        prepare_worker()
-        group = function_context.get_metric_group().add_group("tailrace")
+    def __init__(self, group: Any) -> None:
+        group = group.add_group("tailrace")
         self._counters = {name: group.counter(name) for name in COUNTERS}
         self._published: Counter[str] = Counter()
         self._worker_ns = 0
@@ -62,6 +71,14 @@ class _Counting(ScalarFunction):  # type: ignore[misc]
             total = totals.get(name, 0)
             counter.inc(total - self._published[name])
             self._published[name] = total
+
+
+class _Counting(ScalarFunction):  # type: ignore[misc]
+    """One that publishes what it counts."""
+
+    def open(self, function_context: FunctionContext) -> None:
+        prepare_worker()
+        self.publish = Published(function_context.get_metric_group()).publish
 
 
 class ExtractFunction(_Counting):
@@ -86,6 +103,55 @@ class ExtractFunction(_Counting):
         result = pd.DataFrame(frame)
         self.publish(self._checker.counts, started)
         return result
+
+
+class PackFunction(_Counting):
+    """(value, event time, late, and the rest of a record) → ROW(_kind, _problem, _shards).
+
+    The first row of a batch has the blobs of all its valid records, by Flink's key of their shard.
+    """
+
+    def __init__(self, params: PackParams, columns: Columns = ()) -> None:
+        self._params = params
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._checker = RecordChecker(self._params.source)
+        contract = self._params.source.contract
+        self._schema = row_schema(tuple((field.name, field.type) for field in contract.fields))
+
+    def eval(
+        self,
+        value: pd.Series,
+        event_time: pd.Series,
+        late: pd.Series,
+        *record: pd.Series,
+    ) -> pd.DataFrame:
+        started = time.perf_counter_ns()
+        times = _milliseconds(event_time)
+        outcomes, table = self._checker.extract(value.tolist(), times, _flags(late, len(value)))
+        frame = _columns(checked_row(self._params.source), outcomes)
+        frame[SHARDS.name] = self._packed(outcomes, table, (value, *record), times)
+        result = pd.DataFrame(frame, copy=False)
+        self.publish(self._checker.counts, started)
+        return result
+
+    def _packed(
+        self, outcomes: Outcomes, table: pa.Table, record: tuple[pd.Series, ...], times: Milliseconds
+    ) -> npt.NDArray[np.object_]:
+        value, key, names, values, partition, offset, timestamp = record
+        columns = (key, value, names, values, partition, offset, _milliseconds(timestamp), times)
+        arrays = [
+            pa.array(column, type=kind, from_pandas=True)
+            for column, (_, kind) in zip(columns, RECORD, strict=True)
+        ]
+        rows = pa.Table.from_arrays([*table.columns, *arrays], schema=self._schema)
+        valid = outcomes.kind == PREDICTED
+        if not valid.all():
+            rows = rows.filter(pa.array(valid))
+        packed = np.full(len(times), None, dtype=object)
+        packed[0] = list(pack(rows, self._params.by, self._params.shard_keys)) or None
+        return packed
 
 
 class ScoreFunction(_Counting):

@@ -40,7 +40,7 @@ CONTRACT_REASONS = (
     "event_time_unparsable",
     "event_time_ahead",
 )
-FEATURE_REASONS = ("not_finite", "feature_error", UNEXPECTED)
+FEATURE_REASONS = ("not_finite", "feature_error", "overflow", UNEXPECTED)
 INFERENCE_REASONS = ("model_error", UNEXPECTED)
 
 

@@ -1,4 +1,4 @@
-"""Holds what a worker is given at once: records, or rows that windows made."""
+"""Holds what a worker is given at once: records, these with windows' results, or windows."""
 
 from __future__ import annotations
 
@@ -57,3 +57,29 @@ class RowBatch:
     def slice(self, start: int, stop: int) -> RowBatch:
         columns = {name: column.slice(start, stop - start) for name, column in self.columns.items()}
         return RowBatch(self.event_time[start:stop], columns)
+
+
+@dataclass(frozen=True)
+class WindowedBatch:
+    """n valid records with the results of their windows, and `event_time`, among the table's columns.
+
+    `overflow` is row → the result that is beyond its type. Times are in ms since the epoch.
+    """
+
+    table: pa.Table
+    event_time: Milliseconds
+    timestamp: Milliseconds
+    overflow: Mapping[int, str] = field(default_factory=dict)
+
+    def slice(self, start: int, stop: int) -> WindowedBatch:
+        if (start, stop) == (0, len(self.event_time)):
+            return self
+        at = slice(start, stop)
+        overflow = {row - start: name for row, name in self.overflow.items() if start <= row < stop}
+        return WindowedBatch(
+            self.table.slice(start, stop - start), self.event_time[at], self.timestamp[at], overflow
+        )
+
+    def routing_time(self) -> Milliseconds:
+        """As that of `Batch`."""
+        return np.minimum(self.event_time, self.timestamp)

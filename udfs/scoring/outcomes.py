@@ -12,6 +12,8 @@ import numpy.typing as npt
 from udfs.records.problems import Problem
 
 PREDICTED, DEAD, LATE = 0, 1, 2
+# What goes with outcomes: lines of shadows, reports on a batch, and what is kept until labels come.
+SHADOW_LINES, PROFILE_REPORT, ROLLOUT_REPORT, LABEL_KEPT = 3, 4, 5, 6
 
 NO_EVENT_TIME = 0
 

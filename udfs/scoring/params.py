@@ -45,6 +45,14 @@ class SourceParams(msgspec.Struct, frozen=True):
     counted: CollectParams | None = None
 
 
+class PackParams(msgspec.Struct, frozen=True):
+    """How valid records go to the shards of their keys; `shard_keys` are Flink's keys, one for each shard."""
+
+    source: SourceParams
+    by: tuple[str, ...]
+    shard_keys: tuple[int, ...]
+
+
 class FollowParams(msgspec.Struct, frozen=True):
     """How a worker follows the release log of `model` in `folder`, the path or URI `models/<name>`.
 

@@ -51,6 +51,9 @@ LABEL_KEY = OutcomeColumn("_label_key", "STRING", lambda batch: batch.label_key)
 SCORED = OutcomeColumn("_told", "BYTES", lambda batch: batch.told)
 LABEL = RowColumn("_label", "BYTES")
 LABELS = RowColumn("_labels", "BYTES")
+SHARDS = RowColumn("_shards", "MAP<INT, BYTES>")
+# The record's key as a column of the rows that are scored, for the count of repeated keys.
+RECORD_KEY = "_record_key"
 
 READ_LABEL: tuple[RowColumn, ...] = (LABEL_KEY, LABEL, LABELS)
 

@@ -26,7 +26,7 @@ from udfs.records.encode import json_objects
 from udfs.records.problems import UNEXPECTED, Problem, unexpected
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import VersionMetrics
-from udfs.scoring.batch import Batch, RowBatch
+from udfs.scoring.batch import Batch, RowBatch, WindowedBatch
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.label_rows import label_lines
 from udfs.scoring.last_net import RunningTotals, score_all
@@ -40,7 +40,7 @@ from udfs.scoring.versions import ScoringGroup
 from udfs.times import Milliseconds
 from udfs.types import ARROW
 
-__all__ = ["DEAD", "LATE", "PREDICTED", "Batch", "Outcomes", "RowBatch", "Scorer"]
+__all__ = ["DEAD", "LATE", "PREDICTED", "Batch", "Outcomes", "RowBatch", "Scorer", "WindowedBatch"]
 
 
 class Scorer:
@@ -77,6 +77,21 @@ class Scorer:
                 outcomes.prediction[i] = _row_as_json(batch.slice(i, i + 1))
         return outcomes
 
+    def score_windowed(self, batch: WindowedBatch) -> Outcomes:
+        """The same for records that were decoded and checked before their windows."""
+        return self._score_all(
+            lambda start, stop: self._score_windowed(batch.slice(start, stop)), batch.event_time
+        )
+
+    def count_late(self, event_time: Milliseconds) -> bytes | None:
+        """Counts records that came too late for their windows; what the monitor is told of them."""
+        self.counts["late"] += len(event_time)
+        if not (self._watch and self._versions):
+            return None
+        self._watch.late(event_time)
+        self._tallies.keep()
+        return encode_batch_profiles(self._tallies.take_profiles())
+
     def _score_all(self, score: Callable[[int, int], Outcomes], event_time: Milliseconds) -> Outcomes:
         """The outcomes of n records; one on which Tailrace itself fails becomes a dead letter."""
         rows = len(event_time)
@@ -91,16 +106,30 @@ class Scorer:
 
     def _score(self, batch: Batch) -> Outcomes:
         decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
-        outcomes = undecided(len(batch.raws), batch.late)
-        if self._label_key:
-            key, told = (np.full(len(batch.raws), None, dtype=object) for _ in range(2))
-            outcomes = replace(outcomes, label_key=key, told=told)
+        outcomes = self._undecided(len(batch.raws), batch.late)
         table = _context_columns(batch, decoded)
         self._score_table(table, decoded.rows, outcomes, batch.event_time, batch.routing_time())
         for row, problem in decoded.problems.items():
             self._reject(outcomes, row, problem, batch.event_time, self._watch)
         if self._watch and batch.late.any():
             self._watch.late(batch.event_time[batch.late])
+        return outcomes
+
+    def _undecided(self, rows: int, late: npt.NDArray[np.bool_]) -> Outcomes:
+        outcomes = undecided(rows, late)
+        if self._label_key is None:
+            return outcomes
+        key, told = (np.full(rows, None, dtype=object) for _ in range(2))
+        return replace(outcomes, label_key=key, told=told)
+
+    def _score_windowed(self, batch: WindowedBatch) -> Outcomes:
+        count = len(batch.event_time)
+        outcomes = self._undecided(count, np.zeros(count, dtype=np.bool_))
+        for row, name in batch.overflow.items():
+            self._reject(outcomes, row, beyond_type(name), batch.event_time, self._watch)
+        rows = np.delete(np.arange(count), list(batch.overflow))
+        table = batch.table.take(pa.array(rows)) if batch.overflow else batch.table
+        self._score_table(table, rows, outcomes, batch.event_time, batch.routing_time())
         return outcomes
 
     def _score_rows(self, batch: RowBatch) -> Outcomes:
@@ -267,6 +296,11 @@ class Scorer:
 
     def _profilers(self) -> list[BatchProfiler]:
         return [*self._versions.watches(), self._watch] if self._watch and self._versions else []
+
+
+def beyond_type(result: str) -> Problem:
+    """What is wrong with a record whose windows have a result that its type cannot hold."""
+    return Problem("feature", "overflow", f"{result} is beyond the range of its type")
 
 
 class _ModelRaisedError(Exception):

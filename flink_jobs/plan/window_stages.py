@@ -1,0 +1,145 @@
+"""Plans windows over events: which of Flink's elements are blobs of rows, and how they become outcomes.
+
+Records are decoded once, and go as blobs to the shards of the first key; each stage does all windows by one
+key, and the last one scores. See `udfs.windows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flink_jobs.plan.columns import JobColumns
+from flink_jobs.plan.outputs import result_field, selected
+from flink_jobs.plan.sql import RECORD
+from flink_jobs.spec import JobSpec, Window
+from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
+from udfs.scoring.params import ScoreParams
+from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SHARDS, OutcomeColumn, RowColumn
+from udfs.types import ColumnType
+from udfs.windows.params import AggregateParams, WindowParams
+from udfs.windows.stage import StageParams
+
+# Flink's largest parallelism of windows. Their state is made of so many shards, for ever.
+SHARDS_OF_WINDOWS = 32
+# What the stages read, and what follows them: rows that were not to be scored, and outcomes.
+BLOBS, REJECTED, OUTCOMES = "blobs", "rejected", "outcomes"
+
+
+@dataclass(frozen=True)
+class WindowStages:
+    """Stages between views. `blobs` is the query of (shard, blob) that the first one reads.
+
+    The rows of `rejected`, a query, and the outcomes of the last stage are the views REJECTED and OUTCOMES.
+    """
+
+    stages: tuple[StageParams, ...]
+    score: ScoreParams = field(repr=False)
+    blobs: str
+    rejected: str
+
+
+def between_views(
+    checked: str, row: tuple[OutcomeColumn, ...], stages: tuple[StageParams, ...], score: ScoreParams
+) -> WindowStages:
+    """The stages that follow the view `checked`, whose rows have `row` and shards as their result."""
+    blobs = (
+        f"SELECT b._shard, b._rows FROM (SELECT {selected(SHARDS)} FROM {checked} AS r "
+        f"WHERE {result_field(SHARDS)} IS NOT NULL) AS p "
+        f"CROSS JOIN UNNEST(p.{SHARDS.name}) AS b(_shard, _rows)"
+    )
+    reports = [column for column in row if column not in (KIND, PROBLEM)]
+    reported = "".join(f" OR {result_field(column)} IS NOT NULL" for column in reports)
+    rejected = (
+        f"SELECT {', '.join((*RECORD, *map(selected, row)))} FROM {checked} AS r "
+        f"WHERE {result_field(KIND)} <> {PREDICTED}{reported}"
+    )
+    return WindowStages(stages, score, blobs, rejected)
+
+
+def of_arrays(kind: int) -> str:
+    """The query of keys and values out of the arrays of this kind."""
+    return (
+        f"SELECT o._keys[v.n] AS _key, v._value FROM {OUTCOMES} AS o "
+        f"CROSS JOIN UNNEST(o._values) WITH ORDINALITY AS v(_value, n) WHERE o._kind = {kind}"
+    )
+
+
+def whole_records(kind: int, *columns: RowColumn) -> str:
+    """The query of records of this kind: those of the first check, and those of windows and the model."""
+    names = [column.name for column in columns]
+    later = {"_timestamp": "TO_TIMESTAMP_LTZ(_timestamp, 3) AS _timestamp"}
+    return (
+        f"SELECT {', '.join((*RECORD, *names))} FROM {REJECTED} WHERE _kind = {kind} UNION ALL "
+        f"SELECT {', '.join((*(later.get(name, name) for name in RECORD), *names))} "
+        f"FROM {OUTCOMES} WHERE _kind = {kind}"
+    )
+
+
+def reports(column: RowColumn, kind: int) -> str:
+    """The query of what is said of batches."""
+    return f"SELECT _value AS {column.name} FROM {OUTCOMES} WHERE _kind = {kind}"
+
+
+def scored_keys() -> str:
+    """The query of scored records that wait for their labels."""
+    return (
+        f"SELECT {LABEL_KEY.name}, _value AS {SCORED.name}, event_time AS _told_at "
+        f"FROM {OUTCOMES} WHERE _kind = {LABEL_KEPT}"
+    )
+
+
+def shard_keys(shards: int) -> tuple[int, ...]:
+    """A key for each of Flink's key groups, so that shards are spread evenly at any parallelism."""
+    found: dict[int, int] = {}
+    key = 0
+    while len(found) < shards:
+        found.setdefault(_key_group(key, shards), key)
+        key += 1
+    return tuple(found[group] for group in range(shards))
+
+
+def _key_group(key: int, groups: int) -> int:
+    """Where Flink puts a row of one INT: its murmur hash (KeyGroupRangeAssignment) of Row.hashCode()."""
+    code = _rotated((62 + key) * 0xCC9E2D51 & _WORD, 15) * 0x1B873593 & _WORD
+    code = (_rotated(code, 13) * 5 + 0xE6546B64 & _WORD) ^ 4
+    code = (code ^ code >> 16) * 0x85EBCA6B & _WORD
+    code = (code ^ code >> 13) * 0xC2B2AE35 & _WORD
+    code ^= code >> 16
+    return min(code, _WORD + 1 - code) % groups
+
+
+def _rotated(word: int, bits: int) -> int:
+    return (word << bits | word >> 32 - bits) & _WORD
+
+
+_WORD = 0xFFFF_FFFF
+SHARD_KEYS = shard_keys(SHARDS_OF_WINDOWS)
+
+
+def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
+    """A stage for each key, in the order of the job file; each adds its results to the next one's columns."""
+    by_key: dict[tuple[str, ...], list[Window]] = {}
+    for window in job.features.windows.values():
+        by_key.setdefault(tuple(window.by), []).append(window)
+    stages, known = [], dict(_fields(job))
+    for by, windows in by_key.items():
+        results = {name: columns[name].type for window in windows for name in window.select}
+        stages.append(
+            StageParams(by, tuple(map(window_params, windows)), tuple(known.items()), tuple(results.items()))
+        )
+        known |= results
+    return tuple(stages)
+
+
+def window_params(window: Window) -> WindowParams:
+    """What workers are told of a window over events."""
+    select = {
+        name: AggregateParams(a.function, a.column, a.distinct, a.offset or 1)
+        for name, a in window.select.items()
+    }
+    return WindowParams(window.over or 0, window.rows or 0, select)
+
+
+def _fields(job: JobSpec) -> Mapping[str, ColumnType]:
+    return {name: declared.type for name, declared in job.source.fields.items()}

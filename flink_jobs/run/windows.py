@@ -1,0 +1,58 @@
+"""Puts stages of windows into a job: from a query of blobs to the view of outcomes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from pyflink.common import Types
+from pyflink.datastream import DataStream
+from pyflink.datastream.data_stream import KeyedStream
+from pyflink.java_gateway import get_gateway
+from pyflink.table import Schema
+
+from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, SHARD_KEYS, SHARDS_OF_WINDOWS, WindowStages
+from flink_jobs.run.translation import translate_together
+from udfs.flink.windowing import OUTCOME, SHARD_ROW, TO_SIDE, ReshardingStage, ScoringStage
+from udfs.scoring.params import PackParams
+
+
+def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None:
+    """Makes the views REJECTED and OUTCOMES."""
+    queries = [planned.blobs, planned.rejected]
+    stream, rejected = translate_together(tables, environment, tables.create_statement_set(), queries)
+    tables.create_temporary_view(REJECTED, tables.from_data_stream(rejected))
+    outcomes = []
+    stages = planned.stages
+    for stage, following in pairwise(stages):
+        pack = PackParams(planned.score.source, following.by, SHARD_KEYS)
+        stream = _by_shard(stream).process(ReshardingStage(stage, pack), output_type=SHARD_ROW)
+        stream = _named(stream, stage.by)
+        outcomes.append(stream.get_side_output(TO_SIDE).uid(f"tailrace-windows-side-{'-'.join(stage.by)}"))
+    scored = _by_shard(stream).process(ScoringStage(stages[-1], planned.score), output_type=OUTCOME)
+    outcomes.insert(0, _named(scored, stages[-1].by))
+    tables.create_temporary_view(
+        OUTCOMES, tables.from_data_stream(outcomes[0].union(*outcomes[1:]), _with_event_time())
+    )
+
+
+def _named(stream: Any, by: tuple[str, ...]) -> Any:
+    """The state is found by the columns of the key: that of another key is never read."""
+    name = f"windows by {', '.join(by)}"
+    return stream.uid(f"tailrace-windows-{'-'.join(by)}").name(name).set_max_parallelism(SHARDS_OF_WINDOWS)
+
+
+def _by_shard(stream: Any) -> Any:
+    """Keyed in Java: PyFlink's own key_by would send each blob through Python only to find its shard."""
+    java = stream._j_data_stream
+    java.getTransformation().setOutputType(SHARD_ROW.get_java_type_info())
+    selector = get_gateway().jvm.KeyByKeySelector()
+    keyed = java.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
+    return KeyedStream(keyed, SHARD_ROW, DataStream(java))
+
+
+def _with_event_time() -> Any:
+    """The columns of outcomes, and the event time of those that are joined with labels."""
+    builder = Schema.new_builder()
+    builder.column_by_expression("event_time", "TO_TIMESTAMP_LTZ(COALESCE(_time, 0), 3)")
+    return builder.watermark("event_time", "SOURCE_WATERMARK()").build()

@@ -1,0 +1,259 @@
+"""Runs windows in Flink's keyed state: one function for each key that windows are by, the last one scores."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+
+from udfs.flink.functions import Published
+from udfs.flink.results import BYTES
+from udfs.flink.worker import prepare_worker
+from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
+from udfs.records.problems import Problem
+from udfs.scoring.outcomes import (
+    DEAD,
+    LABEL_KEPT,
+    LATE,
+    PREDICTED,
+    PROFILE_REPORT,
+    ROLLOUT_REPORT,
+    SHADOW_LINES,
+    Outcomes,
+    problem_json,
+)
+from udfs.scoring.params import PackParams, ScoreParams
+from udfs.scoring.rows import RECORD_KEY
+from udfs.scoring.scorer import Scorer, WindowedBatch, beyond_type
+from udfs.types import ARROW
+from udfs.windows.blobs import RECORD, TIME, pack, times_of
+from udfs.windows.shard import ShardState
+from udfs.windows.stage import Stage, StageParams, Windowed
+
+# Flink takes arrays apart in a time that grows faster than their length.
+ARRAY_ROWS = 64
+ARRAY = Types.OBJECT_ARRAY(BYTES)
+OUTCOME_COLUMNS = {
+    "_kind": Types.INT(),
+    # Predictions, or what shadows say: the keys and values of many records.
+    "_keys": ARRAY,
+    "_values": ARRAY,
+    # One record that is dead or late, with its problem and coordinates; or, in _value, a report on a batch.
+    "_key": BYTES,
+    "_value": BYTES,
+    "_headers": Types.MAP(Types.STRING(), BYTES),
+    "_partition": Types.INT(),
+    "_offset": Types.LONG(),
+    "_timestamp": Types.LONG(),
+    "_time": Types.LONG(),
+    "_problem": Types.STRING(),
+    "_label_key": Types.STRING(),
+}
+OUTCOME = Types.ROW_NAMED(list(OUTCOME_COLUMNS), list(OUTCOME_COLUMNS.values()))
+SHARD_ROW = Types.ROW([Types.INT(), BYTES])
+TO_SIDE = OutputTag("rejected", OUTCOME)
+
+
+class _Blobs:
+    """Map state of numbered blobs."""
+
+    def __init__(self, context: RuntimeContext, name: str) -> None:
+        self._state = context.get_map_state(MapStateDescriptor(name, Types.LONG(), BYTES))
+        self.items, self.get = self._state.items, self._state.get
+        self.put, self.remove = self._state.put, self._state.remove
+
+
+class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
+    """Takes blobs of one shard each; gives on what the watermark has passed, with the results of windows."""
+
+    def __init__(self, params: StageParams) -> None:
+        self._stage_params = params
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        prepare_worker()
+        self._stage = Stage(self._stage_params)
+        self._state = ShardState(
+            _Blobs(runtime_context, "pending"),
+            _Blobs(runtime_context, "kept"),
+            runtime_context.get_state(ValueStateDescriptor("until", Types.LONG())),
+            runtime_context.get_state(ValueStateDescriptor("contract", BYTES)),
+        )
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        timers, key = ctx.timer_service(), ctx.get_current_key()
+        blob = bytes(value)
+        late, timer = self._stage.receive(key, self._state, blob, timers.current_watermark())
+        if timer is not None:
+            timers.register_event_time_timer(timer)
+        if late is not None:
+            yield from self.late(pa.Table.from_batches([late]))
+
+    def on_timer(self, _timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
+        timers = ctx.timer_service()
+        watermark = timers.current_watermark()
+        timer = self._stage.fire(ctx.get_current_key(), self._state, watermark)
+        if timer is not None:
+            timers.register_event_time_timer(timer)
+        if self._stage.is_complete(watermark) and (windowed := self._stage.take(watermark)):
+            yield from self.windowed(windowed)
+
+    @abstractmethod
+    def late(self, rows: pa.Table) -> Iterator[Any]:
+        """What becomes of records that came too late."""
+
+    @abstractmethod
+    def windowed(self, windowed: Windowed) -> Iterator[Any]:
+        """What becomes of records with the results of their windows."""
+
+
+class ScoringStage(_StageFunction):
+    """The last stage: blobs → OUTCOME."""
+
+    def __init__(self, params: StageParams, score: ScoreParams) -> None:
+        super().__init__(params)
+        self._params = score
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        super().open(runtime_context)
+        self._scorer = Scorer(self._params)
+        self._published = Published(runtime_context.get_metrics_group())
+
+    def close(self) -> None:
+        self._scorer.close()
+
+    def late(self, rows: pa.Table) -> Iterator[Row]:
+        profile = self._scorer.count_late(times_of(rows))
+        yield from _rejected(LATE, rows, np.full(rows.num_rows, None, dtype=object))
+        if profile:
+            yield _row(PROFILE_REPORT, _value=profile)
+        self._published.publish(self._scorer.counts, time.perf_counter_ns())
+
+    def windowed(self, windowed: Windowed) -> Iterator[Row]:
+        started = time.perf_counter_ns()
+        rows = windowed.rows
+        batch = WindowedBatch(
+            self._scored_columns(rows),
+            times_of(rows),
+            rows.column("_timestamp").to_numpy(),
+            windowed.overflow,
+        )
+        outcomes = self._scorer.score_windowed(batch)
+        yield from _outcome_rows(rows, outcomes)
+        self._published.publish(self._scorer.counts, started)
+
+    def _scored_columns(self, rows: pa.Table) -> pa.Table:
+        own = {name for name, _ in RECORD}
+        table = rows.select([name for name in rows.column_names if name not in own])
+        table = table.append_column("event_time", rows.column(TIME).cast(ARROW["timestamp"]))
+        table = table.append_column("_partition", rows.column("_partition").cast(pa.int64()))
+        table = table.append_column("_offset", rows.column("_offset"))
+        if self._params.drift and self._params.drift.keys == RECORD_KEY:
+            table = table.append_column(RECORD_KEY, _as_text(rows.column("_key")))
+        return table
+
+
+class ReshardingStage(_StageFunction):
+    """One that others follow: blobs → (shard of the next key, blob), and OUTCOME at the side."""
+
+    def __init__(self, params: StageParams, following: PackParams) -> None:
+        super().__init__(params)
+        self._following = following
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        super().open(runtime_context)
+        counted = self._following.source.counted
+        self._watch = BatchProfiler(counted, None, NO_VERSION) if counted else None
+        self._counts: Counter[str] = Counter()
+        self._published = Published(runtime_context.get_metrics_group())
+
+    def late(self, rows: pa.Table) -> Iterator[Any]:
+        if self._watch:
+            self._watch.late(times_of(rows))
+        self._counts["late"] += rows.num_rows
+        yield from self._at_the_side(_rejected(LATE, rows, np.full(rows.num_rows, None, dtype=object)))
+
+    def windowed(self, windowed: Windowed) -> Iterator[Any]:
+        rows, overflow = windowed
+        if overflow:
+            yield from self._dead(rows.take(pa.array(list(overflow))), [*map(beyond_type, overflow.values())])
+            rows = rows.take(pa.array(np.delete(np.arange(rows.num_rows), list(overflow))))
+        for key, blob in pack(_with_record_last(rows), self._following.by, self._following.shard_keys):
+            yield Row(key, blob)
+
+    def _dead(self, rows: pa.Table, problems: list[Problem]) -> Iterator[Any]:
+        for problem, event_time in zip(problems, times_of(rows).tolist(), strict=True):
+            self._counts["dead"] += 1
+            self._counts[f"dead_{problem.stage}"] += 1
+            if self._watch:
+                self._watch.dead(problem, event_time)
+        yield from self._at_the_side(_rejected(DEAD, rows, np.array([*map(problem_json, problems)], object)))
+
+    def _at_the_side(self, rejected: Iterator[Row]) -> Iterator[Any]:
+        for row in rejected:
+            yield TO_SIDE, row
+        if self._watch and (profile := self._watch.take()):
+            yield TO_SIDE, _row(PROFILE_REPORT, _value=profile)
+        self._published.publish(self._counts, time.perf_counter_ns())
+
+
+def _with_record_last(rows: pa.Table) -> pa.Table:
+    own = [name for name, _ in RECORD]
+    return rows.select([*(name for name in rows.column_names if name not in own), *own])
+
+
+def _outcome_rows(rows: pa.Table, outcomes: Outcomes) -> Iterator[Row]:
+    keys = rows.column("_key")
+    yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)
+    yield from _arrays(SHADOW_LINES, keys, outcomes.shadow, _present(outcomes.shadow))
+    dead = np.flatnonzero(outcomes.kind == DEAD)
+    if len(dead):
+        yield from _rejected(DEAD, rows.take(pa.array(dead)), outcomes.problem[dead])
+    if outcomes.profile:
+        yield _row(PROFILE_REPORT, _value=outcomes.profile)
+    if outcomes.rollout:
+        yield _row(ROLLOUT_REPORT, _value=outcomes.rollout)
+    if outcomes.told is not None and outcomes.label_key is not None:
+        for i in np.flatnonzero(_present(outcomes.told)).tolist():
+            at = rows.column(TIME)[i].as_py()
+            yield _row(LABEL_KEPT, _value=outcomes.told[i], _label_key=outcomes.label_key[i], _time=at)
+
+
+def _present(values: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    return np.array([value is not None for value in values], dtype=np.bool_)
+
+
+def _arrays(kind: int, keys: pa.ChunkedArray, values: Any, chosen: Any) -> Iterator[Row]:
+    if not chosen.all():
+        keys, values = keys.filter(pa.array(chosen)), values[chosen]
+    for start in range(0, len(values), ARRAY_ROWS):
+        some = keys.slice(start, ARRAY_ROWS).to_pylist()
+        yield _row(kind, _keys=some, _values=values[start : start + ARRAY_ROWS].tolist())
+
+
+def _rejected(kind: int, rows: pa.Table, problems: Any) -> Iterator[Row]:
+    """Whole records, each on its own."""
+    names = [name for name, _ in RECORD]
+    for record, problem in zip(rows.select(names).to_pylist(), problems.tolist(), strict=True):
+        names, values = record.pop("_header_names"), record.pop("_header_values")
+        headers = dict(zip(names, values, strict=True)) if names else None
+        yield _row(kind, **record, _headers=headers, _problem=problem)
+
+
+def _row(kind: int, **columns: Any) -> Row:
+    return Row(kind, *(columns.get(name) for name in list(OUTCOME_COLUMNS)[1:]))
+
+
+def _as_text(keys: pa.ChunkedArray) -> pa.Array:
+    """Bytes as Latin text, which any bytes are."""
+    return pa.array(
+        [None if key is None else key.decode("iso-8859-1") for key in keys.to_pylist()], type=pa.string()
+    )

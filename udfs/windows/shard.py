@@ -1,0 +1,252 @@
+"""Keeps the rows of one shard in Flink's state: those that wait for the watermark, and what windows need.
+
+What is in memory is made from the state when a shard is first seen, so a restart changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from udfs.errors import StateError
+from udfs.times import Milliseconds
+from udfs.types import ARROW
+from udfs.windows.blobs import TIME, Columns, from_bytes, row_schema, times_of, to_bytes
+from udfs.windows.engine import needed
+from udfs.windows.params import WindowParams, longest, most_rows
+
+# Rows of a segment that is not joined with later ones.
+LARGE = 16_384
+LEAST_TIME = -(2**63)
+
+
+class Blobs(Protocol):
+    """Numbered blobs in the state of the current shard."""
+
+    def items(self) -> Iterable[tuple[int, bytes]]: ...
+
+    def get(self, number: int) -> bytes: ...
+
+    def put(self, number: int, blob: bytes) -> None: ...
+
+    def remove(self, number: int) -> None: ...
+
+
+class Until(Protocol):
+    """The time up to which rows of the current shard have been released, None if none have."""
+
+    def value(self) -> int | None: ...
+
+    def update(self, until: int) -> None: ...
+
+
+class Contract(Protocol):
+    """What the state of the current shard was written for, None if nothing was."""
+
+    def value(self) -> bytes | None: ...
+
+    def update(self, contract: bytes) -> None: ...
+
+
+class ShardState(NamedTuple):
+    """The state of the shard that Flink has made the current one."""
+
+    pending: Blobs
+    kept: Blobs
+    until: Until
+    contract: Contract
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What the rows of a stage are; written into its state, to be compared with what reads it.
+
+    `columns` are those of rows that wait, `kept` those that windows read, of which `by` are the key.
+    """
+
+    by: tuple[str, ...]
+    columns: Columns
+    kept: Columns
+    windows: tuple[WindowParams, ...]
+    version: int = 1
+
+    def kept_schema(self) -> pa.Schema:
+        return pa.schema([*((name, ARROW[kind]) for name, kind in self.kept), (TIME, pa.int64())])
+
+    def key(self) -> list[tuple[str, str]]:
+        types = dict(self.kept)
+        return [(name, types[name]) for name in self.by]
+
+
+class _Waiting(NamedTuple):
+    number: int
+    rows: pa.RecordBatch
+    times: Milliseconds
+
+
+@dataclass
+class _Segment:
+    number: int
+    last: int
+    rows: int
+
+
+class Shard:
+    """The rows of one shard; `restored` are those that windows need, from before a restart."""
+
+    def __init__(self, state: ShardState, layout: Layout) -> None:
+        self._state, self._layout = state, layout
+        self._schema, self._kept_schema = row_schema(layout.columns), layout.kept_schema()
+        written = state.contract.value()
+        stored = msgspec.json.decode(written, type=Layout) if written else layout
+        _check_key(stored, layout)
+        until = state.until.value()
+        self.until: int = LEAST_TIME if until is None else until
+        self._next = 0
+        self._waiting = [self._restored_blob(number, blob, stored) for number, blob in _sorted(state.pending)]
+        segments = [(number, _conformed(blob, stored, layout)) for number, blob in _sorted(state.kept)]
+        self._segments = [_Segment(number, int(times_of(rows)[-1]), len(rows)) for number, rows in segments]
+        self.restored = pa.Table.from_batches([rows for _, rows in segments], self._kept_schema)
+        self._next = max([number + 1 for number, *_ in (*self._waiting, *segments)], default=0)
+        self._compacted = self.restored.num_rows
+        if stored != layout:
+            self._rewrite(segments)
+        if written is None or stored != layout:
+            state.contract.update(msgspec.json.encode(layout))
+
+    def receive(self, blob: bytes, watermark: int) -> pa.RecordBatch | None:
+        """Takes rows in; the late ones among them, which it does not keep.
+
+        A source forgets at a restart how far it had come. What a shard has released it knows.
+        """
+        rows = from_bytes(blob, self._schema)
+        times = times_of(rows)
+        late = int(np.searchsorted(times, max(self.until, watermark), "right"))
+        if late < len(times):
+            if late:
+                blob = to_bytes(rows.slice(late))
+            self._waiting.append(_Waiting(self._next, rows.slice(late), times[late:]))
+            self._state.pending.put(self._next, blob)
+            self._next += 1
+        return rows.slice(0, late) if late else None
+
+    def next_time(self) -> int | None:
+        """The earliest event time of the rows that wait."""
+        return min((int(waiting.times[0]) for waiting in self._waiting), default=None)
+
+    def release(self, watermark: int) -> pa.Table:
+        """The rows up to the watermark, by (event time, partition, offset); they wait no more."""
+        parts, left = [], []
+        for waiting in self._waiting:
+            due = int(np.searchsorted(waiting.times, watermark, "right"))
+            if due == 0:
+                left.append(waiting)
+                continue
+            parts.append(waiting.rows.slice(0, due))
+            self._state.pending.remove(waiting.number)
+            if due < len(waiting.times):
+                rest = _Waiting(waiting.number, waiting.rows.slice(due), waiting.times[due:])
+                self._state.pending.put(rest.number, to_bytes(rest.rows))
+                left.append(rest)
+        self._waiting = left
+        rows = pa.Table.from_batches(parts, self._schema).combine_chunks()
+        released = rows.take(pa.array(in_order(rows)))
+        if len(released):
+            self._keep(released)
+        return released
+
+    def _keep(self, released: pa.Table) -> None:
+        """Adds to the state what windows need of the rows, and removes what none can need any more."""
+        (rows,) = released.select(self._kept_schema.names).combine_chunks().to_batches()
+        self.until = int(times_of(rows)[-1])
+        self._state.until.update(self.until)
+        # Few large segments instead of many small ones.
+        while self._segments and self._segments[-1].rows <= min(len(rows), LARGE):
+            rows = _joined([self._read(self._segments.pop().number), rows])
+        self._write(rows)
+        if most_rows(self._layout.windows) == 0:
+            while self._segments and self._segments[0].last < self.until - longest(self._layout.windows):
+                self._state.kept.remove(self._segments.pop(0).number)
+        if sum(segment.rows for segment in self._segments) > 2 * self._compacted + 4_096:
+            self._compact()
+
+    def _compact(self) -> None:
+        numbers = [segment.number for segment in self._segments]
+        rows = pa.Table.from_batches([self._read(number) for number in numbers], self._kept_schema)
+        self._segments = []
+        mask = needed(rows, times_of(rows), self.until, self._layout.windows, self._layout.by)
+        rows = rows.filter(pa.array(mask)).combine_chunks()
+        self._compacted = rows.num_rows
+        for batch in rows.to_batches(max_chunksize=LARGE):
+            self._write(batch)
+
+    def _read(self, number: int) -> pa.RecordBatch:
+        """A segment, which leaves the state."""
+        rows = from_bytes(bytes(self._state.kept.get(number)), self._kept_schema)
+        self._state.kept.remove(number)
+        return rows
+
+    def _write(self, rows: pa.RecordBatch) -> None:
+        self._state.kept.put(self._next, to_bytes(rows))
+        self._segments.append(_Segment(self._next, int(times_of(rows)[-1]), len(rows)))
+        self._next += 1
+
+    def _restored_blob(self, number: int, blob: bytes, stored: Layout) -> _Waiting:
+        rows = _fitted(from_bytes(blob, row_schema(stored.columns)), self._schema)
+        return _Waiting(number, rows, times_of(rows))
+
+    def _rewrite(self, segments: Sequence[tuple[int, pa.RecordBatch]]) -> None:
+        """From now on the state is of this layout."""
+        for number, rows in segments:
+            self._state.kept.put(number, to_bytes(rows))
+        for waiting in self._waiting:
+            self._state.pending.put(waiting.number, to_bytes(waiting.rows))
+
+
+def in_order(rows: pa.Table) -> npt.NDArray[np.intp]:
+    """The positions of rows by (event time, partition, offset)."""
+    order: npt.NDArray[np.intp] = np.lexsort(
+        [rows.column(name).to_numpy() for name in ("_offset", "_partition", TIME)]
+    )
+    return order
+
+
+def _check_key(stored: Layout, layout: Layout) -> None:
+    if stored.version != layout.version or stored.key() != layout.key():
+        raise StateError(
+            f"the savepoint keeps windows by {_words(stored.key())}, this job has {_words(layout.key())}: "
+            "start it without the savepoint, or with the old key"
+        )
+
+
+def _words(key: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in key)
+
+
+def _conformed(blob: bytes, stored: Layout, layout: Layout) -> pa.RecordBatch:
+    return _fitted(from_bytes(blob, stored.kept_schema()), layout.kept_schema())
+
+
+def _fitted(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows with the columns of the schema: null where there is none of this name and type."""
+    if rows.schema == schema:
+        return rows
+    columns = [
+        rows.column(field.name) if field in list(rows.schema) else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    (batch,) = pa.Table.from_batches(parts).combine_chunks().to_batches()
+    return batch
+
+
+def _sorted(blobs: Blobs) -> list[tuple[int, bytes]]:
+    return sorted((number, bytes(blob)) for number, blob in blobs.items())
