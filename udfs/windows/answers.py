@@ -70,7 +70,7 @@ class Answers:
                 return self._frame.lasts(column), None
             case "lag":
                 return self._lagged(column, aggregate.offset), None
-        count = self._totals["count", column][0]
+        count = self._totals["count", column][0].astype(np.int64)
         match aggregate.function:
             case "count":
                 return _whole(count), None

@@ -36,7 +36,7 @@ class Column(NamedTuple):
     def listed(self) -> list[Any]:
         """The values for Python, None for null."""
         if not isinstance(self.values, np.ndarray):
-            return list(self.values.to_pylist())
+            return list(self.values.to_numpy(zero_copy_only=False).tolist())
         values: list[Any] = self.values.tolist()
         return (
             values
@@ -51,6 +51,13 @@ def concat(columns: Sequence[Column]) -> Column:
     if isinstance(columns[0].values, np.ndarray):
         return Column(np.concatenate([column.values for column in columns]), valid)
     return Column(pa.concat_arrays([column.values for column in columns]), valid)
+
+
+def kind_of(arrow: pa.DataType) -> ColumnType:
+    """The type of an Arrow column."""
+    if pa.types.is_timestamp(arrow):
+        return "timestamp"
+    return next(kind for kind, other in ARROW.items() if other == arrow)
 
 
 def read_column(array: pa.Array | pa.ChunkedArray, kind: ColumnType) -> Column:

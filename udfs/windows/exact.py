@@ -30,10 +30,11 @@ def double_sums(count: Ints, total: Arrays, window: Window) -> Numbers:
     n - 1 additions, each wrong by at most 2^-104 of the magnitudes that it adds, are together wrong by at
     most (n - 1) 2^-104 of all magnitudes. 2^-100 leaves room for the roundings of the bound itself. Were it
     to underflow to 0, the error would be below the least double, so nothing, as sums are multiples of that.
+    For the same reason there is no error if the bound is below the last bit of all values.
     """
-    high, low, size = total
+    high, low, size, last_bit = total
     error = np.maximum(count - 1, 0) * size * 2.0**-100
-    sure = dd.rounds_surely((high, low), error)
+    sure = (error < np.ldexp(1.0, last_bit)) | dd.rounds_surely((high, low), error)
     return _settled(high, sure, window, exact_sum)
 
 
@@ -71,7 +72,7 @@ def deviations(
     counts = np.maximum(count, 2).astype(np.float64)
     spread = (squares[0], squares[1])
     whole = dd.multiply(spread, (counts, np.zeros(len(counts))))
-    sums = (total[0], total[1]) if len(total) == 3 else _pair(total)
+    sums = (total[0], total[1]) if len(total) == 4 else _pair(total)
     product = dd.multiply(sums, sums)
     difference = dd.add(whole, (-product[0], -product[1]))
     relative = 4 * (counts + 1) * 2.0**-100 * whole[0] / difference[0]

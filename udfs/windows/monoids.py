@@ -33,26 +33,32 @@ class Monoid(Protocol):
 class Count:
     """How many values are not null."""
 
-    identity = (np.int64(0),)
+    identity = (np.int32(0),)
 
     def lift(self, column: Column) -> Arrays:
-        return (column.valid.astype(np.int64),)
+        return (column.valid.astype(np.int32),)
 
     def combine(self, a: Arrays, b: Arrays) -> Arrays:
         return (a[0] + b[0],)
 
 
 class DoubleSum:
-    """The sum in double-double, and the sum of magnitudes, which bounds its error."""
+    """The sum in double-double, and what bounds its error.
 
-    identity = (0.0, 0.0, 0.0)
+    That is the sum of magnitudes, and the least exponent of a last bit: sums are multiples of that power of 2.
+    """
+
+    identity = (0.0, 0.0, 0.0, np.int16(1023))
 
     def lift(self, column: Column) -> Arrays:
         values = np.where(column.valid, column.values, 0.0)
-        return values, np.zeros(len(values)), np.abs(values)
+        exponents = np.maximum(np.frexp(values)[1] - 53, -1074)
+        last_bits = np.where(values == 0, 1023, exponents).astype(np.int16)
+        return values, np.zeros(len(values)), np.abs(values), last_bits
 
     def combine(self, a: Arrays, b: Arrays) -> Arrays:
-        return (*dd.add((a[0], a[1]), (b[0], b[1])), a[2] + b[2])
+        total = dd.add((a[0], a[1]), (b[0], b[1]))
+        return (*total, a[2] + b[2], np.minimum(a[3], b[3]))
 
 
 class LongSum:
