@@ -1,7 +1,7 @@
 """CPU time and memory of the windows' engine, by rows per key: python -m tests.bench.windows_engine
 
-Keys come in turn, a row each millisecond; windows are as long as a key has so many rows in them. What is measured
-begins once the first windows are full.
+Keys come in turn, a row each millisecond; windows are as long as a key has so many rows in them. Time is
+taken once the windows are full.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ SELECT = {
 }
 
 
-def batches(keys: int, rows: int, size: int) -> Iterator[tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
+def batches(
+    keys: int, rows: int, size: int
+) -> Iterator[tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
     random = np.random.default_rng(1)
     names = np.array([f"card-{i:08}" for i in range(keys)])
     amounts = np.round(random.lognormal(3, 1, rows), 2)

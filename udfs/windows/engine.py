@@ -61,6 +61,11 @@ class Engine:
         """How many rows are kept."""
         return len(self._store)
 
+    @property
+    def keys(self) -> int:
+        """How many keys it knows."""
+        return len(self._slots)
+
     def add(self, rows: pa.Table, time: Ints) -> Results:
         """The results of rows, which are kept."""
         if not rows.num_rows:

@@ -93,7 +93,7 @@ def exact_sum(values: list[float]) -> float:
 
 def _settled(values: Any, sure: Bools, window: Window, exactly: Callable[[list[Any]], float]) -> Numbers:
     """Rows that are not sure from their window's values."""
-    beyond = np.zeros(len(values), dtype=np.bool_)
+    values, beyond = values.copy(), np.zeros(len(values), dtype=np.bool_)
     for row in np.flatnonzero(~sure).tolist():
         try:
             values[row] = exactly(window(row))

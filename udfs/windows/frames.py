@@ -14,11 +14,15 @@ from udfs.windows.runs import Run, segments
 
 
 class Tail(NamedTuple):
-    """The end of a slot's rows in an older run, for each row of a batch: what its window has of that run."""
+    """The end of a slot's rows in an older run, for each row of a batch: what its window has of that run.
+
+    `some` are the rows whose windows have any of it.
+    """
 
     run: Run
     begin: Ints
     end: Ints
+    some: Ints
 
 
 @dataclass
@@ -48,9 +52,8 @@ class Frame:
         holder = np.zeros(len(self.first), dtype=np.int64)
         at = self.first.copy()
         for number, tail in enumerate(self.tails, 1):
-            some = tail.begin < tail.end
-            holder[some] = number
-            at[some] = tail.begin[some]
+            holder[tail.some] = number
+            at[tail.some] = tail.begin[tail.some]
         order = np.argsort(holder, kind="stable")
         cuts = np.searchsorted(holder[order], np.arange(len(self.tails) + 2))
         runs = [self.batch, *(tail.run for tail in self.tails)]
@@ -105,7 +108,7 @@ def frame_over(at: Places, older: Sequence[Run], over: int) -> Frame:
     time, slot = at.batch.time, at.slots[at.segment]
     since = time - over
     stop = np.searchsorted(at.batch.place, at.batch.place, "right")
-    tails = []
+    tails: list[Tail] = []
     oldest, newest = int(since.min()), int(since.max())
     for run in reversed(older):
         if run.clock.last < oldest:
@@ -113,7 +116,7 @@ def frame_over(at: Places, older: Sequence[Run], over: int) -> Frame:
         begin, end = (bound[at.segment] for bound in run.bounds(at.slots))
         if run.clock.first < newest:
             begin = run.find(slot, since)
-        tails.append(Tail(run, begin, end))
+        tails += _tail(run, begin, end)
     return Frame(at.batch, at.batch.find(slot, since), stop, tails)
 
 
@@ -122,12 +125,18 @@ def frame_rows(at: Places, older: Sequence[Run], rows: int) -> Frame:
     stop = np.arange(1, len(at.batch) + 1)
     first = np.maximum(at.begin, stop - rows)
     wanted = rows - (stop - first)
-    tails = []
+    tails: list[Tail] = []
     for run in reversed(older):
         if not wanted.any():
             break
         begin, end = (bound[at.segment] for bound in run.bounds(at.slots))
         begin = np.maximum(begin, end - wanted)
         wanted = wanted - (end - begin)
-        tails.append(Tail(run, begin, end))
+        tails += _tail(run, begin, end)
     return Frame(at.batch, first, stop, tails)
+
+
+def _tail(run: Run, begin: Ints, end: Ints) -> list[Tail]:
+    """None if no row's window has any of the run."""
+    (some,) = (begin < end).nonzero()
+    return [Tail(run, begin, end, some)] if len(some) else []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from udfs.types import ColumnType
 from udfs.windows import double_double as dd
-from udfs.windows.columns import Column
+from udfs.windows.columns import Column, Ints
 
 Arrays = tuple[NDArray[Any], ...]
 Kind = Literal["count", "sum", "squares", "min", "max"]
@@ -45,7 +45,7 @@ class Count:
 class DoubleSum:
     """The sum in double-double, and what bounds its error.
 
-    That is the sum of magnitudes, and the least exponent of a last bit: sums are multiples of that power of 2.
+    That is the sum of magnitudes, and the least exponent of a last bit: all sums are multiples of its power.
     """
 
     identity = (0.0, 0.0, 0.0, np.int16(1023))
@@ -129,3 +129,14 @@ def monoid(kind: Kind, column_type: ColumnType) -> Monoid:
 def empty(of: Monoid, like: Arrays, rows: int) -> Arrays:
     """No rows, so many times."""
     return tuple(np.full(rows, nothing, part.dtype) for nothing, part in zip(of.identity, like, strict=True))
+
+
+def take(arrays: Arrays, at: Ints) -> Arrays:
+    """Those rows of each."""
+    return tuple([part[at] for part in arrays])
+
+
+def put(arrays: Arrays, at: Ints, values: Arrays) -> None:
+    """These values in those rows of each."""
+    for part, value in zip(arrays, values, strict=True):
+        part[at] = value

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udfs.windows.columns import Bools, Column, Ints, concat
-from udfs.windows.monoids import Arrays, Monoid, Need, empty
+from udfs.windows.columns import Column, Ints, concat
+from udfs.windows.monoids import Arrays, Monoid, Need, empty, put, take
 
 _MOST_BITS = 62
 
@@ -35,7 +35,7 @@ class Clock:
         """How many of the clock's times lie before."""
         if self._ranked is not None:
             return np.asarray(np.searchsorted(self._ranked, time))
-        return np.asarray(np.clip(time - self.first, 0, self._width))
+        return np.asarray(np.minimum(np.maximum(time - self.first, 0), self._width))
 
     def time(self, number: Ints) -> Ints:
         return number + self.first if self._ranked is None else self._ranked[number]
@@ -63,17 +63,19 @@ class Run:
 
     def find(self, slot: Ints, time: Ints) -> Ints:
         """The first row of the slot that is not before the time, or the end of the slot's rows."""
-        return np.asarray(np.searchsorted(self.place, self._capped(slot, self.clock.number(time))))
+        return self.place.searchsorted(self._capped(slot, self.clock.number(time)))
 
     def bounds(self, slot: Ints) -> tuple[Ints, Ints]:
         """Where the slot's rows begin and end."""
-        nothing = np.zeros_like(slot)
-        begin = np.searchsorted(self.place, self._capped(slot, nothing))
-        return begin, np.searchsorted(self.place, self._capped(slot + 1, nothing))
+        edges = np.concatenate((slot, slot + 1))
+        begin, end = self.place.searchsorted(self._capped(edges)).reshape(2, -1)
+        return begin, end
 
-    def _capped(self, slot: Ints, number: Ints) -> Ints:
+    def _capped(self, slot: Ints, number: Ints | int = 0) -> Ints:
         """Slots beyond the last are all alike: their numbers need not fit beside this run's times."""
         beyond = (int(self.place[-1]) >> self.clock.bits) + 1
+        if slot[-1] < beyond:
+            return (slot << self.clock.bits) + number
         return np.asarray((np.minimum(slot, beyond) << self.clock.bits) + np.where(slot < beyond, number, 0))
 
 
@@ -86,7 +88,7 @@ def place(slot: Ints, time: Ints) -> tuple[Ints, Clock]:
 def segments(slot: Ints) -> tuple[Ints, Ints]:
     """Where each slot's rows begin in sorted rows, and for each row which slot's, in order."""
     fresh = np.concatenate(([True], slot[1:] != slot[:-1]))
-    return np.flatnonzero(fresh), np.cumsum(fresh) - 1
+    return fresh.nonzero()[0], fresh.cumsum() - 1
 
 
 def from_end(slot: Ints) -> Ints:
@@ -122,7 +124,7 @@ def merge(runs: Sequence[Run], monoids: Mapping[Need, Monoid], horizon: int | No
     return Run(places, clock, columns, suffixes)
 
 
-Later = tuple[Ints, list[tuple[int, Bools, Ints]]]
+Later = tuple[Ints, list[tuple[int, Ints, Ints]]]
 
 
 def _later(runs: Sequence[Run], i: int) -> Later:
@@ -133,7 +135,7 @@ def _later(runs: Sequence[Run], i: int) -> Later:
     found = []
     for j in range(len(runs) - 1, i, -1):
         begin, end = runs[j].bounds(slots)
-        found.append((j, begin < end, begin))
+        found.append((j, (begin < end).nonzero()[0], begin))
     return segment, found
 
 
@@ -144,14 +146,6 @@ def _joined(runs: Sequence[Run], i: int, later: Later, need: Need, of: Monoid) -
     if not found:
         return own
     rest = empty(of, own, int(segment[-1]) + 1)
-    for j, some, begin in found:
-        at = np.flatnonzero(some)
-        newer = of.combine(take(runs[j].suffixes[need], begin[at]), take(rest, at))
-        for part, value in zip(rest, newer, strict=True):
-            part[at] = value
+    for j, at, begin in found:
+        put(rest, at, of.combine(take(runs[j].suffixes[need], begin[at]), take(rest, at)))
     return of.combine(own, take(rest, segment))
-
-
-def take(arrays: Arrays, at: Ints) -> Arrays:
-    """Those rows of each."""
-    return tuple(part[at] for part in arrays)
