@@ -26,6 +26,10 @@ class Column(NamedTuple):
         taken = self.values[at] if isinstance(self.values, np.ndarray) else self.values.take(pa.array(at))
         return Column(taken, self.valid[at])
 
+    def true(self) -> Bools:
+        """Where a boolean is true."""
+        return np.asarray(self.values & self.valid)
+
     def without(self, rows: Bools) -> Column:
         """Null in these rows."""
         valid = self.valid & ~rows
@@ -43,6 +47,13 @@ class Column(NamedTuple):
             if self.valid.all()
             else [v if ok else None for v, ok in zip(values, self.valid, strict=True)]
         )
+
+
+def from_values(values: Any, valid: Bools) -> Column:
+    """Of numbers, or of Python's strings."""
+    if values.dtype != object:
+        return Column(values, valid)
+    return Column(pa.array(values, pa.string(), mask=~valid), valid)
 
 
 def concat(columns: Sequence[Column]) -> Column:

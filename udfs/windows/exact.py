@@ -35,7 +35,7 @@ def double_sums(count: Ints, total: Arrays, window: Window) -> Numbers:
     high, low, size, last_bit = total
     error = np.maximum(count - 1, 0) * size * 2.0**-100
     sure = (error < np.ldexp(1.0, last_bit)) | dd.rounds_surely((high, low), error)
-    return _settled(high, sure, window, exact_sum)
+    return settled(high, sure, lambda row: exact_sum(window(row)))
 
 
 def long_sums(total: Arrays) -> Numbers:
@@ -80,7 +80,7 @@ def deviations(
     sure = (difference[0] > 0) & (relative < 2.0**-56) & (counts < 2**25)
     sure &= dd.rounds_surely(root, root[0] * (relative + 2.0**-98))
     same = (least == greatest) | (count < 2)
-    return _settled(np.where(same, 0.0, root[0]), sure | same, window, statistics.stdev)
+    return settled(np.where(same, 0.0, root[0]), sure | same, lambda row: statistics.stdev(window(row)))
 
 
 def exact_sum(values: list[float]) -> float:
@@ -91,12 +91,12 @@ def exact_sum(values: list[float]) -> float:
         return float(sum(map(Fraction, values)))
 
 
-def _settled(values: Any, sure: Bools, window: Window, exactly: Callable[[list[Any]], float]) -> Numbers:
-    """Rows that are not sure from their window's values."""
+def settled(values: Any, sure: Bools, exactly: Callable[[int], float]) -> Numbers:
+    """The values, and those that are not sure computed anew."""
     values, beyond = values.copy(), np.zeros(len(values), dtype=np.bool_)
     for row in np.flatnonzero(~sure).tolist():
         try:
-            values[row] = exactly(window(row))
+            values[row] = exactly(row)
         except OverflowError:
             values[row], beyond[row] = 0.0, True
     return Numbers(values, beyond)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from udfs.windows.columns import Column, Ints, concat
-from udfs.windows.monoids import Arrays, Monoid, Need, empty, put, take
+from udfs.windows.monoids import Arrays, Lifted, Monoid, Need, empty, put, take
+from udfs.windows.retention import Retention, segments
 
 _MOST_BITS = 62
 
@@ -59,7 +60,17 @@ class Run:
 
     @property
     def time(self) -> Ints:
-        return self.clock.time(self.place & ((1 << self.clock.bits) - 1))
+        return self.time_of(slice(None))
+
+    def time_of(self, rows: slice | Ints) -> Ints:
+        """The times of some rows."""
+        return self.clock.time(self.place[rows] & ((1 << self.clock.bits) - 1))
+
+    def lifted(self, name: str, where: str | None) -> Lifted:
+        """A column's values, and which of them count."""
+        values, valid = self.columns[name]
+        counted = self.columns[where].true() if where else np.ones(len(valid), dtype=np.bool_)
+        return Lifted(values, valid & counted, counted, self.time)
 
     def find(self, slot: Ints, time: Ints) -> Ints:
         """The first row of the slot that is not before the time, or the end of the slot's rows."""
@@ -85,30 +96,17 @@ def place(slot: Ints, time: Ints) -> tuple[Ints, Clock]:
     return (slot << clock.bits) + clock.number(time), clock
 
 
-def segments(slot: Ints) -> tuple[Ints, Ints]:
-    """Where each slot's rows begin in sorted rows, and for each row which slot's, in order."""
-    fresh = np.concatenate(([True], slot[1:] != slot[:-1]))
-    return fresh.nonzero()[0], fresh.cumsum() - 1
-
-
-def from_end(slot: Ints) -> Ints:
-    """How many later rows of its slot each sorted row has."""
-    heads, segment = segments(slot)
-    ends: Ints = np.append(heads[1:], len(slot))
-    return ends[segment] - np.arange(len(slot)) - 1
-
-
-def merge(runs: Sequence[Run], monoids: Mapping[Need, Monoid], horizon: int | None, rows: int) -> Run | None:
-    """One run of the newest, oldest first, without what is before `horizon` and not a slot's last `rows`."""
+def merge(
+    runs: Sequence[Run], monoids: Mapping[Need, Monoid], since: int | None, retention: Retention
+) -> Run | None:
+    """One run of the newest, oldest first, without the rows that are not needed any more."""
     slot = np.concatenate([run.slot for run in runs])
     time = np.concatenate([run.time for run in runs])
     places, clock = place(slot, time)
     order = np.argsort(places, kind="stable")
-    if horizon is not None:
-        kept = time[order] >= horizon
-        if rows:
-            kept |= from_end(slot[order]) < rows
-        order = order[kept]
+    if since is not None:
+        counted = {name: concat([run.columns[name] for run in runs]).true()[order] for name in retention.last}
+        order = order[retention.kept(slot[order], time[order], since, counted.__getitem__)]
     if not len(order):
         return None
     if len(order) < len(slot):
