@@ -11,27 +11,44 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from udfs.types import ARROW, ColumnType
 from udfs.windows.engine import Engine, needed
 from udfs.windows.params import AggregateParams, WindowParams
 
 Rows = Sequence[Mapping[str, Any]]
+SHARES = (0.0, 0.3, 0.5, 0.99, 1.0)
+CHANGES = ("delta", "rate")
 Found = tuple[dict[str, list[Any]], set[tuple[int, str]]]
 
 
 def aggregates(types: Mapping[str, ColumnType]) -> dict[str, AggregateParams]:
     """Every aggregate of every column that it is for, by its text."""
-    found = {"count(*)": AggregateParams("count")}
+    found = {"count(*)": AggregateParams("count"), "time_since_last()": AggregateParams("time_since_last")}
     for column, kind in types.items():
         functions = ["count", "min", "max", "first", "last"]
         functions += ["sum", "avg", "stddev"] if kind in ("double", "long") else []
         found |= {f"{function}({column})": AggregateParams(function, column) for function in functions}
         found |= {f"lag({column}, {n})": AggregateParams("lag", column, offset=n) for n in (1, 3)}
         found[f"count(distinct {column})"] = AggregateParams("count", column, distinct=True)
+        if kind in ("double", "long"):
+            found |= {
+                f"percentile({column}, {p})": AggregateParams("percentile", column, share=p) for p in SHARES
+            }
+            found |= {
+                f"ewma({column}, {h})": AggregateParams("ewma", column, half_life_ms=h) for h in (1, 40)
+            }
+            found |= {f"{function}({column})": AggregateParams(function, column) for function in CHANGES}
     return found
+
+
+def where(select: Mapping[str, AggregateParams], column: str) -> dict[str, AggregateParams]:
+    """The same of rows where the column is true."""
+    return {f"{name} where {column}": msgspec.structs.replace(a, where=column) for name, a in select.items()}
 
 
 def windows_of(select: Mapping[str, AggregateParams], *, over: int, rows: int) -> list[WindowParams]:
@@ -56,24 +73,30 @@ def by_hand(rows: Rows, by: Sequence[str], windows: Sequence[WindowParams]) -> F
             if window.rows:
                 inside = before[-window.rows :]
             for name, aggregate in window.select.items():
-                past = before[: -aggregate.offset] if aggregate.function == "lag" else inside
+                back = aggregate.function in ("lag", "time_since_last")
+                past = [j for j in before if j < i] if back else inside
+                past = [j for j in past if not aggregate.where or rows[j][aggregate.where]]
                 values = [rows[j][aggregate.column] if aggregate.column else 0 for j in past]
+                times = [rows[j]["time"] for j in past]
                 try:
-                    results[name].append(_result(aggregate, values))
+                    results[name].append(_result(aggregate, values, times, row["time"]))
                 except OverflowError:
                     results[name].append(None)
                     beyond.add((i, name))
     return results, beyond
 
 
-def _result(aggregate: AggregateParams, values: list[Any]) -> Any:
+def _result(aggregate: AggregateParams, values: list[Any], times: list[int], now: int) -> Any:
     match aggregate.function:
         case "first":
-            return values[0]
+            return values[0] if values else None
         case "last":
-            return values[-1]
-        case "lag":
             return values[-1] if values else None
+        case "lag":
+            return values[-aggregate.offset] if len(values) >= aggregate.offset else None
+        case "time_since_last":
+            return now - times[-1] if times else None
+    times = [time for time, value in zip(times, values, strict=True) if value is not None]
     values = [value for value in values if value is not None]
     match aggregate.function:
         case "count":
@@ -82,8 +105,43 @@ def _result(aggregate: AggregateParams, values: list[Any]) -> Any:
             return statistics.stdev(values) if len(values) > 1 else None
     if not values:
         return None
+    match aggregate.function:
+        case "percentile":
+            return _quantile(np.array(values, dtype=np.float64), aggregate.share)
+        case "ewma":
+            return _decayed(values, times, aggregate.half_life_ms)
+        case "delta" | "rate":
+            return _change(aggregate.function, values, times)
     functions: dict[str, Callable[[list[Any]], Any]] = {"sum": _sum, "avg": _mean, "min": min, "max": max}
     return functions[aggregate.function](values)
+
+
+def _quantile(values: NDArray[np.float64], share: float) -> float:
+    """In halves where numpy overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = float(np.quantile(values, share))
+    return found if math.isfinite(found) else 2 * float(np.quantile(values / 2, share))
+
+
+def _change(function: str, values: list[Any], times: list[int]) -> Any:
+    change, seconds = values[-1] - values[0], (times[-1] - times[0]) / 1000
+    if function == "rate":
+        change = float(change) / seconds if seconds else None
+    if change is not None and (
+        math.isinf(change) or (isinstance(change, int) and not -(2**63) <= change < 2**63)
+    ):
+        raise OverflowError
+    return change
+
+
+def _decayed(values: list[Any], times: list[int], half_life: int) -> float:
+    """In fractions, but for the weights between powers of two."""
+    parts = [divmod(time, half_life) for time in times]
+    newest = max(power for power, _ in parts)
+    weights = [
+        Fraction(2) ** (power - newest) * Fraction(float(np.exp2(rest / half_life))) for power, rest in parts
+    ]
+    return float(sum(w * Fraction(x) for w, x in zip(weights, values, strict=True)) / sum(weights))
 
 
 def _sum(values: list[Any]) -> Any:

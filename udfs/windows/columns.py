@@ -26,6 +26,10 @@ class Column(NamedTuple):
         taken = self.values[at] if isinstance(self.values, np.ndarray) else self.values.take(pa.array(at))
         return Column(taken, self.valid[at])
 
+    def true(self) -> Bools:
+        """Where a boolean is true."""
+        return np.asarray(self.values & self.valid)
+
     def without(self, rows: Bools) -> Column:
         """Null in these rows."""
         valid = self.valid & ~rows
@@ -36,7 +40,7 @@ class Column(NamedTuple):
     def listed(self) -> list[Any]:
         """The values for Python, None for null."""
         if not isinstance(self.values, np.ndarray):
-            return list(self.values.to_pylist())
+            return list(self.values.to_numpy(zero_copy_only=False).tolist())
         values: list[Any] = self.values.tolist()
         return (
             values
@@ -45,12 +49,26 @@ class Column(NamedTuple):
         )
 
 
+def from_values(values: Any, valid: Bools) -> Column:
+    """Of numbers, or of Python's strings."""
+    if values.dtype != object:
+        return Column(values, valid)
+    return Column(pa.array(values, pa.string(), mask=~valid), valid)
+
+
 def concat(columns: Sequence[Column]) -> Column:
     """One after the other."""
     valid = np.concatenate([column.valid for column in columns])
     if isinstance(columns[0].values, np.ndarray):
         return Column(np.concatenate([column.values for column in columns]), valid)
     return Column(pa.concat_arrays([column.values for column in columns]), valid)
+
+
+def kind_of(arrow: pa.DataType) -> ColumnType:
+    """The type of an Arrow column."""
+    if pa.types.is_timestamp(arrow):
+        return "timestamp"
+    return next(kind for kind, other in ARROW.items() if other == arrow)
 
 
 def read_column(array: pa.Array | pa.ChunkedArray, kind: ColumnType) -> Column:

@@ -45,6 +45,14 @@ def divide(a: Pair, b: Doubles) -> Pair:
     return two_sum(quotient, ((a[0] - product) - low + a[1]) / b)
 
 
+def divide_pairs(a: Pair, b: Pair) -> Pair:
+    """Wrong by at most 2^-100 |a / b|."""
+    quotient = a[0] / b[0]
+    product = multiply(b, (quotient, np.zeros(len(quotient))))
+    rest = add(a, (-product[0], -product[1]))
+    return two_sum(quotient, rest[0] / b[0])
+
+
 def root(a: Pair) -> Pair:
     """One step of Newton's method from the root of the high part: wrong by at most 2^-100 of it."""
     guess = np.sqrt(a[0])

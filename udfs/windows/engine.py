@@ -21,10 +21,13 @@ from udfs.windows.answers import Answers, needs, result_type, slides
 from udfs.windows.columns import Bools, Ints, read_column, write_column
 from udfs.windows.frames import Frame, Frames, Places, place_rows
 from udfs.windows.keys import Slots, distinct_keys
-from udfs.windows.monoids import Arrays, Need, monoid
-from udfs.windows.params import WindowParams, longest, most_rows
+from udfs.windows.kinds import monoid
+from udfs.windows.lags import FilteredLag
+from udfs.windows.monoids import Arrays, Need
+from udfs.windows.params import WindowParams
 from udfs.windows.ranges import Range, reduce_ranges, to_the_end, with_tails
-from udfs.windows.runs import Run, from_end, place
+from udfs.windows.retention import Retention, looks_back
+from udfs.windows.runs import Run, place
 from udfs.windows.sliding import Sliding
 from udfs.windows.store import Store
 
@@ -47,19 +50,24 @@ class Engine:
     ) -> None:
         self._windows, self._types = windows, types
         aggregates = [aggregate for window in windows for aggregate in window.select.values()]
-        self._read = tuple(dict.fromkeys(a.column for a in aggregates if a.column))
+        self._read = tuple(dict.fromkeys(c for a in aggregates for c in (a.column, a.where) if c))
         self.columns: tuple[str, ...] = tuple(dict.fromkeys((*by, *self._read)))
         self._monoids = {
-            need: monoid(need[0], types[need[1]]) for a in aggregates for need in needs(a, types)
+            need: monoid(need, types[need.column]) for a in aggregates for need in needs(a, types)
         }
         self._needs = [{need for a in w.select.values() for need in needs(a, types)} for w in windows]
         self._slots = Slots(by)
-        self._store = Store(self._monoids, most_rows(windows))
+        self._store = Store(self._monoids, Retention(windows))
         self._sliding = self._new_sliding()
 
     def __len__(self) -> int:
         """How many rows are kept."""
         return len(self._store)
+
+    @property
+    def keys(self) -> int:
+        """How many keys it knows."""
+        return len(self._slots)
 
     def add(self, rows: pa.Table, time: Ints) -> Results:
         """The results of rows, which are kept."""
@@ -84,8 +92,7 @@ class Engine:
 
     def forget(self, watermark: int) -> None:
         """Drops what no row after the watermark needs, now and then."""
-        span = longest(self._windows)
-        if not self._store.forget(watermark - span, span // 2, len(self._slots)):
+        if not self._store.forget(watermark, len(self._slots)):
             return
         with np.errstate(all="ignore"):
             self._slots.keep(self._store.compact())
@@ -127,7 +134,7 @@ class Engine:
         for need, of in self._monoids.items():
             asking = [i for i in range(len(frames)) if need in self._needs[i]]
             ranges = [to_the_end(at), *(Range(frames[i].first, frames[i].stop) for i in asking)]
-            lifted = of.lift(at.batch.columns[need[1]])
+            lifted = of.lift(at.batch.lifted(need.column, need.where))
             at.batch.suffixes[need], *within = reduce_ranges(lifted, of, ranges)
             for i, part in zip(asking, within, strict=True):
                 totals[i][need] = with_tails(part, frames[i].tails, need, of)
@@ -140,23 +147,29 @@ class Engine:
             for name, aggregate in window.select.items()
         ]
 
-    def _new_sliding(self) -> dict[str, Sliding]:
-        return {
-            name: Sliding(aggregate, window, result_type(aggregate, self._types))
-            for window in self._windows
-            for name, aggregate in window.select.items()
-            if slides(aggregate, self._types)
-        }
+    def _new_sliding(self) -> dict[str, Sliding | FilteredLag]:
+        made: dict[str, Sliding | FilteredLag] = {}
+        for window in self._windows:
+            for name, aggregate in window.select.items():
+                kind = result_type(aggregate, self._types)
+                if slides(aggregate, self._types):
+                    made[name] = Sliding(aggregate, window, kind)
+                elif looks_back(aggregate) and aggregate.where:
+                    made[name] = FilteredLag(aggregate, kind)
+        return made
 
 
 def needed(
     rows: pa.Table, time: Ints, watermark: int, windows: Sequence[WindowParams], by: Sequence[str]
 ) -> Bools:
     """Which of all rows, ascending by time, windows after the watermark can still need."""
-    kept = np.asarray(time >= watermark - longest(windows))
-    last = most_rows(windows)
-    if last and len(kept):
-        _, codes = distinct_keys(rows, by)
-        order = np.argsort(codes, kind="stable")
-        kept[order] |= from_end(codes[order]) < last
+    retention = Retention(windows)
+    since = watermark - retention.over
+    if retention.by_age_alone:
+        return np.asarray(time >= since)
+    _, codes = distinct_keys(rows, by)
+    order = np.argsort(codes, kind="stable")
+    counted = {name: read_column(rows.column(name), "boolean").true()[order] for name in retention.last}
+    kept = np.empty(len(order), dtype=np.bool_)
+    kept[order] = retention.kept(codes[order], time[order], since, counted.__getitem__)
     return kept

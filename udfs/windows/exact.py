@@ -30,11 +30,12 @@ def double_sums(count: Ints, total: Arrays, window: Window) -> Numbers:
     n - 1 additions, each wrong by at most 2^-104 of the magnitudes that it adds, are together wrong by at
     most (n - 1) 2^-104 of all magnitudes. 2^-100 leaves room for the roundings of the bound itself. Were it
     to underflow to 0, the error would be below the least double, so nothing, as sums are multiples of that.
+    For the same reason there is no error if the bound is below the last bit of all values.
     """
-    high, low, size = total
+    high, low, size, last_bit = total
     error = np.maximum(count - 1, 0) * size * 2.0**-100
-    sure = dd.rounds_surely((high, low), error)
-    return _settled(high, sure, window, exact_sum)
+    sure = (error < np.ldexp(1.0, last_bit)) | dd.rounds_surely((high, low), error)
+    return settled(high, sure, lambda row: exact_sum(window(row)))
 
 
 def long_sums(total: Arrays) -> Numbers:
@@ -71,7 +72,7 @@ def deviations(
     counts = np.maximum(count, 2).astype(np.float64)
     spread = (squares[0], squares[1])
     whole = dd.multiply(spread, (counts, np.zeros(len(counts))))
-    sums = (total[0], total[1]) if len(total) == 3 else _pair(total)
+    sums = (total[0], total[1]) if len(total) == 4 else _pair(total)
     product = dd.multiply(sums, sums)
     difference = dd.add(whole, (-product[0], -product[1]))
     relative = 4 * (counts + 1) * 2.0**-100 * whole[0] / difference[0]
@@ -79,7 +80,7 @@ def deviations(
     sure = (difference[0] > 0) & (relative < 2.0**-56) & (counts < 2**25)
     sure &= dd.rounds_surely(root, root[0] * (relative + 2.0**-98))
     same = (least == greatest) | (count < 2)
-    return _settled(np.where(same, 0.0, root[0]), sure | same, window, statistics.stdev)
+    return settled(np.where(same, 0.0, root[0]), sure | same, lambda row: statistics.stdev(window(row)))
 
 
 def exact_sum(values: list[float]) -> float:
@@ -90,12 +91,12 @@ def exact_sum(values: list[float]) -> float:
         return float(sum(map(Fraction, values)))
 
 
-def _settled(values: Any, sure: Bools, window: Window, exactly: Callable[[list[Any]], float]) -> Numbers:
-    """Rows that are not sure from their window's values."""
-    beyond = np.zeros(len(values), dtype=np.bool_)
+def settled(values: Any, sure: Bools, exactly: Callable[[int], float]) -> Numbers:
+    """The values, and those that are not sure computed anew."""
+    values, beyond = values.copy(), np.zeros(len(values), dtype=np.bool_)
     for row in np.flatnonzero(~sure).tolist():
         try:
-            values[row] = exactly(window(row))
+            values[row] = exactly(row)
         except OverflowError:
             values[row], beyond[row] = 0.0, True
     return Numbers(values, beyond)

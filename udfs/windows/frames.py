@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,15 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from udfs.windows.columns import Column, Ints, concat
-from udfs.windows.runs import Run, segments
+from udfs.windows.retention import segments
+from udfs.windows.runs import Run
 
 
 class Tail(NamedTuple):
-    """The end of a slot's rows in an older run, for each row of a batch: what its window has of that run."""
+    """The end of a slot's rows in an older run, for each row of a batch: what its window has of that run.
+
+    `some` are the rows whose windows have any of it.
+    """
 
     run: Run
     begin: Ints
     end: Ints
+    some: Ints
 
 
 @dataclass
@@ -34,29 +39,32 @@ class Frame:
         """How many rows each window has."""
         return sum((tail.end - tail.begin for tail in self.tails), self.stop - self.first)
 
-    def column(self, name: str, row: int) -> list[Any]:
-        """The values that are not null in a row's window."""
-        pieces = [
-            tail.run.columns[name].take(np.arange(tail.begin[row], tail.end[row])) for tail in self.tails
-        ]
-        pieces.reverse()
-        pieces.append(self.batch.columns[name].take(np.arange(self.first[row], self.stop[row])))
-        return [value for piece in pieces for value in piece.listed() if value is not None]
+    def column(self, name: str, where: str | None, row: int) -> tuple[list[Any], list[int]]:
+        """The values in a row's window that count and are not null, and their times."""
+        pieces = [(tail.run, np.arange(tail.begin[row], tail.end[row])) for tail in reversed(self.tails)]
+        pieces.append((self.batch, np.arange(self.first[row], self.stop[row])))
+        values: list[Any] = []
+        times: list[int] = []
+        for run, at in pieces:
+            if where:
+                at = at[run.columns[where].take(at).true()]
+            at = at[run.columns[name].valid[at]]
+            values += run.columns[name].take(at).listed()
+            times += run.time_of(at).tolist()
+        return values, times
 
-    def firsts(self, name: str) -> Column:
-        """The first value of each window."""
+    def firsts(self, of: Callable[[Run, Ints], Column]) -> Column:
+        """Of the first row of each window, what `of` says of rows of a run."""
         holder = np.zeros(len(self.first), dtype=np.int64)
         at = self.first.copy()
         for number, tail in enumerate(self.tails, 1):
-            some = tail.begin < tail.end
-            holder[some] = number
-            at[some] = tail.begin[some]
+            holder[tail.some] = number
+            at[tail.some] = tail.begin[tail.some]
         order = np.argsort(holder, kind="stable")
         cuts = np.searchsorted(holder[order], np.arange(len(self.tails) + 2))
         runs = [self.batch, *(tail.run for tail in self.tails)]
         pieces = [
-            run.columns[name].take(at[order[start:stop]])
-            for run, start, stop in zip(runs, cuts[:-1], cuts[1:], strict=True)
+            of(run, at[order[start:stop]]) for run, start, stop in zip(runs, cuts[:-1], cuts[1:], strict=True)
         ]
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
@@ -105,7 +113,7 @@ def frame_over(at: Places, older: Sequence[Run], over: int) -> Frame:
     time, slot = at.batch.time, at.slots[at.segment]
     since = time - over
     stop = np.searchsorted(at.batch.place, at.batch.place, "right")
-    tails = []
+    tails: list[Tail] = []
     oldest, newest = int(since.min()), int(since.max())
     for run in reversed(older):
         if run.clock.last < oldest:
@@ -113,7 +121,7 @@ def frame_over(at: Places, older: Sequence[Run], over: int) -> Frame:
         begin, end = (bound[at.segment] for bound in run.bounds(at.slots))
         if run.clock.first < newest:
             begin = run.find(slot, since)
-        tails.append(Tail(run, begin, end))
+        tails += _tail(run, begin, end)
     return Frame(at.batch, at.batch.find(slot, since), stop, tails)
 
 
@@ -122,12 +130,18 @@ def frame_rows(at: Places, older: Sequence[Run], rows: int) -> Frame:
     stop = np.arange(1, len(at.batch) + 1)
     first = np.maximum(at.begin, stop - rows)
     wanted = rows - (stop - first)
-    tails = []
+    tails: list[Tail] = []
     for run in reversed(older):
         if not wanted.any():
             break
         begin, end = (bound[at.segment] for bound in run.bounds(at.slots))
         begin = np.maximum(begin, end - wanted)
         wanted = wanted - (end - begin)
-        tails.append(Tail(run, begin, end))
+        tails += _tail(run, begin, end)
     return Frame(at.batch, first, stop, tails)
+
+
+def _tail(run: Run, begin: Ints, end: Ints) -> list[Tail]:
+    """None if no row's window has any of the run."""
+    (some,) = (begin < end).nonzero()
+    return [Tail(run, begin, end, some)] if len(some) else []

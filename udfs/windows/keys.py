@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from udfs.windows.columns import Ints
+from udfs.windows.columns import Ints, kind_of, read_column, write_column
 
 
 class Slots(dict[Any, int]):
@@ -57,12 +57,10 @@ def distinct_keys(rows: pa.Table, by: Sequence[str]) -> tuple[list[Any], Ints]:
 
 
 def _distinct(column: pa.ChunkedArray) -> tuple[list[Any], Ints]:
-    array = column.combine_chunks()
-    if pa.types.is_timestamp(array.type):
-        array = array.cast(pa.int64())
-    elif pa.types.is_floating(array.type):
-        array = pa.array(
-            array.fill_null(0).to_numpy() + 0.0, mask=array.is_null().to_numpy(zero_copy_only=False)
-        )
-    encoded = array.dictionary_encode(null_encoding="encode")
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    kind = kind_of(column.type)
+    if kind == "double":
+        column = write_column(read_column(column, kind), kind)
+    elif isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    encoded = column.dictionary_encode(null_encoding="encode")
+    return read_column(encoded.dictionary, kind).listed(), encoded.indices.to_numpy().astype(np.int64)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 
 class AggregateParams(msgspec.Struct, frozen=True):
-    """One result: `column` is None for count(*), `offset` is that of lag."""
+    """One result. `column` is None for count(*) and time_since_last().
+
+    `offset` is that of lag, `share` that of percentile, from 0 to 1, and `half_life_ms` that of ewma. With
+    `where`, only rows count in which that boolean column is true.
+    """
 
     function: str
     column: str | None = None
     distinct: bool = False
     offset: int = 1
+    share: float = 0.5
+    half_life_ms: int = 0
+    where: str | None = None
 
 
 class WindowParams(msgspec.Struct, frozen=True):
@@ -22,14 +27,3 @@ class WindowParams(msgspec.Struct, frozen=True):
     over_ms: int = 0
     rows: int = 0
     select: dict[str, AggregateParams] = {}
-
-
-def longest(windows: Sequence[WindowParams]) -> int:
-    """The longest window by time, in ms."""
-    return max((window.over_ms for window in windows), default=0)
-
-
-def most_rows(windows: Sequence[WindowParams]) -> int:
-    """How many of a key's last rows windows need whatever their age; 0 if age alone decides."""
-    lags = (a.offset + 1 for window in windows for a in window.select.values() if a.function == "lag")
-    return max([*(window.rows for window in windows), *lags], default=0)

@@ -9,8 +9,7 @@ import numpy as np
 
 from udfs.windows.columns import Ints
 from udfs.windows.frames import Places, Tail
-from udfs.windows.monoids import Arrays, Monoid, Need, empty
-from udfs.windows.runs import take
+from udfs.windows.monoids import Arrays, Monoid, Need, empty, put, take
 
 
 class Range(NamedTuple):
@@ -33,10 +32,8 @@ def reduce_ranges(lifted: Arrays, of: Monoid, ranges: Sequence[Range]) -> list[A
     level, size = lifted, 1
     while size <= longest:
         for total, at, length in zip(found, done, lengths, strict=True):
-            some = np.flatnonzero(length & size)
-            joined = of.combine(take(total, some), take(level, at[some]))
-            for part, value in zip(total, joined, strict=True):
-                part[some] = value
+            (some,) = (length & size).nonzero()
+            put(total, some, of.combine(take(total, some), take(level, at[some])))
             at[some] += size
         if 2 * size <= longest:
             level = of.combine(tuple(part[:-size] for part in level), tuple(part[size:] for part in level))
@@ -48,14 +45,11 @@ def with_tails(within: Arrays, tails: Sequence[Tail], need: Need, of: Monoid) ->
     """What windows amount to: the older runs' ends before what is in the batch."""
     total = within
     for tail in tails:
-        suffixes = tail.run.suffixes[need]
-        some = np.flatnonzero(tail.begin < tail.end)
+        suffixes, some = tail.run.suffixes[need], tail.some
         if len(some) == len(tail.begin):
             total = of.combine(take(suffixes, tail.begin), total)
-        elif len(some):
-            joined = of.combine(take(suffixes, tail.begin[some]), take(total, some))
-            for part, value in zip(total, joined, strict=True):
-                part[some] = value
+        else:
+            put(total, some, of.combine(take(suffixes, tail.begin[some]), take(total, some)))
     return total
 
 

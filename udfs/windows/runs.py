@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udfs.windows.columns import Bools, Column, Ints, concat
-from udfs.windows.monoids import Arrays, Monoid, Need, empty
+from udfs.windows.columns import Column, Ints, concat
+from udfs.windows.monoids import Arrays, Lifted, Monoid, Need, empty, put, take
+from udfs.windows.retention import Retention, segments
 
 _MOST_BITS = 62
 
@@ -35,7 +36,7 @@ class Clock:
         """How many of the clock's times lie before."""
         if self._ranked is not None:
             return np.asarray(np.searchsorted(self._ranked, time))
-        return np.asarray(np.clip(time - self.first, 0, self._width))
+        return np.asarray(np.minimum(np.maximum(time - self.first, 0), self._width))
 
     def time(self, number: Ints) -> Ints:
         return number + self.first if self._ranked is None else self._ranked[number]
@@ -59,21 +60,33 @@ class Run:
 
     @property
     def time(self) -> Ints:
-        return self.clock.time(self.place & ((1 << self.clock.bits) - 1))
+        return self.time_of(slice(None))
+
+    def time_of(self, rows: slice | Ints) -> Ints:
+        """The times of some rows."""
+        return self.clock.time(self.place[rows] & ((1 << self.clock.bits) - 1))
+
+    def lifted(self, name: str, where: str | None) -> Lifted:
+        """A column's values, and which of them count."""
+        values, valid = self.columns[name]
+        counted = self.columns[where].true() if where else np.ones(len(valid), dtype=np.bool_)
+        return Lifted(values, valid & counted, counted, self.time)
 
     def find(self, slot: Ints, time: Ints) -> Ints:
         """The first row of the slot that is not before the time, or the end of the slot's rows."""
-        return np.asarray(np.searchsorted(self.place, self._capped(slot, self.clock.number(time))))
+        return self.place.searchsorted(self._capped(slot, self.clock.number(time)))
 
     def bounds(self, slot: Ints) -> tuple[Ints, Ints]:
         """Where the slot's rows begin and end."""
-        nothing = np.zeros_like(slot)
-        begin = np.searchsorted(self.place, self._capped(slot, nothing))
-        return begin, np.searchsorted(self.place, self._capped(slot + 1, nothing))
+        edges = np.concatenate((slot, slot + 1))
+        begin, end = self.place.searchsorted(self._capped(edges)).reshape(2, -1)
+        return begin, end
 
-    def _capped(self, slot: Ints, number: Ints) -> Ints:
+    def _capped(self, slot: Ints, number: Ints | int = 0) -> Ints:
         """Slots beyond the last are all alike: their numbers need not fit beside this run's times."""
         beyond = (int(self.place[-1]) >> self.clock.bits) + 1
+        if slot[-1] < beyond:
+            return (slot << self.clock.bits) + number
         return np.asarray((np.minimum(slot, beyond) << self.clock.bits) + np.where(slot < beyond, number, 0))
 
 
@@ -83,30 +96,17 @@ def place(slot: Ints, time: Ints) -> tuple[Ints, Clock]:
     return (slot << clock.bits) + clock.number(time), clock
 
 
-def segments(slot: Ints) -> tuple[Ints, Ints]:
-    """Where each slot's rows begin in sorted rows, and for each row which slot's, in order."""
-    fresh = np.concatenate(([True], slot[1:] != slot[:-1]))
-    return np.flatnonzero(fresh), np.cumsum(fresh) - 1
-
-
-def from_end(slot: Ints) -> Ints:
-    """How many later rows of its slot each sorted row has."""
-    heads, segment = segments(slot)
-    ends: Ints = np.append(heads[1:], len(slot))
-    return ends[segment] - np.arange(len(slot)) - 1
-
-
-def merge(runs: Sequence[Run], monoids: Mapping[Need, Monoid], horizon: int | None, rows: int) -> Run | None:
-    """One run of the newest, oldest first, without what is before `horizon` and not a slot's last `rows`."""
+def merge(
+    runs: Sequence[Run], monoids: Mapping[Need, Monoid], since: int | None, retention: Retention
+) -> Run | None:
+    """One run of the newest, oldest first, without the rows that are not needed any more."""
     slot = np.concatenate([run.slot for run in runs])
     time = np.concatenate([run.time for run in runs])
     places, clock = place(slot, time)
     order = np.argsort(places, kind="stable")
-    if horizon is not None:
-        kept = time[order] >= horizon
-        if rows:
-            kept |= from_end(slot[order]) < rows
-        order = order[kept]
+    if since is not None:
+        counted = {name: concat([run.columns[name] for run in runs]).true()[order] for name in retention.last}
+        order = order[retention.kept(slot[order], time[order], since, counted.__getitem__)]
     if not len(order):
         return None
     if len(order) < len(slot):
@@ -122,7 +122,7 @@ def merge(runs: Sequence[Run], monoids: Mapping[Need, Monoid], horizon: int | No
     return Run(places, clock, columns, suffixes)
 
 
-Later = tuple[Ints, list[tuple[int, Bools, Ints]]]
+Later = tuple[Ints, list[tuple[int, Ints, Ints]]]
 
 
 def _later(runs: Sequence[Run], i: int) -> Later:
@@ -133,7 +133,7 @@ def _later(runs: Sequence[Run], i: int) -> Later:
     found = []
     for j in range(len(runs) - 1, i, -1):
         begin, end = runs[j].bounds(slots)
-        found.append((j, begin < end, begin))
+        found.append((j, (begin < end).nonzero()[0], begin))
     return segment, found
 
 
@@ -144,14 +144,6 @@ def _joined(runs: Sequence[Run], i: int, later: Later, need: Need, of: Monoid) -
     if not found:
         return own
     rest = empty(of, own, int(segment[-1]) + 1)
-    for j, some, begin in found:
-        at = np.flatnonzero(some)
-        newer = of.combine(take(runs[j].suffixes[need], begin[at]), take(rest, at))
-        for part, value in zip(rest, newer, strict=True):
-            part[at] = value
+    for j, at, begin in found:
+        put(rest, at, of.combine(take(runs[j].suffixes[need], begin[at]), take(rest, at)))
     return of.combine(own, take(rest, segment))
-
-
-def take(arrays: Arrays, at: Ints) -> Arrays:
-    """Those rows of each."""
-    return tuple(part[at] for part in arrays)

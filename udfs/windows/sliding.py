@@ -1,9 +1,12 @@
-"""Aggregates that need each value itself, kept per key in Python: distinct values, extremes of strings."""
+"""Aggregates that need each value, kept by key in Python: distinct ones, percentiles, extremes of strings."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -93,12 +96,48 @@ class Greatest(Extreme):
         return bool(a > b)
 
 
+class Percentile:
+    """The value below which a share of the values is, between two of them in proportion: numpy's default."""
+
+    __slots__ = ("_rows", "_share", "_sorted")
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._rows: deque[tuple[int, Any]] = deque()
+        self._sorted: list[Any] = []
+
+    def push(self, position: int, value: Any) -> None:
+        self._rows.append((position, value))
+        insort(self._sorted, value)
+
+    def drop(self, before: int) -> None:
+        rows, ordered = self._rows, self._sorted
+        while rows and rows[0][0] < before:
+            del ordered[bisect_left(ordered, rows.popleft()[1])]
+
+    def result(self) -> float | None:
+        ordered = self._sorted
+        if not ordered:
+            return None
+        place = self._share * (len(ordered) - 1)
+        below = int(place)
+        return between(float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)]), place - below)
+
+
+def between(a: float, b: float, part: float) -> float:
+    """A part of the way from a to b, in numpy's order of operations, but in halves where they overflow."""
+    way = b - a
+    if math.isinf(way):
+        return 2 * between(a / 2, b / 2, part)
+    return a + way * part if part < 0.5 else b - way * (1 - part)
+
+
 class Sliding:
     """One result of one window, for all keys."""
 
     def __init__(self, aggregate: AggregateParams, window: WindowParams, kind: ColumnType) -> None:
-        self._new = _VALUES[aggregate.function]
-        self._column = aggregate.column or ""
+        self._new = _values(aggregate)
+        self._column, self._where = aggregate.column or "", aggregate.where
         self._over, self._rows, self._kind = window.over_ms, window.rows, kind
         self._values: dict[int, Values] = {}
         self._counted: dict[int, int] = {}
@@ -106,7 +145,10 @@ class Sliding:
     def add(self, batch: Run) -> pa.Array:
         """A result for each of the rows, in their order."""
         slots = batch.slot.tolist()
-        values = batch.columns[self._column].listed()
+        column = batch.columns[self._column]
+        if self._where:
+            column = column.without(~batch.columns[self._where].true())
+        values = column.listed()
         results = self._by_time(batch, slots, values) if self._over else self._by_row(slots, values)
         return pa.array(list(results), ARROW[self._kind])
 
@@ -138,4 +180,13 @@ class Sliding:
         return kept
 
 
-_VALUES: dict[str, type[Distinct | Least | Greatest]] = {"count": Distinct, "min": Least, "max": Greatest}
+def _values(aggregate: AggregateParams) -> Callable[[], Values]:
+    match aggregate.function:
+        case "percentile":
+            return partial(Percentile, aggregate.share)
+        case "count":
+            return Distinct
+        case "min":
+            return Least
+        case _:
+            return Greatest

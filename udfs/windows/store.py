@@ -8,6 +8,7 @@ import numpy as np
 
 from udfs.windows.columns import Ints
 from udfs.windows.monoids import Monoid, Need
+from udfs.windows.retention import Retention
 from udfs.windows.runs import Run, merge, place
 
 # So many runs of similar length become one of the next tier.
@@ -16,12 +17,12 @@ _FEW = 1024
 
 
 class Store:
-    """Keeps rows from `horizon` on, and the last `rows` of each slot."""
+    """Keeps what the retention says, of rows with `monoids` of what windows ask for."""
 
-    def __init__(self, monoids: Mapping[Need, Monoid], rows: int) -> None:
+    def __init__(self, monoids: Mapping[Need, Monoid], retention: Retention) -> None:
         self.runs: list[Run] = []
-        self._monoids, self._rows = monoids, rows
-        self._horizon: int | None = None
+        self._monoids, self._retention = monoids, retention
+        self._since: int | None = None
         self._looked: int | None = None
         self._alive = 0
 
@@ -42,21 +43,22 @@ class Store:
             if not self.runs:
                 return
 
-    def forget(self, horizon: int, patience: int, slots: int) -> bool:
-        """Whether rows before the horizon, or slots without rows, are worth a compaction.
+    def forget(self, watermark: int, slots: int) -> bool:
+        """Whether rows that are not needed, or slots without rows, are worth a compaction.
 
-        They are counted when the horizon has moved by `patience` or the rows have doubled.
+        They are counted when the rows have doubled, or half the longest window has passed.
         """
-        self._horizon = horizon
-        if not self._rows:
-            self.runs = [run for run in self.runs if run.clock.last >= horizon]
+        over = self._retention.over
+        self._since = since = watermark - over
+        if self._retention.by_age_alone:
+            self.runs = [run for run in self.runs if run.clock.last >= since]
         rows = len(self)
         if slots > 2 * rows + _FEW:
             return True
-        due = self._looked is None or horizon >= self._looked + patience or rows >= 2 * self._alive
-        if rows < _FEW or not due:
+        passed = over and (self._looked is None or since >= self._looked + over // 2)
+        if rows < _FEW or not (passed or rows >= 2 * self._alive):
             return False
-        self._looked, self._alive = horizon, self._count(horizon)
+        self._looked, self._alive = since, self._count(since)
         return 2 * self._alive < rows
 
     def compact(self) -> Ints:
@@ -74,19 +76,18 @@ class Store:
 
     def _merge(self, newest: int) -> None:
         if newest:
-            merged = merge(self.runs[-newest:], self._monoids, self._horizon, self._rows)
+            merged = merge(self.runs[-newest:], self._monoids, self._since, self._retention)
             self.runs[-newest:] = [merged] if merged else []
 
-    def _count(self, horizon: int) -> int:
+    def _count(self, since: int) -> int:
         """At most so many rows are needed."""
         recent = sum(
-            len(run) if run.clock.first >= horizon else int(np.count_nonzero(run.time >= horizon))
+            len(run) if run.clock.first >= since else int(np.count_nonzero(run.time >= since))
             for run in self.runs
         )
-        if not self._rows:
+        if self._retention.by_age_alone:
             return recent
-        of_slots = np.bincount(np.concatenate([run.slot for run in self.runs]))
-        return recent + int(np.minimum(of_slots, self._rows).sum())
+        return recent + self._retention.most(np.concatenate([run.slot for run in self.runs]))
 
 
 def _tier(run: Run) -> int:
