@@ -21,7 +21,7 @@ SCORED_VIEW = "scored"
 
 @dataclass(frozen=True)
 class Decided:
-    """Where outputs find their rows: `dead` and `late` are queries of whole records, others of keys and values."""
+    """Queries of the rows of outputs: `dead` and `late` of whole records, the others of keys and values."""
 
     job: JobSpec
     predictions: str

@@ -17,8 +17,7 @@ from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
 from udfs.scoring.params import ScoreParams
 from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SHARDS, OutcomeColumn, RowColumn
 from udfs.types import ColumnType
-from udfs.windows.params import AggregateParams, WindowParams
-from udfs.windows.stage import StageParams
+from udfs.windows.params import AggregateParams, StageParams, WindowParams
 
 # Flink's largest parallelism of windows. Their state is made of so many shards, for ever.
 SHARDS_OF_WINDOWS = 32

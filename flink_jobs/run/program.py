@@ -124,9 +124,11 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     return RunningJob(str(client.get_job_id()), Cluster(url), client, scratch)
 
 
-def explain(plan: Runnable) -> str:
-    """Flink's own account of what it will run."""
-    return str(_statements(plan, _environment(_options(plan, Target(), None))).explain())
+def execution_plan(plan: Runnable) -> str:
+    """Flink's own account of what it will run, as JSON: `nodes` are its operators."""
+    tables, environment = _environment(_options(plan, Target(), None))
+    _attach(plan, (tables, environment))
+    return str(environment.get_execution_plan())
 
 
 def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, str]:
@@ -205,6 +207,11 @@ def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
 
 
 def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
+    _attach(plan, environments)
+    return environments[1].execute_async(plan.job.job)
+
+
+def _attach(plan: Runnable, environments: tuple[Any, Any]) -> None:
     tables, environment = environments
     statements = _statements(plan, environments)
     if plan.drift or plan.controller:
@@ -213,7 +220,6 @@ def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
         attach_monitor(plan, tables, environment, statements)
     else:
         statements.attach_as_datastream()
-    return environment.execute_async(plan.job.job)
 
 
 def _statements(plan: Runnable, environments: tuple[Any, Any]) -> Any:

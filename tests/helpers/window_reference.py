@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ Named = Mapping[str, tuple[str, str]]
 AGGREGATES: dict[str, Callable[[Sequence[Any]], Any]] = {
     "count": len,
     "distinct": lambda values: len(set(values)),
-    "sum": lambda values: sum(values) if values else None,
+    "sum": lambda values: _sum(values) if values else None,
     "avg": lambda values: statistics.fmean(values) if values else None,
     "min": lambda values: min(values, default=None),
     "max": lambda values: max(values, default=None),
@@ -27,6 +28,11 @@ AGGREGATES: dict[str, Callable[[Sequence[Any]], Any]] = {
     "first": lambda values: values[0] if values else None,
     "last": lambda values: values[-1] if values else None,
 }
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    """Correctly rounded, for doubles."""
+    return math.fsum(values) if any(isinstance(value, float) for value in values) else sum(values)
 
 
 def select(prefix: str, *wanted: str) -> tuple[str, Named]:

@@ -88,16 +88,14 @@ def by_hand(rows: Rows, by: Sequence[str], windows: Sequence[WindowParams]) -> F
 
 def _result(aggregate: AggregateParams, values: list[Any], times: list[int], now: int) -> Any:
     match aggregate.function:
-        case "first":
-            return values[0] if values else None
-        case "last":
-            return values[-1] if values else None
         case "lag":
             return values[-aggregate.offset] if len(values) >= aggregate.offset else None
         case "time_since_last":
             return now - times[-1] if times else None
     times = [time for time, value in zip(times, values, strict=True) if value is not None]
     values = [value for value in values if value is not None]
+    if aggregate.function in ("first", "last"):
+        return values[0 if aggregate.function == "first" else -1] if values else None
     match aggregate.function:
         case "count":
             return len(set(values)) if aggregate.distinct else len(values)

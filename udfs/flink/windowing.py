@@ -36,8 +36,9 @@ from udfs.scoring.rows import RECORD_KEY
 from udfs.scoring.scorer import Scorer, WindowedBatch, beyond_type
 from udfs.types import ARROW
 from udfs.windows.blobs import RECORD, TIME, pack, times_of
+from udfs.windows.params import StageParams
 from udfs.windows.shard import ShardState
-from udfs.windows.stage import Stage, StageParams, Windowed
+from udfs.windows.stage import Stage, Windowed
 
 # Flink takes arrays apart in a time that grows faster than their length.
 ARRAY_ROWS = 64

@@ -25,8 +25,10 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
     "min": ("count", "min"),
     "max": ("count", "max"),
     "ewma": ("count", "decayed"),
-    "delta": ("first_value", "last_value"),
-    "rate": ("first_value", "last_value"),
+    "first": ("first",),
+    "last": ("last",),
+    "delta": ("first", "last"),
+    "rate": ("first", "last"),
 }
 _TYPES: dict[str, ColumnType] = {
     "count": "long",
@@ -52,8 +54,6 @@ def needs(aggregate: AggregateParams, types: Mapping[str, ColumnType]) -> tuple[
     column = aggregate.column or where
     if column is None or looks_back(aggregate) or slides(aggregate, types):
         return ()
-    if function in ("first", "last"):
-        return (Need("first" if function == "first" else "last", column, where),) if where else ()
     return tuple(
         Need(kind, column, where, aggregate.half_life_ms if kind == "decayed" else 0)
         for kind in _KINDS[function]
@@ -82,8 +82,9 @@ class Answers:
         """The result, and in which rows it is beyond its type."""
         column, where = aggregate.column, aggregate.where
         match aggregate.function:
-            case "first" | "last":
-                return self._edge(aggregate, column or ""), None
+            case "first" | "last" as edge:
+                found, values, _ = self._total(edge, aggregate)
+                return from_values(values, found), None
             case "lag":
                 return self._before(aggregate.offset, values_of(column or "")), None
             case "time_since_last":
@@ -115,17 +116,8 @@ class Answers:
         half_life = aggregate.half_life_ms if kind == "decayed" else 0
         return self._totals[Need(kind, column, aggregate.where, half_life)]
 
-    def _edge(self, aggregate: AggregateParams, column: str) -> Column:
-        if aggregate.where:
-            kind: Kind = "first" if aggregate.function == "first" else "last"
-            found, values, valid, _ = self._total(kind, aggregate)
-            return from_values(values, found & valid)
-        if aggregate.function == "last":
-            return self._frame.lasts(column)
-        return self._frame.firsts(values_of(column))
-
     def _edges(self, aggregate: AggregateParams) -> tuple[Arrays, Arrays]:
-        return self._total("first_value", aggregate), self._total("last_value", aggregate)
+        return self._total("first", aggregate), self._total("last", aggregate)
 
     def _before(self, offset: int, of: Callable[[Run, Ints], Column]) -> Column:
         frame = self._lag(offset)

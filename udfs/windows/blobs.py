@@ -14,9 +14,9 @@ import pandas as pd
 import pyarrow as pa
 
 from udfs.times import Milliseconds
-from udfs.types import ARROW, ColumnType
+from udfs.types import ARROW
+from udfs.windows.params import Columns
 
-Columns = tuple[tuple[str, ColumnType], ...]
 TIME = "_time"
 # What goes with the columns of a record: all that its outcome needs. Times are in ms since the epoch.
 RECORD: tuple[tuple[str, pa.DataType], ...] = (

@@ -26,7 +26,7 @@ def rate(first: Arrays, last: Arrays) -> tuple[Column, Bools]:
     if start.dtype == np.int64:
         for row in _beyond(start, end, end - start).nonzero()[0].tolist():
             change[row] = float(int(end[row]) - int(start[row]))
-    elapsed = last[3] - first[3]
+    elapsed = last[2] - first[2]
     rates = change / (np.maximum(elapsed, 1) / 1000) + 0.0
     found = first[0] & (elapsed > 0)
     beyond = found & np.isinf(rates)

@@ -70,10 +70,6 @@ class Frame:
         back[order] = np.arange(len(order))
         return concat(pieces).take(back)
 
-    def lasts(self, name: str) -> Column:
-        """The last value of each window."""
-        return self.batch.columns[name].take(self.stop - 1)
-
 
 class Places(NamedTuple):
     """Where the rows of a batch are: `begin` and `end` of their slot's rows."""

@@ -99,19 +99,18 @@ class Extreme:
 
 
 class Edge:
-    """The first or last row that counts, or value that is not null: if there is one, its value, and time."""
+    """The first or last value that is not null: whether there is one, it, and its time."""
 
-    identity = (np.False_, 0, np.False_, np.int64(0))
+    identity = (np.False_, 0, np.int64(0))
 
     def __init__(self, kind: Kind) -> None:
-        self._first = kind.startswith("first")
-        self._values = kind.endswith("value")
+        self._first = kind == "first"
 
     def lift(self, column: Lifted) -> Arrays:
         values = column.values
         if not isinstance(values, np.ndarray):
             values = values.to_numpy(zero_copy_only=False)
-        return column.valid if self._values else column.counted, values, column.valid, column.time
+        return column.valid, values, column.time
 
     def combine(self, a: Arrays, b: Arrays) -> Arrays:
         chosen, other = (a, b) if self._first else (b, a)

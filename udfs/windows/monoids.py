@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from udfs.windows.columns import Bools, Ints
 
 Arrays = tuple[NDArray[Any], ...]
-Kind = Literal[
-    "count", "sum", "squares", "min", "max", "decayed", "first", "last", "first_value", "last_value"
-]
+Kind = Literal["count", "sum", "squares", "min", "max", "decayed", "first", "last"]
 
 
 class Need(NamedTuple):
@@ -28,11 +26,10 @@ class Need(NamedTuple):
 
 
 class Lifted(NamedTuple):
-    """A column's values; `counted` are the rows that count, `valid` those of them that are not null."""
+    """A column's values; `valid` are the rows that count and are not null."""
 
     values: Any
     valid: Bools
-    counted: Bools
     time: Ints
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from udfs.types import ColumnType
+
+Columns = tuple[tuple[str, ColumnType], ...]
+
 
 class AggregateParams(msgspec.Struct, frozen=True):
     """One result. `column` is None for count(*) and time_since_last().
@@ -27,3 +31,12 @@ class WindowParams(msgspec.Struct, frozen=True):
     over_ms: int = 0
     rows: int = 0
     select: dict[str, AggregateParams] = {}
+
+
+class StageParams(msgspec.Struct, frozen=True):
+    """Windows by one key. `columns` are those of the rows that come, `results` those that are added."""
+
+    by: tuple[str, ...]
+    windows: tuple[WindowParams, ...]
+    columns: Columns
+    results: Columns

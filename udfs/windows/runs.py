@@ -70,7 +70,7 @@ class Run:
         """A column's values, and which of them count."""
         values, valid = self.columns[name]
         counted = self.columns[where].true() if where else np.ones(len(valid), dtype=np.bool_)
-        return Lifted(values, valid & counted, counted, self.time)
+        return Lifted(values, valid & counted, self.time)
 
     def find(self, slot: Ints, time: Ints) -> Ints:
         """The first row of the slot that is not before the time, or the end of the slot's rows."""

@@ -17,9 +17,10 @@ import pyarrow as pa
 from udfs.errors import StateError
 from udfs.times import Milliseconds
 from udfs.types import ARROW
-from udfs.windows.blobs import TIME, Columns, from_bytes, row_schema, times_of, to_bytes
+from udfs.windows.blobs import TIME, from_bytes, row_schema, times_of, to_bytes
 from udfs.windows.engine import needed
-from udfs.windows.params import WindowParams, longest, most_rows
+from udfs.windows.params import Columns, WindowParams
+from udfs.windows.retention import Retention
 
 # Rows of a segment that is not joined with later ones.
 LARGE = 16_384
@@ -102,17 +103,18 @@ class Shard:
     def __init__(self, state: ShardState, layout: Layout) -> None:
         self._state, self._layout = state, layout
         self._schema, self._kept_schema = row_schema(layout.columns), layout.kept_schema()
+        self._retention = Retention(layout.windows)
         written = state.contract.value()
         stored = msgspec.json.decode(written, type=Layout) if written else layout
         _check_key(stored, layout)
         until = state.until.value()
-        self.until: int = LEAST_TIME if until is None else until
-        self._next = 0
+        self.until = LEAST_TIME if until is None else int(until)
         self._waiting = [self._restored_blob(number, blob, stored) for number, blob in _sorted(state.pending)]
         segments = [(number, _conformed(blob, stored, layout)) for number, blob in _sorted(state.kept)]
         self._segments = [_Segment(number, int(times_of(rows)[-1]), len(rows)) for number, rows in segments]
         self.restored = pa.Table.from_batches([rows for _, rows in segments], self._kept_schema)
-        self._next = max([number + 1 for number, *_ in (*self._waiting, *segments)], default=0)
+        numbers = [*(waiting.number for waiting in self._waiting), *(number for number, _ in segments)]
+        self._next = max(numbers, default=-1) + 1
         self._compacted = self.restored.num_rows
         if stored != layout:
             self._rewrite(segments)
@@ -169,8 +171,8 @@ class Shard:
         while self._segments and self._segments[-1].rows <= min(len(rows), LARGE):
             rows = _joined([self._read(self._segments.pop().number), rows])
         self._write(rows)
-        if most_rows(self._layout.windows) == 0:
-            while self._segments and self._segments[0].last < self.until - longest(self._layout.windows):
+        if self._retention.by_age_alone:
+            while self._segments and self._segments[0].last < self.until - self._retention.over:
                 self._state.kept.remove(self._segments.pop(0).number)
         if sum(segment.rows for segment in self._segments) > 2 * self._compacted + 4_096:
             self._compact()

@@ -8,23 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
-from udfs.windows.blobs import Columns, times_of
+from udfs.windows.blobs import times_of
 from udfs.windows.engine import Engine
-from udfs.windows.params import WindowParams
+from udfs.windows.params import StageParams
 from udfs.windows.shard import Layout, Shard, ShardState, in_order
-
-
-class StageParams(msgspec.Struct, frozen=True):
-    """Windows by one key. `columns` are those of the rows that come, `results` those that are added."""
-
-    by: tuple[str, ...]
-    windows: tuple[WindowParams, ...]
-    columns: Columns
-    results: Columns
 
 
 class Windowed(NamedTuple):

@@ -83,7 +83,7 @@ def test_without_labels_nothing_is_added(tmp_path: Path) -> None:
     add(tmp_path)
     made = plan(tmp_path, "{}")
     assert made.views.labels == ()
-    assert "event_time," not in made.views.views["scored"]
+    assert "event_time," not in str(made.views.views["scored"])
     assert made.controller is not None
     assert made.controller.gate.quality is None
     assert "read_label" not in made.views.functions

@@ -12,9 +12,9 @@ import pytest
 from tests.helpers.shard_states import ShardStates
 from tests.helpers.window_reference import aggregated, same
 from udfs.errors import StateError
-from udfs.windows.blobs import Columns, pack, row_schema
-from udfs.windows.params import AggregateParams, WindowParams
-from udfs.windows.stage import Stage, StageParams
+from udfs.windows.blobs import pack, row_schema
+from udfs.windows.params import AggregateParams, Columns, StageParams, WindowParams
+from udfs.windows.stage import Stage
 
 FIELDS: Columns = (("card", "string"), ("amount", "double"), ("items", "long"))
 SPENT = WindowParams(

@@ -107,4 +107,4 @@ INSERT INTO dead_letters SELECT _key, _value, MAP_UNION(COALESCE(_headers, MAP['
 FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._problem AS _problem FROM scored AS r WHERE r._result._kind = 1);
 
 INSERT INTO late SELECT _key, _value, MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), MAP['tailrace.job', CAST(COALESCE('score-payments', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('payments', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES)])
-FROM scored AS r WHERE r._result._kind = 2;
+FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers FROM scored AS r WHERE r._result._kind = 2);

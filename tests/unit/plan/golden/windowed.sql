@@ -1,5 +1,6 @@
--- check_record is udfs.flink.functions.ExtractFunction
--- score_record is udfs.flink.functions.ScoreFunction
+-- pack_records is udfs.flink.functions.PackFunction
+-- outcomes is made of blobs by windows by city
+-- outcomes is made of blobs by windows by city, driver
 
 CREATE TABLE source (
   _value BYTES,
@@ -96,33 +97,19 @@ CREATE TEMPORARY VIEW records AS
 SELECT _key, _value, _partition, _offset, _timestamp, event_time, CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers, (CURRENT_WATERMARK(event_time) IS NOT NULL AND event_time <= CURRENT_WATERMARK(event_time) AND event_time > TO_TIMESTAMP_LTZ(0, 3)) AS _late FROM source;
 
 CREATE TEMPORARY VIEW checked AS
-SELECT _key, _value, _partition, _offset, _timestamp, _headers, event_time, check_record(_value, CAST(event_time AS TIMESTAMP(3)), _late) AS _result
+SELECT _key, _value, _partition, _offset, _timestamp, _headers, pack_records(_value, CAST(event_time AS TIMESTAMP(3)), _late, _key, MAP_KEYS(_headers), MAP_VALUES(_headers), _partition, _offset, CAST(_timestamp AS TIMESTAMP(3))) AS _result
 FROM records;
 
-CREATE TEMPORARY VIEW valid AS
-SELECT _key, _value, _partition, _offset, _timestamp, _headers, event_time, r._result.`city` AS `city`, r._result.`minutes` AS `minutes`, r._result.`driver` AS `driver`
-FROM checked AS r WHERE r._result._kind = 0;
+CREATE TEMPORARY VIEW rejected AS
+SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._kind AS _kind, r._result._problem AS _problem FROM checked AS r WHERE r._result._kind <> 0;
 
-CREATE TEMPORARY VIEW window_city_1h AS
-SELECT *, COUNT(*) OVER w AS `trips`, AVG(CAST(`minutes` AS DOUBLE)) OVER w AS `mean_minutes`, COUNT(DISTINCT `driver`) OVER w AS `drivers` FROM valid
-WINDOW w AS (PARTITION BY `city` ORDER BY event_time RANGE BETWEEN INTERVAL '0 01:00:00.000' DAY(3) TO SECOND(3) PRECEDING AND CURRENT ROW);
+CREATE TEMPORARY VIEW blobs AS
+SELECT b._shard, b._rows FROM (SELECT r._result._shards AS _shards FROM checked AS r WHERE r._result._shards IS NOT NULL) AS p CROSS JOIN UNNEST(p._shards) AS b(_shard, _rows);
 
-CREATE TEMPORARY VIEW window_driver_recent AS
-SELECT *, MAX(`minutes`) OVER w AS `longest` FROM window_city_1h
-WINDOW w AS (PARTITION BY `city`, `driver` ORDER BY event_time ROWS BETWEEN 9 PRECEDING AND CURRENT ROW);
-
-CREATE TEMPORARY VIEW window_driver_recent_2 AS
-SELECT *, LAG(`minutes`, 2) OVER w AS `before` FROM window_driver_recent
-WINDOW w AS (PARTITION BY `city`, `driver` ORDER BY event_time );
-
-CREATE TEMPORARY VIEW scored AS
-SELECT _key, _value, _partition, _offset, _timestamp, _headers, score_record(_value, CAST(event_time AS TIMESTAMP(3)), FALSE, _partition, _offset, CAST(_timestamp AS TIMESTAMP(3)), `trips`, `mean_minutes`, `drivers`, `longest`, `before`) AS _result
-FROM window_driver_recent_2;
-
-INSERT INTO predictions SELECT _key, r._result._prediction FROM scored AS r WHERE r._result._kind = 0;
+INSERT INTO predictions SELECT o._keys[v.n] AS _key, v._value FROM outcomes AS o CROSS JOIN UNNEST(o._values) WITH ORDINALITY AS v(_value, n) WHERE o._kind = 0;
 
 INSERT INTO dead_letters SELECT _key, _value, MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), MAP['tailrace.job', CAST(COALESCE('score-trips', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('trips', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES), 'tailrace.stage', CAST(COALESCE(JSON_VALUE(_problem, '$.stage'), '') AS BYTES), 'tailrace.reason', CAST(COALESCE(JSON_VALUE(_problem, '$.reason'), '') AS BYTES), 'tailrace.message', CAST(COALESCE(JSON_VALUE(_problem, '$.message'), '') AS BYTES), 'tailrace.model', CAST(COALESCE(JSON_VALUE(_problem, '$.model'), '') AS BYTES)])
-FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._problem AS _problem FROM checked AS r WHERE r._result._kind = 1 UNION ALL SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._problem AS _problem FROM scored AS r WHERE r._result._kind = 1);
+FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers, _problem FROM rejected WHERE _kind = 1 UNION ALL SELECT _key, _value, _partition, _offset, TO_TIMESTAMP_LTZ(_timestamp, 3) AS _timestamp, _headers, _problem FROM outcomes WHERE _kind = 1);
 
 INSERT INTO late SELECT _key, _value, MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), MAP['tailrace.job', CAST(COALESCE('score-trips', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('trips', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES)])
-FROM checked AS r WHERE r._result._kind = 2;
+FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers FROM rejected WHERE _kind = 2 UNION ALL SELECT _key, _value, _partition, _offset, TO_TIMESTAMP_LTZ(_timestamp, 3) AS _timestamp, _headers FROM outcomes WHERE _kind = 2);
