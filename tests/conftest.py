@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -45,6 +46,11 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, those without Flink last; the order within a file stays."""
     items.sort(key=lambda item: _turn(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector need not walk through all libraries and tests again and again."""
+    gc.freeze()
 
 
 def _turn(file: Path) -> int:
