@@ -26,6 +26,9 @@ SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 for variable in ("JVM_ARGS", "KAFKA_JVM_PERFORMANCE_OPTS"):
     os.environ.setdefault(variable, SHORT_LIVED)
 
+# Nothing of what is imported and collected is garbage: see `pytest_collection_finish`.
+gc.disable()
+
 # With several processes, what takes longest must not be what is begun last.
 LONGEST = (
     "test_cli_run.py",
@@ -51,6 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """The garbage collector need not walk through all libraries and tests again and again."""
     gc.freeze()
+    gc.enable()
 
 
 def _turn(file: Path) -> int:
