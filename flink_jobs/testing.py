@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from flink_jobs.errors import WorkError
-from flink_jobs.jobfile import load_job, load_job_text
+from flink_jobs.jobfile import JobFile, read_job, read_job_text
 from flink_jobs.kafka import (
     ClientSettings,
     Message,
@@ -35,10 +35,11 @@ from flink_jobs.kafka import (
     read_topic,
 )
 from flink_jobs.local.broker import Broker
-from flink_jobs.plan import Plan, make_plan
+from flink_jobs.plan import Plan
 from flink_jobs.plan.isolate import isolated
 from flink_jobs.plan.outputs import OUTPUTS
 from flink_jobs.plan.topics import all_topics, output_topics
+from flink_jobs.plan.validate import plan_file
 from flink_jobs.run import preflight
 from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.spec import JobSpec
@@ -193,9 +194,13 @@ class JobHarness:
         With `until` the topic does not end: the job is stopped when so many outcomes are written.
         Raises JobFileError, InputError, JobFailedError as the job itself does, WorkError after the timeout.
         """
-        spec = isolated(_load(job, base or Path.cwd(), environ), self._settings.brokers)
+        plan = plan_file(
+            _read(job, base or Path.cwd(), environ),
+            change=lambda spec: isolated(spec, self._settings.brokers),
+            bounded=until is None,
+        )
+        spec = plan.job
         create_topics(self._settings, {spec.source.topic: self._partitions})
-        plan = make_plan(spec, bounded=until is None)
         produce(self._settings, spec.source.topic, rows)
         preflight.check(plan)
         with start(plan, Target()) as running:
@@ -230,7 +235,7 @@ class JobHarness:
         ]
 
 
-def _load(job: Path | str, base: Path, environ: Mapping[str, str]) -> JobSpec:
+def _read(job: Path | str, base: Path, environ: Mapping[str, str]) -> JobFile:
     if isinstance(job, Path):
-        return load_job(job, environ)
-    return load_job_text(job, "job.yaml", base, environ)
+        return read_job(job, environ)
+    return read_job_text(job, "job.yaml", base, environ)

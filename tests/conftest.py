@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 for variable in ("JVM_ARGS", "KAFKA_JVM_PERFORMANCE_OPTS"):
     os.environ.setdefault(variable, SHORT_LIVED)
 
+# Nothing of what is imported and collected is garbage: see `pytest_collection_finish`.
+gc.disable()
+
 # With several processes, what takes longest must not be what is begun last.
 LONGEST = (
     "test_cli_run.py",
@@ -45,6 +49,12 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, those without Flink last; the order within a file stays."""
     items.sort(key=lambda item: _turn(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector need not walk through all libraries and tests again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 def _turn(file: Path) -> int:

@@ -21,10 +21,10 @@ from flink_jobs.demo.common import FOLDER, TRAINING, Note, console, step, write_
 from flink_jobs.demo.drift import read_reports, show_drift
 from flink_jobs.demo.records import Sent, mixed_stream
 from flink_jobs.demo.summary import read_outcomes, show_summary
-from flink_jobs.jobfile import load_job
+from flink_jobs.jobfile import load_job, read_job
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
 from flink_jobs.local.broker import Broker
-from flink_jobs.plan import make_plan
+from flink_jobs.plan.validate import plan_file
 from flink_jobs.registry import Registry
 from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
@@ -65,7 +65,7 @@ def _on(broker: Broker) -> bool:
         send(settings, job.source.topic, stream)
         note(f"{len(stream):,} records to {PARTITIONS} partitions on a broker at {broker.bootstrap}")
     with step(f"Running {JOB_FILE.relative_to(PROJECT)}") as note:
-        run_job(job, len(stream), note)
+        run_job(broker.bootstrap, len(stream), note)
     with step("Reading what it wrote") as note:
         outcomes = read_outcomes(settings, job)
         reports = read_reports(settings, job)
@@ -76,8 +76,12 @@ def _on(broker: Broker) -> bool:
 
 def demo_job(brokers: str, folder: Path = FOLDER) -> JobSpec:
     """The committed job file, on these brokers and with the lookup table in `folder`."""
-    environ = {**os.environ, "TAILRACE_BROKERS": brokers, "TAILRACE_DEMO": str(folder)}
-    return load_job(JOB_FILE, environ)
+    return load_job(JOB_FILE, environment(brokers, folder))
+
+
+def environment(brokers: str, folder: Path = FOLDER) -> dict[str, str]:
+    """The variables that the committed job file asks for, among all others."""
+    return {**os.environ, "TAILRACE_BROKERS": brokers, "TAILRACE_DEMO": str(folder)}
 
 
 def ready_model(
@@ -130,10 +134,10 @@ def send(settings: ClientSettings, topic: str, stream: Sequence[Sent]) -> None:
     produce(settings, topic, (Message(sent.value, sent.key) for sent in stream))
 
 
-def run_job(job: JobSpec, records: int, note: Note) -> None:
-    """Runs the job on a minicluster up to the present end of its topic."""
+def run_job(brokers: str, records: int, note: Note) -> None:
+    """Runs the committed job file on a minicluster up to the present end of its topic."""
     progress = Progress(console, "records")
-    plan = make_plan(job, bounded=True)
+    plan = plan_file(read_job(JOB_FILE, environment(brokers)), bounded=True)
     preflight.check(plan)
     with start(plan, Target()) as running:
         running.wait(lambda counts: note(f"of {records:,} {progress.line(counts, time.monotonic())}"))

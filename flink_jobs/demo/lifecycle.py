@@ -23,11 +23,12 @@ from rich.table import Table
 
 from flink_jobs.demo import live_flights
 from flink_jobs.demo.common import FOLDER, TRAINING, step, write_planes
-from flink_jobs.jobfile import load_job
+from flink_jobs.jobfile import read_job
 from flink_jobs.kafka import ClientSettings, create_topics, end_offsets, read_topic
 from flink_jobs.local.broker import Broker
-from flink_jobs.plan import make_plan
+from flink_jobs.plan import Plan
 from flink_jobs.plan.topics import output_topics
+from flink_jobs.plan.validate import plan_file
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.reports.comparisons import read_comparisons
@@ -80,18 +81,17 @@ def run(console: Console) -> bool:
         settings = ClientSettings(broker.bootstrap)
         registry = Registry(models)
         _train_two(registry, broker.bootstrap)
-        job = live_job(broker.bootstrap, models)
+        plan = live_plan(broker.bootstrap, models)
         create_topics(settings, {live_flights.TOPIC: live_flights.PARTITIONS})
         stream = Stream(settings)
         sender = threading.Thread(target=stream.run)
-        plan = make_plan(job)
         preflight.check(plan)
         with step("Starting the job"):
             running = start(plan, Target())
         with running:
             sender.start()
             try:
-                _live(console, Releases(registry, "flight_delay"), job, settings)
+                _live(console, Releases(registry, "flight_delay"), plan.job, settings)
             finally:
                 stream.stop.set()
                 sender.join()
@@ -99,13 +99,13 @@ def run(console: Console) -> bool:
                 _until_all_are_read(running, stream.sent)
                 running.finish(drain=True)
                 running.wait()
-        return _summary(console, settings, job, Releases(registry, "flight_delay").log(), stream.sent)
+        return _summary(console, settings, plan.job, Releases(registry, "flight_delay").log(), stream.sent)
 
 
-def live_job(brokers: str, models: Path) -> JobSpec:
-    """The demo's live job on these brokers and models."""
+def live_plan(brokers: str, models: Path) -> Plan:
+    """The plan of the demo's live job on these brokers and models."""
     environ = {"TAILRACE_BROKERS": brokers, "TAILRACE_DEMO": str(FOLDER), "TAILRACE_MODELS": str(models)}
-    return load_job(JOB_FILE, {**os.environ, **environ})
+    return plan_file(read_job(JOB_FILE, {**os.environ, **environ}))
 
 
 def _train_two(registry: Registry, brokers: str) -> None:

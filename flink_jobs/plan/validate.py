@@ -5,11 +5,13 @@ Needs the model's registry and the lookup files, but neither a broker nor a JVM.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from flink_jobs.jobfile import read_job
+from flink_jobs.jobfile import JobFile, read_job
 from flink_jobs.plan import Plan, plan_job
 from flink_jobs.plan.diagnose import Collector
+from flink_jobs.spec import JobSpec
 
 
 def validated_plan(path: Path, *, bounded: bool = False) -> Plan:
@@ -18,9 +20,15 @@ def validated_plan(path: Path, *, bounded: bool = False) -> Plan:
     Raises JobFileError with every mistake, in the order of lines: those of the file itself, and those of the
     model, the lookups, the expressions and whatever else it names; InputError when there is no such file.
     """
-    file = read_job(path)
+    return plan_file(read_job(path), bounded=bounded)
+
+
+def plan_file(
+    file: JobFile, *, change: Callable[[JobSpec], JobSpec] = lambda job: job, bounded: bool = False
+) -> Plan:
+    """The plan of what `change` makes of a file's job. Raises JobFileError with every mistake."""
     found = Collector(file.doubts)
-    plan = plan_job(file.job, found, bounded=bounded) if file.job else None
+    plan = plan_job(change(file.job), found, bounded=bounded) if file.job else None
     if plan is None or file.diagnostics:
         raise file.error(found.diagnostics)
     return plan

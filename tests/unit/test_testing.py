@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from flink_jobs.errors import JobFileError
 from flink_jobs.jobfile import load_job_text
-from flink_jobs.testing import Outcome, Results, record
+from flink_jobs.testing import Broker, JobHarness, Outcome, Results, record
 
 EVENTS = """
 job: j
@@ -82,3 +84,13 @@ def test_records_to_feed() -> None:
         5,
         1,
     )
+
+
+def test_all_mistakes_of_a_job_come_with_their_lines_before_a_broker_is_asked(tmp_path: Path) -> None:
+    """One of the schema, one that only planning finds; nobody listens at the address."""
+    harness = JobHarness(cast(Broker, SimpleNamespace(bootstrap="127.0.0.1:1")))
+    text = f"{EVENTS}runtime: {{parallelism: none}}\nfeatures: {{derive: {{x: b + 1}}}}\n"
+    with pytest.raises(JobFileError) as caught:
+        harness.run(text, [], base=tmp_path)
+    found = [(diagnostic.key_path, diagnostic.line) for diagnostic in caught.value.diagnostics]
+    assert found == [("model.name", 4), ("runtime.parallelism", 5), ("features.derive.x", 6)]

@@ -128,7 +128,8 @@ def _parquet(path: Path, data: bytes, key: str, names: list[str]) -> pa.Table:
 
 
 def _csv(path: Path, data: bytes, key: str, names: list[str], types: Mapping[str, ColumnType]) -> pa.Table:
-    block = pa.csv.ReadOptions(block_size=min(max(len(data), 1) + 1, MAX_BLOCK))  # types from the whole file
+    # Types come from the whole file, and without threads a mistake has its row, whatever the machine.
+    block = pa.csv.ReadOptions(use_threads=False, block_size=min(max(len(data), 1) + 1, MAX_BLOCK))
     header = pa.csv.open_csv(pa.BufferReader(data), read_options=block).schema.names
     _check_names(path, key, names, header)
     forced = {name: ARROW[type_] for name, type_ in types.items() if type_ != "timestamp"}

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from udfs.profile.counts import JointCounts
 
 Floats = npt.NDArray[np.float64]
+Sums = npt.NDArray[Any]
 
 MAX_COLUMNS = 32
 MIN_REFERENCE_ROWS = 100
@@ -32,6 +33,8 @@ _LIMIT_ROWS = 20_000
 _PAIRS = 3
 _MIN_SCALE = 1e-300
 _MIN_STD = 1e-9
+# Values of resamples at once: large enough for numpy, small enough for the processor's cache.
+_CHUNK = 2**17
 
 
 class JointNull(msgspec.Struct, frozen=True):
@@ -180,12 +183,17 @@ def _block_counts(rows: Floats) -> JointCounts:
 
 def _correlation(counts: JointCounts, fallback: Floats) -> Floats:
     """Pearson's r from exact integers, (k, k); the fallback's where a column is constant."""
-    # |z| <= 2**13, so that n² z² fits in 64 bits below 2**18 rows.
-    exact = np.int64 if counts.n < 2**18 else object
-    first, second = counts.first.astype(exact), counts.second.astype(exact)
-    covariance = (counts.n * second - np.outer(first, first)).astype(np.float64)
-    deviation = np.sqrt(np.diag(covariance))
-    product = np.outer(deviation, deviation)
+    return _correlations(counts.n, counts.first, counts.second, fallback)
+
+
+def _correlations(n: int, first: Sums, second: Sums, fallback: Floats) -> Floats:
+    """`_correlation` of each of many sums at once, (..., k) and (..., k, k)."""
+    # |z| <= 2**13, so that n² z² fits in a double below 2**13 rows and in 64 bits below 2**18.
+    exact = np.float64 if n < 2**13 else np.int64 if n < 2**18 else object
+    first, second = first.astype(exact, copy=False), second.astype(exact, copy=False)
+    covariance = (n * second - first[..., :, None] * first[..., None, :]).astype(np.float64, copy=False)
+    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    product = deviation[..., :, None] * deviation[..., None, :]
     known = product > 0
     result: Floats = np.where(known, np.clip(covariance / np.where(known, product, 1.0), -1.0, 1.0), fallback)
     return result
@@ -194,19 +202,26 @@ def _correlation(counts: JointCounts, fallback: Floats) -> Floats:
 def _null_law(rows: Floats, correlation: Floats, seed: int) -> JointNull:
     random = np.random.default_rng(seed)
     by_row = np.ascontiguousarray(rows.T)
-    pairs = np.triu_indices(len(correlation), 1)
-    moments = []
-    for size in _SIZES:
-        scores = np.empty(_RESAMPLES)
-        for i in range(_RESAMPLES):
-            chosen = by_row[random.integers(0, len(by_row), size)]
-            change = (_correlation(_block_counts(chosen.T), correlation) - correlation)[pairs]
-            scores[i] = size * np.mean(change**2)
-        moments.append(_moments(scores))
+    moments = [_moments(_scores(by_row, correlation, size, random)) for size in _SIZES]
     chosen = by_row if len(by_row) <= _LIMIT_ROWS else random.choice(by_row, _LIMIT_ROWS, replace=False)
     moments.append(_limit(chosen, correlation))
     mean, std, skewness = (list(part) for part in zip(*moments, strict=True))
     return JointNull([*_SIZES, _LIMIT_SIZE], mean, std, skewness)
+
+
+def _scores(by_row: Floats, correlation: Floats, size: int, random: np.random.Generator) -> Floats:
+    """n·D² of resamples of n = `size` rows each."""
+    first, second = np.triu_indices(len(correlation), 1)
+    at_once = max(_CHUNK // (size * len(correlation)), 1)
+    scores = []
+    for start in range(0, _RESAMPLES, at_once):
+        drawn = random.integers(0, len(by_row), (min(at_once, _RESAMPLES - start), size))
+        chosen = by_row.take(drawn, axis=0)
+        # Products of matrices are the quickest sums, and exact for integers.
+        sums, squares = np.ones(size) @ chosen, chosen.transpose(0, 2, 1) @ chosen
+        change = _correlations(size, sums, squares, correlation) - correlation
+        scores.append(size * np.mean(np.ascontiguousarray(change[:, first, second]) ** 2, axis=1))
+    return np.concatenate(scores)
 
 
 def _moments(values: Floats) -> tuple[float, float, float]:

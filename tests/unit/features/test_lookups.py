@@ -193,7 +193,7 @@ def test_join_is_a_dictionary(tmp_path: Path, entries: dict[str, int | None], ke
             "k",
             "v",
             "file",
-            "must be a valid csv file; got CSV parse error: Expected 2 columns, got 1: b",
+            "must be a valid csv file; got CSV parse error: Row #3: Expected 2 columns, got 1: b",
         ),
         (
             "t.csv",
@@ -201,7 +201,7 @@ def test_join_is_a_dictionary(tmp_path: Path, entries: dict[str, int | None], ke
             "k",
             "v",
             "file",
-            "must be a valid csv file; got In CSV column #0: CSV conversion error to string: "
+            "must be a valid csv file; got In CSV column #0: Row #2: CSV conversion error to string: "
             "invalid UTF8 data",
         ),
         (

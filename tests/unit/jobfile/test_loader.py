@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from flink_jobs.spec.json_schema import job_schema, job_schema_text
 from tests.helpers.job_files import (
     ENVIRON,
     GOOD,
+    GOOD_DATA,
     PLACES,
     TREES,
     WRONG_FILES,
@@ -305,7 +307,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
 @settings(max_examples=100)
 @given(st.sampled_from(PLACES), TREES)
 def test_any_value_in_any_place_loads_or_is_explained(place: tuple[Any, ...], value: Any) -> None:
-    data = parsed(GOOD)
+    data = copy.deepcopy(GOOD_DATA)
     node = data
     for key in place[:-1]:
         node = node[key]

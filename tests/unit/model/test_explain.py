@@ -48,7 +48,7 @@ from tests.helpers import models
 from udfs.errors import ModelError
 from udfs.model import formats
 from udfs.model.contract import Model
-from udfs.model.explain import explainer
+from udfs.model.explain import Explainer, explainer
 from udfs.model.explain.base import Contributions
 from udfs.model.explain.column import Explaining, largest
 from udfs.model.explain.origins import origins
@@ -214,9 +214,15 @@ def built(name: str) -> tuple[Any, Model]:
     return fitted, formats.build(case.format, serialized(fitted, case.format), data)  # type: ignore[arg-type]
 
 
-def explained(model: Model, frame: pd.DataFrame) -> Contributions:
+@cache
+def explainer_of(name: str) -> Explainer:
+    """Built once, like a worker's."""
+    return explainer(built(name)[1])
+
+
+def explained(name: str, frame: pd.DataFrame) -> Contributions:
     inputs = table(frame)
-    return explainer(model)(inputs, model.predict(inputs))
+    return explainer_of(name)(inputs, built(name)[1].predict(inputs))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -231,7 +237,7 @@ def test_contributions_add_up_to_the_raw_score(name: str, seed: int, count: int)
     if raw.ndim == 2:
         chosen = model.predict(table(frame)).prediction if case.kind == "multiclass" else [1] * count
         raw = raw[np.arange(count), np.asarray(chosen, dtype=np.intp)]
-    found = explained(model, frame)
+    found = explained(name, frame)
     assert found.values.shape == (count, 4)
     np.testing.assert_allclose(
         found.base + found.values.sum(axis=1), raw, rtol=case.tolerance, atol=case.tolerance
@@ -240,13 +246,12 @@ def test_contributions_add_up_to_the_raw_score(name: str, seed: int, count: int)
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_inputs_that_made_the_target_contribute_most_in_any_batch(name: str) -> None:
-    _, model = built(name)
     frame = rows(200, 3, 0)
-    found = explained(model, frame)
+    found = explained(name, frame)
     size = np.abs(found.values).mean(axis=0)
     assert size[0] > size[3] > 0
     assert size[0] > 3 * size[2]
-    parts = [explained(model, part) for part in (frame[:1], frame[1:70], frame[70:])]
+    parts = [explained(name, part) for part in (frame[:1], frame[1:70], frame[70:])]
     np.testing.assert_allclose(np.concatenate([p.values for p in parts]), found.values, atol=1e-6)
     np.testing.assert_allclose(np.concatenate([p.base for p in parts]), found.base, atol=1e-6)
 
@@ -267,10 +272,10 @@ def test_contributions_of_a_tree_are_the_differences_along_its_path() -> None:
 
 def test_contributions_of_a_linear_model_are_coefficient_times_value() -> None:
     """ENCODE makes: noise, a, whether a is missing (all scaled), city y, city z, b."""
-    fitted, model = built("linear")
+    fitted, _ = built("linear")
     frame = rows(50, 4, 0)
     weight, scaler = fitted[-1].coef_, fitted[0].named_transformers_["numbers"][-1]
-    found = explained(model, frame)
+    found = explained("linear", frame)
     noise = weight[0] * (frame["noise"] - scaler.mean_[0]) / scaler.scale_[0]
     a = weight[1] * (frame["a"] - scaler.mean_[1]) / scaler.scale_[1]
     a_is_there = weight[2] * -scaler.mean_[2] / scaler.scale_[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -21,6 +22,7 @@ from tests.helpers.job_files import ENVIRON, GOOD, PLACES, TREES, WRONG_FILES, W
 from tests.helpers.samples import write_model
 from udfs.profile.profile import reference_profile
 
+WITHOUT_PASSWORD = parsed(GOOD.replace("${KAFKA_PASSWORD}", "none"))
 JOB = """\
 job: rides
 kafka:
@@ -196,7 +198,7 @@ def test_planning_adds_nothing_to_a_mistake_of_the_file(
 def test_any_value_in_any_place_is_planned_or_explained(
     folder: Path, place: tuple[Any, ...], value: object
 ) -> None:
-    data = parsed(GOOD.replace("${KAFKA_PASSWORD}", "none"))
+    data = copy.deepcopy(WITHOUT_PASSWORD)
     node = data
     for key in place[:-1]:
         node = node[key]

@@ -26,9 +26,12 @@ def steps(left: Indices, right: Indices, asks: Indices, weight: Floats, leaf_val
     values = leaf_values.astype(np.float64)
     added, source = np.zeros_like(values), np.zeros(len(left), dtype=np.intp)
     inner = np.flatnonzero(left != np.arange(len(left)))
+    total = weight[left] + weight[right]
+    if not total[inner].all():
+        raise ValueError("the children of a node of a tree have no weight")
     for node in inner[::-1]:
-        both = [left[node], right[node]]
-        values[node] = np.average(values[both], axis=0, weights=weight[both])
+        one, other = left[node], right[node]
+        values[node] = (values[one] * weight[one] + values[other] * weight[other]) / total[node]
     for children in (left[inner], right[inner]):
         added[children] = values[children] - values[inner]
         source[children] = asks[inner]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import platform
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
@@ -42,6 +43,7 @@ def installed_versions(names: Iterable[str]) -> dict[str, str]:
     return {name: _installed_version(name) for name in names}
 
 
+@cache
 def _installed_version(name: str) -> str:
     if name == "python":
         return platform.python_version()
