@@ -19,8 +19,10 @@ def windows(half_life: int, over: int) -> list[WindowParams]:
     return [WindowParams(over_ms=over, select={"mean": AggregateParams("ewma", "x", half_life_ms=half_life)})]
 
 
-@pytest.mark.parametrize(("half_life", "gap"), [(60_000, 1_000), (7, 3), (1, 500), (10**12, 5_000)])
-@pytest.mark.parametrize("start", [NOW, -NOW, 0])
+@pytest.mark.parametrize(
+    ("half_life", "gap", "start"),
+    [(60_000, 1_000, NOW), (7, 3, -NOW), (1, 500, 0), (10**12, 5_000, NOW)],
+)
 def test_as_the_formula_says(monkeypatch: pytest.MonkeyPatch, half_life: int, gap: int, start: int) -> None:
     """And from the sums alone, to the same bits for any batches."""
 
@@ -30,11 +32,11 @@ def test_as_the_formula_says(monkeypatch: pytest.MonkeyPatch, half_life: int, ga
     monkeypatch.setattr("udfs.windows.answers.exact_decayed_mean", unwanted)
     random_ = random.Random(half_life)
     rows = [{"time": start, "key": 0, "x": 5.0}]
-    for _ in range(150):
+    for _ in range(100):
         rows.append({"time": rows[-1]["time"] + random_.randrange(gap), "key": 0, "x": random_.gauss(3, 2)})
     over = 40 * gap
     means = []
-    for size in (1, 13, 151):
+    for size in (3, 13, 101):
         found, _ = by_engine(rows, ["key"], windows(half_life, over), TYPES, itertools.repeat(size))
         means.append(found["mean"])
     assert means[0] == means[1] == means[2]

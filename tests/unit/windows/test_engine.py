@@ -107,7 +107,7 @@ SELECT |= where(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(ROWS, st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 12), st.integers(1, 6))
 def test_any_cut_and_any_restart(drawn: list[dict[str, Any]], sizes: list[int], over: int, last: int) -> None:
     rows = [
