@@ -7,9 +7,10 @@ taken once the windows are full.
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
-import resource
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -41,18 +42,31 @@ def batches(
         yield pa.table({"card": cards, "amount": pa.array(amounts[at])}), at.astype(np.int64)
 
 
-def measure(per_key: int, retained: int, size: int) -> tuple[float, float]:
-    """Nanoseconds of CPU per row, and bytes per row that is kept."""
+def full(per_key: int, retained: int) -> Engine:
+    """An engine with full windows."""
     keys = max(retained // per_key, 1)
-    windows = [WindowParams(over_ms=keys * per_key, select=SELECT)]
-    measured = max(400_000, retained) if size > 1_000 else 50_000
-    before = resident()
-    engine = Engine(["card"], windows, TYPES)
-    spent, done = 0.0, 0
+    engine = Engine(["card"], [WindowParams(over_ms=keys * per_key, select=SELECT)], TYPES)
     for rows, times in batches(keys, retained, 10_000):
         engine.add(rows, times)
         engine.forget(int(times[-1]) - 1)
-    held = (resident() - before) / len(engine)
+    return engine
+
+
+def held(per_key: int, retained: int) -> float:
+    """Bytes per row that is kept, of its key too."""
+    tracemalloc.start()
+    engine = full(per_key, retained)
+    gc.collect()
+    size, _ = tracemalloc.get_traced_memory()
+    return size / len(engine)
+
+
+def measure(per_key: int, retained: int, size: int) -> float:
+    """Nanoseconds of CPU per row."""
+    keys = max(retained // per_key, 1)
+    measured = max(400_000, retained) if size > 1_000 else 50_000
+    engine = full(per_key, retained)
+    spent, done = 0.0, 0
     for rows, times in batches(keys, measured, size):
         times += retained
         start = time.process_time()
@@ -60,12 +74,7 @@ def measure(per_key: int, retained: int, size: int) -> tuple[float, float]:
         engine.forget(int(times[-1]) - 1)
         spent += time.process_time() - start
         done += len(times)
-    return spent / done * 1e9, held
-
-
-def resident() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+    return spent / done * 1e9
 
 
 def main() -> None:
@@ -78,8 +87,9 @@ def main() -> None:
     for size in options.sizes:
         for per_key in options.per_key:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-                spent, held = fresh.submit(measure, per_key, options.retained, size).result()
-            print(f"{size:>8}{per_key:>10}{spent:>10.0f}{held:>11.0f}", flush=True)
+                spent = fresh.submit(measure, per_key, options.retained, size).result()
+                kept = fresh.submit(held, per_key, options.retained).result()
+            print(f"{size:>8}{per_key:>10}{spent:>10.0f}{kept:>11.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -133,11 +133,14 @@ def _change(function: str, values: list[Any], times: list[int]) -> Any:
 
 
 def _decayed(values: list[Any], times: list[int], half_life: int) -> float:
-    """In fractions, but for the weights between powers of two."""
+    """In fractions, but for the weights between powers of two; those below 2^-2200 count nothing."""
     parts = [divmod(time, half_life) for time in times]
     newest = max(power for power, _ in parts)
     weights = [
-        Fraction(2) ** (power - newest) * Fraction(float(np.exp2(rest / half_life))) for power, rest in parts
+        Fraction(2) ** (power - newest) * Fraction(float(np.exp2(rest / half_life)))
+        if power > newest - 2_200
+        else Fraction(0)
+        for power, rest in parts
     ]
     return float(sum(w * Fraction(x) for w, x in zip(weights, values, strict=True)) / sum(weights))
 

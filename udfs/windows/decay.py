@@ -60,7 +60,7 @@ def decayed_means(count: Ints, total: Arrays) -> tuple[Doubles, Bools]:
 
 
 def exact_decayed_mean(values: list[Any], times: list[int], half_life_ms: int) -> float:
-    """The mean in fractions."""
+    """The mean in fractions. What is 2,200 half lives older than the newest value counts nothing."""
     powers, weights = _weights(np.array(times, dtype=np.int64), half_life_ms)
     newest = int(powers.max())
     weighted = total = Fraction(0)

@@ -131,10 +131,11 @@ class Engine:
     def _aggregate(self, at: Places, frames: Sequence[Frame]) -> list[dict[Need, Arrays]]:
         """What each window of each row amounts to; the batch gets its suffixes."""
         totals: list[dict[Need, Arrays]] = [{} for _ in frames]
+        read = {(column, where): at.batch.lifted(column, where) for _, column, where, _ in self._monoids}
         for need, of in self._monoids.items():
             asking = [i for i in range(len(frames)) if need in self._needs[i]]
             ranges = [to_the_end(at), *(Range(frames[i].first, frames[i].stop) for i in asking)]
-            lifted = of.lift(at.batch.lifted(need.column, need.where))
+            lifted = of.lift(read[need.column, need.where])
             at.batch.suffixes[need], *within = reduce_ranges(lifted, of, ranges)
             for i, part in zip(asking, within, strict=True):
                 totals[i][need] = with_tails(part, frames[i].tails, need, of)

@@ -65,9 +65,10 @@ def deviations(
 ) -> Numbers:
     """As statistics.stdev, of the sample: sqrt((n Σx² - (Σx)²) / (n (n - 1))).
 
-    Let A = n Σx². Squares and their sum are wrong by less than (n + 1) 2^-102 of Σx², the sum by n 2^-104 of
-    Σ|x|, and (Σ|x|)² is at most A: so the difference is wrong by less than 4 (n + 1) 2^-100 A, its own
-    roundings included.
+    Let A = n Σx². The sum of squares is wrong by less than (n + 3) 2^-104 of it, that of values by n 2^-104
+    of Σ|x|, and (Σ|x|)² is at most A: so the difference is wrong by less than 3 (n + 5) 2^-104 A, its own
+    roundings included. Where that is too much (10,000 values whose mean is 50,000 deviations), a row costs as
+    much as its window is long.
     """
     counts = np.maximum(count, 2).astype(np.float64)
     spread = (squares[0], squares[1])
@@ -75,7 +76,7 @@ def deviations(
     sums = (total[0], total[1]) if len(total) == 4 else _pair(total)
     product = dd.multiply(sums, sums)
     difference = dd.add(whole, (-product[0], -product[1]))
-    relative = 4 * (counts + 1) * 2.0**-100 * whole[0] / difference[0]
+    relative = 4 * (counts + 5) * 2.0**-103 * whole[0] / difference[0]
     root = dd.root(dd.divide(difference, counts * (counts - 1)))
     sure = (difference[0] > 0) & (relative < 2.0**-56) & (counts < 2**25)
     sure &= dd.rounds_surely(root, root[0] * (relative + 2.0**-98))

@@ -114,9 +114,8 @@ def frame_over(at: Places, older: Sequence[Run], over: int) -> Frame:
     for run in reversed(older):
         if run.clock.last < oldest:
             continue
-        begin, end = (bound[at.segment] for bound in run.bounds(at.slots))
-        if run.clock.first < newest:
-            begin = run.find(slot, since)
+        end = run.start(at.slots + 1)[at.segment]
+        begin = run.find(slot, since) if run.clock.first < newest else run.start(at.slots)[at.segment]
         tails += _tail(run, begin, end)
     return Frame(at.batch, at.batch.find(slot, since), stop, tails)
 
@@ -130,7 +129,7 @@ def frame_rows(at: Places, older: Sequence[Run], rows: int) -> Frame:
     for run in reversed(older):
         if not wanted.any():
             break
-        begin, end = (bound[at.segment] for bound in run.bounds(at.slots))
+        begin, end = run.start(at.slots)[at.segment], run.start(at.slots + 1)[at.segment]
         begin = np.maximum(begin, end - wanted)
         wanted = wanted - (end - begin)
         tails += _tail(run, begin, end)

@@ -76,14 +76,12 @@ class Run:
         """The first row of the slot that is not before the time, or the end of the slot's rows."""
         return self.place.searchsorted(self._capped(slot, self.clock.number(time)))
 
-    def bounds(self, slot: Ints) -> tuple[Ints, Ints]:
-        """Where the slot's rows begin and end."""
-        edges = np.concatenate((slot, slot + 1))
-        begin, end = self.place.searchsorted(self._capped(edges)).reshape(2, -1)
-        return begin, end
+    def start(self, slot: Ints) -> Ints:
+        """Where the slot's rows begin, and those of the slot before end."""
+        return self.place.searchsorted(self._capped(slot))
 
     def _capped(self, slot: Ints, number: Ints | int = 0) -> Ints:
-        """Slots beyond the last are all alike: their numbers need not fit beside this run's times."""
+        """Slots ascend. Those beyond the last are alike, as they need not fit beside this run's times."""
         beyond = (int(self.place[-1]) >> self.clock.bits) + 1
         if slot[-1] < beyond:
             return (slot << self.clock.bits) + number
@@ -132,7 +130,7 @@ def _later(runs: Sequence[Run], i: int) -> Later:
     slots = slot[heads]
     found = []
     for j in range(len(runs) - 1, i, -1):
-        begin, end = runs[j].bounds(slots)
+        begin, end = runs[j].start(slots), runs[j].start(slots + 1)
         found.append((j, (begin < end).nonzero()[0], begin))
     return segment, found
 

@@ -13,7 +13,8 @@ from udfs.windows.runs import Run, merge, place
 
 # So many runs of similar length become one of the next tier.
 FANOUT = 4
-_FEW = 1024
+# Fewer rows than these are left as they are.
+FEW = 1024
 
 
 class Store:
@@ -53,10 +54,10 @@ class Store:
         if self._retention.by_age_alone:
             self.runs = [run for run in self.runs if run.clock.last >= since]
         rows = len(self)
-        if slots > 2 * rows + _FEW:
+        if slots > 2 * rows + FEW:
             return True
         passed = over and (self._looked is None or since >= self._looked + over // 2)
-        if rows < _FEW or not (passed or rows >= 2 * self._alive):
+        if rows < FEW or not (passed or rows >= 2 * self._alive):
             return False
         self._looked, self._alive = since, self._count(since)
         return 2 * self._alive < rows

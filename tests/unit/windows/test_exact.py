@@ -45,13 +45,13 @@ def check(kind: ColumnType, values: Sequence[float | int | None], size: int) -> 
     assert overflow <= beyond
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(CHOSEN | ANY | st.none(), min_size=1, max_size=9), st.integers(1, 9))
 def test_any_doubles(values: list[float | None], size: int) -> None:
     check("double", values, size)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(LONGS | st.none(), min_size=1, max_size=9), st.integers(1, 9))
 def test_any_longs(values: list[int | None], size: int) -> None:
     check("long", values, size)
@@ -94,13 +94,13 @@ def test_cents_and_signs_never_need_the_rows_again(monkeypatch: pytest.MonkeyPat
         raise AssertionError(values)
 
     random_ = random.Random(6)
-    cents = [round(random_.lognormvariate(3, 1), 2) for _ in range(250)]
-    signs = [random_.choice([1.0, -1.0]) for _ in range(250)]
-    steps = [random_.gauss(0, 1) for _ in range(250)]
+    cents = [round(random_.lognormvariate(3, 1), 2) for _ in range(150)]
+    signs = [random_.choice([1.0, -1.0]) for _ in range(150)]
+    steps = [random_.gauss(0, 1) for _ in range(150)]
     select = {name: AggregateParams(name, "x") for name in ("sum", "stddev")}
     windows = windows_of(select, over=60, rows=20)
     types: dict[str, ColumnType] = {"key": "long", "x": "double"}
-    for values in (cents, signs, steps, [0.1] * 250, [float(i) for i in range(250)]):
+    for values in (cents, signs, steps, [0.1] * 150, [float(i) for i in range(150)]):
         rows = [{"time": i, "key": 0, "x": value} for i, value in enumerate(values)]
         expected, _ = by_hand(rows, ["key"], windows)
         with monkeypatch.context() as patch:
