@@ -90,7 +90,7 @@ class FeatureBuilder:
     ) -> pa.ChunkedArray:
         spans, failures = isolate(lambda part: evaluate(derived.tree, part, part.num_rows), table)
         for row, error in failures.items():
-            problems.setdefault(row, Problem("feature", "feature_error", f"{derived.name}: {error}"[:300]))
+            problems.setdefault(row, Problem("feature", "feature_error", f"{derived.name}: {_cause(error)}"))
         pieces = {start: column for start, _, column in spans}
         kind = spans[0][2].type if spans else pa.null()
         pieces |= {row: pa.nulls(1, kind) for row in failures}
@@ -100,6 +100,16 @@ class FeatureBuilder:
             message = f"{derived.name}: the result is not finite (division by zero?)"
             problems.setdefault(row, Problem("feature", "not_finite", message))
         return column
+
+
+# What Arrow says of a failed computation without a value of the record.
+_CAUSES = ("overflow", "divide by zero", "out of range")
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, without the error's own text: that may hold values of the record."""
+    said = str(error).lower()
+    return next((cause for cause in _CAUSES if cause in said), f"cannot be computed ({type(error).__name__})")
 
 
 def _append(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:

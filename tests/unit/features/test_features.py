@@ -65,6 +65,19 @@ def test_rows_whose_feature_raises_are_isolated(longs: list[int | None]) -> None
     assert made.column("square").to_pylist() == squares
 
 
+def test_a_dead_letter_says_why_without_values_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries put what they were given into their errors, and many read dead letters who may not read records."""
+    _, problems = features(square="n * n").compute(table([{"n": 2**62}]))
+    assert problems[0].message == "square: overflow"
+
+    def told(*_: object) -> None:
+        raise pa.ArrowInvalid("Failed to parse string: 4929-1234-5678 as a scalar")
+
+    monkeypatch.setattr("udfs.features.evaluate", told)
+    _, problems = features(square="n * n").compute(table([{"n": 1}]))
+    assert problems[0].message == "square: cannot be computed (ArrowInvalid)"
+
+
 def test_derived_features_build_on_each_other_and_the_first_problem_counts() -> None:
     rows: list[dict[str, Any]] = [{"a": 6.0, "b": 3.0}, {"a": 1.0, "b": 0.0}, {"a": None, "b": 0.0}]
     made, problems = features(twice="ratio * 2", ratio="a / b", known="ratio IS NOT NULL").compute(
