@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from flink_jobs.jobfile.references import reference_diagnostics
 from flink_jobs.spec import JobSpec, SchemaField, Window
 from flink_jobs.spec.aggregates import AGGREGATES, Aggregate, parse_aggregate
+from flink_jobs.spec.json_schema import job_schema
 from flink_jobs.spec.scalars import LONGEST_MS, format_duration, parse_brokers, parse_duration, parse_size
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
@@ -166,6 +168,7 @@ def test_aggregates_survive_writing(aggregate: Aggregate) -> None:
 )
 def test_aggregates(text: str, aggregate: Aggregate) -> None:
     assert parse_aggregate(text) == aggregate
+    jsonschema.validate({"n": text}, job_schema()["$defs"]["Window"]["properties"]["select"])
 
 
 @pytest.mark.parametrize(
@@ -352,6 +355,15 @@ def test_personal_data_does_not_leave_by_way_of_a_window(aggregate: str) -> None
     assert places(job_data(features=features, predictions=predictions)) == ["predictions.include.0"]
     window["select"]["x"] = "count(distinct card)"
     assert reference_diagnostics(job_data(features=features, predictions=predictions)) == []
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    window: dict[str, Any] = {"by": "city", "rows": 1, "select": {"x": "percentile(age, 1)"}}
+    data = job_data(features={"windows": {"w": window}}, predictions={"include": ["x"]})
+    data["source"]["schema"]["age"] = {"type": "long", "pii": "drop"}
+    assert places(data) == ["predictions.include.0"]
+    window["select"]["x"] = "count(age)"
+    assert reference_diagnostics(data) == []
 
 
 def test_personal_data_can_be_included_as_a_hash() -> None:
