@@ -28,6 +28,7 @@ from flink_jobs.plan.params import (
 from flink_jobs.plan.tables import kafka_tables
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.views import Views, make_views
+from flink_jobs.plan.window_stages import SHARDS_OF_WINDOWS
 from flink_jobs.registry import Release
 from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
 from udfs.alerts.webhook import WebhookParams
@@ -77,6 +78,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
     columns = collect_columns(job, found)
     collect_clients(job, found)
     _check_included(job, columns, found)
+    _check_parallelism(job, found)
     version = find_version(job, found)
     _check_labels(job, columns, version, found)
     inputs = collect_inputs(job, version.manifest, columns, found) if version else ()
@@ -149,6 +151,12 @@ def _check_included(job: JobSpec, columns: JobColumns, found: Collector) -> None
             known = ", ".join(columns.columns)
             expected = f"a column of the job ({known})"
             found.add(location, expected, repr(name), name=name, choices=columns.columns)
+
+
+def _check_parallelism(job: JobSpec, found: Collector) -> None:
+    if job.features.windows and job.score == "per_event" and job.runtime.parallelism > SHARDS_OF_WINDOWS:
+        expected = f"at most {SHARDS_OF_WINDOWS} with windows over events, whose state has so many shards"
+        found.add(("runtime", "parallelism"), expected, str(job.runtime.parallelism))
 
 
 def _check_labels(job: JobSpec, columns: JobColumns, version: ModelVersion | None, found: Collector) -> None:

@@ -14,6 +14,8 @@ import requests
 from flink_jobs.errors import InputError, WorkError
 
 ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
+# Flink says it with a hash in the place of the operator's name.
+_UNKNOWN_STATE = "Cannot map checkpoint/savepoint state for operator"
 _OPTION = re.compile(r"Could not parse value '.*' for key '[^'\n]+'")
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)+?\S.*$", re.MULTILINE)
 
@@ -144,6 +146,12 @@ def root_cause(stack_trace: str) -> str:
     """The innermost cause's own line of a Java stack trace, or one around it that says the same and more."""
     if option := _OPTION.search(stack_trace):
         return option[0]
+    if _UNKNOWN_STATE in stack_trace:
+        return (
+            "the savepoint holds state that this job has no place for: since it was taken, a key of windows, "
+            "or drift, comparisons or labels were removed or changed. Go on with the job as it was, or start "
+            "without the savepoint"
+        )
     lines = stack_trace.strip().splitlines() or ["unknown"]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     chosen = causes.pop() if causes else lines[0]

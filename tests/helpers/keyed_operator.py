@@ -32,6 +32,9 @@ class MapState(dict[Any, bytes]):
     def get(self, key: Any, default: Any = None) -> Any:
         return pickle.loads(self[key]) if key in self else default
 
+    def items(self) -> Any:
+        return [(key, self.get(key)) for key in self]
+
     def contains(self, key: Any) -> bool:
         return key in self
 
@@ -69,8 +72,11 @@ class KeyedOperator:
 
     def send(self, data: Any) -> None:
         """One element that arrives now."""
-        row = data if isinstance(data, Row) else Row(data)
-        self._take(self._function.process_element(row, self._context(None)))
+        self.send_plain(data if isinstance(data, Row) else Row(data))
+
+    def send_plain(self, element: Any) -> None:
+        """One element that is no row."""
+        self._take(self._function.process_element(element, self._context(None)))
 
     def watermark(self, time: int) -> None:
         self._watermark = time
@@ -119,7 +125,9 @@ class KeyedOperator:
             register_event_time_timer=self._timers[TimeDomain.EVENT_TIME].add,
             register_processing_time_timer=self._timers[TimeDomain.PROCESSING_TIME].add,
         )
-        return SimpleNamespace(timer_service=lambda: timers, time_domain=lambda: domain)
+        return SimpleNamespace(
+            timer_service=lambda: timers, time_domain=lambda: domain, get_current_key=lambda: 0
+        )
 
     def _take(self, rows: Iterable[Row] | Iterator[Row] | None) -> None:
         self.results += rows or ()

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
+from pyflink.java_gateway import get_gateway
 from sklearn.linear_model import LinearRegression
 
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import make_plan
+from flink_jobs.plan.window_stages import SHARD_KEYS, SHARDS_OF_WINDOWS
 from flink_jobs.run.program import execution_plan
 from flink_jobs.testing import Broker, JobHarness, Outcome, Results, record
 from tests.helpers import models
@@ -223,3 +225,13 @@ def test_the_source_is_read_once_and_each_udf_runs_once(base: Path) -> None:
     assert len([name for name in operators if "pack_records(" in name or "PythonCalc" in name]) == 1
     stages = [name for name in operators if name.startswith("windows by ")]
     assert stages == ["windows by city", "windows by user", "windows by city, user"]
+
+
+def test_each_shard_has_a_key_group_of_flink_of_its_own() -> None:
+    java = get_gateway().jvm.org.apache.flink
+    groups = []
+    for key in SHARD_KEYS:
+        row = java.types.Row(1)
+        row.setField(0, key)
+        groups.append(java.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup(row, SHARDS_OF_WINDOWS))
+    assert groups == list(range(SHARDS_OF_WINDOWS))

@@ -84,6 +84,9 @@ class Layout(msgspec.Struct, frozen=True):
         return [(name, types[name]) for name in self.by]
 
 
+_layouts = msgspec.json.Decoder(Layout)
+
+
 class _Waiting(NamedTuple):
     number: int
     rows: pa.RecordBatch
@@ -105,7 +108,7 @@ class Shard:
         self._schema, self._kept_schema = row_schema(layout.columns), layout.kept_schema()
         self._retention = Retention(layout.windows)
         written = state.contract.value()
-        stored = msgspec.json.decode(written, type=Layout) if written else layout
+        stored = _layouts.decode(bytes(written)) if written else layout
         _check_key(stored, layout)
         until = state.until.value()
         self.until = LEAST_TIME if until is None else int(until)

@@ -87,3 +87,12 @@ def test_features_need_no_model(tmp_path: Path) -> None:
     assert (params.model, params.output.include, made.bounded) == (None, ("x", "event_time"), True)
     with pytest.raises(InputError, match=r"features must be columns of the job \(x, label, score, "):
         make_feature_plan(job, ["y"])
+
+
+def test_windows_over_events_have_so_many_shards_and_no_more(folder: Path) -> None:
+    text = JOB.format(x="double", model="", include="") + (
+        "features: {windows: {all: {by: label, over: 1h, select: {seen: count(*)}}}}\n"
+        "runtime: {parallelism: 33}"
+    )
+    with pytest.raises(InputError, match=r"runtime.parallelism: must be at most 32 .* got 33"):
+        make_plan(load_job_text(text, "lines.yaml", folder))

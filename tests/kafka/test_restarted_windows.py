@@ -1,0 +1,158 @@
+"""Windows after a stop and resume on real Flink: late records, and edits of the job between.
+
+The adversary is a record that comes late just after a restart, when the source does not know yet how far it
+had come; and a savepoint that is read as what it is not.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from flink_jobs.kafka import ClientSettings, create_topics, produce, read_topic
+from flink_jobs.testing import record
+from tests.helpers import models
+from tests.helpers.restarts import run_until
+
+START = 1_767_225_600_000
+SECOND = 1_000
+JOB = """
+job: TOPIC
+kafka: {brokers: "BROKERS"}
+source:
+  topic: TOPIC
+  event_time: {out_of_order: 1m}
+  schema:
+    id: {type: long, required: true}
+    card: {type: string, required: true}
+    amount: double
+    fee: double
+features:
+  windows:
+WINDOWS
+model: {name: sums, registry: models, inputs: {n: seen}}
+predictions: {topic: TOPIC.NAME, include: [id, INCLUDE]}
+late: {topic: TOPIC.NAME.late}
+runtime: {checkpoint: {interval: 500ms}}
+"""
+HOUR = "    hour: {by: card, over: 1h, select: {seen: count(*), spent: sum(amount)}}"
+# What runs before the stop, and what goes on from its savepoint.
+FIRST = (HOUR, "seen, spent")
+EDITS = {
+    "unchanged": FIRST,
+    "added": (
+        "    minute: {by: card, over: 1m, select: {lately: max(amount), fees: sum(fee)}}\n"
+        "    more: {by: card, over: 2h, select: {seen: count(*), spent: sum(amount), mean: avg(amount)}}\n"
+        "    last: {by: card, rows: 3, select: {three: sum(amount)}}",
+        "seen, spent, mean, lately, three, fees",
+    ),
+}
+OTHER_KEY = ("    hour: {by: id, over: 1h, select: {seen: count(*), spent: sum(amount)}}", "seen, spent")
+BEFORE = 400
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A topic of which a job has read the first records, and the job's savepoint."""
+
+    settings: ClientSettings
+    topic: str
+    base: Path
+    savepoint: str
+
+    def job(self, name: str, windows: str, include: str) -> Path:
+        text = JOB.replace("TOPIC", self.topic).replace("BROKERS", self.settings.brokers)
+        text = text.replace("NAME", name).replace("WINDOWS", windows).replace("INCLUDE", include)
+        path = self.base / f"{name}.yaml"
+        path.write_text(text)
+        return path
+
+
+def row(number: int, seconds: float) -> dict[str, Any]:
+    return {
+        "id": number,
+        "card": "a",
+        "amount": 0.1 * number,
+        "fee": 1.0,
+        "at": START + int(seconds * SECOND),
+    }
+
+
+ON_TIME = [row(n, n) for n in range(BEFORE)]
+LATE = row(BEFORE, BEFORE - 201)
+AFTER = [row(BEFORE + 1 + n, BEFORE + n) for n in range(60)]
+FAR_AHEAD = row(BEFORE + 61, BEFORE + 10_000)
+ROWS = [*ON_TIME, *AFTER]
+
+
+def messages(rows: list[dict[str, Any]]) -> list[Any]:
+    return [
+        record(
+            {k: v for k, v in r.items() if k != "at"}, key=r["card"], timestamp=r["at"], headers={"n": b"1"}
+        )
+        for r in rows
+    ]
+
+
+@pytest.fixture(scope="module")
+def stopped(kafka: ClientSettings, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """Stopped when the watermark had passed 339 records; the rest of the stream came while it was down."""
+    base = tmp_path_factory.mktemp("windows")
+    inputs = pa.table({"n": [1.0, 2.0, 3.0]})
+    models.write(base / "models", "sums", LinearRegression(), inputs, [2.0, 4.0, 6.0], "regression")
+    topic = f"restarted-{uuid.uuid4().hex[:8]}"
+    create_topics(kafka, {topic: 1})
+    produce(kafka, topic, messages(ON_TIME))
+    first = Stopped(kafka, topic, base, "-")
+    done = run_until(kafka.brokers, first.job("first", *FIRST), {f"{topic}.first": 339}, base / "savepoints")
+    assert done.returncode == 0, done.stderr
+    produce(kafka, topic, messages([LATE, *AFTER, FAR_AHEAD]))
+    return Stopped(kafka, topic, base, done.stdout.splitlines()[-1])
+
+
+def resumed(stopped: Stopped, name: str) -> list[dict[str, Any]]:
+    file = stopped.job(name, *EDITS[name])
+    counts = {f"{stopped.topic}.{name}": BEFORE + 60 - 339, f"{stopped.topic}.{name}.late": 1}
+    done = run_until(stopped.settings.brokers, file, counts, stopped.base / name, stopped.savepoint)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(r.value or b"") for r in read_topic(stopped.settings, f"{stopped.topic}.{name}")]
+
+
+def test_the_late_record_comes_out_whole_and_each_other_is_predicted(stopped: Stopped) -> None:
+    predictions = resumed(stopped, "unchanged")
+    (late,) = read_topic(stopped.settings, f"{stopped.topic}.unchanged.late")
+    assert json.loads(late.value or b"")["id"] == LATE["id"]
+    assert (late.key, dict(late.headers)["tailrace.offset"], dict(late.headers)["n"]) == (b"a", b"400", b"1")
+    first = [json.loads(r.value or b"") for r in read_topic(stopped.settings, f"{stopped.topic}.first")]
+    assert sorted(p["id"] for p in [*first, *predictions]) == [r["id"] for r in ROWS]
+    for p in [*first, *predictions]:
+        upto = [r["amount"] for r in ROWS if r["id"] <= p["id"]]
+        assert (p["seen"], p["spent"]) == (len(upto), pytest.approx(sum(upto))), p["id"]
+
+
+def test_added_and_longer_windows_are_filled_from_what_the_state_holds(stopped: Stopped) -> None:
+    """All but the fees, which the state never held: they count from the restart on."""
+    for p in resumed(stopped, "added"):
+        upto = [r for r in ROWS if r["id"] <= p["id"]]
+        amounts = [r["amount"] for r in upto]
+        at = upto[-1]["at"]
+        lately = [r["amount"] for r in upto if r["at"] >= at - 60 * SECOND]
+        assert (p["seen"], p["spent"]) == (len(amounts), pytest.approx(sum(amounts)))
+        assert p["mean"] == pytest.approx(sum(amounts) / len(amounts))
+        assert p["lately"] == pytest.approx(max(lately))
+        assert p["three"] == pytest.approx(sum(amounts[-3:]))
+        assert p["fees"] <= len(lately)
+
+
+def test_the_state_of_another_key_is_refused(stopped: Stopped) -> None:
+    file = stopped.job("other", *OTHER_KEY)
+    done = run_until(stopped.settings.brokers, file, {}, stopped.base / "other", stopped.savepoint)
+    assert done.returncode != 0
+    assert "the savepoint holds state that this job has no place for: since it was taken" in done.stderr

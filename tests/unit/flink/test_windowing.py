@@ -1,0 +1,110 @@
+"""What leaves the stages of windows: records that are beyond a type, late or scored, whole and once.
+
+The adversary is a record whose window cannot be summed among good neighbours, and a restart with late data.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+from pyflink.common import Row
+
+from tests.helpers.keyed_operator import KeyedOperator
+from udfs.features import FeatureParams
+from udfs.flink.windowing import OUTCOME_COLUMNS, TO_SIDE, ReshardingStage, ScoringStage
+from udfs.records.contract import Contract, Field
+from udfs.scoring.outcomes import DEAD, LATE, PREDICTED
+from udfs.scoring.params import OutputParams, PackParams, ScoreParams, SourceParams
+from udfs.windows.blobs import from_bytes, pack, row_schema
+from udfs.windows.params import AggregateParams, Columns, StageParams, WindowParams
+
+LARGEST = 2**63 - 1
+FIELDS: Columns = (("card", "string"), ("shop", "string"), ("amount", "long"))
+CONTRACT = Contract(tuple(Field(name, kind) for name, kind in FIELDS))
+BY_CARD = StageParams(
+    ("card",),
+    (WindowParams(over_ms=1_000, select={"spent": AggregateParams("sum", "amount")}),),
+    FIELDS,
+    (("spent", "long"),),
+)
+SCORE = ScoreParams(SourceParams("payments", CONTRACT), FeatureParams((), ()), None, OutputParams(("spent",)))
+
+
+def blob(*rows: tuple[str, int, int]) -> bytes:
+    """Of (card, amount, time): offsets and values are their numbers."""
+    numbers = range(len(rows))
+    made: dict[str, list[Any]] = {
+        "card": [card for card, _, _ in rows],
+        "shop": ["s" for _ in rows],
+        "amount": [amount for _, amount, _ in rows],
+        "_key": [f"k{n}".encode() for n in numbers],
+        "_value": [f"v{n}".encode() for n in numbers],
+        "_header_names": [["a", "b"] for _ in numbers],
+        "_header_values": [[b"1", None] for _ in numbers],
+        "_partition": [3 for _ in numbers],
+        "_offset": list(numbers),
+        "_timestamp": [time for _, _, time in rows],
+        "_time": [time for _, _, time in rows],
+    }
+    schema = row_schema(FIELDS)
+    table = pa.Table.from_arrays([pa.array(made[f.name], type=f.type) for f in schema], schema=schema)
+    ((_, packed),) = pack(table, ("card",), (0,))
+    return packed
+
+
+def named(row: Row) -> dict[str, Any]:
+    return dict(zip(OUTCOME_COLUMNS, row, strict=True))
+
+
+def of_kind(rows: list[Row], kind: int) -> list[dict[str, Any]]:
+    return [row for row in map(named, rows) if row["_kind"] == kind]
+
+
+ROWS = blob(("a", LARGEST, 1_000), ("b", 5, 1_000), ("a", 1, 1_500), ("b", 6, 1_600), ("a", 2, 9_000))
+
+
+def test_a_sum_beyond_its_type_is_a_dead_letter_among_good_neighbours() -> None:
+    operator = KeyedOperator(ScoringStage(BY_CARD, SCORE))
+    operator.send_plain(ROWS)
+    operator.watermark(10_000)
+    (dead,) = of_kind(operator.results, DEAD)
+    problem = json.loads(dead["_problem"])
+    assert (problem["stage"], problem["reason"]) == ("feature", "overflow")
+    assert "spent" in problem["message"]
+    assert (dead["_key"], dead["_value"], dead["_headers"]) == (b"k2", b"v2", {"a": b"1", "b": None})
+    assert (dead["_partition"], dead["_offset"], dead["_timestamp"]) == (3, 2, 1_500)
+    (predicted,) = of_kind(operator.results, PREDICTED)
+    spent = [json.loads(value)["features"]["spent"] for value in predicted["_values"]]
+    assert (predicted["_keys"], spent) == ([b"k0", b"k1", b"k3", b"k4"], [LARGEST, 5, 11, 2])
+
+
+def test_late_after_a_restart_is_whole_and_once() -> None:
+    operator = KeyedOperator(ScoringStage(BY_CARD, SCORE))
+    operator.send_plain(blob(("a", 1, 5_000), ("b", 1, 7_000)))
+    operator.watermark(6_000)
+    operator.restart(down_ms=1_000)
+    operator.send_plain(blob(("a", 1, 5_000), ("a", 1, 5_001)))
+    operator.watermark(10_000)
+    (late,) = of_kind(operator.results, LATE)
+    assert (late["_key"], late["_value"], late["_offset"], late["_problem"]) == (b"k0", b"v0", 0, None)
+    predictions = [row for row in of_kind(operator.results, PREDICTED) for row in row["_values"]]
+    values = [json.loads(value) for value in predictions]
+    assert [(value["event_time"][-7:], value["features"]["spent"]) for value in values] == [
+        ("05.000Z", 1),
+        ("05.001Z", 2),
+        ("07.000Z", 1),
+    ]
+
+
+def test_a_stage_that_others_follow_gives_rows_to_their_shards_and_the_rest_to_the_side() -> None:
+    operator = KeyedOperator(ReshardingStage(BY_CARD, PackParams(SCORE.source, ("shop",), (17,))))
+    operator.send_plain(ROWS)
+    operator.watermark(10_000)
+    results: list[Any] = operator.results
+    (tag, dead), (key, packed) = results
+    assert tag.tag_id == TO_SIDE.tag_id
+    assert named(dead)["_value"] == b"v2"
+    rows = from_bytes(packed, row_schema((*FIELDS, ("spent", "long"))))
+    assert (key, rows.column("spent").to_pylist()) == (17, [LARGEST, 5, 11, 2])
