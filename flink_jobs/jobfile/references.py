@@ -16,7 +16,7 @@ from typing import Any
 from flink_jobs.errors import Diagnostic, Location, dotted
 from flink_jobs.jobfile.declared import Outline, Result, mapping, texts
 from flink_jobs.spec import OPTIONAL_SUFFIXES, OUTPUT_SUFFIXES, with_default_topics
-from flink_jobs.spec.aggregates import NUMERIC_AGGREGATES
+from flink_jobs.spec.aggregates import EVENT_AGGREGATES, NUMERIC_AGGREGATES
 from flink_jobs.spec.features import GROUP_WINDOW_KINDS, WINDOW_KINDS
 
 # The type of a field that holds an event time in a unit.
@@ -24,7 +24,7 @@ _UNIT_TYPES: Mapping[str, str] = {"iso8601": "string", "ms": "long", "s": "long"
 _TYPE_UNITS = {"string": ("iso8601",), "long": ("ms", "s", "us")}
 KEY_TYPES = frozenset({"string", "long", "boolean"})
 # Aggregates whose result is one of the values themselves.
-REVEALING_AGGREGATES = frozenset({"min", "max", "first", "last", "lag"})
+REVEALING_AGGREGATES = frozenset({"min", "max", "first", "last", "lag", "percentile"})
 
 
 def reference_diagnostics(data: object) -> list[Diagnostic]:
@@ -96,7 +96,7 @@ def _window_kinds(job: Outline) -> Iterator[Diagnostic]:
             expected = "an over or rows window, as tumble, hop and session need score: per_window"
             yield Diagnostic(location, expected, kind)
         elif kind in GROUP_WINDOW_KINDS:
-            yield from _lags(job, name)
+            yield from _of_events(job, name)
 
 
 def _wrong_number(windows: int) -> Diagnostic:
@@ -111,14 +111,19 @@ def _is_per_event(job: Outline) -> bool:
     return bool(job.data.get("score", "per_event") == "per_event")
 
 
-def _lags(job: Outline, window: str) -> Iterator[Diagnostic]:
+def _of_events(job: Outline, window: str) -> Iterator[Diagnostic]:
+    """Aggregates that Flink's own windows do not have."""
     for result in job.results:
-        if result.window == window and result.aggregate and result.aggregate.function == "lag":
-            yield Diagnostic(
-                result.location,
-                "left to over and rows windows, which have a row before",
-                str(result.aggregate),
-            )
+        aggregate = result.aggregate
+        if result.window != window or aggregate is None:
+            continue
+        if aggregate.function in EVENT_AGGREGATES:
+            reason = "which have a row before" if aggregate.function == "lag" else "which alone have it"
+            expected = f"left to over and rows windows, {reason}"
+            yield Diagnostic(result.location, expected, str(aggregate))
+        elif aggregate.where:
+            expected = "an aggregate without where, which is for over and rows windows only"
+            yield Diagnostic(result.location, expected, str(aggregate))
 
 
 def _kind(raw: object) -> str | None:

@@ -28,10 +28,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class JobColumns:
-    """All columns by name, and the derived features in the order in which they are computed."""
+    """All columns by name, and the derived features in the order in which they are computed.
+
+    `conditions` are those of windows, by the names of columns that only windows see.
+    """
 
     columns: Mapping[str, Column]
     derived: tuple[tuple[str, Expression], ...]
+    conditions: tuple[tuple[str, Expression], ...] = ()
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]
@@ -50,7 +54,8 @@ def job_columns(job: JobSpec) -> JobColumns:
 
 def collect_columns(job: JobSpec, found: Collector) -> JobColumns:
     """The columns that are right; what is wrong is added to `found`."""
-    columns = _base_columns(job, found) | _window_columns(job, found)
+    conditions: dict[str, Expression] = {}
+    columns = _base_columns(job, found) | _window_columns(job, conditions, found)
     columns = {name: column for name, column in columns.items() if name not in found.doubts.columns}
     for name in job.features.lookups:
         columns |= _lookup_columns(job, name, columns, found)
@@ -62,7 +67,7 @@ def collect_columns(job: JobSpec, found: Collector) -> JobColumns:
     for name, expression in derived:
         columns[name] = Column(name, expression.type, f"derived: {expression.text}")
     found.lose(job.features.derive.keys() - columns.keys())
-    return JobColumns(columns, tuple(derived))
+    return JobColumns(columns, tuple(derived), tuple(conditions.items()))
 
 
 def _lookup_columns(
@@ -107,37 +112,73 @@ def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
     return columns
 
 
-def _window_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
+def _window_columns(job: JobSpec, conditions: dict[str, Expression], found: Collector) -> dict[str, Column]:
+    """The results of windows; their conditions are added to `conditions`."""
     columns: dict[str, Column] = {}
-    fields = job.source.fields
     for window_name, window in job.features.windows.items():
         for name, aggregate in window.select.items():
             location = ("features", "windows", window_name, "select", name)
-            if aggregate.column is not None and aggregate.column not in fields:
-                _unknown_argument(aggregate, location, fields, found)
-                found.lose([name])
-            elif aggregate.column is not None and aggregate.column in found.doubts.columns:
-                found.lose([name])
-            else:
+            checks = (
+                _has_argument(aggregate, job, location, found),
+                _has_condition(aggregate, job, location, conditions, found),
+            )
+            if all(checks):
                 kind = aggregate_type(aggregate, job)
                 columns[name] = Column(name, kind, f"window {window_name}: {aggregate}")
+            else:
+                found.lose([name])
     return columns
 
 
-def _unknown_argument(
-    aggregate: Aggregate, location: Location, fields: Mapping[str, object], found: Collector
-) -> None:
-    column = aggregate.column or ""
-    if not found.is_unknown(column):
+def _has_argument(aggregate: Aggregate, job: JobSpec, location: Location, found: Collector) -> bool:
+    column, fields = aggregate.column, job.source.fields
+    if column is None:
+        return True
+    if column not in fields and not found.is_unknown(column):
         expected = "an aggregate of a field of source.schema"
         found.add(location, expected, repr(column), name=column, choices=fields)
+    return column in fields and column not in found.doubts.columns
+
+
+def condition_name(text: str) -> str:
+    """The column of a condition: no other has a space in its name.
+
+    Kept rows have it too. After a restart with another condition they are not taken for what that one says.
+    """
+    return f"where {text}"
+
+
+def _has_condition(
+    aggregate: Aggregate,
+    job: JobSpec,
+    location: Location,
+    conditions: dict[str, Expression],
+    found: Collector,
+) -> bool:
+    """Whether the condition, if there is one, is right; it is then among `conditions`."""
+    if aggregate.where is None:
+        return True
+    fields = job.source.fields.items()
+    types = {name: field.type for name, field in fields if name not in found.doubts.columns}
+    name = condition_name(aggregate.where)
+    compiled, errors = check_all({name: aggregate.where}, types, found.is_unknown)
+    for error in errors:
+        expected = f"an aggregate whose condition is {error.expected}"
+        found.add(location, expected, error.found, error.suggestion)
+    for _, expression in compiled:
+        if expression.type != "boolean":
+            got = f"{aggregate.where!r:.62}, a {expression.type}"
+            found.add(location, "an aggregate whose condition is a boolean", got)
+            return False
+    conditions |= dict(compiled)
+    return bool(compiled)
 
 
 def aggregate_type(aggregate: Aggregate, job: JobSpec) -> ColumnType:
     """The type of a window's result."""
-    if aggregate.function == "count":
+    if aggregate.function in ("count", "time_since_last"):
         return "long"
-    if aggregate.function in ("avg", "stddev"):
+    if aggregate.function in ("avg", "stddev", "percentile", "ewma", "rate"):
         return "double"
     assert aggregate.column is not None
     return job.source.fields[aggregate.column].type

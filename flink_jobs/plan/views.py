@@ -119,7 +119,7 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
         "checked": _called(call, RECORD, "records"),
         OUTCOMES: window_stages.between_views("checked", checked, stages, params),
     }
-    pack = PackParams(params.source, stages[0].by, window_stages.SHARD_KEYS)
+    pack = window_stages.pack_params(params.source, stages[0].by, columns)
     decided = Decided(
         job,
         predictions=window_stages.of_arrays(PREDICTED),

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flink_jobs.plan.columns import JobColumns
+from flink_jobs.plan.columns import JobColumns, condition_name
 from flink_jobs.plan.outputs import result_field, selected
 from flink_jobs.plan.sql import RECORD
-from flink_jobs.spec import JobSpec, Window
+from flink_jobs.spec import Aggregate, JobSpec, Window
+from udfs.features import DerivedParams
 from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
-from udfs.scoring.params import ScoreParams
+from udfs.scoring.params import PackParams, ScoreParams, SourceParams
 from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SHARDS, OutcomeColumn, RowColumn
 from udfs.types import ColumnType
 from udfs.windows.params import AggregateParams, StageParams, WindowParams
@@ -122,6 +123,7 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     for window in job.features.windows.values():
         by_key.setdefault(tuple(window.by), []).append(window)
     stages, known = [], dict(_fields(job))
+    known |= {name: "boolean" for name, _ in columns.conditions}
     for by, windows in by_key.items():
         results = {name: columns[name].type for window in windows for name in window.select}
         stages.append(
@@ -133,11 +135,27 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
 
 def window_params(window: Window) -> WindowParams:
     """What workers are told of a window over events."""
-    select = {
-        name: AggregateParams(a.function, a.column, a.distinct, a.offset or 1)
-        for name, a in window.select.items()
-    }
+    select = {name: aggregate_params(aggregate) for name, aggregate in window.select.items()}
     return WindowParams(window.over or 0, window.rows or 0, select)
+
+
+def aggregate_params(aggregate: Aggregate) -> AggregateParams:
+    """What workers are told of one result."""
+    return AggregateParams(
+        aggregate.function,
+        aggregate.column,
+        aggregate.distinct,
+        aggregate.offset or 1,
+        0.5 if aggregate.share is None else aggregate.share,
+        aggregate.half_life or 0,
+        condition_name(aggregate.where) if aggregate.where else None,
+    )
+
+
+def pack_params(source: SourceParams, by: tuple[str, ...], columns: JobColumns) -> PackParams:
+    """How records go to the shards of the first stage, with the conditions of all."""
+    conditions = tuple(DerivedParams(name, expression.tree) for name, expression in columns.conditions)
+    return PackParams(source, by, SHARD_KEYS, conditions)
 
 
 def _fields(job: JobSpec) -> Mapping[str, ColumnType]:

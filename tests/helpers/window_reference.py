@@ -14,6 +14,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 Named = Mapping[str, tuple[str, str]]
@@ -33,6 +34,26 @@ AGGREGATES: dict[str, Callable[[Sequence[Any]], Any]] = {
 def _sum(values: Sequence[Any]) -> Any:
     """Correctly rounded, for doubles."""
     return math.fsum(values) if any(isinstance(value, float) for value in values) else sum(values)
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Between two values in proportion."""
+    return float(np.quantile(values, share)) if values else None
+
+
+def ewma(timed: Sequence[tuple[int, float]], half_life: int) -> float | None:
+    """The mean of values at times in ms, each of half the weight of one that is a half life newer."""
+    if not timed:
+        return None
+    weights = [0.5 ** ((timed[-1][0] - time) / half_life) for time, _ in timed]
+    return math.fsum(w * x for w, (_, x) in zip(weights, timed, strict=True)) / math.fsum(weights)
+
+
+def rate(timed: Sequence[tuple[int, float]]) -> float | None:
+    """From the first to the last value, by the second."""
+    if not timed or timed[0][0] == timed[-1][0]:
+        return None
+    return (timed[-1][1] - timed[0][1]) / ((timed[-1][0] - timed[0][0]) / 1000)
 
 
 def select(prefix: str, *wanted: str) -> tuple[str, Named]:

@@ -19,7 +19,7 @@ from flink_jobs.plan.window_stages import SHARD_KEYS, SHARDS_OF_WINDOWS
 from flink_jobs.run.program import execution_plan
 from flink_jobs.testing import Broker, JobHarness, Outcome, Results, record
 from tests.helpers import models
-from tests.helpers.window_reference import aggregated, same, select
+from tests.helpers.window_reference import aggregated, ewma, percentile, rate, same, select
 
 START = 1_767_225_600_000
 USERS, ROWS_PER_USER, GRID_MS, PARTITIONS = 12, 250, 250, 3
@@ -66,7 +66,21 @@ LAGS = {
     "lag_items": ("items", 1),
 }
 LAG = ", ".join(f'{name}: "lag({column}, {steps})"' for name, (column, steps) in LAGS.items())
-FEATURES = [*CITY_NAMES, *USER_NAMES, *LAST_NAMES, *LAGS, "city_rows", "pair_rows"]
+OF_TIME = {
+    "city_p90": "percentile(amount, 0.9)",
+    "city_ewma": "ewma(amount, 10s)",
+    "city_dear": "count(* where amount > 50)",
+    "city_flagged": "sum(items) where flag or kind = 'a'",
+}
+CHANGES = {
+    "user_rate": "rate(amount)",
+    "user_delta": "delta(items)",
+    "user_median": "percentile(items, 0.5 where flag)",
+    "user_quiet": "time_since_last()",
+    "user_flagged": "time_since_last(where flag)",
+    "user_before": "lag(amount, 2 where amount > 50)",
+}
+FEATURES = [*CITY_NAMES, *USER_NAMES, *LAST_NAMES, *LAGS, *OF_TIME, *CHANGES, "city_rows", "pair_rows"]
 
 JOB = f"""
 job: windows
@@ -85,6 +99,8 @@ features:
   windows:
     city_time: {{by: city, over: {OVER_CITY}ms, select: {CITY}}}
     city_count: {{by: city, over: {OVER_CITY}ms, select: {{city_rows: count(*)}}}}
+    city_more: {{by: city, over: {OVER_CITY}ms, select: {json.dumps(OF_TIME)}}}
+    user_more: {{by: user, rows: {LAST_ROWS}, select: {json.dumps(CHANGES)}}}
     user_time: {{by: user, over: {OVER_USER}ms, select: {USER}}}
     user_last: {{by: user, rows: {LAST_ROWS}, select: {LAST}}}
     user_lag: {{by: user, rows: 1, select: {{{LAG}}}}}
@@ -134,8 +150,45 @@ def expected(row: Row, of_city: Sequence[Row], of_user: Sequence[Row]) -> dict[s
         **aggregated(dicts(recent), USER_NAMES),
         **aggregated(dicts(before[-LAST_ROWS:]), LAST_NAMES),
         **lags,
+        **of_time(city),
+        **changes(row, before),
         "city_rows": len(city),
         "pair_rows": len([other for other in before if other.city == row.city]),
+    }
+
+
+def timed(rows: Sequence[Row], column: str) -> list[tuple[int, Any]]:
+    return [(row.time, value) for row in rows if (value := getattr(row, column)) is not None]
+
+
+def dear(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.amount is not None and row.amount > 50]
+
+
+def of_time(rows: Sequence[Row]) -> dict[str, Any]:
+    flagged = [row.items for row in rows if (row.flag or row.kind == "a") and row.items is not None]
+    return {
+        "city_p90": percentile([value for _, value in timed(rows, "amount")], 0.9),
+        "city_ewma": ewma(timed(rows, "amount"), 10_000),
+        "city_dear": len(dear(rows)),
+        "city_flagged": sum(flagged) if flagged else None,
+    }
+
+
+def changes(row: Row, before: Sequence[Row]) -> dict[str, Any]:
+    """`before` are the user's rows up to this one."""
+    last, items = before[-LAST_ROWS:], timed(before[-LAST_ROWS:], "items")
+    flagged = [other for other in before[:-1] if other.flag]
+    amounts = [other.amount for other in dear(before[:-1])]
+    return {
+        "user_rate": rate(timed(last, "amount")),
+        "user_delta": items[-1][1] - items[0][1] if items else None,
+        "user_median": percentile(
+            [other.items for other in last if other.flag and other.items is not None], 0.5
+        ),
+        "user_quiet": row.time - before[-2].time if len(before) > 1 else None,
+        "user_flagged": row.time - flagged[-1].time if flagged else None,
+        "user_before": amounts[-2] if len(amounts) > 1 else None,
     }
 
 
@@ -155,6 +208,10 @@ def test_windows_equal_plain_python(predictions: dict[int, Outcome]) -> None:
             if not same(made[name], value):
                 wrong.append((row.id, name, made[name], value))
     assert wrong == [], f"{len(wrong)} differ"
+
+
+def test_conditions_are_not_written(predictions: dict[int, Outcome]) -> None:
+    assert not [name for name in predictions[0].json if name.startswith(("where", "_"))]
 
 
 def test_the_model_sees_the_windows(predictions: dict[int, Outcome]) -> None:

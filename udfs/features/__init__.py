@@ -92,7 +92,7 @@ class FeatureBuilder:
         for row, error in failures.items():
             problems.setdefault(row, Problem("feature", "feature_error", f"{derived.name}: {_cause(error)}"))
         pieces = {start: column for start, _, column in spans}
-        kind = spans[0][2].type if spans else pa.null()
+        kind = ARROW[derived.tree[1]]
         pieces |= {row: pa.nulls(1, kind) for row in failures}
         column = pa.chunked_array([pieces[start] for start in sorted(pieces)], type=kind)
         single = column.combine_chunks()

@@ -116,9 +116,10 @@ class PackFunction(_Counting):
 
     def open(self, function_context: FunctionContext) -> None:
         super().open(function_context)
-        self._checker = RecordChecker(self._params.source)
-        contract = self._params.source.contract
-        self._schema = row_schema(tuple((field.name, field.type) for field in contract.fields))
+        source, conditions = self._params.source, self._params.conditions
+        self._checker = RecordChecker(source, conditions)
+        fields: Columns = tuple((field.name, field.type) for field in source.contract.fields)
+        self._schema = row_schema((*fields, *((condition.name, "boolean") for condition in conditions)))
 
     def eval(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from udfs.features import DerivedParams, FeatureBuilder, FeatureParams
 from udfs.isolate import Span
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
 from udfs.records.decode import Decoded, decode_batch
@@ -22,10 +23,14 @@ from udfs.scoring.params import SourceParams
 
 
 class RecordChecker:
-    """Decodes and checks records; shared by scoring and by the windows' extraction."""
+    """Decodes and checks records; shared by scoring and by the windows' extraction.
 
-    def __init__(self, params: SourceParams) -> None:
+    Each of `conditions` becomes a column; a record of which one cannot be computed is not valid.
+    """
+
+    def __init__(self, params: SourceParams, conditions: tuple[DerivedParams, ...] = ()) -> None:
         self._params = params
+        self._conditions = FeatureBuilder(FeatureParams(derived=conditions))
         self._decoder = JsonDecoder(params.contract, params.max_bytes)
         self._iso_field = _iso_field(params)
         self._watch = BatchProfiler(params.counted, None, NO_VERSION) if params.counted else None
@@ -71,7 +76,8 @@ class RecordChecker:
     def _join(self, spans: Sequence[Span[Decoded]], failures: Mapping[int, Problem]) -> Decoded:
         """What spans of a batch were decoded to, as if it had been at once."""
         problems = dict(failures)
-        tables = [self._params.contract.arrow_schema().empty_table()]
+        empty, _ = self._conditions.compute(self._params.contract.arrow_schema().empty_table())
+        tables = [empty]
         rows = [np.zeros(0, dtype=np.int64)]
         for start, _, decoded in spans:
             problems |= {start + row: problem for row, problem in decoded.problems.items()}
@@ -88,7 +94,17 @@ class RecordChecker:
         timeless = times <= NO_EVENT_TIME
         if self._iso_field:
             timeless |= ~are_iso_8601(decoded.table.column(self._iso_field), times)
-        return self._without_event_time(decoded, timeless) if timeless.any() else decoded
+        if timeless.any():
+            decoded = self._without_event_time(decoded, timeless)
+        return self._with_conditions(decoded)
+
+    def _with_conditions(self, decoded: Decoded) -> Decoded:
+        table, failures = self._conditions.compute(decoded.table)
+        if not failures:
+            return Decoded(table, decoded.rows, decoded.problems)
+        problems = {int(decoded.rows[row]): problem for row, problem in failures.items()}
+        valid = np.delete(np.arange(table.num_rows), list(failures))
+        return Decoded(table.take(pa.array(valid)), decoded.rows[valid], decoded.problems | problems)
 
     def _decode_on_time(self, raws: Sequence[bytes | None], late: npt.NDArray[np.bool_]) -> Decoded:
         if not late.any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from udfs.features import FeatureParams
+from udfs.features import DerivedParams, FeatureParams
 from udfs.features.columns import Column
 from udfs.model.signatures import Trust
 from udfs.profile.params import CollectParams
@@ -46,11 +46,15 @@ class SourceParams(msgspec.Struct, frozen=True):
 
 
 class PackParams(msgspec.Struct, frozen=True):
-    """How valid records go to the shards of their keys; `shard_keys` are Flink's keys, one for each shard."""
+    """How valid records go to the shards of their keys; `shard_keys` are Flink's keys, one for each shard.
+
+    Each of `conditions` becomes a boolean column, by which windows tell what counts.
+    """
 
     source: SourceParams
     by: tuple[str, ...]
     shard_keys: tuple[int, ...]
+    conditions: tuple[DerivedParams, ...] = ()
 
 
 class FollowParams(msgspec.Struct, frozen=True):

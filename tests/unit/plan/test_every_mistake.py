@@ -49,6 +49,8 @@ features:
       select:
         rides: count(*)
         mean_km: avg(km)
+        far_rides: count(* where km > 30)
+        slow_km: sum(km where minutes > 60)
   lookups:
     cities:
       file: cities.csv
@@ -95,6 +97,10 @@ MISTAKES = {
     "source.event_time.unit": ("unit: iso8601", "unit: iso8602"),
     "source.schema.minutes.type": ("minutes: {type: double", "minutes: {type: duble"),
     "features.windows.hour.select.mean_km": ("mean_km: avg(km)", "mean_km: avg(kilometres)"),
+    "features.windows.hour.select.far_rides": (
+        "far_rides: count(* where km > 30)",
+        "far_rides: count(* where kn > 30)",
+    ),
     "features.lookups.cities.file": ("file: cities.csv", "file: towns.csv"),
     "features.derive.speed": ("speed: km / minutes", "speed: km // minutes"),
     "model.inputs.first": ("    first: km", "    first: left_at"),

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from flink_jobs.jobfile.references import reference_diagnostics
 from flink_jobs.spec import JobSpec, SchemaField, Window
 from flink_jobs.spec.aggregates import AGGREGATES, Aggregate, parse_aggregate
+from flink_jobs.spec.json_schema import job_schema
 from flink_jobs.spec.scalars import LONGEST_MS, format_duration, parse_brokers, parse_duration, parse_size
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
@@ -110,11 +115,25 @@ def test_what_is_no_broker(brokers: object) -> None:
         parse_brokers(brokers)
 
 
-@given(st.sampled_from(AGGREGATES), NAMES, st.booleans(), st.integers(1, 10_000))
-def test_aggregates_survive_writing(function: str, column: str, distinct: bool, offset: int) -> None:
-    aggregate = Aggregate(
-        function, column, distinct and function == "count", offset if function == "lag" else None
-    )
+SECOND: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "lag": st.integers(1, 10_000).map(lambda n: {"offset": n}),
+    "percentile": st.floats(0, 1).map(lambda share: {"share": share}),
+    "ewma": st.integers(1, 10**9).map(lambda ms: {"half_life": ms}),
+}
+
+
+@st.composite
+def aggregates(draw: st.DrawFn) -> Aggregate:
+    function = draw(st.sampled_from(AGGREGATES))
+    column = None if function == "time_since_last" else draw(NAMES)
+    distinct = function == "count" and draw(st.booleans())
+    where = draw(st.none() | st.text(min_size=1, max_size=20).filter(lambda text: text == text.strip()))
+    second = draw(SECOND.get(function, st.just({})))
+    return Aggregate(function, column, distinct, where=where, **second)
+
+
+@given(aggregates())
+def test_aggregates_survive_writing(aggregate: Aggregate) -> None:
     assert parse_aggregate(str(aggregate)) == aggregate
 
 
@@ -127,19 +146,98 @@ def test_aggregates_survive_writing(function: str, column: str, distinct: bool, 
         ("count(distinct)", Aggregate("count", "distinct")),
         ("lag(x)", Aggregate("lag", "x", offset=1)),
         ("lag(x,3)", Aggregate("lag", "x", offset=3)),
+        ("percentile(x, 0.9)", Aggregate("percentile", "x", share=0.9)),
+        ("percentile(x, 90%)", Aggregate("percentile", "x", share=0.9)),
+        ("ewma(x, 10m)", Aggregate("ewma", "x", half_life=600_000)),
+        ("rate(x)", Aggregate("rate", "x")),
+        ("delta( x )", Aggregate("delta", "x")),
+        ("time_since_last()", Aggregate("time_since_last")),
+        ("time_since_last( where a )", Aggregate("time_since_last", where="a")),
+        ("count(* where amount > 100)", Aggregate("count", where="amount > 100")),
+        ("count(*) WHERE amount > 100", Aggregate("count", where="amount > 100")),
+        (
+            "sum(x where (a > 1) and b in ('c)', ''))",
+            Aggregate("sum", "x", where="(a > 1) and b in ('c)', '')"),
+        ),
+        ("sum(x)where(a)", Aggregate("sum", "x", where="(a)")),
+        ("count(distinct x\n where a\n or b)", Aggregate("count", "x", distinct=True, where="a\n or b")),
+        ("lag(x, 2 where a)", Aggregate("lag", "x", offset=2, where="a")),
+        ("sum(where)", Aggregate("sum", "where")),
+        ("sum(where where where)", Aggregate("sum", "where", where="where")),
     ],
 )
 def test_aggregates(text: str, aggregate: Aggregate) -> None:
     assert parse_aggregate(text) == aggregate
+    jsonschema.validate({"n": text}, job_schema()["$defs"]["Window"]["properties"]["select"])
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "count", "count()", "count(*", "sum(a, b)", "sum(a) + 1", "sum(a)); DROP", "sum(sum(a))", 1],
+    [
+        *(
+            "",
+            "x",
+            "count",
+            "count()",
+            "count(*",
+            "sum(a, b)",
+            "sum(a) + 1",
+            "sum(a)); DROP",
+            "sum(sum(a))",
+            1,
+        ),
+        *(
+            "count(* where)",
+            "count(*) where ",
+            "sum(awhere b)",
+            "sum(a where b) + 1",
+            "percentile(a)",
+            "ewma(a)",
+        ),
+        *("percentile(a, 1.1)", "percentile(a, nan)", "ewma(a, 0s)", "ewma(a, 5)", "lag(a, 0)", "lag(a, b)"),
+        *("rate(a, 1s)", "delta(*)", "time_since_last(a)", "top(a, 3)", "lag(a, 1, 2)", "avg(distinct a)"),
+    ],
 )
 def test_what_is_no_aggregate(text: object) -> None:
     with pytest.raises(ValueError, match="must be"):
         parse_aggregate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("median(x)", "percentile(x, 0.5)"),
+        ("median(x) where a > 1", "percentile(x, 0.5 where a > 1)"),
+        ("quantile(x)", "percentile(x, 0.5)"),
+        ("p95(x)", "percentile(x, 0.95)"),
+        ("percentil(x, 0.9)", "percentile(x, 0.9)"),
+        ("percentile(x)", "percentile(x, 0.5)"),
+        ("percentile(x, 95)", "percentile(x, 95%)"),
+        ("ema(x)", "ewma(x, 10m)"),
+        ("ewma(x, 10 min)", None),
+        ("ewma(x, 10min)", "ewma(x, 10m)"),
+        ("diff(x)", "delta(x)"),
+        ("time_since(x)", "time_since_last()"),
+        ("time_since_last(x)", "time_since_last(where x IS NOT NULL)"),
+        ("top(x, 3)", None),
+    ],
+)
+def test_what_was_meant_by_another_aggregate(text: str, meant: str | None) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        parse_aggregate(text)
+    assert (caught.value.context or {}).get("suggestion") == meant
+    if meant:
+        parse_aggregate(meant)
+
+
+@pytest.mark.parametrize(
+    "text", ["f(" + " " * 1_990, "count(*) where " + ") " * 900, "sum(" + "where " * 330]
+)
+def test_a_long_aggregate_is_read_at_once(text: str) -> None:
+    started = time.perf_counter()
+    with suppress(ValueError):
+        parse_aggregate(text)
+    assert time.perf_counter() - started < 1
 
 
 @pytest.mark.parametrize(
@@ -223,6 +321,22 @@ def test_a_scored_window_has_no_row_before() -> None:
     assert places(per_window(window)) == ["features.windows.w.select.n"]
 
 
+@pytest.mark.parametrize("kind", [{"tumble": "1h"}, {"hop": "1h", "every": "30m"}, {"session": "5m"}])
+@pytest.mark.parametrize(
+    "aggregate",
+    [
+        *("percentile(fare, 0.9)", "ewma(fare, 10m)", "rate(fare)", "delta(fare)", "time_since_last()"),
+        *("count(* where fare > 10)", "sum(fare) where fare > 10"),
+    ],
+)
+def test_a_scored_window_has_only_what_flink_computes(kind: dict[str, Any], aggregate: str) -> None:
+    window = {"by": "city", "select": {"n": aggregate, "m": "count(*)"}, **kind}
+    (found,) = reference_diagnostics(per_window(window))
+    assert found.location == ("features", "windows", "w", "select", "n")
+    assert "over and rows windows" in found.expected
+    assert found.found == str(parse_aggregate(aggregate))
+
+
 def test_a_lookup_can_follow_a_window() -> None:
     features = {
         "windows": {"w": {"by": "city", "rows": 2, "select": {"before": "lag(city)"}}},
@@ -241,6 +355,15 @@ def test_personal_data_does_not_leave_by_way_of_a_window(aggregate: str) -> None
     assert places(job_data(features=features, predictions=predictions)) == ["predictions.include.0"]
     window["select"]["x"] = "count(distinct card)"
     assert reference_diagnostics(job_data(features=features, predictions=predictions)) == []
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    window: dict[str, Any] = {"by": "city", "rows": 1, "select": {"x": "percentile(age, 1)"}}
+    data = job_data(features={"windows": {"w": window}}, predictions={"include": ["x"]})
+    data["source"]["schema"]["age"] = {"type": "long", "pii": "drop"}
+    assert places(data) == ["predictions.include.0"]
+    window["select"]["x"] = "count(age)"
+    assert reference_diagnostics(data) == []
 
 
 def test_personal_data_can_be_included_as_a_hash() -> None:
