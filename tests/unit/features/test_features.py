@@ -66,7 +66,7 @@ def test_rows_whose_feature_raises_are_isolated(longs: list[int | None]) -> None
 
 
 def test_a_dead_letter_says_why_without_values_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Libraries put what they were given into their errors, and many read dead letters who may not read records."""
+    """Libraries put what they were given into their errors; more people read dead letters than records."""
     _, problems = features(square="n * n").compute(table([{"n": 2**62}]))
     assert problems[0].message == "square: overflow"
 
