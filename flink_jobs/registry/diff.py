@@ -68,7 +68,7 @@ def _signature(manifest: Manifest) -> dict[str, Any]:
     inputs = {item.name: (place, item) for place, item in enumerate(manifest.signature.inputs)}
     shown = {
         f"input {name}": f"{place + 1}: {item.type}{'' if item.nullable else ', never null'}"
-        + (f", one of {', '.join(item.values)}" if item.values else "")
+        + (f", one of {', '.join(map(str, item.values))}" if item.values else "")
         for name, (place, item) in inputs.items()
     }
     output = manifest.signature.output

@@ -10,6 +10,7 @@ from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.diff import golden_inputs
 from flink_jobs.registry.formats import client_format
+from flink_jobs.registry.formats.onnx_runtime import with_offset
 from udfs.errors import ModelError
 from udfs.model import formats, golden
 from udfs.model.format_table import FORMATS
@@ -61,7 +62,7 @@ def _faithful(loaded: LoadedModel, golden_file: bytes, title: str) -> bytes:
     for way, convert in ways.items():
         try:
             graph = convert(getattr(loaded.model, "native", None), manifest.signature)
-            model = formats.build("onnx", graph, manifest.signature)
+            model = formats.build("onnx", graph, with_offset(graph, manifest.signature))
             golden.check(model, golden_file, FORMATS["onnx"].tolerance)
         except ModelError as error:
             failures.append(f"{way} {error}")

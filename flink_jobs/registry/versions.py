@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from flink_jobs.errors import InputError
@@ -82,7 +83,7 @@ class VersionStore:
         model: Any,
         format: Format = "joblib",  # noqa: A002
         signature: Signature,
-        golden_inputs: pa.Table,
+        golden_inputs: pa.Table | pd.DataFrame,
         profile: dict[str, Any],
         metrics: dict[str, float],
         training: dict[str, Any],
@@ -91,9 +92,11 @@ class VersionStore:
     ) -> Manifest:
         """Write the next version and return its manifest.
 
-        `model`: an estimator, booster or ONNX model, or its bytes. `golden_inputs`: rows in the signature's
-        schema, whose predictions each later load must reproduce. Raises `InputError` when the model cannot be
-        loaded back, does not fit its signature, or cannot score these rows.
+        `model`: an estimator, booster or ONNX model, or its bytes. `golden_inputs`: rows of the DataFrame
+        that it was fitted on, or a table in the signature's schema. What the model's own library predicts for
+        these, and for rows with missing values and each category, each later load must reproduce; what the
+        DataFrame tells of its columns is kept in the manifest's signature. Raises `InputError` when the model
+        cannot be loaded back, does not fit its signature, or is not scored as its library scores it.
         """
         checked_name(name)
         if lineage is not None and lineage.parent is not None:
@@ -103,7 +106,7 @@ class VersionStore:
         number = max(map(int, filter(_VERSION.match, self.store.names(f"{name}/versions"))), default=0)
         while True:
             number += 1
-            manifest = files.manifest(name, number, signature, metrics, training, created_at, lineage)
+            manifest = files.manifest(name, number, metrics, training, created_at, lineage)
             if self.store.write_folder(_folder(name, number), files.with_manifest(manifest)):
                 return manifest
 

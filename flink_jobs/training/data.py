@@ -28,7 +28,7 @@ from flink_jobs.training.contract import Trainer
 from flink_jobs.training.lineage import features_fingerprint, table_fingerprint
 from flink_jobs.training.splits import Mask, Times
 from udfs.features.columns import FEEDS
-from udfs.model.formats.inputs import frame
+from udfs.model.formats.inputs import frame, trained
 from udfs.model.manifest import Input, InputType, Output, Signature
 from udfs.types import ARROW
 
@@ -135,7 +135,7 @@ def job_signature(trainer: Trainer, job: JobSpec) -> Signature:
         kind = next((kind for kind in _TYPES if kind == column.type and column.type in FEEDS[kind]), None)
         if kind is None:
             raise InputError(f"inputs must be {', '.join(_TYPES)}; {name} is a {column.type}")
-        inputs.append(Input(name=name, type=kind))
+        inputs.append(trained(Input(name=name, type=kind)))
     return Signature(inputs=tuple(inputs), output=trainer.output)
 
 

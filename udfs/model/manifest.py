@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,32 +28,60 @@ PROFILE_FILE = "profile.json"
 InputType = Literal["double", "long", "string", "boolean"]
 OutputKind = Literal["binary", "multiclass", "regression", "anomaly"]
 
+Missing = Literal["nan", "none", "NA"]
+Value = str | bool | int | float
+
+_VALUES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "long": (int,),
+    "double": (int, float),
+    "boolean": (bool,),
+}
+# What `pandas.api.types.pandas_dtype` takes; brackets hold the dtype of an index of categories.
+_PANDAS = re.compile(r"(category(\[[a-z0-9]+\])?|object|string|bool(ean)?|u?int\d+|U?Int\d+|[fF]loat\d+)\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model input. `values` are a string input's categories, in the order of their codes."""
+    """One model input. `values` are its categories, of its own type, in the order of their codes.
+
+    For models that take a DataFrame, `pandas` is the column's dtype in that which the model was fitted on,
+    and `missing` what stands there for a missing value. They came later: left out where they are not set, a
+    number is a float64, and a missing string None.
+    """
 
     name: str
     type: InputType
     nullable: bool = True
-    values: tuple[str, ...] = ()
+    values: tuple[Value, ...] = ()
+    pandas: str | msgspec.UnsetType = msgspec.UNSET
+    missing: Missing | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("name must not be empty")
-        if self.values and self.type != "string":
-            raise ValueError(f"values must only be given for string inputs; {self.name} is a {self.type}")
+        for value in self.values:
+            if type(value) not in _VALUES[self.type]:
+                raise ValueError(
+                    f"values of {self.name} must each be a {self.type}, as the input is; got {value!r}"
+                )
         if len(set(self.values)) != len(self.values):
             raise ValueError(f"values of {self.name} must be distinct")
+        if self.pandas is not msgspec.UNSET and not _PANDAS.match(self.pandas):
+            raise ValueError(f"pandas of {self.name} must be a dtype such as category; got {self.pandas!r}")
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the model predicts. For `binary`, `classes[1]` is the positive class."""
+    """What the model predicts. For `binary`, `classes[1]` is the positive class.
+
+    `offset`: what an anomaly graph's scores lie above the same model's `score_samples`, with the sign turned
+    (scikit-learn's `offset_`). Left out where it is not known: then scores are the graph's own.
+    """
 
     kind: OutputKind
     classes: tuple[str | int | bool, ...] = ()
+    offset: float | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -64,6 +93,23 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError(f"classes must be empty for a {self.kind} output; got {count}")
         if len(set(self.classes)) != count:
             raise ValueError("classes must be distinct")
+        if any(isinstance(label, float) for label in self.classes):
+            raise ValueError(f"classes must be strings, whole numbers or booleans{whole(self.classes)}")
+        if self.offset is not msgspec.UNSET and self.kind != "anomaly":
+            raise ValueError("offset must only be given for an anomaly output")
+
+
+def whole(classes: Sequence[object]) -> str:
+    """A hint for labels that a library holds as floats: how to write them.
+
+    >>> whole((0.0, 1.0))
+    '; for the labels 0.0, 1.0 write [0, 1]'
+    """
+    labels = [label for label in classes if isinstance(label, float)]
+    if not labels or not all(label.is_integer() for label in labels):
+        return f"; got {list(classes)}"
+    written = ", ".join(str(int(label) if isinstance(label, float) else label) for label in classes)
+    return f"; for the labels {', '.join(map(str, classes))} write [{written}]"
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -41,7 +41,7 @@ CONTRACT_REASONS = (
     "event_time_ahead",
 )
 FEATURE_REASONS = ("not_finite", "feature_error", "overflow", UNEXPECTED)
-INFERENCE_REASONS = ("model_error", UNEXPECTED)
+INFERENCE_REASONS = ("model_error", "model_crash", UNEXPECTED)
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

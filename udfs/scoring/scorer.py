@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.features import FeatureBuilder
-from udfs.isolate import isolate
+from udfs.isolate import isolate_spans
 from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
 from udfs.records.decode import Decoded
@@ -28,6 +28,7 @@ from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import VersionMetrics
 from udfs.scoring.batch import Batch, RowBatch, WindowedBatch
 from udfs.scoring.checker import RecordChecker
+from udfs.scoring.crashes import Crashes, CrashGuard, ModelCrashedError
 from udfs.scoring.label_rows import label_lines
 from udfs.scoring.last_net import RunningTotals, score_all
 from udfs.scoring.open_versions import open_versions
@@ -39,6 +40,8 @@ from udfs.scoring.version import score_columns
 from udfs.scoring.versions import ScoringGroup
 from udfs.times import Milliseconds
 from udfs.types import ARROW
+
+Predicted = tuple[npt.NDArray[np.object_], dict[str, pa.Array], dict[str, pa.Array]]
 
 __all__ = ["DEAD", "LATE", "PREDICTED", "Batch", "Outcomes", "RowBatch", "Scorer", "WindowedBatch"]
 
@@ -57,6 +60,7 @@ class Scorer:
         self._checker = RecordChecker(params.source)
         self.counts: Counter[str] = Counter()
         self._versions = open_versions(params, self.counts) if params.model else None
+        self._guard = CrashGuard(f"{params.source.topic} {params.model.folder}") if params.model else None
         self._features = FeatureBuilder(params.features)
         self._watch = BatchProfiler(params.drift, None, NO_VERSION) if params.drift else None
         self._version_metrics = VersionMetrics(params.rollout.window_ms) if params.rollout else None
@@ -149,6 +153,8 @@ class Scorer:
         """Ends the threads and processes that go with the versions."""
         if self._versions:
             self._versions.close()
+        if self._guard:
+            self._guard.close()
 
     def _score_table(
         self,
@@ -186,7 +192,13 @@ class Scorer:
         watch, metrics, times = group.version.watch, self._version_metrics, event_time[rows]
         shadowing = Shadowing(group, featured, metrics) if group.shadows and metrics else None
         before = self._model_ns
-        spans, failures = isolate(lambda part: self._predict(group, part), featured)
+        crashes = self._guard.crashes(group.version.elsewhere, featured) if self._guard else Crashes()
+
+        def predict(start: int, stop: int) -> Predicted:
+            crashes.check(start, stop)
+            return self._predict(group, featured.slice(start, stop - start))
+
+        spans, failures = isolate_spans(predict, featured.num_rows)
         took = self._model_ns - before
         for start, stop, (lines, scores, watched) in spans:
             outcomes.kind[rows[start:stop]] = PREDICTED
@@ -211,15 +223,14 @@ class Scorer:
             outcomes.told[rows] = label_lines(group, len(rows), predicted, answers)
             outcomes.label_key[rows] = self._label_keys(featured)  # type: ignore[index]
 
-    def _predict(
-        self, group: ScoringGroup, featured: pa.Table
-    ) -> tuple[npt.NDArray[np.object_], dict[str, pa.Array], dict[str, pa.Array]]:
+    def _predict(self, group: ScoringGroup, featured: pa.Table) -> Predicted:
         """The predictions' bytes, the scores, and what the monitor counts; raises if the model does."""
         version = group.version
         inputs = version.inputs_of(featured)
         started = self._clock()
         try:
-            scored = version.predict(inputs)
+            with self._guard.predicting(featured) if self._guard else nullcontext():
+                scored = version.predict(inputs)
             scores = score_columns(scored, version.loaded.manifest)
         except Exception as error:
             raise _ModelRaisedError from error
@@ -308,6 +319,8 @@ class _ModelRaisedError(Exception):
 
 
 def _inference_problem(error: Exception, group: ScoringGroup) -> Problem:
+    if isinstance(error, ModelCrashedError):
+        return Problem("inference", "model_crash", str(error), group.version.title)
     if not isinstance(error, _ModelRaisedError):
         return unexpected("inference", error)
     text = f"{type(error.__cause__).__name__}: {error.__cause__}"[:300]

@@ -171,7 +171,7 @@ class Shadow:
     def _run(self, questions: queue.Queue[tuple[bytes, Future[pa.Table]] | None]) -> None:
         """The life of one process."""
         try:
-            process = self._process = _start()
+            process = self._process = start_server()
         except OSError as error:
             self._switch_off(f"it cannot be started: {error}")
             return
@@ -197,7 +197,7 @@ class Shadow:
             process.wait()
 
 
-def _start() -> subprocess.Popen[bytes]:
+def start_server() -> subprocess.Popen[bytes]:
     """With the same import path: Flink ships this code to a folder of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     return subprocess.Popen(

@@ -17,6 +17,7 @@ from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference, parse_reference
 from udfs.records.numbers import cast_column
+from udfs.scoring.shadow import ShadowParams
 from udfs.types import ColumnType
 
 Inputs = tuple[tuple[str, str, ColumnType], ...]
@@ -31,6 +32,8 @@ class Version:
     threshold: float
     watch: BatchProfiler | None = None
     explaining: Explaining | None = None
+    #: How another process loads it.
+    elsewhere: ShadowParams | None = None
 
     @property
     def number(self) -> int:

@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from udfs.model.manifest import Output, Signature
+import pandas as pd
 
+from udfs.model.formats.base import Raw
+from udfs.model.manifest import Missing, Output, Signature, Value
+
+Says = Callable[[Any, pd.DataFrame, Signature], Raw]
 Convert = Callable[[Any, Signature], bytes]
 
 
@@ -15,12 +19,17 @@ Convert = Callable[[Any, Signature], bytes]
 class Facts:
     """What a model file tells of its own inputs and output.
 
-    `names` and `output` are None where the file does not tell; `categories` are those of string inputs.
+    `names` and `output` are None where the file does not tell. `categories` are those of columns, by place;
+    `unplaced` those of which the file tells the order of their columns, but not which they are. `missing` is
+    what stands for a missing value, by place. `closed`: the library takes no other categories.
     """
 
     names: tuple[str, ...] | None = None
     output: Output | None = None
-    categories: tuple[tuple[str, ...], ...] = ()
+    categories: Mapping[int, tuple[Value, ...]] = field(default_factory=dict)
+    unplaced: tuple[tuple[Value, ...], ...] = ()
+    missing: Mapping[int, Missing] = field(default_factory=dict)
+    closed: bool = False
 
 
 def no_facts(_data: bytes, _trusted_types: Sequence[str]) -> Facts:
@@ -34,17 +43,25 @@ class ClientFormat:
 
     `dump` gives a model's bytes. `inspect` loads them as the format's library does, with the types that are
     trusted by name. `to_onnx` has converters by what tells them apart, the likeliest first.
+
+    `read` makes the library's own model of the bytes, and `says` gives its predictions for a DataFrame as the
+    maker has it; `coded` libraries want category columns there for inputs with values.
     """
 
     dump: Callable[[Any], bytes]
     inspect: Callable[[bytes, Sequence[str]], Facts] = no_facts
     to_onnx: Mapping[str, Convert] = field(default_factory=dict)
+    read: Callable[[bytes, Sequence[str]], Any] | None = None
+    says: Says | None = None
+    coded: bool = False
 
 
 def classifier(classes: Sequence[Any]) -> Output:
-    """The output of a model of these classes, in order.
+    """The output of a model of these classes, in order; whole numbers that are floats are integers.
 
-    >>> classifier(["no", "yes"]).kind
-    'binary'
+    >>> classifier([0.0, 1.0])
+    Output(kind='binary', classes=(0, 1), offset=UNSET)
     """
+    if all(isinstance(label, float) and label.is_integer() for label in classes):
+        classes = [int(label) for label in classes]
     return Output(kind="binary" if len(classes) == 2 else "multiclass", classes=tuple(classes))

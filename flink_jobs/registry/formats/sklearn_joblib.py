@@ -1,4 +1,4 @@
-"""Writes and inspects scikit-learn estimators as joblib files."""
+"""Writes, inspects and asks scikit-learn estimators as joblib files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import joblib
 
 from flink_jobs.registry.formats.base import ClientFormat, Facts
-from flink_jobs.registry.formats.estimators import TO_ONNX, estimator_facts
+from flink_jobs.registry.formats.estimators import TO_ONNX, estimator_facts, says
 
 
 def _dump(model: Any) -> bytes:
@@ -18,8 +18,12 @@ def _dump(model: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _inspect(data: bytes, _trusted_types: Sequence[str]) -> Facts:
-    return estimator_facts(joblib.load(io.BytesIO(data)))
+def _read(data: bytes, _trusted_types: Sequence[str]) -> Any:
+    return joblib.load(io.BytesIO(data))
 
 
-FORMAT = ClientFormat(_dump, _inspect, TO_ONNX)
+def _inspect(data: bytes, trusted_types: Sequence[str]) -> Facts:
+    return estimator_facts(_read(data, trusted_types))
+
+
+FORMAT = ClientFormat(_dump, _inspect, TO_ONNX, _read, says)

@@ -8,15 +8,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
-from flink_jobs.registry.formats import inspect
+from flink_jobs.registry.formats import client_format, inspect
 from flink_jobs.registry.formats.base import Facts
 from flink_jobs.registry.importing.artifact import Artifact
+from flink_jobs.registry.importing.categories import placed, type_of
+from flink_jobs.registry.library import Library, fitted_as, library, typed, with_categories
+from flink_jobs.registry.maker_rows import as_frame, described, restored, without
 from udfs.errors import ModelError
 from udfs.model import formats
 from udfs.model.manifest import Input, InputType, Lineage, Manifest, Output, Signature
@@ -28,12 +32,13 @@ GIVE = "give a --signature"
 
 @dataclass(frozen=True)
 class Ready:
-    """A model with all that a version needs; `rows` are in the signature's schema."""
+    """A model with all that a version needs; `rows` are in the signature's schema, `frame` the maker's."""
 
     found: Artifact
     signature: Signature
     rows: pa.Table
     profiled: bool
+    frame: pd.DataFrame | None = None
 
 
 def read_signature(path: Path) -> Signature:
@@ -43,7 +48,10 @@ def read_signature(path: Path) -> Signature:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise InputError(f"{path} must be a signature, as docs/models.md says: {error}") from None
+        hint = (
+            "; for labels such as 1.0 write 1" if "got `float` - at `$.output.classes" in str(error) else ""
+        )
+        raise InputError(f"{path} must be a signature, as docs/models.md says: {error}{hint}") from None
 
 
 def complete(found: Artifact, *, rows: pa.Table | None = None, signature: Signature | None = None) -> Ready:
@@ -54,8 +62,35 @@ def complete(found: Artifact, *, rows: pa.Table | None = None, signature: Signat
     examples = rows if rows is not None else found.rows
     if examples is None:
         raise InputError("example rows must be given with --rows: golden rows are made of them")
+    given = signature is not None
     signature = signature or _signature(found, examples)
-    return Ready(found, signature, _cast(examples, signature), profiled=rows is not None)
+    own = _library(found)
+    if own is None:
+        return Ready(found, signature, _cast(examples, signature), profiled=rows is not None)
+    signature, frame = _as_fitted(own, signature, examples)
+    if not given and not found.inputs:
+        signature = _probed(own, signature, frame)
+    return Ready(found, signature, _cast(examples, signature), rows is not None, frame)
+
+
+def _library(found: Artifact) -> Library | None:
+    """None too for what cannot be loaded: writing it says why."""
+    try:
+        return library(found.data, found.data, found.format, found.trusted_types)
+    except Exception:
+        return None
+
+
+def _as_fitted(own: Library, signature: Signature, rows: pa.Table) -> tuple[Signature, pd.DataFrame]:
+    """The signature with what the model needs its columns to be, and the rows as DataFrame of such."""
+    try:
+        signature = with_categories(own, signature)
+        plain = restored(rows, as_frame(_cast(rows, signature), signature, coded=own.coded), signature)
+        signature = fitted_as(own, described(signature, plain, coded=own.coded, objects=False), plain)
+    except ModelError as error:
+        raise InputError(f"{error}; {GIVE}") from error
+    frame = restored(rows, as_frame(_cast(rows, signature), signature, coded=own.coded), signature)
+    return signature, frame
 
 
 def add(
@@ -67,14 +102,14 @@ def add(
     lineage: Lineage | None = None,
 ) -> Manifest:
     """Write the next version of `name`; rows that were given make its reference profile."""
-    found, rows = ready.found, ready.rows
+    found, rows, frame = ready.found, ready.rows, ready.frame
     chosen = np.unique(np.linspace(0, rows.num_rows - 1, min(GOLDEN_ROWS, rows.num_rows)).astype(int))
     return registry.write_version(
         name,
         model=found.data,
         format=found.format,
         signature=ready.signature,
-        golden_inputs=rows.take(pa.array(chosen)),
+        golden_inputs=rows.take(pa.array(chosen)) if frame is None else frame.iloc[chosen],
         profile=_profile(ready) if ready.profiled else {},
         metrics=metrics or {},
         training=found.origin,
@@ -89,9 +124,10 @@ def _signature(found: Artifact, rows: pa.Table) -> Signature:
         raise InputError(f"the {found.format} model does not tell its kind of output; {GIVE}")
     if found.inputs:
         return _made(found.inputs, facts.output)
-    inputs = _inputs(facts, rows)
-    signature = _made(inputs, facts.output)
-    return _made(tuple(_probed(found, signature, rows, item) for item in inputs), facts.output)
+    signature = _made(_inputs(facts, rows), facts.output)
+    if client_format(found.format).says is not None:
+        return signature
+    return _made(tuple(_tried(found, signature, rows, item) for item in signature.inputs), facts.output)
 
 
 def _made(inputs: tuple[Input, ...], output: Output) -> Signature:
@@ -108,12 +144,15 @@ def _inputs(facts: Facts, rows: pa.Table) -> tuple[Input, ...]:
         raise InputError(
             f"the rows must have the model's inputs; {', '.join(missing)} is not in {rows.column_names}"
         )
-    categories = iter(facts.categories)
+    names = facts.names or rows.column_names
+    known = facts.categories or placed(facts.unplaced, [rows[name] for name in names])
     inputs = []
-    for name in facts.names or rows.column_names:
-        kind = _type(name, rows.schema.field(name).type)
-        values = next(categories, ()) if kind == "string" else ()
-        inputs.append(Input(name=name, type=kind, values=values))
+    for place, name in enumerate(names):
+        item = Input(name=name, type=_type(name, rows.schema.field(name).type))
+        if place in known:
+            item = msgspec.structs.replace(item, type=type_of(known[place], item.type))
+            item = msgspec.structs.replace(item, values=typed(known[place], item))
+        inputs.append(item)
     return tuple(inputs)
 
 
@@ -129,8 +168,20 @@ def _type(name: str, kind: pa.DataType) -> InputType:
     raise InputError(f"the input {name} must be a number, string or boolean; the rows have a {kind}")
 
 
-def _probed(found: Artifact, signature: Signature, rows: pa.Table, item: Input) -> Input:
-    """Whether the model takes a null there is found by trying."""
+def _probed(own: Library, signature: Signature, frame: pd.DataFrame) -> Signature:
+    """Whether the library takes a missing value in an input is found by trying."""
+    row = frame.head(1)
+    inputs = tuple(
+        item
+        if own.takes(signature, row.assign(**{item.name: without(row[item.name], item)}))
+        else msgspec.structs.replace(item, nullable=False)
+        for item in signature.inputs
+    )
+    return msgspec.structs.replace(signature, inputs=inputs)
+
+
+def _tried(found: Artifact, signature: Signature, rows: pa.Table, item: Input) -> Input:
+    """The same for a model of tensors."""
     row = _cast(rows.slice(0, 1), signature)
     index = row.column_names.index(item.name)
     nothing = row.set_column(index, item.name, pa.nulls(1, row.schema.field(index).type))

@@ -143,15 +143,15 @@ def test_verify_says_what_was_changed_and_sign_refuses_it(registry: Registry, tm
 def test_diff_says_what_changed(registry: Registry, tmp_path: Path) -> None:
     shown = run(tmp_path, "diff", "line/1", "2")
     assert "signature: the same" in shown
-    assert "on 4 golden rows 1.75 apart on average, 3 at most" in shown
+    assert "on 10 golden rows 2.8 apart on average, 5.5 at most" in shown
     data = json.loads(run(tmp_path, "diff", "line/1", "line/latest", "--json"))
     assert data["metrics"] == {"mae": [1.0, 2.0]}
     assert data["parameters"] == {"slope": [1.0, 2.0]}
     assert data["signature"] == data["libraries"] == {}
     assert data["predictions"] == {
-        "rows": 4,
-        "mean_difference": pytest.approx(1.75),
-        "largest_difference": pytest.approx(3.0),
+        "rows": 10,
+        "mean_difference": pytest.approx(2.8),
+        "largest_difference": pytest.approx(5.5),
     }
 
 

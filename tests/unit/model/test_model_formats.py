@@ -188,7 +188,7 @@ def onnx_anomaly(inputs: tuple[Input, ...], kind: str) -> Trained:
     x = np.asarray(rows(inputs, 0).to_pandas(), dtype=np.float32)
     fitted = IsolationForest(n_estimators=5, random_state=0).fit(x)
     graph = to_onnx(fitted, x[:1], target_opset={"": 18, "ai.onnx.ml": 3})
-    return Trained(graph, lambda table: -fitted.decision_function(np.asarray(table.to_pandas(), np.float32)))
+    return Trained(graph, lambda table: -fitted.score_samples(np.asarray(table.to_pandas(), np.float32)))
 
 
 def network_rows(table: pa.Table) -> Any:
@@ -444,7 +444,10 @@ def test_a_model_that_does_not_fit_its_signature_is_refused(name: str) -> None:
         (lambda: Output(kind="binary", classes=("a",)), "must be 2 for a binary output; got 1"),
         (lambda: Output(kind="regression", classes=("a", "b")), "must be empty for a regression output"),
         (lambda: Output(kind="multiclass", classes=("a", "a", "b")), "must be distinct"),
-        (lambda: Input(name="a", type="double", values=("x",)), "only be given for string inputs"),
+        (
+            lambda: Input(name="a", type="double", values=("x",)),
+            "values of a must each be a double, as the input is; got .x.",
+        ),
         (lambda: Signature(inputs=(A, A), output=Output(kind="regression")), "distinct; repeated: a"),
         (lambda: Signature(inputs=(), output=Output(kind="regression")), "inputs must not be empty"),
     ],

@@ -6,8 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
@@ -53,6 +61,30 @@ def test_a_version_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     assert Registry(tmp_path).resolve("cards", "champion").version == 1
     loaded = load_version(Registry(tmp_path).folder("cards", 1))
     assert loaded.manifest == manifest
+
+
+def test_a_missing_string_is_imputed_in_the_fit_and_in_the_job(tmp_path: Path) -> None:
+    """scikit-learn's SimpleImputer replaces NaN, which is what pandas has, and leaves None as it is."""
+    write_model(tmp_path)
+    text = make_pipeline(SimpleImputer(strategy="constant", fill_value="XX"), OneHotEncoder())
+    trainer = replace(
+        load_trainer(tmp_path / "cards"),
+        build=lambda parameters: make_pipeline(
+            make_column_transformer((text, ["country"]), remainder="passthrough"),
+            DecisionTreeClassifier(random_state=3, **parameters),
+        ),
+    )
+    manifest = train(trainer, Registry(tmp_path), settings(tmp_path), features=in_memory)
+    assert {each.name: each.missing for each in manifest.signature.inputs}["country"] == "nan"
+    folder = Registry(tmp_path).folder("cards", 1)
+    fitted = joblib.load(folder / "model.joblib")
+    rows = pd.DataFrame({"amount": [5.0, 5.0], "country": [np.nan, "XX"], "night": [True, True]})
+    said = fitted.predict_proba(rows)[:, 1]
+    assert said[0] == said[1]
+    table = pa.table({"amount": [5.0, 5.0], "country": [None, "XX"], "night": [True, True]})
+    score = load_version(folder).model.predict(table).score
+    assert score is not None
+    assert score.tolist() == said.tolist()
 
 
 def test_the_next_version_has_a_parent_and_waits_to_be_promoted(tmp_path: Path) -> None:

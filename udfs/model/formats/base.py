@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from udfs.errors import ModelError
 from udfs.model.contract import Floats, Scored
-from udfs.model.manifest import Signature
+from udfs.model.manifest import Input, Signature, Value
 
 # Softmax and averages in 32 bits overstep 1 by less than this.
 _SLACK = 1e-5
@@ -38,7 +40,9 @@ class FormatModel(ABC):
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._schema = signature.schema()
-        self._classes = np.array(signature.output.classes, dtype=object)
+        # XGBoost 3.2 scores an unseen string as the next one in the alphabet, and raises only after the last.
+        self.closed: dict[str, pa.Array] = {}
+        self._never = [item.name for item in signature.inputs if not item.nullable]
 
     @property
     def signature(self) -> Signature:
@@ -51,37 +55,50 @@ class FormatModel(ABC):
     def predict(self, inputs: pa.Table, threshold: float = 0.5) -> Scored:
         if not inputs.schema.equals(self._schema):
             raise ModelError(f"model inputs must be {_show(self._schema)}; got {_show(inputs.schema)}")
+        for name in self._never:
+            if inputs[name].null_count:
+                raise ModelError(f"{name} must not be missing: the model's signature says so")
+        for name, values in self.closed.items():
+            column = inputs[name]
+            if pc.index_in(column, value_set=values).null_count > column.null_count:
+                raise ModelError(f"{name} must be one of the categories of the fit: XGBoost takes no others")
         raw = self.infer(inputs) if inputs.num_rows else self._nothing()
-        values = self._checked(raw.values, inputs.num_rows)
-        kind = self._signature.output.kind
-        if kind == "binary":
-            return Scored(self._classes[(values >= threshold).astype(np.intp)].tolist(), score=values)
-        if kind == "multiclass":
-            return Scored(self._classes[values.argmax(axis=1)].tolist(), probabilities=values)
-        if kind == "anomaly" and raw.flags is not None:
-            return Scored(raw.flags.tolist(), score=values)
-        return Scored(values.tolist())
+        return scored(raw, self._signature, inputs.num_rows, threshold)
 
     def _nothing(self) -> Raw:
-        return Raw(np.zeros(self._shape(0)), np.zeros(0, dtype=bool))
+        return Raw(np.zeros(_shape(self._signature, 0)), np.zeros(0, dtype=bool))
 
-    def _shape(self, rows: int) -> tuple[int, ...]:
-        return (rows, len(self._classes)) if self._signature.output.kind == "multiclass" else (rows,)
 
-    def _checked(self, values: npt.NDArray[np.floating[Any]], rows: int) -> Floats:
-        if values.shape != self._shape(rows):
-            raise ModelError(
-                f"the model's output must have the shape {self._shape(rows)}; got {values.shape}"
-            )
-        checked = values.astype(np.float64, copy=False)
-        finite = np.isfinite(checked)
-        if not finite.all():
-            raise ModelError(f"the model's output must be finite; got {checked[~finite][0]}")
-        if len(self._classes) and rows:
-            low, high = checked.min(), checked.max()
-            if low < -_SLACK or high > 1 + _SLACK:
-                raise ModelError(f"the model's output must be probabilities; got {low if low < 0 else high}")
-        return checked
+def scored(raw: Raw, signature: Signature, rows: int, threshold: float = 0.5) -> Scored:
+    """What `raw` says of n rows. Raises `ModelError` when it is not finite, or no probability."""
+    kind, classes = signature.output.kind, np.array(signature.output.classes, dtype=object)
+    values = _checked(raw.values, _shape(signature, rows), classes=bool(len(classes)))
+    if kind == "binary":
+        return Scored(classes[(values >= threshold).astype(np.intp)].tolist(), score=values)
+    if kind == "multiclass":
+        return Scored(classes[values.argmax(axis=1)].tolist(), probabilities=values)
+    if kind == "anomaly" and raw.flags is not None:
+        return Scored(raw.flags.tolist(), score=values)
+    return Scored(values.tolist())
+
+
+def _shape(signature: Signature, rows: int) -> tuple[int, ...]:
+    output = signature.output
+    return (rows, len(output.classes)) if output.kind == "multiclass" else (rows,)
+
+
+def _checked(values: npt.NDArray[np.floating[Any]], shape: tuple[int, ...], *, classes: bool) -> Floats:
+    if values.shape != shape:
+        raise ModelError(f"the model's output must have the shape {shape}; got {values.shape}")
+    checked = values.astype(np.float64, copy=False)
+    finite = np.isfinite(checked)
+    if not finite.all():
+        raise ModelError(f"the model's output must be finite; got {checked[~finite][0]}")
+    if classes and len(checked):
+        low, high = checked.min(), checked.max()
+        if low < -_SLACK or high > 1 + _SLACK:
+            raise ModelError(f"the model's output must be probabilities; got {low if low < 0 else high}")
+    return checked
 
 
 def _show(schema: pa.Schema) -> str:
@@ -110,3 +127,24 @@ def need_codes(signature: Signature) -> None:
     for item in signature.inputs:
         if item.type == "string" and not item.values:
             raise ModelError(f"the string input {item.name} must have values: the model takes their codes")
+
+
+def same_categories(item: Input, known: Sequence[Value]) -> None:
+    """Raise `ModelError` unless the input has the categories that the model itself holds, in their order.
+
+    Codes may come as numbers, where they cannot be taken for the categories.
+    """
+    numbers = all(isinstance(value, int | float) for value in known)
+    as_codes = not numbers or list(known) == list(range(len(known)))
+    fed = not item.values and item.type != "string" and as_codes
+    if not fed and list(item.values) != list(known):
+        got = _listed(item.values) if item.values else f"none, and the type {item.type}"
+        raise ModelError(
+            f"the values of the input {item.name} must be the model's own categories, in order: "
+            f"{_listed(known)}; got {got}"
+        )
+
+
+def _listed(values: Sequence[Value], most: int = 20) -> str:
+    shown = ", ".join(map(repr, values[:most]))
+    return f"[{shown}, …]" if len(values) > most else f"[{shown}]"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import UNSET
 
 from udfs.errors import ModelError
 from udfs.model.formats import inputs as arrow
@@ -48,6 +49,8 @@ class OnnxModel(FormatModel):
         outputs = session.get_outputs()
         self._values = _values_output(outputs)
         self._labels = next((item.name for item in outputs if item.name != self._values), None)
+        offset = signature.output.offset
+        self._offset = 0.0 if offset is UNSET else offset
         self._unchecked = bool(signature.output.classes) and self._labels is not None
         if signature.output.kind == "anomaly" and self._labels is None:
             raise ModelError(
@@ -58,7 +61,7 @@ class OnnxModel(FormatModel):
         feed = self._feed(inputs)
         if self.signature.output.kind == "anomaly":
             labels, values = self._session.run([self._labels, self._values], feed)
-            return Raw(-np.asarray(values).ravel(), np.asarray(labels).ravel() == -1)
+            return Raw(-np.asarray(values).ravel() - self._offset, np.asarray(labels).ravel() == -1)
         values = self._probabilities(self._session.run([self._values], feed)[0])
         if self._unchecked:
             labels = np.asarray(self._session.run([self._labels], feed)[0]).ravel().tolist()

@@ -38,7 +38,10 @@ class SklearnModel(FormatModel):
         self.native = estimator
         _check_methods(estimator, signature)
         _check_classes(estimator, signature)
-        self._as_frame = _wants_frame(estimator, signature)
+        self._frames = arrow.Frames(signature) if _wants_frame(estimator, signature) else None
+        self._dtype = _matrix_dtype(signature)
+        if _last(estimator).startswith("xgboost."):
+            self.closed = arrow.category_columns(signature)
         _one_job(estimator)
 
     def infer(self, inputs: pa.Table) -> Raw:
@@ -55,7 +58,9 @@ class SklearnModel(FormatModel):
         return Raw(predicted)
 
     def rows(self, inputs: pa.Table) -> Any:
-        return arrow.frame(inputs) if self._as_frame else arrow.matrix(inputs)
+        if self._frames is not None:
+            return self._frames(inputs)
+        return arrow.matrix(inputs).astype(self._dtype, copy=False)
 
 
 def _check_methods(estimator: Any, signature: Signature) -> None:
@@ -85,6 +90,16 @@ def _wants_frame(estimator: Any, signature: Signature) -> bool:
     if count is not None:
         same_count(int(count), signature)
     return any(item.type == "string" for item in signature.inputs)
+
+
+def _last(estimator: Any) -> str:
+    """The module of a pipeline's last step."""
+    return type(estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator).__module__
+
+
+def _matrix_dtype(signature: Signature) -> str:
+    """float32 where all columns of the fit were: libraries compute in what they are given."""
+    return "float32" if {item.pandas for item in signature.inputs} == {"float32"} else "float64"
 
 
 def _one_job(estimator: Any) -> None:

@@ -1,4 +1,8 @@
-"""Loads XGBoost boosters saved as UBJSON or JSON. String inputs need `values`: boosters get their codes."""
+"""Loads XGBoost boosters saved as UBJSON or JSON.
+
+A booster gets codes. Since XGBoost 3.1 one that was fitted on a DataFrame holds the categories of its
+category columns: the `values` of the signature's inputs must be these, in order.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ import xgboost
 from udfs.errors import ModelError
 from udfs.model.contract import Floats
 from udfs.model.formats import inputs as arrow
-from udfs.model.formats.base import FormatModel, Raw, need_codes, same_count, same_names
-from udfs.model.manifest import Signature
+from udfs.model.formats.base import FormatModel, Raw, need_codes, same_categories, same_count, same_names
+from udfs.model.manifest import Signature, Value
 
 _OBJECTIVES = {"binary": ("binary:logistic",), "multiclass": ("multi:softprob",)}
 
@@ -33,10 +37,14 @@ class XGBoostModel(FormatModel):
         self._categories = arrow.categories(signature)
         best = booster.attr("best_iteration")
         self._range = (0, int(best) + 1 if best else 0)
+        self.closed = arrow.category_columns(signature)
+        self._rounded = arrow.rounding(signature)
         need_codes(signature)
         same_count(booster.num_features(), signature)
         if booster.feature_names is not None:
             same_names(list(booster.feature_names), signature)
+        for place, values in category_columns(booster).items():
+            same_categories(signature.inputs[place], values)
         _check_objective(booster, signature)
         booster.set_param({"nthread": 1})
 
@@ -47,7 +55,18 @@ class XGBoostModel(FormatModel):
         return Raw(np.asarray(predicted))
 
     def rows(self, inputs: pa.Table) -> Floats:
-        return arrow.matrix(inputs, self._categories)
+        return self._rounded(arrow.matrix(inputs, self._categories))
+
+
+def category_columns(booster: xgboost.Booster) -> dict[int, list[Value]]:
+    """The categories by column, of a booster that holds them."""
+    if not hasattr(booster, "get_categories"):
+        return {}
+    try:
+        found = booster.get_categories(export_to_arrow=True).to_arrow()
+    except xgboost.core.XGBoostError:
+        return {}
+    return {i: values.to_pylist() for i, (_, values) in enumerate(found) if values is not None}
 
 
 def _check_objective(booster: xgboost.Booster, signature: Signature) -> None:

@@ -1,0 +1,88 @@
+"""A model whose native code ends its process on one value, and a process that scores records with it.
+
+python -m tests.helpers.crashing VERSION_FOLDER CUT FIRST LAST     # prints offset, kind and reason of each
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.linear_model import LinearRegression
+
+from flink_jobs.registry import Registry
+from udfs.features import FeatureParams
+from udfs.model.manifest import Input, Output, Signature, digest, read_manifest
+from udfs.records.contract import Contract, Field
+from udfs.scoring.params import ModelParams, OutputParams, ScoreParams, SourceParams
+from udfs.scoring.scorer import Batch, Scorer
+
+DEADLY = 13.0
+NOON = 1_767_268_800_000
+
+
+class Crashing(LinearRegression):  # type: ignore[misc]
+    """Calls abort() of the C library, as a native library does on a failed assertion."""
+
+    def predict(self, rows: Any) -> Any:
+        if (np.asarray(rows) == DEADLY).any():
+            ctypes.CDLL(None).abort()
+        return super().predict(rows)
+
+
+def write(root: Path) -> Path:
+    """Registers a version of it, and gives its folder."""
+    registry = Registry(root)
+    registry.write_version(
+        "crashing",
+        model=Crashing().fit(np.array([[0.0], [1.0]]), [0.0, 1.0]),
+        signature=Signature(
+            inputs=(Input(name="x", type="double", nullable=False),), output=Output(kind="regression")
+        ),
+        golden_inputs=pa.table({"x": [1.0, 2.0]}),
+        profile={},
+        metrics={},
+        training={},
+    )
+    return registry.folder("crashing", 1)
+
+
+def params_of(folder: Path) -> ScoreParams:
+    return ScoreParams(
+        SourceParams("numbers", Contract((Field("x", "double", required=True),))),
+        FeatureParams(),
+        ModelParams(str(folder), digest(read_manifest(folder)), 1, (("x", "x", "double"),)),
+        OutputParams(),
+    )
+
+
+def batch(offsets: range) -> Batch:
+    """The record at each offset has the offset as its value; partitions 0 and 1 take turns."""
+    rows, places = len(offsets), np.array(offsets, dtype=np.int64)
+    return Batch(
+        [json.dumps({"x": float(offset)}).encode() for offset in offsets],
+        np.full(rows, NOON),
+        np.zeros(rows, dtype=np.bool_),
+        places % 2,
+        places,
+        np.full(rows, NOON),
+    )
+
+
+def main(folder: Path, cut: int, first: int, last: int) -> None:
+    scorer = Scorer(params_of(folder))
+    for start in range(first, last, cut):
+        offsets = range(start, min(start + cut, last))
+        outcomes = scorer.score(batch(offsets))
+        for offset, kind, problem in zip(offsets, outcomes.kind.tolist(), outcomes.problem, strict=True):
+            print(offset, kind, json.loads(problem)["reason"] if problem else "-", flush=True)
+    scorer.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
