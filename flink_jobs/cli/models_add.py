@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flink_jobs.cli.column_types import Types, declared_types
 from flink_jobs.cli.models import models
 from flink_jobs.cli.models_shared import (
     Name,
@@ -24,7 +26,8 @@ from flink_jobs.registry.diff import as_data
 from flink_jobs.registry.importing import Artifact, Ready, add, complete, find
 from flink_jobs.registry.importing.version import read_signature
 from flink_jobs.registry.onnx_export import export_onnx
-from udfs.model.manifest import Lineage, Manifest, digest
+from udfs.model.manifest import Input, Lineage, Manifest, digest
+from udfs.types import ColumnType
 
 Kind = Annotated[
     str | None,
@@ -83,7 +86,8 @@ def register_model(
     if file.is_dir():
         raise InputError(f"{file} must be a file; folders of MLflow are for tailrace models import")
     given = read_signature(signature)
-    ready = complete(_trusting(find(file, kind), trust_type), rows=read_table(rows), signature=given)
+    examples = read_table(rows, _types(given.inputs))
+    ready = complete(_trusting(find(file, kind), trust_type), rows=examples, signature=given)
     _add(registry, name, ready, metric, _lineage(param, parent, data, code), onnx, as_json)
 
 
@@ -105,6 +109,7 @@ def import_model(
             help="Parquet or CSV file of held-out rows. Default: MLflow's input example.", show_default=False
         ),
     ] = None,
+    type_: Types = None,
     kind: Kind = None,
     metric: Metrics = None,
     trust_type: Trusted = None,
@@ -116,7 +121,8 @@ def import_model(
 
     PATH is what MLflow saved (flavors sklearn, lightgbm, xgboost, onnx), or a file: joblib or pickle, skops,
     LightGBM, XGBoost, ONNX, PyTorch, Keras. What is not given is read from it: inputs and their types from
-    the rows, classes from the model. Reading a pickle runs code of its maker.
+    the rows, classes from the model. Columns of a CSV file have the types of the signature, or of --type, or
+    else those that their values look like. Reading a pickle runs code of its maker.
 
     [bold]Examples[/]
 
@@ -124,11 +130,10 @@ def import_model(
 
       tailrace models import fraud model.txt --rows holdout.csv
     """
-    ready = complete(
-        _trusting(find(path, kind), trust_type),
-        rows=read_table(rows) if rows else None,
-        signature=read_signature(signature) if signature else None,
-    )
+    found = _trusting(find(path, kind), trust_type)
+    given = read_signature(signature) if signature else None
+    types = _types(given.inputs if given else found.inputs) | declared_types(type_)
+    ready = complete(found, rows=read_table(rows, types) if rows else None, signature=given)
     _add(registry, name, ready, metric, None, onnx, as_json)
 
 
@@ -180,6 +185,10 @@ def _tell(manifests: list[Manifest], as_json: bool) -> None:
         print(f"{manifest.name} version {manifest.version} ({manifest.format}, {kind}): {digest(manifest)}")
         print(f"  inputs: {inputs}")
     return None
+
+
+def _types(inputs: Iterable[Input]) -> dict[str, ColumnType]:
+    return {item.name: item.type for item in inputs}
 
 
 def _trusting(found: Artifact, types: list[str] | None) -> Artifact:

@@ -21,6 +21,7 @@ from udfs.errors import ModelError
 from udfs.model import formats
 from udfs.model.manifest import Input, InputType, Lineage, Manifest, Output, Signature
 from udfs.profile.profile import reference_profile
+from udfs.tables.columns import ColumnError, as_type, column_type
 
 GOLDEN_ROWS = 100
 GIVE = "give a --signature"
@@ -118,14 +119,11 @@ def _inputs(facts: Facts, rows: pa.Table) -> tuple[Input, ...]:
 
 
 def _type(name: str, kind: pa.DataType) -> InputType:
-    if pa.types.is_floating(kind) or pa.types.is_null(kind):
+    if pa.types.is_null(kind):
         return "double"
-    if pa.types.is_integer(kind):
-        return "long"
-    if pa.types.is_boolean(kind):
-        return "boolean"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return "string"
+    found = column_type(kind.value_type if pa.types.is_dictionary(kind) else kind)
+    if found is not None and found != "timestamp":
+        return found
     raise InputError(f"the input {name} must be a number, string or boolean; the rows have a {kind}")
 
 
@@ -152,11 +150,11 @@ def _cast(rows: pa.Table, signature: Signature) -> pa.Table:
             f"the rows must have the signature's inputs; {', '.join(missing)} is not in {rows.column_names}"
         )
     columns: dict[str, Any] = {}
-    for field in signature.schema():
+    for item in signature.inputs:
         try:
-            columns[field.name] = rows[field.name].cast(field.type)
-        except pa.ArrowException as error:
-            raise InputError(f"the rows' {field.name} must be a {field.type}: {error}") from None
+            columns[item.name] = as_type(rows[item.name], item.type)
+        except ColumnError as error:
+            raise InputError(f"the rows' {item.name} {error}, and no value is ever converted") from None
     return pa.table(columns, schema=signature.schema())
 
 
