@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from flink_jobs.errors import InputError
 from flink_jobs.history.table_files import read_table
 from flink_jobs.registry import Registry
 from flink_jobs.registry.diff import as_data
-from flink_jobs.registry.importing import Artifact, Ready, add, complete, find
+from flink_jobs.registry.importing import Artifact, Ready, add, complete, find, other_versions
 from flink_jobs.registry.importing.version import read_signature
 from flink_jobs.registry.onnx_export import export_onnx
 from udfs.model.manifest import Input, Lineage, Manifest, digest
@@ -87,7 +89,7 @@ def register_model(
         raise InputError(f"{file} must be a file; folders of MLflow are for tailrace models import")
     given = read_signature(signature)
     examples = read_table(rows, _types(given.inputs))
-    ready = complete(_trusting(find(file, kind), trust_type), rows=examples, signature=given)
+    ready = complete(_found(file, kind, trust_type), rows=examples, signature=given)
     _add(registry, name, ready, metric, _lineage(param, parent, data, code), onnx, as_json)
 
 
@@ -130,7 +132,7 @@ def import_model(
 
       tailrace models import fraud model.txt --rows holdout.csv
     """
-    found = _trusting(find(path, kind), trust_type)
+    found = _found(path, kind, trust_type)
     given = read_signature(signature) if signature else None
     types = _types(given.inputs if given else found.inputs) | declared_types(type_)
     ready = complete(found, rows=read_table(rows, types) if rows else None, signature=given)
@@ -169,6 +171,8 @@ def _add(
     as_json: bool,
 ) -> None:
     found: Registry = open_registry(registry)
+    if others := other_versions(ready.found):
+        print(f"made with {'; '.join(others)}: golden rows hold what it says here", file=sys.stderr)
     written = [add(found, name, ready, metrics=_numbers(metrics), lineage=lineage)]
     try:
         if onnx:
@@ -189,6 +193,12 @@ def _tell(manifests: list[Manifest], as_json: bool) -> None:
 
 def _types(inputs: Iterable[Input]) -> dict[str, ColumnType]:
     return {item.name: item.type for item in inputs}
+
+
+def _found(path: Path, kind: str | None, types: list[str] | None) -> Artifact:
+    """What scikit-learn warns of for each estimator of a pickle is said once, in a line."""
+    warnings.filterwarnings("ignore", "Trying to unpickle estimator")
+    return _trusting(find(path, kind), types)
 
 
 def _trusting(found: Artifact, types: list[str] | None) -> Artifact:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,17 +89,21 @@ class VersionStore:
         training: dict[str, Any],
         lineage: Lineage | None = None,
         trusted_types: Sequence[str] = (),
+        libraries: Mapping[str, str] | None = None,
     ) -> Manifest:
         """Write the next version and return its manifest.
 
         `model`: an estimator, booster or ONNX model, or its bytes. `golden_inputs`: rows in the signature's
-        schema, whose predictions each later load must reproduce. Raises `InputError` when the model cannot be
+        schema, whose predictions each later load must reproduce. `libraries`: versions that its maker had;
+        default: those of here. Raises `InputError` when the model cannot be
         loaded back, does not fit its signature, or cannot score these rows.
         """
         checked_name(name)
         if lineage is not None and lineage.parent is not None:
             self.require(name, lineage.parent, self.versions(name))
         files = version_files(model, format, signature, golden_inputs, profile, trusted_types)
+        if libraries is not None:
+            files = replace(files, libraries=dict(libraries))
         created_at = self._timestamp()
         number = max(map(int, filter(_VERSION.match, self.store.names(f"{name}/versions"))), default=0)
         while True:

@@ -9,6 +9,7 @@ from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 from flink_jobs.registry.formats.base import Convert, Facts, classifier
 from flink_jobs.registry.formats.onnx_graphs import of_sklearn
+from udfs.model.formats.causes import check_estimator
 from udfs.model.manifest import Output
 
 TO_ONNX: dict[str, Convert] = {f"with {bits}-bit floats": partial(of_sklearn, bits=bits) for bits in (32, 64)}
@@ -16,6 +17,7 @@ TO_ONNX: dict[str, Convert] = {f"with {bits}-bit floats": partial(of_sklearn, bi
 
 def estimator_facts(estimator: Any) -> Facts:
     """The columns that a fitted estimator names, and its kind of output."""
+    check_estimator(estimator)
     fitted = getattr(estimator, "feature_names_in_", None)
     names = None if fitted is None else tuple(map(str, fitted))
     if is_outlier_detector(estimator):

@@ -19,7 +19,7 @@ def edited(data: bytes, *, inputs: Sequence[str], offset: float = 0.0) -> bytes:
         if node.name != name:
             _rename_input(onnx, model.graph, node, name)
     if offset:
-        _add(onnx, model.graph, offset)
+        _shift(onnx, model.graph, offset)
     return bytes(model.SerializeToString())
 
 
@@ -29,12 +29,13 @@ def _rename_input(onnx: Any, graph: Any, node: Any, name: str) -> None:
     node.name = name
 
 
-def _add(onnx: Any, graph: Any, offset: float) -> None:
+def _shift(onnx: Any, graph: Any, offset: float) -> None:
+    """Subtracts the negative: a converter's own last Add tells that a graph lacks its offset."""
     output = graph.output[-1]
     before, constant = f"{output.name}_without_offset", f"{output.name}_offset"
     for node in graph.node:
         node.output[:] = [before if name == output.name else name for name in node.output]
         node.input[:] = [before if name == output.name else name for name in node.input]
     kind = output.type.tensor_type.elem_type
-    graph.initializer.append(onnx.helper.make_tensor(constant, kind, [1], [offset]))
-    graph.node.append(onnx.helper.make_node("Add", [before, constant], [output.name], name="add_offset"))
+    graph.initializer.append(onnx.helper.make_tensor(constant, kind, [1], [-offset]))
+    graph.node.append(onnx.helper.make_node("Sub", [before, constant], [output.name], name="with_offset"))

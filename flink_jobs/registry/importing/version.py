@@ -81,7 +81,16 @@ def add(
         training=found.origin,
         lineage=lineage,
         trusted_types=found.trusted_types,
+        libraries=found.libraries,
     )
+
+
+def other_versions(found: Artifact) -> list[str]:
+    """What its maker had and is another here: `scikit-learn 1.5.2, here is 1.9.1`."""
+    here = formats.installed_versions(found.libraries)
+    return [
+        f"{name} {was}, here is {here[name]}" for name, was in found.libraries.items() if here[name] != was
+    ]
 
 
 def _signature(found: Artifact, rows: pa.Table) -> Signature:
@@ -166,7 +175,8 @@ def _profile(ready: Ready) -> dict[str, Any]:
             ready.rows
         )
     except Exception as error:
-        raise InputError(f"the model cannot score the rows: {type(error).__name__}: {error}") from error
+        why = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"the model cannot score the rows: {why}") from error
     outputs: dict[str, Any] = {}
     if scored.score is not None:
         outputs["score"] = pa.array(scored.score)

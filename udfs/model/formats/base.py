@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from udfs.errors import ModelError
 from udfs.model.contract import Floats, Scored
+from udfs.model.formats.causes import shape_hint
 from udfs.model.manifest import Signature
 
 # Softmax and averages in 32 bits overstep 1 by less than this.
@@ -72,6 +73,7 @@ class FormatModel(ABC):
         if values.shape != self._shape(rows):
             raise ModelError(
                 f"the model's output must have the shape {self._shape(rows)}; got {values.shape}"
+                f"{shape_hint(values.shape)}"
             )
         checked = values.astype(np.float64, copy=False)
         finite = np.isfinite(checked)
