@@ -25,9 +25,11 @@ from flink_jobs.errors import InputError
 from flink_jobs.history.table_files import read_table
 from flink_jobs.registry import Registry
 from flink_jobs.registry.diff import as_data
+from flink_jobs.registry.fresh import packed
 from flink_jobs.registry.importing import Artifact, Ready, add, complete, find, other_versions
 from flink_jobs.registry.importing.version import read_signature
 from flink_jobs.registry.onnx_export import export_onnx
+from udfs.model.code import importable
 from udfs.model.manifest import Input, Lineage, Manifest, digest
 from udfs.types import ColumnType
 
@@ -47,8 +49,15 @@ Parameters = Annotated[
 ]
 Parent = Annotated[int | None, typer.Option(min=1, help="Version that it was made from.", show_default=False)]
 Data = Annotated[str | None, typer.Option(help="Fingerprint of the training data.", show_default=False)]
-Code = Annotated[
+Commit = Annotated[
     str | None, typer.Option(help="Commit or hash of the code that trained.", show_default=False)
+]
+Code = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A module (.py) or package of its maker that the model needs and the version ships; repeatable.",
+        show_default=False,
+    ),
 ]
 Trusted = Annotated[
     list[str] | None,
@@ -70,6 +79,7 @@ def register_model(
     param: Parameters = None,
     parent: Parent = None,
     data: Data = None,
+    commit: Commit = None,
     code: Code = None,
     trust_type: Trusted = None,
     onnx: Onnx = False,
@@ -89,8 +99,10 @@ def register_model(
         raise InputError(f"{file} must be a file; folders of MLflow are for tailrace models import")
     given = read_signature(signature)
     examples = read_table(rows, _types(given.inputs))
-    ready = complete(_found(file, kind, trust_type), rows=examples, signature=given)
-    _add(registry, name, ready, metric, _lineage(param, parent, data, code), onnx, as_json)
+    found = _found(file, kind, trust_type, code)
+    with importable(found.code):
+        ready = complete(found, rows=examples, signature=given)
+    _add(registry, name, ready, metric, _lineage(param, parent, data, commit), onnx, as_json)
 
 
 @models.command("import")
@@ -115,6 +127,7 @@ def import_model(
     kind: Kind = None,
     metric: Metrics = None,
     trust_type: Trusted = None,
+    code: Code = None,
     onnx: Onnx = False,
     registry: RegistryFolder = "models",
     as_json: as_json_option = False,
@@ -132,10 +145,12 @@ def import_model(
 
       tailrace models import fraud model.txt --rows holdout.csv
     """
-    found = _found(path, kind, trust_type)
+    found = _found(path, kind, trust_type, code)
     given = read_signature(signature) if signature else None
     types = _types(given.inputs if given else found.inputs) | declared_types(type_)
-    ready = complete(found, rows=read_table(rows, types) if rows else None, signature=given)
+    examples = read_table(rows, types) if rows else None
+    with importable(found.code):
+        ready = complete(found, rows=examples, signature=given)
     _add(registry, name, ready, metric, None, onnx, as_json)
 
 
@@ -195,10 +210,10 @@ def _types(inputs: Iterable[Input]) -> dict[str, ColumnType]:
     return {item.name: item.type for item in inputs}
 
 
-def _found(path: Path, kind: str | None, types: list[str] | None) -> Artifact:
+def _found(path: Path, kind: str | None, types: list[str] | None, code: list[Path] | None) -> Artifact:
     """What scikit-learn warns of for each estimator of a pickle is said once, in a line."""
     warnings.filterwarnings("ignore", "Trying to unpickle estimator")
-    return _trusting(find(path, kind), types)
+    return replace(_trusting(find(path, kind), types), code=packed(code or ()) or b"")
 
 
 def _trusting(found: Artifact, types: list[str] | None) -> Artifact:
@@ -206,9 +221,9 @@ def _trusting(found: Artifact, types: list[str] | None) -> Artifact:
 
 
 def _lineage(
-    parameters: list[str] | None, parent: int | None, data: str | None, code: str | None
+    parameters: list[str] | None, parent: int | None, data: str | None, commit: str | None
 ) -> Lineage | None:
-    made = Lineage(data=data, code=code, parameters=_pairs("--param", parameters), parent=parent)
+    made = Lineage(data=data, code=commit, parameters=_pairs("--param", parameters), parent=parent)
     return None if made == Lineage() else made
 
 

@@ -12,9 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from flink_jobs.errors import InputError
+from flink_jobs.registry.fresh import check_loads, needs_own_modules, packed
 from flink_jobs.registry.serialize import version_files
 from flink_jobs.registry.store import ClientStore
 from udfs.errors import ModelError
+from udfs.model.code import CODE_FILE, importable
 from udfs.model.format_table import Format
 from udfs.model.manifest import MANIFEST_FILE, Lineage, Manifest, Signature, read_manifest
 from udfs.store.base import is_uri
@@ -90,26 +92,37 @@ class VersionStore:
         lineage: Lineage | None = None,
         trusted_types: Sequence[str] = (),
         libraries: Mapping[str, str] | None = None,
+        code: Sequence[Path] | bytes = (),
     ) -> Manifest:
         """Write the next version and return its manifest.
 
         `model`: an estimator, booster or ONNX model, or its bytes. `golden_inputs`: rows in the signature's
         schema, whose predictions each later load must reproduce. `libraries`: versions that its maker had;
-        default: those of here. Raises `InputError` when the model cannot be
-        loaded back, does not fit its signature, or cannot score these rows.
+        default: those of here. `code`: modules of its maker that the model needs, or their archive. Raises
+        `InputError` when the model cannot be loaded back, in a process of its own if it needs more than
+        libraries, does not fit its signature, or cannot score these rows.
         """
         checked_name(name)
         if lineage is not None and lineage.parent is not None:
             self.require(name, lineage.parent, self.versions(name))
-        files = version_files(model, format, signature, golden_inputs, profile, trusted_types)
+        archive = packed(code)
+        with importable(archive):
+            files = version_files(model, format, signature, golden_inputs, profile, trusted_types)
+            unsure = archive is not None or needs_own_modules(model, format, signature, trusted_types)
         if libraries is not None:
             files = replace(files, libraries=dict(libraries))
+        if archive is not None:
+            files = replace(files, contents={**files.contents, CODE_FILE: archive})
         created_at = self._timestamp()
         number = max(map(int, filter(_VERSION.match, self.store.names(f"{name}/versions"))), default=0)
         while True:
             number += 1
             manifest = files.manifest(name, number, signature, metrics, training, created_at, lineage)
-            if self.store.write_folder(_folder(name, number), files.with_manifest(manifest)):
+            written = files.with_manifest(manifest)
+            if unsure:
+                check_loads(written)
+                unsure = False
+            if self.store.write_folder(_folder(name, number), written):
                 return manifest
 
     def model_location(self, name: str) -> str:

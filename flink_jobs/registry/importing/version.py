@@ -82,6 +82,7 @@ def add(
         lineage=lineage,
         trusted_types=found.trusted_types,
         libraries=found.libraries,
+        code=found.code,
     )
 
 

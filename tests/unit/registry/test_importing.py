@@ -218,7 +218,7 @@ def test_a_file_is_registered_with_its_signature_and_lineage(tmp_path: Path, row
     (tmp_path / "signature.yaml").write_text(SIGNATURE)
     command = ["models", "register", "m", str(tmp_path / "m.joblib"), "--rows", str(rows)]
     command += ["--signature", str(tmp_path / "signature.yaml"), "--registry", str(tmp_path / "models")]
-    told = ["--metric", "auc=0.9", "--param", "depth=3", "--data", "d1", "--code", "c0ffee", "--onnx"]
+    told = ["--metric", "auc=0.9", "--param", "depth=3", "--data", "d1", "--commit", "c0ffee", "--onnx"]
     result = runner.invoke(app, [*command, *told])
     assert result.exit_code == 0, result.output + str(result.exception)
     registry = Registry(tmp_path / "models")
