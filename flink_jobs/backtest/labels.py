@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from flink_jobs.errors import InputError
+from flink_jobs.history.table_files import open_table
 from udfs.suggest import hint
+from udfs.tables.read import CSV
+from udfs.types import ColumnType
 
 WINDOW_START = "window_start"
 
@@ -36,18 +38,23 @@ class HistoryLabels:
         return self.values.take(place)
 
 
-def read_labels(path: Path, key: str, label: str | None, *, windows: bool = False) -> HistoryLabels:
-    """Labels of a Parquet file; `label` may be left out where the file has one other column.
+def read_labels(
+    path: Path,
+    key: str,
+    label: str | None,
+    *,
+    windows: bool = False,
+    types: Mapping[str, ColumnType] | None = None,
+) -> HistoryLabels:
+    """Labels of a Parquet or CSV file; `label` may be left out where the file has one other column.
 
-    Labels of windows need a column window_start too. Raises InputError for a file that is not so, and for
-    keys that are there twice.
+    Labels of windows need a column window_start too. `types` are those of columns, which CSV does not tell.
+    Raises InputError for a file that is not so, and for keys that are there twice.
     """
     try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise InputError(f"--labels must be a Parquet file; {path} is not there") from None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"--labels must be a Parquet file; {path}: {error}") from error
+        table = open_table(path, types if path.suffix.lower() in CSV else None)
+    except InputError as error:
+        raise InputError(f"--labels: {error}") from error
     keys = (key, WINDOW_START) if windows else (key,)
     for name in keys:
         require_column(table.column_names, name, f"--labels: {path}")

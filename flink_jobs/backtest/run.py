@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from flink_jobs.backtest.records import Backtest
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.history import History, HistoryFile, Replay, read_records
 from flink_jobs.history.replay import replayed, with_version
+from flink_jobs.history.table_files import label_type
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.columns import job_columns
 from flink_jobs.registry import Registry
@@ -33,6 +34,7 @@ from flink_jobs.spec.scalars import format_duration
 from udfs.model.manifest import Output
 from udfs.scoring.params import PREDICTION_FIELDS
 from udfs.suggest import hint
+from udfs.types import ColumnType
 
 WEEK_MS = 604_800_000
 Note = Callable[[str], None]
@@ -114,8 +116,9 @@ def _prepare(job: JobSpec, request: Request) -> _Prepared:
     if versions[0] == versions[1]:
         name, number = versions[0]
         raise InputError(f"--model must name two versions; both are {name} version {number}")
-    file = read_records(job, request.file, request.limit)
-    labels = _labels(job, request, file)
+    kinds = _label_types(job, request, versions[0])
+    file = read_records(job, request.file, request.limit, kinds)
+    labels = _labels(job, request, file, kinds)
     wanted = [request.by] if request.by else []
     wanted += [key for key in labels.keys if key != WINDOW_START] if labels else []
     include = _include(job, wanted, file)
@@ -130,11 +133,23 @@ def _prepare(job: JobSpec, request: Request) -> _Prepared:
     return ready
 
 
-def _labels(job: JobSpec, request: Request, file: HistoryFile) -> HistoryLabels | None:
+def _label_types(job: JobSpec, request: Request, version: tuple[str, int]) -> dict[str, ColumnType]:
+    """What CSV does not tell: the label is of the type that the model's output has."""
+    if request.label is None:
+        return {}
+    output = Registry(job.model.registry).manifest(*version).signature.output
+    return {request.label: label_type(output)}
+
+
+def _labels(
+    job: JobSpec, request: Request, file: HistoryFile, types: Mapping[str, ColumnType]
+) -> HistoryLabels | None:
     windows = job.score == "per_window"
     if request.labels:
         path, key = request.labels
-        return read_labels(path, key, request.label, windows=windows)
+        field = job.source.fields.get(key)
+        kinds = {**types, key: field.type} if field else types
+        return read_labels(path, key, request.label, windows=windows, types=kinds)
     if request.label and windows:
         raise InputError("--label: rows of the input are no windows; give their labels with --labels")
     if request.label:

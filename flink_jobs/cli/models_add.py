@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flink_jobs.cli.column_types import Types, declared_types
 from flink_jobs.cli.models import models
 from flink_jobs.cli.models_shared import (
     Name,
@@ -21,10 +25,13 @@ from flink_jobs.errors import InputError
 from flink_jobs.history.table_files import read_table
 from flink_jobs.registry import Registry
 from flink_jobs.registry.diff import as_data
-from flink_jobs.registry.importing import Artifact, Ready, add, complete, find
+from flink_jobs.registry.fresh import packed
+from flink_jobs.registry.importing import Artifact, Ready, add, complete, find, other_versions
 from flink_jobs.registry.importing.version import read_signature
 from flink_jobs.registry.onnx_export import export_onnx
-from udfs.model.manifest import Lineage, Manifest, digest
+from udfs.model.code import importable
+from udfs.model.manifest import Input, Lineage, Manifest, digest
+from udfs.types import ColumnType
 
 Kind = Annotated[
     str | None,
@@ -42,8 +49,15 @@ Parameters = Annotated[
 ]
 Parent = Annotated[int | None, typer.Option(min=1, help="Version that it was made from.", show_default=False)]
 Data = Annotated[str | None, typer.Option(help="Fingerprint of the training data.", show_default=False)]
-Code = Annotated[
+Commit = Annotated[
     str | None, typer.Option(help="Commit or hash of the code that trained.", show_default=False)
+]
+Code = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A module (.py) or package of its maker that the model needs and the version ships; repeatable.",
+        show_default=False,
+    ),
 ]
 Trusted = Annotated[
     list[str] | None,
@@ -65,6 +79,7 @@ def register_model(
     param: Parameters = None,
     parent: Parent = None,
     data: Data = None,
+    commit: Commit = None,
     code: Code = None,
     trust_type: Trusted = None,
     onnx: Onnx = False,
@@ -83,8 +98,11 @@ def register_model(
     if file.is_dir():
         raise InputError(f"{file} must be a file; folders of MLflow are for tailrace models import")
     given = read_signature(signature)
-    ready = complete(_trusting(find(file, kind), trust_type), rows=read_table(rows), signature=given)
-    _add(registry, name, ready, metric, _lineage(param, parent, data, code), onnx, as_json)
+    examples = read_table(rows, _types(given.inputs))
+    found = _found(file, kind, trust_type, code)
+    with importable(found.code):
+        ready = complete(found, rows=examples, signature=given)
+    _add(registry, name, ready, metric, _lineage(param, parent, data, commit), onnx, as_json)
 
 
 @models.command("import")
@@ -105,9 +123,11 @@ def import_model(
             help="Parquet or CSV file of held-out rows. Default: MLflow's input example.", show_default=False
         ),
     ] = None,
+    type_: Types = None,
     kind: Kind = None,
     metric: Metrics = None,
     trust_type: Trusted = None,
+    code: Code = None,
     onnx: Onnx = False,
     registry: RegistryFolder = "models",
     as_json: as_json_option = False,
@@ -116,7 +136,8 @@ def import_model(
 
     PATH is what MLflow saved (flavors sklearn, lightgbm, xgboost, onnx), or a file: joblib or pickle, skops,
     LightGBM, XGBoost, ONNX, PyTorch, Keras. What is not given is read from it: inputs and their types from
-    the rows, classes from the model. Reading a pickle runs code of its maker.
+    the rows, classes from the model. Columns of a CSV file have the types of the signature, or of --type, or
+    else those that their values look like. Reading a pickle runs code of its maker.
 
     [bold]Examples[/]
 
@@ -124,11 +145,12 @@ def import_model(
 
       tailrace models import fraud model.txt --rows holdout.csv
     """
-    ready = complete(
-        _trusting(find(path, kind), trust_type),
-        rows=read_table(rows) if rows else None,
-        signature=read_signature(signature) if signature else None,
-    )
+    found = _found(path, kind, trust_type, code)
+    given = read_signature(signature) if signature else None
+    types = _types(given.inputs if given else found.inputs) | declared_types(type_)
+    examples = read_table(rows, types) if rows else None
+    with importable(found.code):
+        ready = complete(found, rows=examples, signature=given)
     _add(registry, name, ready, metric, None, onnx, as_json)
 
 
@@ -164,6 +186,8 @@ def _add(
     as_json: bool,
 ) -> None:
     found: Registry = open_registry(registry)
+    if others := other_versions(ready.found):
+        print(f"made with {'; '.join(others)}: golden rows hold what it says here", file=sys.stderr)
     written = [add(found, name, ready, metrics=_numbers(metrics), lineage=lineage)]
     try:
         if onnx:
@@ -182,14 +206,24 @@ def _tell(manifests: list[Manifest], as_json: bool) -> None:
     return None
 
 
+def _types(inputs: Iterable[Input]) -> dict[str, ColumnType]:
+    return {item.name: item.type for item in inputs}
+
+
+def _found(path: Path, kind: str | None, types: list[str] | None, code: list[Path] | None) -> Artifact:
+    """What scikit-learn warns of for each estimator of a pickle is said once, in a line."""
+    warnings.filterwarnings("ignore", "Trying to unpickle estimator")
+    return replace(_trusting(find(path, kind), types), code=packed(code or ()) or b"")
+
+
 def _trusting(found: Artifact, types: list[str] | None) -> Artifact:
     return replace(found, trusted_types=(*found.trusted_types, *types)) if types else found
 
 
 def _lineage(
-    parameters: list[str] | None, parent: int | None, data: str | None, code: str | None
+    parameters: list[str] | None, parent: int | None, data: str | None, commit: str | None
 ) -> Lineage | None:
-    made = Lineage(data=data, code=code, parameters=_pairs("--param", parameters), parent=parent)
+    made = Lineage(data=data, code=commit, parameters=_pairs("--param", parameters), parent=parent)
     return None if made == Lineage() else made
 
 

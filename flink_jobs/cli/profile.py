@@ -9,11 +9,14 @@ import pyarrow as pa
 import pyarrow.types as types
 import typer
 
+from flink_jobs.cli.column_types import Types, declared_types
 from flink_jobs.errors import InputError
 from flink_jobs.history.table_files import read_table
+from flink_jobs.registry.importing.version import read_signature
 from udfs.profile.profile import encode_profile, reference_profile
 from udfs.profile.references import MIN_ROWS
 from udfs.suggest import hint
+from udfs.types import ColumnType
 
 
 def profile(
@@ -42,12 +45,18 @@ def profile(
             show_default=False,
         ),
     ] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option(help="YAML or JSON file: the model's inputs, for their types.", show_default=False),
+    ] = None,
+    type_: Types = None,
     bins: Annotated[int, typer.Option(min=2, max=1000, help="Bins of a numeric column.")] = 64,
     top: Annotated[int, typer.Option(min=1, max=10_000, help="Values kept of a categorical column.")] = 100,
 ) -> None:
     """Make the reference profile that drift is measured against.
 
-    The rows should be what the model is meant for: held-out training rows.
+    The rows should be what the model is meant for: held-out training rows. Columns of a CSV file have the
+    types of --type, or of the signature, or else those that their values look like.
 
     [bold]Examples[/]
 
@@ -55,9 +64,11 @@ def profile(
 
       tailrace profile holdout.csv --columns dep_delay,origin --outputs score,prediction
 
+      tailrace profile holdout.csv --type zip=string
+
       tailrace profile holdout.parquet --outputs score --segments origin --event-time departed_at
     """
-    table = read_table(file)
+    table = read_table(file, _types(signature, type_))
     made_names = _names(outputs, table, file) or []
     parts = _names(segments, table, file) or []
     times = _times(event_time, table, file) if event_time else None
@@ -78,6 +89,11 @@ def profile(
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
     _print_summary(out, table, names, made_names)
     _print_parts(made)
+
+
+def _types(signature: Path | None, given: list[str] | None) -> dict[str, ColumnType]:
+    inputs = read_signature(signature).inputs if signature else ()
+    return {item.name: item.type for item in inputs} | declared_types(given)
 
 
 def _names(given: str | None, table: pa.Table, file: Path) -> list[str] | None:

@@ -5,13 +5,12 @@ as_field(pa.chunked_array([[1.0, None]]), "long", "column 'seats'")     # int64:
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from flink_jobs.errors import InputError
 from udfs.records.event_time import Unit
+from udfs.tables.columns import ColumnError, as_type, one_array
 from udfs.types import ARROW, ColumnType
 
 _MS_PER: dict[str, tuple[int, int]] = {"ms": (1, 1), "s": (1, 1000), "us": (1000, 1)}
@@ -28,58 +27,24 @@ def as_field(column: pa.ChunkedArray, kind: str, what: str, unit: Unit = "iso860
     Times become text in ISO 8601 for a string, and numbers in `unit` for a long. Raises InputError, which
     begins with `what`, for a column of another type and for fractions where whole numbers must be.
     """
-    values = _plain(column)
-    found = values.type
-    if pa.types.is_null(found):
-        return values.cast(ARROW[_known(kind)])
-    if kind == "string":
-        return _text(values, what)
-    if kind == "long":
-        return _whole(_since_1970(values, unit) if _is_time(found) else values, what)
-    if kind == "double" and _is_number(found):
-        return _finite_or_null(values.cast(pa.float64(), safe=False))
-    if kind == "boolean" and pa.types.is_boolean(found):
-        return values
-    raise _wrong(what, kind, found)
+    values = one_array(column)
+    if _is_time(values.type) and kind in ("string", "long"):
+        values = _text(values) if kind == "string" else _since_1970(values, unit)
+    try:
+        made = as_type(values, _known(kind))
+    except ColumnError as error:
+        raise _wrong(what, error) from None
+    return _finite_or_null(made) if kind == "double" else made
 
 
 def as_milliseconds(column: pa.ChunkedArray, what: str) -> pa.Array:
     """Times, or numbers of milliseconds since 1970, as int64; null stays null."""
-    values = _plain(column)
-    return _whole(_since_1970(values, "ms") if _is_time(values.type) else values, what)
+    return as_field(column, "long", what, "ms")
 
 
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    values = column.combine_chunks()
-    if isinstance(values, pa.ChunkedArray):
-        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], column.type)
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-
-
-def _text(values: pa.Array, what: str) -> pa.Array:
-    kind = values.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return values.cast(pa.string())
-    if not _is_time(kind):
-        raise _wrong(what, "string", kind)
-    written = _utc_ms(values).cast(pa.timestamp("ms")).cast(pa.string())
+def _text(times: pa.Array) -> pa.Array:
+    written = _utc_ms(times).cast(pa.timestamp("ms")).cast(pa.string())
     return pc.binary_join_element_wise(pc.binary_replace_slice(written, 10, 11, "T"), "Z", "")
-
-
-def _whole(values: pa.Array, what: str) -> pa.Array:
-    """Pandas writes whole numbers as floats where one is missing."""
-    kind = values.type
-    if pa.types.is_floating(kind):
-        values = _finite_or_null(values.cast(pa.float64()))
-        odd = pc.filter(values, pc.fill_null(pc.not_equal(pc.floor(values), values), False))
-        if len(odd):
-            raise InputError(f"{what} must be whole numbers, as it is a long; got {odd[0].as_py()}")
-    elif not pa.types.is_integer(kind):
-        raise _wrong(what, "long", kind)
-    try:
-        return values.cast(pa.int64())
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{what} must be 64-bit integers; {error}") from error
 
 
 def _since_1970(values: pa.Array, unit: Unit) -> pa.Array:
@@ -104,15 +69,12 @@ def _is_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    checks: tuple[Any, ...] = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    return any(check(kind) for check in checks)
-
-
 def _known(kind: str) -> ColumnType:
     return next(name for name in ARROW if name == kind)
 
 
-def _wrong(what: str, kind: str, found: pa.DataType) -> InputError:
-    hint = "; cast it before, as no value is ever converted" if kind in ("long", "double", "boolean") else ""
-    return InputError(f"{what} must be {kind}, as in source.schema; got {found}{hint}")
+def _wrong(what: str, error: ColumnError) -> InputError:
+    named = error.expected in ARROW
+    hint = "; cast it before, as no value is ever converted" if named and error.expected != "string" else ""
+    where = ", as in source.schema" if named else ""
+    return InputError(f"{what} must be {error.expected}{where}; got {error.found}{hint}")

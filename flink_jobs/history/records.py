@@ -4,33 +4,38 @@
     read.records[0].value           # b'{"flight_id":"…","dep_delay":2.0,…}'
     read.columns.column("late")     # all columns of the file, row by row: labels, segments
 
-Parquet: a column for each field of the job's schema, or a binary column `value` with whole records. Where the
-schema has no such fields, `key` and `timestamp` (a time, or ms) are the Kafka record's. JSON lines: a record
-each.
+Parquet and CSV: a column for each field of the job's schema, read from CSV as the schema says; or in Parquet
+a binary column `value` with whole records. Where the schema has no such fields, `key` and `timestamp` (a
+time, or ms) are the Kafka record's. JSON lines: a record each.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
-import pyarrow.parquet as pq
 
 from flink_jobs.errors import InputError
 from flink_jobs.history.fields import as_field, as_milliseconds, event_time_kind
+from flink_jobs.history.table_files import open_table
 from flink_jobs.kafka import Message
 from flink_jobs.kafka.records import Headers
 from flink_jobs.spec import JobSpec
 from udfs.records.encode import json_objects
+from udfs.records.event_time import ISO_8601, Unit
 from udfs.suggest import nearest
+from udfs.tables.columns import one_array
+from udfs.tables.read import CSV, ENDINGS
+from udfs.tables.text import fits, from_text
+from udfs.types import ColumnType
 
-PARQUET = (".parquet", ".pq")
 LINES = (".jsonl", ".ndjson", ".json")
 
 
@@ -43,17 +48,56 @@ class HistoryFile:
     absent: tuple[str, ...] = ()
 
 
-def read_records(job: JobSpec, path: Path, limit: int | None = None) -> HistoryFile:
-    """At most `limit` records. Raises InputError when the file is not what the job reads."""
+def read_records(
+    job: JobSpec, path: Path, limit: int | None = None, types: Mapping[str, ColumnType] | None = None
+) -> HistoryFile:
+    """At most `limit` records; `types` are those of other columns, which CSV does not tell.
+
+    Raises InputError when the file is not what the job reads.
+    """
     suffix = path.suffix.lower()
     if not path.is_file():
-        raise InputError(f"{path} must be a Parquet or JSON lines file; there is no such file")
+        raise InputError(f"{path} must be a Parquet, CSV or JSON lines file; there is no such file")
     if suffix in LINES:
         return _from_lines(path, limit)
-    if suffix not in PARQUET:
-        endings = ", ".join((*PARQUET, *LINES))
+    if suffix not in ENDINGS:
+        endings = ", ".join((*ENDINGS, *LINES))
         raise InputError(f"{path} must end in one of {endings}; got {suffix or 'no ending'!r}")
-    return from_table(job, _read_parquet(path, limit), str(path))
+    return from_table(job, read_history_table(job, path, limit, types), str(path))
+
+
+def read_history_table(
+    job: JobSpec, path: Path, limit: int | None = None, types: Mapping[str, ColumnType] | None = None
+) -> pa.Table:
+    """The columns of a Parquet file as they are, or those of a CSV file, of which the schema gives the types.
+
+    Raises InputError.
+    """
+    if path.suffix.lower() not in CSV:
+        return open_table(path, limit=limit)
+    when = job.source.event_time
+    wanted: dict[str, ColumnType] = {"key": "string", **(types or {})}
+    wanted |= {name: field.type for name, field in job.source.fields.items()}
+    moment = when.field or when.header
+    if moment:
+        wanted[moment] = "string"
+    table = open_table(path, wanted, limit)
+    if moment not in table.column_names:
+        return table
+    place = table.column_names.index(moment)
+    return table.set_column(place, moment, _times(one_array(table.column(place)), when.unit))
+
+
+def _times(texts: pa.Array, unit: Unit) -> pa.Array:
+    """Event times as a record has them; as dates and times where the file has them in another form."""
+    as_written = _are_iso_8601(texts) if unit == "iso8601" else fits(texts, "long")
+    if not as_written and fits(texts, "timestamp"):
+        return from_text(texts, "timestamp")
+    return texts if unit == "iso8601" or not as_written else from_text(texts, "long")
+
+
+def _are_iso_8601(texts: pa.Array) -> bool:
+    return pc.all(pc.match_substring_regex(texts, f"^({ISO_8601})$")).as_py() is not False
 
 
 def from_table(job: JobSpec, table: pa.Table, source: str = "the table") -> HistoryFile:
@@ -134,26 +178,6 @@ def _headers(job: JobSpec, table: pa.Table, source: str) -> list[Headers]:
 
 def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _read_parquet(path: Path, limit: int | None) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as file:
-            if limit is None:
-                return file.read()
-            batches = list(_until(file.iter_batches(), limit))
-            return pa.Table.from_batches(batches, file.schema_arrow).slice(0, limit)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} must be a Parquet file; {error}") from error
-
-
-def _until(batches: Iterable[pa.RecordBatch], limit: int) -> Iterable[pa.RecordBatch]:
-    left = limit
-    for batch in batches:
-        if left <= 0:
-            return
-        yield batch
-        left -= batch.num_rows
 
 
 def _from_lines(path: Path, limit: int | None) -> HistoryFile:

@@ -1,37 +1,61 @@
 """Tables that people keep in files.
 
-table = read_table(Path("holdout.parquet"))
+table = read_table(Path("holdout.csv"), {"zip": "string"})
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from flink_jobs.errors import InputError
+from udfs import tables
+from udfs.model.manifest import Output
+from udfs.tables.read import CSV, ENDINGS
+from udfs.types import ColumnType
 
-if TYPE_CHECKING:
-    import pyarrow as pa  # Start-up: loads Arrow
 
+def read_table(
+    file: Path, types: Mapping[str, ColumnType] | None = None, limit: int | None = None
+) -> pa.Table:
+    """A Parquet or CSV file with rows; those of its columns that `types` names have that type.
 
-def read_table(file: Path) -> pa.Table:
-    """A Parquet or CSV file with rows. Raises `InputError` for anything else."""
-    import pyarrow as pa  # noqa: PLC0415  # Start-up: loads Arrow
-    import pyarrow.csv  # noqa: PLC0415  # Start-up: loads Arrow
-    import pyarrow.parquet  # noqa: PLC0415  # Start-up: loads Arrow
-
-    readers = {".parquet": pyarrow.parquet.read_table, ".csv": pyarrow.csv.read_csv}
-    if not file.is_file():
-        raise InputError(f"{file} must be a Parquet or CSV file; there is no such file")
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise InputError(f"{file} must end in .parquet or .csv; got {file.suffix or 'no ending'!r}")
-    try:
-        table = reader(str(file))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file} must be a {file.suffix[1:]} file; {error}") from error
+    Raises `InputError` for anything else.
+    """
+    table = open_table(file, types, limit)
     if not table.num_rows:
         raise InputError(f"{file} must have rows; got none")
-    if len(set(table.column_names)) != table.num_columns:
-        raise InputError(f"{file} must have each column once; got {', '.join(table.column_names)}")
     return table
+
+
+def open_table(
+    file: Path, types: Mapping[str, ColumnType] | None = None, limit: int | None = None
+) -> pa.Table:
+    """As `read_table`, where a file may be without rows."""
+    if not file.is_file():
+        raise InputError(f"{file} must be a Parquet or CSV file; there is no such file")
+    suffix = file.suffix.lower()
+    if suffix not in ENDINGS:
+        raise InputError(f"{file} must end in .parquet or .csv; got {suffix or 'no ending'!r}")
+    try:
+        return tables.read_table(file, types, limit=limit)
+    except tables.TableFileError as error:
+        if error.column is None:
+            kind = "CSV" if suffix in CSV else "Parquet"
+            raise InputError(f"{file} must be a {kind} file; {error.found}") from error
+        raise InputError(f"{file} must have {error.expected}; got {error.found}") from error
+
+
+def label_type(output: Output) -> ColumnType:
+    """The type of labels of a model with this output.
+
+    >>> label_type(Output(kind="binary", classes=("no", "yes")))
+    'string'
+    """
+    if output.kind in ("regression", "anomaly"):
+        return "double" if output.kind == "regression" else "boolean"
+    kinds: dict[type, ColumnType] = {str: "string", bool: "boolean", int: "long"}
+    found = {kinds[type(name)] for name in output.classes}
+    return found.pop() if len(found) == 1 else "string"

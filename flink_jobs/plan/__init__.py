@@ -75,11 +75,11 @@ def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
 
 def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan | None:
     """The plan of the job; None when anything is wrong with it, which is added to `found`."""
-    columns = collect_columns(job, found)
+    version = find_version(job, found)
+    columns = collect_columns(job, found, version.manifest if version else None)
     collect_clients(job, found)
     _check_included(job, columns, found)
     _check_parallelism(job, found)
-    version = find_version(job, found)
     _check_labels(job, columns, version, found)
     inputs = collect_inputs(job, version.manifest, columns, found) if version else ()
     drift = drift_plan(job, version, inputs, columns, found)

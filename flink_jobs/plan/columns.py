@@ -44,7 +44,8 @@ class JobColumns:
 def job_columns(job: JobSpec) -> JobColumns:
     """Record fields (or a window's keys), window results, lookups and derived features.
 
-    Raises JobFileError for all lookup files and expressions that do not fit.
+    What a model wants of a CSV file is not known here. Raises JobFileError for all lookup files and
+    expressions that do not fit.
     """
     found = Collector()
     columns = collect_columns(job, found)
@@ -52,13 +53,18 @@ def job_columns(job: JobSpec) -> JobColumns:
     return columns
 
 
-def collect_columns(job: JobSpec, found: Collector) -> JobColumns:
-    """The columns that are right; what is wrong is added to `found`."""
+def collect_columns(job: JobSpec, found: Collector, manifest: Manifest | None = None) -> JobColumns:
+    """The columns that are right; what is wrong is added to `found`.
+
+    Columns of CSV files are of the types that the model's inputs have, where they can be.
+    """
+    inputs = manifest.signature.inputs if manifest else ()
+    wanted = {job.model.inputs.get(item.name, item.name): item.type for item in inputs}
     conditions: dict[str, Expression] = {}
     columns = _base_columns(job, found) | _window_columns(job, conditions, found)
     columns = {name: column for name, column in columns.items() if name not in found.doubts.columns}
     for name in job.features.lookups:
-        columns |= _lookup_columns(job, name, columns, found)
+        columns |= _lookup_columns(job, name, columns, wanted, found)
     types = {name: column.type for name, column in columns.items()}
     derived, errors = check_all(job.features.derive, types, found.is_unknown)
     for error in errors:
@@ -71,7 +77,11 @@ def collect_columns(job: JobSpec, found: Collector) -> JobColumns:
 
 
 def _lookup_columns(
-    job: JobSpec, name: str, columns: Mapping[str, Column], found: Collector
+    job: JobSpec,
+    name: str,
+    columns: Mapping[str, Column],
+    wanted: Mapping[str, ColumnType],
+    found: Collector,
 ) -> dict[str, Column]:
     lookup = job.features.lookups[name]
     location = ("features", "lookups", name)
@@ -81,7 +91,8 @@ def _lookup_columns(
     elif by is not None and by.type not in ("string", "long"):
         found.add((*location, "by"), "a string or long column", f"{lookup.by}, a {by.type}")
     try:
-        types = describe_lookup(lookup.file, lookup.key, lookup.select)
+        hints = {column: wanted[column] for column in lookup.select if column in wanted}
+        types = describe_lookup(lookup.file, lookup.key, lookup.columns, lookup.types, hints)
     except LookupFileError as error:
         if by is not None or error.part != "key" or lookup.key != lookup.by:  # the key is named after `by`
             found.add((*location, error.part), error.wanted, error.found, error.suggestion)

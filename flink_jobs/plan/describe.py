@@ -77,7 +77,7 @@ def _window_data(window: Window) -> dict[str, Any]:
 
 
 def _lookup_data(lookup: Lookup) -> dict[str, Any]:
-    return {"file": str(lookup.file), "by": lookup.by, "key": lookup.key, "select": dict(lookup.select)}
+    return {"file": str(lookup.file), "by": lookup.by, "key": lookup.key, "select": lookup.columns}
 
 
 def _model_data(plan: Plan) -> dict[str, Any]:
@@ -236,7 +236,7 @@ def _window(name: str, window: Window) -> Rows:
 
 
 def _lookup(name: str, lookup: Lookup) -> tuple[str, ...]:
-    taken = ", ".join(new if new == old else f"{new} = {old}" for new, old in lookup.select.items())
+    taken = ", ".join(new if new == old else f"{new} = {old}" for new, old in lookup.columns.items())
     return name, f"by {lookup.by}", taken, f"from {lookup.file}"
 
 

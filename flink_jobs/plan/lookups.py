@@ -22,13 +22,20 @@ class LookupFileError(InputError):
         super().__init__(f"{error}{hint}")
 
 
-def describe_lookup(path: str | Path, key: str, select: Mapping[str, str]) -> dict[str, ColumnType]:
+def describe_lookup(
+    path: str | Path,
+    key: str,
+    select: Mapping[str, str],
+    types: Mapping[str, ColumnType] | None = None,
+    hints: Mapping[str, ColumnType] | None = None,
+) -> dict[str, ColumnType]:
     """The type of each column in `select` (new name -> column of the file).
 
-    Raises LookupFileError: the file is missing or unreadable, a column is not there or of a type that has no
+    `types` are declared; `hints` what columns of a CSV file are if they can be. Raises LookupFileError: the
+    file is missing or unreadable, a column is not there, not of its declared type or of one that has no
     counterpart, or a key occurs twice.
     """
     try:
-        return read_lookup(Path(path), key, select).types
+        return read_lookup(Path(path), key, select, types, hints).types
     except LookupTableError as error:
         raise LookupFileError(error) from None

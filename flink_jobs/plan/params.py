@@ -64,7 +64,7 @@ def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
             path=str(lookup.file),
             by=lookup.by,
             key=lookup.key,
-            select=dict(lookup.select),
+            select=lookup.columns,
             types={name: columns[name].type for name in lookup.select},
         )
         for lookup in job.features.lookups.values()

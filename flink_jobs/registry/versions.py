@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from flink_jobs.errors import InputError
+from flink_jobs.registry.fresh import check_loads, needs_own_modules, packed
 from flink_jobs.registry.serialize import version_files
 from flink_jobs.registry.store import ClientStore
 from udfs.errors import ModelError
+from udfs.model.code import CODE_FILE, importable
 from udfs.model.format_table import Format
 from udfs.model.manifest import MANIFEST_FILE, Lineage, Manifest, Signature, read_manifest
 from udfs.store.base import is_uri
@@ -89,25 +92,41 @@ class VersionStore:
         training: dict[str, Any],
         lineage: Lineage | None = None,
         trusted_types: Sequence[str] = (),
+        libraries: Mapping[str, str] | None = None,
+        code: Sequence[Path] | bytes = (),
     ) -> Manifest:
         """Write the next version and return its manifest.
 
         `model`: an estimator, booster or ONNX model, or its bytes. `golden_inputs`: rows of the DataFrame
         that it was fitted on, or a table in the signature's schema. What the model's own library predicts for
         these, and for rows with missing values and each category, each later load must reproduce; what the
-        DataFrame tells of its columns is kept in the manifest's signature. Raises `InputError` when the model
-        cannot be loaded back, does not fit its signature, or is not scored as its library scores it.
+        DataFrame tells of its columns is kept in the manifest's signature. `libraries`: versions that its
+        maker had; default: those of here. `code`: modules of its maker that it needs, or their archive.
+
+        Raises `InputError` when the model cannot be loaded back, in a process of its own if it needs more
+        than libraries, does not fit its signature, or is not scored as its library scores it.
         """
         checked_name(name)
         if lineage is not None and lineage.parent is not None:
             self.require(name, lineage.parent, self.versions(name))
-        files = version_files(model, format, signature, golden_inputs, profile, trusted_types)
+        archive = packed(code)
+        with importable(archive):
+            files = version_files(model, format, signature, golden_inputs, profile, trusted_types)
+            unsure = archive is not None or needs_own_modules(model, format, signature, trusted_types)
+        if libraries is not None:
+            files = replace(files, libraries=dict(libraries))
+        if archive is not None:
+            files = replace(files, contents={**files.contents, CODE_FILE: archive})
         created_at = self._timestamp()
         number = max(map(int, filter(_VERSION.match, self.store.names(f"{name}/versions"))), default=0)
         while True:
             number += 1
             manifest = files.manifest(name, number, metrics, training, created_at, lineage)
-            if self.store.write_folder(_folder(name, number), files.with_manifest(manifest)):
+            written = files.with_manifest(manifest)
+            if unsure:
+                check_loads(written)
+                unsure = False
+            if self.store.write_folder(_folder(name, number), written):
                 return manifest
 
     def model_location(self, name: str) -> str:

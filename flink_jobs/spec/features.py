@@ -13,6 +13,7 @@ from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.paths import TableFile
 from flink_jobs.spec.scalars import ColumnName, PositiveDuration, format_duration, matching, whole
 from flink_jobs.spec.section import OneOrMoreReferences, Reference, Section
+from udfs.types import ColumnType
 
 WindowKind = Literal["over", "rows", "tumble", "hop", "session"]
 WINDOW_KINDS: tuple[WindowKind, ...] = ("over", "rows", "tumble", "hop", "session")
@@ -93,6 +94,24 @@ class Window(Section):
         return size
 
 
+class SelectedColumn(Section):
+    """A column of a lookup's file, and its type."""
+
+    column: FileColumn = Field(description="Column of the file.")
+    type: ColumnType | None = Field(
+        default=None,
+        description="Its type. Default: in Parquet the column's own, in CSV that of the model's input "
+        "that it feeds, else what its values look like.",
+    )
+
+
+def _column_of(value: object) -> object:
+    """A column's name alone, as the section."""
+    if not isinstance(value, str | dict):
+        raise wrong("the name of a column of the file, or a mapping of column and type", describe(value))
+    return {"column": value} if isinstance(value, str) else value
+
+
 def _mapping_of(select: object) -> object:
     """A list of columns as a mapping of each to itself."""
     if not select or not isinstance(select, dict | list):
@@ -118,8 +137,11 @@ class Lookup(Section):
     key: FileColumn = Field(
         default="", validate_default=False, description="Column of the file with the key; default: as by."
     )
-    select: Annotated[dict[ColumnName, FileColumn], BeforeValidator(_mapping_of)] = Field(
-        description="Columns to take: a list, or a mapping of new name: column of the file."
+    select: Annotated[
+        dict[ColumnName, Annotated[SelectedColumn, BeforeValidator(_column_of)]], BeforeValidator(_mapping_of)
+    ] = Field(
+        description="Columns to take: a list, or a mapping of new name: column of the file, or of new name: "
+        "{column, type}."
     )
 
     @model_validator(mode="before")
@@ -127,6 +149,25 @@ class Lookup(Section):
     def _default_key(cls, data: Any) -> Any:
         named = isinstance(data, dict) and isinstance(data.get("by"), str)
         return {"key": data["by"], **data} if named else data
+
+    @model_validator(mode="after")
+    def _check_types(self) -> Lookup:
+        types: dict[str, ColumnType] = {}
+        for name, taken in self.select.items():
+            if taken.type and types.setdefault(taken.column, taken.type) != taken.type:
+                expected = f"{types[taken.column]}, as {taken.column} is elsewhere in this lookup"
+                raise wrong_at({("select", name, "type"): wrong(expected, taken.type)})
+        return self
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """New name to column of the file."""
+        return {name: taken.column for name, taken in self.select.items()}
+
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        """The types that are declared, by new name."""
+        return {name: taken.type for name, taken in self.select.items() if taken.type}
 
 
 class Features(Section):

@@ -50,6 +50,10 @@ def _add_shorthands(definitions: Schema) -> None:
     field_type = dict(definitions["SchemaField"]["properties"]["type"])
     for pattern, field in fields["patternProperties"].items():
         fields["patternProperties"][pattern] = {"anyOf": [field, field_type]}
+    column = dict(definitions["SelectedColumn"]["properties"]["column"])
+    taken = definitions["Lookup"]["properties"]["select"]["patternProperties"]
+    for pattern, section in taken.items():
+        taken[pattern] = {"anyOf": [column, section]}
     for section, key in (("Window", "by"), ("Lookup", "select")):
         definitions[section]["properties"][key] = _with_short_form(definitions[section]["properties"][key])
     definitions["Window"]["oneOf"] = [{"required": [kind]} for kind in WINDOW_KINDS]

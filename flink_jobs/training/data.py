@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from flink_jobs.errors import InputError
 from flink_jobs.history import Replay
-from flink_jobs.history.records import from_table
+from flink_jobs.history.records import from_table, read_history_table
+from flink_jobs.history.table_files import label_type
 from flink_jobs.plan.columns import job_columns
 from flink_jobs.spec import JobSpec
 from flink_jobs.training.contract import Trainer
@@ -143,10 +144,11 @@ def read_history(trainer: Trainer, job: JobSpec) -> pa.Table:
     """What `history` gives, as a table with the label. Raises InputError when it is something else."""
     found = trainer.history()
     if isinstance(found, str | os.PathLike):
+        types = {trainer.label: label_type(trainer.output)}
         try:
-            found = pq.read_table(found)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"history() must give a Parquet file; {error}") from error
+            found = read_history_table(job, Path(found), types=types)
+        except InputError as error:
+            raise InputError(f"history() must give a Parquet or CSV file; {error}") from error
     if not isinstance(found, pa.Table):
         raise InputError(f"history() must give an Arrow table or a path; got a {type(found).__name__}")
     if trainer.label not in found.column_names:

@@ -62,7 +62,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",
     }
-    documented = {*filter(None, kinds.values()), "DeadLetters", "Late", "Variable"}
+    documented = {*filter(None, kinds.values()), "DeadLetters", "Late", "SelectedColumn", "Variable"}
     assert documented == set(schema["$defs"])
     for heading, kind in kinds.items():
         rows = table(DOCS["job-file.md"], heading)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 LIMIT = 100
 
@@ -49,3 +49,10 @@ class Heavy(Trap):
     def fit(self, rows: Any, targets: Any) -> Self:
         self.room_ = np.random.default_rng(0).integers(0, 16, self.megabytes * 2**20, dtype=np.uint8)
         return super().fit(rows, targets)
+
+
+class Doubling(LinearRegression):  # type: ignore[misc]
+    """A class that skops does not know."""
+
+    def predict(self, rows: Any) -> Any:
+        return 2 * super().predict(rows)

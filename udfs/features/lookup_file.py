@@ -2,24 +2,23 @@
 
 Integers become long, floats and decimals double, dictionaries their values, dates and timestamps UTC
 timestamps of milliseconds (without a zone: taken as UTC), NaN null. Rows without a key are left out. In CSV
-the key column is always text; an empty field is null, and so is NA, NaN or null among numbers.
+the key column is always text, and the others are as `udfs.tables` reads them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
+from udfs.tables import TableFileError, parse_table
+from udfs.tables.columns import ColumnError, as_type, column_type, one_array
+from udfs.tables.read import CSV
 from udfs.types import ARROW, ColumnType
-
-MAX_BLOCK = 1 << 30
 
 
 class LookupTableError(Exception):
@@ -74,21 +73,26 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def read_lookup(
-    path: Path, key: str, select: Mapping[str, str], types: Mapping[str, ColumnType] | None = None
+    path: Path,
+    key: str,
+    select: Mapping[str, str],
+    types: Mapping[str, ColumnType] | None = None,
+    hints: Mapping[str, ColumnType] | None = None,
 ) -> LookupContent:
-    """Read `key` and the columns of `select` (new name -> file column), as `types` if given, else as found.
+    """Read `key` and the columns of `select` (new name -> file column), each as its type in `types`.
 
-    Raises LookupTableError.
+    Without one, a column of a CSV file has its type in `hints` if it can, else the type that its values look
+    like. Raises LookupTableError.
     """
     data, stamp = _bytes(path)
-    table = _table(path, data, key, select, types or {})
+    table = _table(path, data, key, select, types or {}, hints or {})
     table = table.filter(table.column(key).is_valid())
-    keys = _keys(path, key, _one_chunk(table.column(key)))
+    keys = _keys(path, key, one_array(table.column(key)))
     columns = {
-        name: _normalised(path, column, _one_chunk(table.column(column)), (types or {}).get(name))
+        name: _normalised(path, column, table.column(column), (types or {}).get(name))
         for name, column in select.items()
     }
-    found = {name: _column_type(array.type) for name, array in columns.items()}
+    found = {name: column_type(array.type) for name, array in columns.items()}
     return LookupContent(stamp, keys, columns, {name: type_ for name, type_ in found.items() if type_})
 
 
@@ -106,63 +110,32 @@ def _bytes(path: Path) -> tuple[bytes, Stamp]:
 
 
 def _table(
-    path: Path, data: bytes, key: str, select: Mapping[str, str], types: Mapping[str, ColumnType]
+    path: Path,
+    data: bytes,
+    key: str,
+    select: Mapping[str, str],
+    types: Mapping[str, ColumnType],
+    hints: Mapping[str, ColumnType],
 ) -> pa.Table:
-    names = list(dict.fromkeys([key, *select.values()]))
+    """A column that is taken twice, as two types, is converted where it is taken."""
     suffix = path.suffix.lower()
-    if suffix not in (".parquet", ".csv"):
-        raise LookupTableError(path, "a .parquet or .csv file", repr(suffix or path.name))
+    text: dict[str, ColumnType] = {key: "string"} if suffix in CSV else {}
+    wanted, likely = _by_column(select, types), _by_column(select, hints)
     try:
-        if suffix == ".parquet":
-            return _parquet(path, data, key, names)
-        return _csv(path, data, key, names, {select[name]: type_ for name, type_ in types.items()})
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LookupTableError(path, f"a valid {suffix[1:]} file", reason) from None
+        names = [key, *select.values()]
+        return parse_table(data, path.name, wanted | text, names, likely)
+    except TableFileError as error:
+        part = "file" if error.column is None else "key" if error.column == key else "select"
+        missing = error.column if error.present else None
+        raise LookupTableError(path, error.expected, error.found, part, missing, error.present) from None
 
 
-def _parquet(path: Path, data: bytes, key: str, names: list[str]) -> pa.Table:
-    with pa.parquet.ParquetFile(pa.BufferReader(data)) as file:
-        _check_names(path, key, names, file.schema_arrow.names)
-        return file.read(columns=names).select(names)
-
-
-def _csv(path: Path, data: bytes, key: str, names: list[str], types: Mapping[str, ColumnType]) -> pa.Table:
-    # Types come from the whole file, and without threads a mistake has its row, whatever the machine.
-    block = pa.csv.ReadOptions(use_threads=False, block_size=min(max(len(data), 1) + 1, MAX_BLOCK))
-    header = pa.csv.open_csv(pa.BufferReader(data), read_options=block).schema.names
-    _check_names(path, key, names, header)
-    forced = {name: ARROW[type_] for name, type_ in types.items() if type_ != "timestamp"}
-    convert = pa.csv.ConvertOptions(include_columns=names, column_types={**forced, key: pa.string()})
-    table = pa.csv.read_csv(pa.BufferReader(data), read_options=block, convert_options=convert)
-    for index, column in enumerate(table.columns):
-        if pa.types.is_string(column.type):
-            null = pa.scalar(None, pa.string())
-            table = table.set_column(
-                index, table.field(index), pc.if_else(pc.equal(column, ""), null, column)
-            )
-    return table
-
-
-def _check_names(path: Path, key: str, names: list[str], present: list[str]) -> None:
-    for name in names:
-        part = "key" if name == key else "select"
-        if present.count(name) > 1:
-            raise LookupTableError(path, "a column that occurs once", f"{name!r} twice", part)
-        if name not in present:
-            listed = ", ".join(present[:12]) + (f" and {len(present) - 12} more" if len(present) > 12 else "")
-            raise LookupTableError(
-                path, f"one of its columns {listed}", repr(name), part, name, tuple(present)
-            )
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+def _by_column(select: Mapping[str, str], types: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
+    return {select[name]: type_ for name, type_ in types.items()}
 
 
 def _keys(path: Path, key: str, values: pa.Array) -> pa.Array:
-    values = _plain(values)
-    type_ = _column_type(values.type)
+    type_ = column_type(values.type)
     if type_ not in ("string", "long"):
         raise LookupTableError(path, "a column of strings or integers", f"{key!r} of {values.type}", "key")
     keys = values.cast(ARROW[type_])
@@ -174,42 +147,15 @@ def _keys(path: Path, key: str, values: pa.Array) -> pa.Array:
     return keys
 
 
-def _normalised(path: Path, name: str, values: pa.Array, wanted: ColumnType | None) -> pa.Array:
-    values = _plain(values)
-    found = _column_type(values.type)
-    if pa.types.is_null(values.type) and wanted:
-        return pa.nulls(len(values), ARROW[wanted])
-    if found is None or (wanted and wanted != found and (found, wanted) != ("long", "double")):
-        expected = (
-            f"a column of {wanted}" if wanted else "a column of string, long, double, boolean or timestamp"
-        )
+def _normalised(path: Path, name: str, column: pa.ChunkedArray, wanted: ColumnType | None) -> pa.Array:
+    values = one_array(column)
+    type_ = wanted or column_type(values.type)
+    if type_ is None:
+        expected = "a column of string, long, double, boolean or timestamp"
         raise LookupTableError(path, expected, f"{name!r} of {values.type}", "select")
     try:
-        return values.cast(ARROW[wanted or found], safe=found != "timestamp")
-    except pa.ArrowException as error:
+        return as_type(values, type_)
+    except ColumnError as error:
         raise LookupTableError(
-            path, f"a column of {wanted or found}", f"{name!r}: {error}", "select"
+            path, f"a column of {error.expected}", f"{name!r}: {error.found}", "select"
         ) from None
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    """Without dictionaries, dates and NaN, which have no column type; NaN becomes null."""
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_date(values.type):
-        return values.cast(pa.timestamp("ms"))
-    if pa.types.is_floating(values.type):
-        values = values.cast(pa.float64())
-        return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
-    return values
-
-
-def _column_type(type_: pa.DataType) -> ColumnType | None:
-    tests: dict[ColumnType, tuple[Callable[[pa.DataType], bool], ...]] = {
-        "string": (pa.types.is_string, pa.types.is_large_string),
-        "long": (pa.types.is_integer,),
-        "double": (pa.types.is_floating, pa.types.is_decimal),
-        "boolean": (pa.types.is_boolean,),
-        "timestamp": (pa.types.is_timestamp,),
-    }
-    return next((name for name, fits in tests.items() if any(fit(type_) for fit in fits)), None)

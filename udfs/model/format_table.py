@@ -23,7 +23,8 @@ class FormatEntry(NamedTuple):
 
     `module`: its file in `udfs/model/formats/`; `model_file`: its file in a version's folder; `tolerance`:
     how far golden rows may be off; `libraries`: what a manifest records the versions of; `pickled`:
-    loading runs code that the model's maker chose; `types`: loading takes the names of trusted types.
+    loading runs code that the model's maker chose; `types`: loading takes the names of trusted types;
+    `estimator`: it holds an estimator of scikit-learn's kind.
     """
 
     module: str
@@ -32,13 +33,18 @@ class FormatEntry(NamedTuple):
     libraries: tuple[str, ...]
     pickled: bool = False
     types: bool = False
+    estimator: bool = False
 
 
 _SKLEARN = ("python", "numpy", "pandas", "scikit-learn")
 
 FORMATS: dict[Format, FormatEntry] = {
-    "joblib": FormatEntry("sklearn_joblib", "model.joblib", _EXACT, (*_SKLEARN, "joblib"), pickled=True),
-    "skops": FormatEntry("sklearn_skops", "model.skops", _EXACT, (*_SKLEARN, "skops"), types=True),
+    "joblib": FormatEntry(
+        "sklearn_joblib", "model.joblib", _EXACT, (*_SKLEARN, "joblib"), pickled=True, estimator=True
+    ),
+    "skops": FormatEntry(
+        "sklearn_skops", "model.skops", _EXACT, (*_SKLEARN, "skops"), types=True, estimator=True
+    ),
     "lightgbm": FormatEntry("lightgbm_text", "model.txt", _EXACT, ("python", "numpy", "lightgbm")),
     "xgboost": FormatEntry("xgboost_binary", "model.ubj", _SINGLE, ("python", "numpy", "xgboost")),
     "onnx": FormatEntry("onnx_runtime", "model.onnx", _SINGLE, ("python", "numpy", "onnxruntime")),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from udfs.errors import ModelError, StoreError
 from udfs.model import formats, golden, signatures
+from udfs.model.code import CODE_FILE, importable
 from udfs.model.contract import Model
 from udfs.model.format_table import FORMATS
 from udfs.model.manifest import GOLDEN_FILE, MANIFEST_FILE, PROFILE_FILE, Manifest, read_manifest
@@ -47,13 +48,14 @@ def load_version(
     """
     store, manifest, contents = _verified(place, digest, trust)
     try:
-        model = formats.build(
-            manifest.format,
-            contents[manifest.model_file],
-            manifest.signature,
-            manifest.trusted_types or (),
-        )
-        golden.check(model, contents[GOLDEN_FILE], manifest.golden_tolerance)
+        with importable(contents.get(CODE_FILE)):
+            model = formats.build(
+                manifest.format,
+                contents[manifest.model_file],
+                manifest.signature,
+                manifest.trusted_types or (),
+            )
+            golden.check(model, contents[GOLDEN_FILE], manifest.golden_tolerance)
     except ModelError as error:
         raise ModelError(f"{store.where('')} cannot be used: {error}{_library_changes(manifest)}") from error
     return LoadedModel(model, manifest, digest_of(manifest), contents.get(PROFILE_FILE, b""))
@@ -66,6 +68,11 @@ def check_trust(store: Store, manifest: Manifest, trust: Trust) -> None:
         raise ModelError(
             f"{store.where('')} must be of a format without pickles, as the job refuses them; "
             f"got {manifest.format}"
+        )
+    if CODE_FILE in manifest.files and not trust.pickles:
+        raise ModelError(
+            f"{store.where('')} must have no code of its maker, as the job refuses pickles; "
+            f"it ships {CODE_FILE}"
         )
     if manifest.trusted_types and not trust.pickles:
         raise ModelError(

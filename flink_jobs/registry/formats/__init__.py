@@ -18,6 +18,7 @@ from flink_jobs.errors import InputError
 from flink_jobs.registry.formats.base import ClientFormat, Facts
 from udfs.errors import ModelError
 from udfs.model.format_table import FORMATS, Format
+from udfs.model.formats import why_not
 
 
 class ClientEntry(NamedTuple):
@@ -60,8 +61,7 @@ def inspect(name: Format, data: bytes, trusted_types: Sequence[str] = ()) -> Fac
     try:
         return client_format(name).inspect(data, trusted_types)
     except ModelError as error:
-        raise InputError(f"{error}; --trust-type NAME trusts one") from error
-    except ImportError as error:
-        raise InputError(f"the {name} model needs a library that is not installed: {error}") from error
+        hint = "; --trust-type NAME trusts one" if "in trusted_types" in str(error) else ""
+        raise InputError(f"{error}{hint}") from error
     except Exception as error:
-        raise InputError(f"the {name} model cannot be loaded: {type(error).__name__}: {error}") from error
+        raise InputError(why_not(name, error, data)) from error

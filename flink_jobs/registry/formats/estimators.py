@@ -14,6 +14,7 @@ from flink_jobs.registry.formats.base import Convert, Facts, classifier
 from flink_jobs.registry.formats.encoders import missing_values
 from flink_jobs.registry.formats.onnx_graphs import of_sklearn
 from udfs.model.formats.base import Raw
+from udfs.model.formats.causes import check_estimator
 from udfs.model.manifest import Output, Signature
 
 TO_ONNX: dict[str, Convert] = {f"with {bits}-bit floats": partial(of_sklearn, bits=bits) for bits in (32, 64)}
@@ -21,6 +22,7 @@ TO_ONNX: dict[str, Convert] = {f"with {bits}-bit floats": partial(of_sklearn, bi
 
 def estimator_facts(estimator: Any) -> Facts:
     """The columns that a fitted estimator names, its kind of output, and what encoders in it hold."""
+    check_estimator(estimator)
     fitted = getattr(estimator, "feature_names_in_", None)
     names = None if fitted is None else tuple(map(str, fitted))
     told = Facts(names, missing=missing_values(estimator, names or ()))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+
 from flink_jobs.errors import InputError
+from flink_jobs.registry.formats.onnx_edit import edited
 from udfs.errors import ModelError
 from udfs.model.manifest import Signature
 
@@ -18,13 +24,18 @@ _BOOSTER_OPSET = 15
 
 
 def of_sklearn(estimator: Any, signature: Signature, *, bits: int) -> bytes:
-    """By columns where the estimator was fitted on them; `bits` is the width of numbers."""
+    """By columns where a step chooses them or some are strings, else of a matrix; numbers have `bits`."""
     to_onnx = _library("skl2onnx").to_onnx
     if find_spec("onnxmltools"):
         _register_boosters()
     options = {"zipmap": False} if signature.output.classes else None
     types = _types(estimator, signature, bits)
-    return _graph("skl2onnx", to_onnx, estimator, initial_types=types, options=options, target_opset=OPSETS)
+    made = {"initial_types": types, "options": options, "target_opset": OPSETS}
+    return edited(
+        _graph("skl2onnx", to_onnx, getattr(estimator, "best_estimator_", estimator), **made),
+        inputs=[name for name, _ in types],
+        offset=_offset(estimator) if signature.output.kind == "anomaly" else 0.0,
+    )
 
 
 def of_lightgbm(booster: Any, signature: Signature) -> bytes:
@@ -55,26 +66,38 @@ def _library(name: str) -> Any:
 
 
 def _graph(library: str, convert: Callable[..., Any], model: Any, **options: Any) -> bytes:
+    """The graph; what the converter warns of is for its own makers."""
     try:
-        return bytes(convert(model, **options).SerializeToString())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return bytes(convert(model, **options).SerializeToString())
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{library} has no way: {reason}") from error
 
 
 def _types(estimator: Any, signature: Signature, bits: int) -> list[tuple[str, Any]]:
-    """One input per column for an estimator that was fitted on columns, else one matrix."""
+    """One input per column where they are told apart, else one matrix: few converters take more."""
     # Start-up: optional and slow to load.
     from skl2onnx.common import data_types as types  # noqa: PLC0415
 
     floats = types.FloatTensorType if bits == 32 else types.DoubleTensorType
-    columns = hasattr(estimator, "feature_names_in_") or any(i.type == "string" for i in signature.inputs)
-    if not columns:
+    if not (_chooses_columns(estimator) or any(i.type == "string" for i in signature.inputs)):
         return _matrix(signature, bits, types)
     return [
         (item.name, types.StringTensorType([None, 1]) if item.type == "string" else floats([None, 1]))
         for item in signature.inputs
     ]
+
+
+def _chooses_columns(estimator: Any) -> bool:
+    return any(isinstance(part, ColumnTransformer) for part in (estimator, *estimator.get_params().values()))
+
+
+def _offset(estimator: Any) -> float:
+    """What a graph's scores lack: they are of decision_function, ours of score_samples."""
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    return float(np.ravel(getattr(last, "offset_", 0.0))[0])
 
 
 def _matrix(signature: Signature, bits: int, types: Any) -> list[tuple[str, Any]]:

@@ -2,6 +2,6 @@
 
 from flink_jobs.registry.importing.artifact import Artifact
 from flink_jobs.registry.importing.find import find
-from flink_jobs.registry.importing.version import Ready, add, complete
+from flink_jobs.registry.importing.version import Ready, add, complete, other_versions
 
-__all__ = ["Artifact", "Ready", "add", "complete", "find"]
+__all__ = ["Artifact", "Ready", "add", "complete", "find", "other_versions"]

@@ -15,7 +15,8 @@ from udfs.model.manifest import Input
 class Artifact:
     """A model's bytes, which nothing has loaded yet.
 
-    `inputs` and `rows` are what the source says of the model's inputs, and examples of them.
+    `inputs` and `rows` are what the source says of the model's inputs, and examples of them; `libraries` the
+    versions that its maker had, as far as it says; `code` an archive of its modules.
     """
 
     data: bytes
@@ -23,4 +24,6 @@ class Artifact:
     inputs: tuple[Input, ...] = ()
     rows: pa.Table | None = None
     trusted_types: tuple[str, ...] = ()
+    libraries: dict[str, str] = field(default_factory=dict)
+    code: bytes = b""
     origin: dict[str, Any] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from flink_jobs.registry.formats import ENDINGS, format_of
 from flink_jobs.registry.importing.artifact import Artifact
 from flink_jobs.registry.importing.mlflow_folder import read_folder
 from udfs.model.format_table import FORMATS, Format
+from udfs.model.formats.causes import maker_versions
 
 
 def find(path: Path, kind: str | None = None) -> Artifact:
@@ -22,9 +23,10 @@ def find(path: Path, kind: str | None = None) -> Artifact:
         raise InputError(f"{path} must be a model file or an MLflow model's folder; it has no MLmodel")
     chosen = _format(path, kind)
     try:
-        return Artifact(path.read_bytes(), chosen, origin={"imported": path.name})
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return Artifact(data, chosen, origin={"imported": path.name}, libraries=maker_versions(data))
 
 
 def _format(path: Path, kind: str | None) -> Format:

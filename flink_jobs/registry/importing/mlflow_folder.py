@@ -6,6 +6,7 @@ It needs no MLflow.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 from flink_jobs.errors import InputError
 from flink_jobs.registry.formats import CLIENT_FORMATS, format_of
 from flink_jobs.registry.importing.artifact import Artifact
-from udfs.model.format_table import Format
+from udfs.model.format_table import FORMATS, Format
 from udfs.model.manifest import Input, InputType
 
 _TYPES: dict[str, InputType] = {
@@ -26,6 +27,12 @@ _TYPES: dict[str, InputType] = {
     "integer": "long",
     "string": "string",
     "boolean": "boolean",
+}
+_VERSION_KEYS = {
+    "python_function": ("python_version", "python"),
+    "sklearn": ("sklearn_version", "scikit-learn"),
+    "lightgbm": ("lgb_version", "lightgbm"),
+    "xgboost": ("xgb_version", "xgboost"),
 }
 _FLAVORS = tuple(dict.fromkeys(entry.flavor for entry in CLIENT_FORMATS.values() if entry.flavor))
 
@@ -52,6 +59,7 @@ def read_folder(folder: Path) -> Artifact:
         inputs=_inputs(mlmodel, content.get("signature")),
         rows=_example(folder, content.get("saved_input_example_info")),
         origin=_origin(flavor, content),
+        libraries=_libraries(folder, flavors),
     )
 
 
@@ -99,6 +107,20 @@ def _example(folder: Path, info: Any) -> pa.Table | None:
     content = json.loads(_read(folder, info["artifact_path"]))
     columns = zip(*content["data"], strict=True)
     return pa.table({str(n): list(values) for n, values in zip(content["columns"], columns, strict=True)})
+
+
+def _libraries(folder: Path, flavors: dict[str, Any]) -> dict[str, str]:
+    """What MLflow wrote down of its maker's environment: Python, and exact requirements."""
+    found: dict[str, str] = {}
+    with suppress(OSError):
+        lines = (folder / "requirements.txt").read_text().splitlines()
+        found = {name: pin for name, _, pin in (line.strip().partition("==") for line in lines) if pin}
+    for flavor, details in flavors.items():
+        key, library = _VERSION_KEYS.get(flavor, ("", ""))
+        if isinstance(details, dict) and details.get(key):
+            found[library] = str(details[key])
+    known = {library for entry in FORMATS.values() for library in entry.libraries}
+    return {name: found[name] for name in sorted(found) if name in known}
 
 
 def _origin(flavor: str, content: dict[str, Any]) -> dict[str, Any]:

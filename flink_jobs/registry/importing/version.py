@@ -25,6 +25,7 @@ from udfs.errors import ModelError
 from udfs.model import formats
 from udfs.model.manifest import Input, InputType, Lineage, Manifest, Output, Signature
 from udfs.profile.profile import reference_profile
+from udfs.tables.columns import ColumnError, as_type, column_type
 
 GOLDEN_ROWS = 100
 GIVE = "give a --signature"
@@ -115,7 +116,17 @@ def add(
         training=found.origin,
         lineage=lineage,
         trusted_types=found.trusted_types,
+        libraries=found.libraries,
+        code=found.code,
     )
+
+
+def other_versions(found: Artifact) -> list[str]:
+    """What its maker had and is another here: `scikit-learn 1.5.2, here is 1.9.1`."""
+    here = formats.installed_versions(found.libraries)
+    return [
+        f"{name} {was}, here is {here[name]}" for name, was in found.libraries.items() if here[name] != was
+    ]
 
 
 def _signature(found: Artifact, rows: pa.Table) -> Signature:
@@ -157,14 +168,11 @@ def _inputs(facts: Facts, rows: pa.Table) -> tuple[Input, ...]:
 
 
 def _type(name: str, kind: pa.DataType) -> InputType:
-    if pa.types.is_floating(kind) or pa.types.is_null(kind):
+    if pa.types.is_null(kind):
         return "double"
-    if pa.types.is_integer(kind):
-        return "long"
-    if pa.types.is_boolean(kind):
-        return "boolean"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return "string"
+    found = column_type(kind.value_type if pa.types.is_dictionary(kind) else kind)
+    if found is not None and found != "timestamp":
+        return found
     raise InputError(f"the input {name} must be a number, string or boolean; the rows have a {kind}")
 
 
@@ -203,11 +211,11 @@ def _cast(rows: pa.Table, signature: Signature) -> pa.Table:
             f"the rows must have the signature's inputs; {', '.join(missing)} is not in {rows.column_names}"
         )
     columns: dict[str, Any] = {}
-    for field in signature.schema():
+    for item in signature.inputs:
         try:
-            columns[field.name] = rows[field.name].cast(field.type)
-        except pa.ArrowException as error:
-            raise InputError(f"the rows' {field.name} must be a {field.type}: {error}") from None
+            columns[item.name] = as_type(rows[item.name], item.type)
+        except ColumnError as error:
+            raise InputError(f"the rows' {item.name} {error}, and no value is ever converted") from None
     return pa.table(columns, schema=signature.schema())
 
 
@@ -219,7 +227,8 @@ def _profile(ready: Ready) -> dict[str, Any]:
             ready.rows
         )
     except Exception as error:
-        raise InputError(f"the model cannot score the rows: {type(error).__name__}: {error}") from error
+        why = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"the model cannot score the rows: {why}") from error
     outputs: dict[str, Any] = {}
     if scored.score is not None:
         outputs["score"] = pa.array(scored.score)

@@ -25,6 +25,7 @@ from flink_jobs.errors import InputError, WorkError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.mlflow.files import FOLDER, run_parameters, write_artifacts
 from udfs.errors import ModelError
+from udfs.model.code import CODE_FILE
 from udfs.model.loading import load_version
 from udfs.model.manifest import GOLDEN_FILE, PROFILE_FILE, Manifest, digest, read_manifest
 from udfs.model.signatures import ANYONE, Trust
@@ -216,4 +217,6 @@ def _register(
         training={**manifest.training, "mlflow": origin},
         lineage=structs.replace(lineage, parent=None) if lineage else None,
         trusted_types=manifest.trusted_types or (),
+        libraries=manifest.libraries,
+        code=contents.get(CODE_FILE, b""),
     )

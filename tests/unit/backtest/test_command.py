@@ -65,7 +65,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--model", "1", "--model", "2", "--label", "lat"], "has no column 'lat'; did you mean 'late'"),
         (["--model", "1", "--model", "2", "--label", "odd"], "the label 'odd' must be one of .*; got 'x'"),
         (["--model", "1", "--model", "2", "--labels", "x.parquet"], "--labels must be FILE:KEY"),
-        (["--model", "1", "--model", "2", "--labels", "x.parquet:id"], "x.parquet is not there"),
+        (
+            ["--model", "1", "--model", "2", "--labels", "x.parquet:id"],
+            "x.parquet must be a Parquet or CSV file; there is no such file",
+        ),
         (["--model", "1", "--model", "2", "--by", "who"], "must not be personal data; got 'who'"),
         (["--model", "1", "--model", "2", "--by", "city"], "must name columns of the job .*; got 'city'"),
         (["--model", "1", "--model", "2", "--window", "1"], "--window must be a duration .* from 1s"),

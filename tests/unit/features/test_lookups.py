@@ -268,8 +268,8 @@ def test_join_is_a_dictionary(tmp_path: Path, entries: dict[str, int | None], ke
             "k",
             "v",
             "select",
-            "must be a column of long; got 'v': Integer value 18446744073709551615 not in range: 0 to "
-            "9223372036854775807",
+            "must be a column of 64-bit integers; got 'v': Integer value 18446744073709551615 not in range: "
+            "0 to 9223372036854775807",
         ),
     ],
 )
@@ -320,7 +320,7 @@ def test_a_file_overwritten_in_place_is_read_when_it_rests(planes: Path, clock: 
     ("broken", "reason"),
     [
         ("tailnum,year\nN1,20", None),
-        ("tailnum,year\nN1,new\n", "CSV conversion error to int64"),
+        ("tailnum,year\nN1,new\n", "must be a column of long; got 'year' with 'new'"),
         ("tailnum,year\nN1\n", "Expected 2 columns, got 1"),
         ("tailnum,built\nN1,2\n", "must be one of its columns tailnum, built; got 'year'"),
         ("tailnum,year\nN1,1\nN1,2\n", "distinct keys; got 'N1' 2 times"),

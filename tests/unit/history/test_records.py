@@ -136,9 +136,9 @@ def test_files(tmp_path: Path) -> None:
     parquet = tmp_path / "orders.parquet"
     pq.write_table(rows(), parquet, row_group_size=1)
     assert [len(read_records(job(), parquet, limit).records) for limit in (None, 1, 5)] == [2, 1, 2]
-    (tmp_path / "x.csv").touch()
-    with pytest.raises(InputError, match=r"must end in one of \.parquet, .*; got '\.csv'"):
-        read_records(job(), tmp_path / "x.csv")
+    (tmp_path / "x.xlsx").touch()
+    with pytest.raises(InputError, match=r"must end in one of \.parquet, .*; got '\.xlsx'"):
+        read_records(job(), tmp_path / "x.xlsx")
     with pytest.raises(InputError, match="there is no such file"):
         read_records(job(), tmp_path / "gone.parquet")
     parquet.write_bytes(b"oops")

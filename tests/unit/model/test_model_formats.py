@@ -29,6 +29,7 @@ from sklearn.svm import LinearSVC
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.serialize import serialized
+from tests.helpers.traps import Doubling
 from udfs.errors import ModelError
 from udfs.model import formats
 from udfs.model.format_table import Format
@@ -455,13 +456,6 @@ def test_a_model_that_does_not_fit_its_signature_is_refused(name: str) -> None:
 def test_signatures_that_make_no_sense_are_errors(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
-
-
-class Doubling(LinearRegression):  # type: ignore[misc]
-    """A class that skops does not know."""
-
-    def predict(self, rows: Any) -> Any:
-        return 2 * super().predict(rows)
 
 
 def register_doubling(root: Path, **more: Any) -> Path:

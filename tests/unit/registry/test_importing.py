@@ -170,6 +170,20 @@ def test_what_mlflow_saved_is_imported_with_its_signature(case: str, tmp_path: P
     )
 
 
+def test_the_libraries_of_what_mlflow_saved_are_its_makers(tmp_path: Path) -> None:
+    """MLflow writes them down: in MLmodel, and as requirements, of which only exact ones are versions."""
+    folder = saved("sklearn", with_imputer(), tmp_path / "mlflow", **signed(NUMBERS), **SKOPS)
+    (folder / "requirements.txt").write_text("numpy==1.26.4\nscikit-learn==1.5.2\npandas>=2\nother==1\n")
+    text = (folder / "MLmodel").read_text()
+    text = re.sub(r"sklearn_version: .*", "sklearn_version: 1.5.2", text)
+    (folder / "MLmodel").write_text(re.sub(r"python_version: .*", "python_version: 3.10.1", text))
+    result = runner.invoke(app, ["models", "import", "m", str(folder), "--registry", str(tmp_path)])
+    assert result.exit_code == 0, result.output + str(result.exception)
+    found = load_version(tmp_path / "m" / "versions" / "1").manifest.libraries
+    assert found == {"numpy": "1.26.4", "python": "3.10.1", "scikit-learn": "1.5.2"}
+    assert "made with numpy 1.26.4, here is " in result.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -204,7 +218,7 @@ def test_a_file_is_registered_with_its_signature_and_lineage(tmp_path: Path, row
     (tmp_path / "signature.yaml").write_text(SIGNATURE)
     command = ["models", "register", "m", str(tmp_path / "m.joblib"), "--rows", str(rows)]
     command += ["--signature", str(tmp_path / "signature.yaml"), "--registry", str(tmp_path / "models")]
-    told = ["--metric", "auc=0.9", "--param", "depth=3", "--data", "d1", "--code", "c0ffee", "--onnx"]
+    told = ["--metric", "auc=0.9", "--param", "depth=3", "--data", "d1", "--commit", "c0ffee", "--onnx"]
     result = runner.invoke(app, [*command, *told])
     assert result.exit_code == 0, result.output + str(result.exception)
     registry = Registry(tmp_path / "models")

@@ -186,7 +186,7 @@ def test_a_version_copied_by_hand_is_not_taken_for_another(registry: Registry) -
         ({"training": {"when": object()}}, "manifest must be plain JSON values"),
         ({"golden_inputs": ROWS.slice(0, 0)}, "golden_inputs must have rows; got none"),
         ({"golden_inputs": pa.table({"b": [1.0]})}, "must be a double; got b double"),
-        ({"model": object()}, "must have the method predict_proba"),
+        ({"model": object()}, "must hold an estimator alone, with a method predict"),
         ({"format": "onnx", "model": b"no"}, "the onnx model cannot be loaded"),
     ],
 )

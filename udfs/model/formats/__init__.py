@@ -17,6 +17,7 @@ from typing import cast
 from udfs.errors import ModelError
 from udfs.model.contract import Model
 from udfs.model.format_table import FORMATS, Format
+from udfs.model.formats.causes import cause
 from udfs.model.manifest import Signature
 
 
@@ -32,10 +33,16 @@ def build(name: Format, data: bytes, signature: Signature, trusted_types: Sequen
         return cast(Model, module.load(data, signature, *extra))
     except ModelError:
         raise
-    except ImportError as error:
-        raise ModelError(f"the {name} model needs a library that is not installed: {error}") from error
     except Exception as error:
-        raise ModelError(f"the {name} model cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ModelError(why_not(name, error, data)) from error
+
+
+def why_not(name: Format, error: Exception, data: bytes) -> str:
+    """Why a model could not be loaded, for its maker."""
+    told = cause(error, data) if FORMATS[name].estimator else None
+    if isinstance(error, ImportError) and told is None:
+        return f"the {name} model needs a library that is not installed: {error}"
+    return f"the {name} model cannot be loaded: {told or f'{type(error).__name__}: {error}'}"
 
 
 def installed_versions(names: Iterable[str]) -> dict[str, str]:

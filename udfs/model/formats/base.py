@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from udfs.errors import ModelError
 from udfs.model.contract import Floats, Scored
+from udfs.model.formats.causes import shape_hint
 from udfs.model.manifest import Input, Signature, Value
 
 # Softmax and averages in 32 bits overstep 1 by less than this.
@@ -89,7 +90,8 @@ def _shape(signature: Signature, rows: int) -> tuple[int, ...]:
 
 def _checked(values: npt.NDArray[np.floating[Any]], shape: tuple[int, ...], *, classes: bool) -> Floats:
     if values.shape != shape:
-        raise ModelError(f"the model's output must have the shape {shape}; got {values.shape}")
+        hint = shape_hint(values.shape)
+        raise ModelError(f"the model's output must have the shape {shape}; got {values.shape}{hint}")
     checked = values.astype(np.float64, copy=False)
     finite = np.isfinite(checked)
     if not finite.all():

@@ -140,15 +140,17 @@ def _values_output(outputs: list[Any]) -> str:
 def _check_labels(labels: list[Any], values: npt.NDArray[Any], classes: tuple[Any, ...]) -> None:
     """Once per model: classes in another order than the signature's would give wrong labels for ever.
 
-    Rows that are nearly a tie say nothing. Graphs may number classes that the signature names.
+    Rows that are nearly a tie say nothing, and the labels of an SVC are not always its most probable classes:
+    of each class, the rows whose label it is must outweigh the others. Graphs may number classes that the
+    signature names.
     """
     table = values if values.ndim == 2 else np.column_stack([1 - values, values])
     top = np.sort(table, axis=1)[:, -2:]
+    margins = np.where(top[:, 1] - top[:, 0] > 1e-3, top[:, 1] - top[:, 0], 0.0)
     numbered = all(isinstance(name, str) for name in classes) and all(isinstance(x, int) for x in labels)
-    for row in np.flatnonzero(top[:, 1] - top[:, 0] > 1e-3):
-        index = int(table[row].argmax())
+    for index, chosen in enumerate(table.argmax(axis=1) == k for k in range(table.shape[1])):
         expected = index if numbered else classes[index]
-        if labels[row] != expected:
-            raise ModelError(
-                f"the signature's classes must be in the graph's order: {labels[row]!r} is at {index}"
-            )
+        signs = np.array([1.0 if label == expected else -1.0 for label in labels])
+        if (signs * margins)[chosen].sum() < 0:
+            odd = next(label for label, row in zip(labels, chosen, strict=True) if row and label != expected)
+            raise ModelError(f"the signature's classes must be in the graph's order: {odd!r} is at {index}")

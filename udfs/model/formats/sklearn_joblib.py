@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from udfs.errors import ModelError
 from udfs.model.formats import inputs as arrow
 from udfs.model.formats.base import FormatModel, Raw, same_count, same_names
+from udfs.model.formats.causes import check_estimator
 from udfs.model.manifest import Signature
 
 _METHODS = {
@@ -36,6 +37,7 @@ class SklearnModel(FormatModel):
     def __init__(self, estimator: Any, signature: Signature) -> None:
         super().__init__(signature)
         self.native = estimator
+        check_estimator(estimator)
         _check_methods(estimator, signature)
         _check_classes(estimator, signature)
         self._frames = arrow.Frames(signature) if _wants_frame(estimator, signature) else None
