@@ -107,6 +107,9 @@ JAVA_OPTIONS = Rule(f"^{_NO_LITERAL_PART}", f"{_FROM}{_PARTS}")
 
 OWN_KEYS: Mapping[Location, Rule] = {
     ("kafka", "security", "password"): VALUE,
+    ("kafka", "security", "key_password"): VALUE,
+    ("kafka", "security", "keystore_password"): VALUE,
+    ("kafka", "security", "oauth", "client_secret"): VALUE,
     ("predictions", "pii_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
     ("alerts", "webhook", "headers", "*"): HEADER,
@@ -125,9 +128,15 @@ _PRIVATE: tuple[Location, ...] = (
     ("alerts", "webhook"),
     *OPTIONS,
 )
+_PUBLIC_SECURITY = (
+    *("protocol", "mechanism", "username", "region"),
+    *("ca_file", "certificate_file", "key_file", "keystore_file"),
+)
 # Plain to read, although they are below a private key.
 _PUBLIC: tuple[Location, ...] = (
-    *(("kafka", "security", key) for key in ("protocol", "mechanism", "username", "ca_file")),
+    *(("kafka", "security", key) for key in _PUBLIC_SECURITY),
+    *(("kafka", "security", "oauth", key) for key in ("token_url", "client_id", "scopes", "ca_file")),
+    ("kafka", "security", "kerberos"),
     *(("alerts", "webhook", key) for key in ("timeout", "retries")),
 )
 
