@@ -110,6 +110,7 @@ OWN_KEYS: Mapping[Location, Rule] = {
     ("kafka", "security", "key_password"): VALUE,
     ("kafka", "security", "keystore_password"): VALUE,
     ("kafka", "security", "oauth", "client_secret"): VALUE,
+    **{("cluster", key): VALUE for key in ("key_password", "password", "token")},
     ("predictions", "pii_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
     ("alerts", "webhook", "headers", "*"): HEADER,
@@ -124,6 +125,7 @@ OPTIONS: tuple[Location, ...] = (("kafka", "properties"), ("runtime", "flink"))
 # Values here, and below here, are not shown in errors: a person may have put a secret under a wrong name.
 _PRIVATE: tuple[Location, ...] = (
     ("kafka", "security"),
+    ("cluster",),
     ("predictions", "pii_key"),
     ("alerts", "webhook"),
     *OPTIONS,
@@ -135,8 +137,9 @@ _PUBLIC_SECURITY = (
 # Plain to read, although they are below a private key.
 _PUBLIC: tuple[Location, ...] = (
     *(("kafka", "security", key) for key in _PUBLIC_SECURITY),
-    *(("kafka", "security", "oauth", key) for key in ("token_url", "client_id", "scopes", "ca_file")),
+    *(("kafka", "security", "oauth", key) for key in ("client_id", "scopes", "ca_file")),
     ("kafka", "security", "kerberos"),
+    *(("cluster", key) for key in ("username", "ca_file", "certificate_file", "key_file")),
     *(("alerts", "webhook", key) for key in ("timeout", "retries")),
 )
 
