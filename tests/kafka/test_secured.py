@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,13 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from flink_jobs.errors import WorkError
 from flink_jobs.kafka import ClientSettings, Message, create_topics, list_topics, produce, read_topic
 from tests.helpers.certificates import Authority
-from tests.helpers.secured import Secured, secured_broker
+from tests.helpers.drift_records import drift_records
+from tests.helpers.samples import write_model
+from tests.helpers.secured import PASSWORD, Secured, secured_broker
+from udfs.drift.records import encode
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,100 @@ def test_each_kind_of_proof_writes_and_reads(secured: Secured) -> None:
     assert [record.value for record in read_topic(secured.scram("alice"), "seen")] == [
         name.encode() for name in ways_in(secured)
     ]
+
+
+JOB = """
+job: NAME
+source: {topic: NAME.in, schema: {km: {type: double, required: true}}}
+model: {name: tiny, registry: models, inputs: {a: km}}
+runtime: {checkpoint: {interval: 1s}}
+"""
+DRIFT = encode(drift_records(2)[0]).decode()
+RIDES = [Message(b'{"km": %d}' % number) for number in range(50)]
+
+
+def may_run(secured: Secured, principal: str, job: str) -> None:
+    """All rights that a job needs, as docs/connections.md lists them, and no more."""
+    topics = [AclOperation.READ, AclOperation.WRITE, AclOperation.CREATE, AclOperation.DESCRIBE]
+    secured.allow(principal, ResourceType.TOPIC, job, *topics)
+    secured.allow(principal, ResourceType.GROUP, job, AclOperation.READ)
+    ids = (AclOperation.WRITE, AclOperation.DESCRIBE)
+    secured.allow(principal, ResourceType.TRANSACTIONAL_ID, job, *ids)
+
+
+@pytest.fixture
+def tailrace(tmp_path: Path) -> Run:
+    """Runs a command as a shell does, in a folder with a model and the test's profiles."""
+    write_model(tmp_path / "models", "tiny", "a")
+    (tmp_path / "drift.jsonl").write_text(DRIFT)
+    hidden = {"ALICE": PASSWORD, "KEY_PASSWORD": "of the key"}
+
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        kept = {key: value for key, value in os.environ.items() if key != "TAILRACE_BROKERS"}
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            env={**kept, **hidden, **environ},
+            cwd=tmp_path,
+            timeout=240,
+        )
+
+    return run
+
+
+def test_a_job_and_every_command_use_one_way_in(secured: Secured, tailrace: Run, tmp_path: Path) -> None:
+    """By its own file with SCRAM, by a profile with a certificate; each with no right too many."""
+    secured.authority.issue("scorer", password="of the key")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "profiles.yaml").write_text(profiles(secured))
+    login = "{protocol: SASL_SSL, mechanism: SCRAM-SHA-512, username: alice, "
+    login += f"password: '${{ALICE}}', ca_file: {secured.authority.file}}}"
+    kafka = f"kafka: {{brokers: '{secured.address('SCRAM')}', security: {login}}}\n"
+    ways: list[tuple[str, str, str, list[str]]] = [
+        ("scrammed", kafka, "User:alice", []),
+        ("certified", "", "User:CN=scorer", ["--profile", "mtls"]),
+    ]
+    for name, section, principal, options in ways:
+        (tmp_path / f"{name}.yaml").write_text(JOB.replace("NAME", name) + section)
+        may_run(secured, principal, name)
+        topics = {f"{name}.{each}": 1 for each in ("in", "drift", "comparisons")}
+        create_topics(secured.admin, topics)
+        produce(secured.admin, f"{name}.in", RIDES)
+        done = tailrace(*options, "run", f"{name}.yaml", "--bounded", "--no-progress")
+        assert done.returncode == 0, done.stderr
+        assert re.match("predicted 50  late 0  dead 0  in", done.stdout)
+        where = options or ["--job", f"{name}.yaml"]
+        check_commands(tailrace, name, where)
+
+
+def check_commands(tailrace: Run, name: str, where: list[str]) -> None:
+    """Those that talk to Kafka; `where` is --job FILE, or --profile NAME, which comes before the command."""
+    before, after = ([], where) if where[0] == "--job" else (where, [])
+    produced = tailrace(*before, "produce", f"{name}.drift", "drift.jsonl", *after)
+    assert produced.returncode == 0, produced.stderr
+    read = tailrace(*before, "read", f"{name}.predictions", "--json", *after)
+    assert len(read.stdout.splitlines()) == 50, read.stderr
+    drift = tailrace(*before, "drift", f"{name}.drift", "--json", *after)
+    assert drift.stdout == DRIFT + "\n", drift.stderr
+    compare = tailrace(*before, "release", "compare", f"{name}.comparisons", *after)
+    assert "holds no comparisons yet" in compare.stderr
+
+
+def profiles(secured: Secured) -> str:
+    folder = secured.authority.folder
+    return f"""\
+profiles:
+  mtls:
+    kafka:
+      brokers: {secured.address("MTLS")}
+      security:
+        protocol: SSL
+        ca_file: {secured.authority.file}
+        certificate_file: {folder}/scorer.crt
+        key_file: {folder}/scorer.key
+        key_password: ${{KEY_PASSWORD}}
+"""
 
 
 def test_each_obstacle_has_its_own_words_within_ten_seconds(secured: Secured, tmp_path: Path) -> None:
