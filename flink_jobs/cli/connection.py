@@ -51,6 +51,17 @@ def kafka_settings(brokers: str | None, job: Path | None = None) -> ClientSettin
     return replace(found, brokers=brokers) if brokers else found
 
 
+def token_url_of_profile() -> str | None:
+    """Where the profile's Kafka clients get tokens, if they do."""
+    environ = dict(os.environ)
+    if not _has_profile(environ):
+        return None
+    from flink_jobs.jobfile.profiles import chosen_profile  # Start-up: loads pydantic.  # noqa: PLC0415
+
+    security = chosen_profile(environ).profile.kafka.security
+    return security.oauth.token_url if security and security.oauth else None
+
+
 def models_place(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
     """The value of an option --registry: what is given, else the profile's, else the environment's."""
     source = context.get_parameter_source(str(parameter.name))

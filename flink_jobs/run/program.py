@@ -21,7 +21,8 @@ from flink_jobs.plan import Runnable
 from flink_jobs.plan.flink_options import as_uri
 from flink_jobs.plan.views import Function
 from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_traceback
-from flink_jobs.system.jars import connector_jars
+from flink_jobs.run.tokens import prepare_tokens, token_url
+from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import free_port
 
 POLL_SECONDS = 0.25
@@ -113,6 +114,8 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))
     options = _options(plan, target, scratch)
     try:
+        if (url := token_url(plan.job)) and not target.cluster:
+            options |= prepare_tokens(url)
         client = _submit(plan, _environment(options))
     except BaseException as error:
         if scratch:
@@ -132,7 +135,7 @@ def explain(plan: Runnable) -> str:
 
 def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, str]:
     """All Flink options; the job file's own override ours."""
-    options = {"python.files": str(_shipped_code()), **_jars(target)}
+    options = {"python.files": str(_shipped_code()), **_jars(plan, target)}
     if target.savepoint:
         options["execution.state-recovery.path"] = as_uri(target.savepoint)
     if target.cluster:
@@ -153,9 +156,9 @@ def _shipped_code() -> Path:
     return folder
 
 
-def _jars(target: Target) -> dict[str, str]:
+def _jars(plan: Runnable, target: Target) -> dict[str, str]:
     """A session cluster needs flink-python too, as no client of its own adds it."""
-    jars = connector_jars()
+    jars = connector_jars() + (token_jars() if token_url(plan.job) else [])
     if target.cluster:
         import pyflink  # Start-up: slow.  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ from flink_jobs.kafka import ClientSettings, Message, create_topics, list_topics
 from tests.helpers.certificates import Authority
 from tests.helpers.drift_records import drift_records
 from tests.helpers.samples import write_model
-from tests.helpers.secured import PASSWORD, Secured, secured_broker
+from tests.helpers.secured import PASSWORD, SECRET, Secured, secured_broker
 from udfs.drift.records import encode
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,7 +31,7 @@ COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     with secured_broker(tmp_path_factory.mktemp("tls")) as running:
         create_topics(running.admin, {"seen": 1})
-        for principal in ("User:alice", "User:CN=scorer"):
+        for principal in ("User:alice", "User:CN=scorer", "User:scorer"):
             running.allow(principal, ResourceType.TOPIC, "seen", AclOperation.READ, AclOperation.WRITE)
         yield running
 
@@ -44,6 +44,7 @@ def ways_in(secured: Secured) -> dict[str, ClientSettings]:
         "scram": secured.scram("alice"),
         "pem": secured.tls(certificate_file=folder / "scorer.crt", **sealed),
         "pem in one": secured.tls(certificate_file=folder / "scorer.pem", key_password="of the key"),
+        "token": secured.token(),
         "pkcs12": secured.tls(keystore_file=folder / "scorer.p12", keystore_password="of the key"),
     }
 
@@ -54,6 +55,7 @@ def test_each_kind_of_proof_writes_and_reads(secured: Secured) -> None:
     assert [record.value for record in read_topic(secured.scram("alice"), "seen")] == [
         name.encode() for name in ways_in(secured)
     ]
+    assert secured.tokens.scopes == {"kafka", "more"}
 
 
 JOB = """
@@ -80,7 +82,7 @@ def tailrace(tmp_path: Path) -> Run:
     """Runs a command as a shell does, in a folder with a model and the test's profiles."""
     write_model(tmp_path / "models", "tiny", "a")
     (tmp_path / "drift.jsonl").write_text(DRIFT)
-    hidden = {"ALICE": PASSWORD, "KEY_PASSWORD": "of the key"}
+    hidden = {"ALICE": PASSWORD, "KEY_PASSWORD": "of the key", "ID_SECRET": SECRET}
 
     def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         kept = {key: value for key, value in os.environ.items() if key != "TAILRACE_BROKERS"}
@@ -107,6 +109,7 @@ def test_a_job_and_every_command_use_one_way_in(secured: Secured, tailrace: Run,
     ways: list[tuple[str, str, str, list[str]]] = [
         ("scrammed", kafka, "User:alice", []),
         ("certified", "", "User:CN=scorer", ["--profile", "mtls"]),
+        ("admitted", "", "User:scorer", ["--profile", "tokens"]),
     ]
     for name, section, principal, options in ways:
         (tmp_path / f"{name}.yaml").write_text(JOB.replace("NAME", name) + section)
@@ -147,6 +150,19 @@ profiles:
         certificate_file: {folder}/scorer.crt
         key_file: {folder}/scorer.key
         key_password: ${{KEY_PASSWORD}}
+  tokens:
+    kafka:
+      brokers: {secured.address("TOKENS")}
+      security:
+        protocol: SASL_SSL
+        mechanism: OAUTHBEARER
+        ca_file: {secured.authority.file}
+        oauth:
+          token_url: {secured.tokens.url}
+          client_id: scorer
+          client_secret: ${{ID_SECRET}}
+          scopes: [kafka]
+          ca_file: {secured.authority.file}
 """
 
 
@@ -188,6 +204,21 @@ def test_each_obstacle_has_its_own_words_within_ten_seconds(secured: Secured, tm
             rf"{scram} refused the credentials of user 'alice': .*invalid credentials",
         ),
     }
+    url = re.escape(secured.tokens.url)
+    cases |= {
+        "wrong client secret": (
+            secured.token("hunter2"),
+            rf"no token from {url} for client 'scorer': .*invalid_client",
+        ),
+        "a token server of another authority": (
+            secured.token(ca_file=stranger.file),
+            rf"no token from {url} for client 'scorer': .*(certificate|SSL)",
+        ),
+        "no token server": (
+            secured.token(token_url="https://127.0.0.1:1/token"),
+            r"no token from https://127.0.0.1:1/token for client 'scorer': .*connect",
+        ),
+    }
     said = {}
     for name, (settings, message) in cases.items():
         started = time.monotonic()
@@ -195,7 +226,7 @@ def test_each_obstacle_has_its_own_words_within_ten_seconds(secured: Secured, tm
             list_topics(settings)
         assert time.monotonic() - started < 10, name
         said[name] = str(caught.value)
-    assert len({re.sub(r"127\.0\.0\.1:\d+", "", text)[:45] for text in said.values()}) == len(cases)
+    assert len({re.sub(r"127\.0\.0\.1:\d+", "", text)[:130] for text in said.values()}) == len(cases)
     assert not any("hunter2" in text or "tailrace up" in text for text in said.values())
 
 
