@@ -9,14 +9,18 @@ settings = kafka_settings(brokers, job)     # what --brokers and --job were give
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flink_jobs.errors import InputError
 from flink_jobs.kafka import ClientSettings
 from flink_jobs.local.state import load
+from flink_jobs.run.access import Access
+from flink_jobs.system.addresses import HOST_AND_PORT, WEB_URL
 
 LOCAL_BROKERS = "localhost:9092"
 
@@ -60,6 +64,57 @@ def token_url_of_profile() -> str | None:
 
     security = chosen_profile(environ).profile.kafka.security
     return security.oauth.token_url if security and security.oauth else None
+
+
+def flink_access(given: str | None) -> Access:
+    """The cluster of an option --cluster, else the profile's, the environment's, or that of `tailrace up`.
+
+    An address that is given gets the profile's credentials only where it is the profile's own. Raises
+    InputError where there is none.
+    """
+    profile = _cluster_of_profile()
+    if profile and (given is None or given.rstrip("/") == profile.url.rstrip("/")):
+        return profile
+    for place, source in ((given, "--cluster"), (os.environ.get("TAILRACE_CLUSTER"), "TAILRACE_CLUSTER")):
+        if place:
+            return Access(_checked_url(place, source))
+    stack = load()
+    if stack is None or not stack.alive():
+        raise InputError(
+            "no cluster: give --cluster http://host:port, set TAILRACE_CLUSTER, name a profile that has one, "
+            "or start one here with `tailrace up`"
+        )
+    return Access(stack.flink_url)
+
+
+def _checked_url(place: str, source: str) -> str:
+    if re.fullmatch(HOST_AND_PORT, place):
+        return f"http://{place.rstrip('/')}"
+    if not re.fullmatch(WEB_URL, place):
+        shown = re.sub(r"//[^/@]*@", "//***@", place)
+        raise InputError(
+            f"{source} must be http://host:port, Flink's REST address; got {shown!r}; that of a gateway may "
+            "be https://host/path"
+        )
+    return place.rstrip("/")
+
+
+def _cluster_of_profile() -> Access | None:
+    environ = dict(os.environ)
+    if not _has_profile(environ):
+        return None
+    from flink_jobs.jobfile.profiles import chosen_profile  # Start-up: loads pydantic.  # noqa: PLC0415
+
+    found = chosen_profile(environ).profile.cluster
+    if found is None:
+        return None
+    hidden = {
+        name: secret.get_secret_value()
+        for name in ("key_password", "password", "token")
+        if (secret := getattr(found, name)) is not None
+    }
+    files = (found.ca_file, found.certificate_file, found.key_file)
+    return Access(found.url, *files, username=found.username, **hidden)
 
 
 def models_place(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:

@@ -89,7 +89,8 @@ def _speaks_tls(host: str, address: str, timeout: float | None) -> bool:
 def _tls_cause(settings: ClientSettings, raw: socket.socket, host: str, address: str) -> str | None:
     try:
         with _context(settings).wrap_socket(raw, server_hostname=host) as tls:
-            tls.sendall(_HELLO)  # with TLS 1.3 the broker judges the client's certificate after the handshake
+            # With TLS 1.3 the broker judges the client's certificate after the handshake. What it says then
+            # would be lost if it hung up on something that was sent.
             tls.recv(8)
     except ssl.SSLCertVerificationError as error:
         return _server_cause(settings, error, host, address)

@@ -14,10 +14,7 @@ from flink_jobs.spec.paths import AbsolutePath, RegistryPlace, Secret
 from flink_jobs.spec.scalars import Brokers, matching
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.security import Name, Security
-
-CLUSTER_URL = (
-    r"https?://([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,500})?"
-)
+from flink_jobs.system.addresses import WEB_URL
 
 
 class ProfileKafka(Section):
@@ -30,7 +27,7 @@ class ProfileKafka(Section):
 class FlinkCluster(Section):
     """Flink's REST interface, or the gateway before it."""
 
-    url: Annotated[str, matching(CLUSTER_URL, "a URL: http://host:port or https://host/path")] = Field(
+    url: Annotated[str, matching(WEB_URL, "a URL: http://host:port or https://host/path")] = Field(
         description="Address of Flink's REST interface."
     )
     ca_file: AbsolutePath | None = Field(default=None, description="PEM file of the gateway's authority.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -16,9 +17,21 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from flink_jobs.errors import WorkError
-from flink_jobs.kafka import ClientSettings, Message, create_topics, list_topics, produce, read_topic
+from flink_jobs.kafka import (
+    ClientSettings,
+    Message,
+    count_committed,
+    create_topics,
+    list_topics,
+    produce,
+    read_topic,
+)
+from flink_jobs.local.flink import SessionCluster
+from flink_jobs.run.tokens import java_option
+from flink_jobs.system.processes import free_port, wait_until
 from tests.helpers.certificates import Authority
 from tests.helpers.drift_records import drift_records
+from tests.helpers.gateway import gateway
 from tests.helpers.samples import write_model
 from tests.helpers.secured import PASSWORD, SECRET, Secured, secured_broker
 from udfs.drift.records import encode
@@ -122,6 +135,53 @@ def test_a_job_and_every_command_use_one_way_in(secured: Secured, tailrace: Run,
         assert re.match("predicted 50  late 0  dead 0  in", done.stdout)
         where = options or ["--job", f"{name}.yaml"]
         check_commands(tailrace, name, where)
+
+
+def test_a_job_goes_through_a_gateway_to_a_cluster_with_tokens(
+    secured: Secured, tailrace: Run, tmp_path: Path
+) -> None:
+    """Sent, watched and stopped under a path, with a login and a certificate; without one, not even seen."""
+    name = "remote"
+    secured.authority.issue("scorer", password="of the key")
+    (tmp_path / "job.yaml").write_text(JOB.replace("NAME", name))
+    may_run(secured, "User:scorer", name)
+    create_topics(secured.admin, {f"{name}.in": 1})
+    produce(secured.admin, f"{name}.in", RIDES)
+    allowed = java_option(secured.tokens.url)
+    session = SessionCluster(tmp_path / "flink", free_port(), 1, "2g", java_options=allowed)
+    try:
+        list(session.launch())
+        session.wait()
+        login = f"Bearer {SECRET}"
+        with gateway(secured.authority, login, behind=session.url, certificate=True) as url:
+            (tmp_path / "profiles.yaml").write_text(profiles(secured) + behind_gateway(secured, url))
+            here = {"TAILRACE_PROFILES": "profiles.yaml", "TAILRACE_PROFILE": "tokens"}
+            sent = tailrace("submit", "job.yaml", **here)
+            assert sent.returncode == 0, sent.stderr
+            [running] = json.loads(tailrace("jobs", "--json", **here).stdout)
+            assert (running["id"], running["state"]) == (sent.stdout.strip(), "RUNNING")
+            assert wait_until(lambda: count_committed(secured.admin, f"{name}.predictions") == 50, 90, 0.5)
+            stranger = tailrace("jobs", "--cluster", f"{url}/x", **here)
+            assert "that is not valid" in stranger.stderr
+            stopped = tailrace("stop", name, **here)
+            assert stopped.returncode == 0, stopped.stderr
+        written = "".join(path.read_text(errors="replace") for path in (tmp_path / "flink").rglob("*.log"))
+        assert SECRET not in written
+    finally:
+        session.stop()
+
+
+def behind_gateway(secured: Secured, url: str) -> str:
+    folder = secured.authority.folder
+    return f"""\
+    cluster:
+      url: {url}
+      ca_file: {secured.authority.file}
+      certificate_file: {folder}/scorer.crt
+      key_file: {folder}/scorer.key
+      key_password: ${{KEY_PASSWORD}}
+      token: ${{ID_SECRET}}
+"""
 
 
 def check_commands(tailrace: Run, name: str, where: list[str]) -> None:
