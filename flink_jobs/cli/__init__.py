@@ -5,6 +5,7 @@ Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). `
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib import metadata
@@ -51,6 +52,15 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="Where Kafka, Flink and the models are, of conf/profiles.yaml; else TAILRACE_PROFILE.",
+            show_default=False,
+        ),
+    ] = None,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
@@ -58,6 +68,8 @@ def _options(
 ) -> None:
     global _debug
     _debug = debug
+    if profile:
+        os.environ["TAILRACE_PROFILE"] = profile
 
 
 def _show(error: TailraceError) -> None:

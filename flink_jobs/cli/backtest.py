@@ -18,6 +18,7 @@ from flink_jobs.backtest.records import Backtest, encode
 from flink_jobs.backtest.run import Request
 from flink_jobs.backtest.run import backtest as run
 from flink_jobs.backtest.table import print_report
+from flink_jobs.cli.connection import environment
 from flink_jobs.cli.progress import Progress
 from flink_jobs.cli.run import show_traceback
 from flink_jobs.errors import InputError, JobFailedError
@@ -83,7 +84,7 @@ def backtest(
     for path in (json, html):
         _check_folder(path)
     request = _request(file, model, label, labels, by, window, limit, seed)
-    found = _run(load_job(job), request)
+    found = _run(load_job(job, environment()), request)
     if json:
         _write(json, encode(found))
     if html:

@@ -10,10 +10,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from flink_jobs.cli.topics import Brokers
+from flink_jobs.cli.connection import Brokers, Job, kafka_settings
 from flink_jobs.errors import InputError
-from flink_jobs.kafka import ClientSettings
-from flink_jobs.local.state import default_brokers
 from flink_jobs.reports.drift.arrow import write_parquet
 from flink_jobs.reports.drift.page import render
 from flink_jobs.reports.drift.reader import DriftHistory, alerts_topic, read
@@ -49,6 +47,7 @@ def drift(
         typer.Option(metavar="PATH", help="Write a row per window and column.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON lines.")] = False,
+    job: Job = None,
     brokers: Brokers = None,
 ) -> None:
     """Show what changed in the data, since when, and whether to worry.
@@ -61,7 +60,7 @@ def drift(
 
       tailrace drift drift.jsonl --alerts alerts.jsonl --segment EWR
     """
-    found = _read(source, alerts, brokers)
+    found = _read(source, alerts, brokers, job)
     records = _chosen(found.drift, segment, column, source)
     firing = _matching(found.alerts, segment, column)
     if parquet:
@@ -76,8 +75,8 @@ def drift(
         print_report(Console(highlight=False), grouped(records), firing)
 
 
-def _read(source: str, alerts: str | None, brokers: str | None) -> DriftHistory:
-    settings = ClientSettings(brokers or default_brokers())
+def _read(source: str, alerts: str | None, brokers: str | None, job: Path | None) -> DriftHistory:
+    settings = kafka_settings(brokers, job)
     found = read(source, settings)
     if not found.drift:
         raise InputError(f"{source} must hold drift records; got none (are the windows still open?)")

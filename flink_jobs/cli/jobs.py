@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from flink_jobs.cli.connection import environment
 from flink_jobs.errors import Diagnostic, InputError, JobFileError
 from flink_jobs.plan import Plan, describe
 from flink_jobs.plan.validate import validated_plan
@@ -41,7 +42,7 @@ def validate(
     wrong: list[dict[str, object]] = []
     for file in files:
         try:
-            verdict = _verdict(file, validated_plan(file))
+            verdict = _verdict(file, validated_plan(file, environ=environment()))
         except InputError as error:
             wrong += _as_data(file, error)
             if not as_json:
@@ -93,7 +94,7 @@ def plan(
       tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
     """
     try:
-        found = validated_plan(file)
+        found = validated_plan(file, environ=environment())
     except InputError as error:
         if not as_json:
             raise

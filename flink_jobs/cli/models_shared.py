@@ -10,11 +10,15 @@ from typing import Annotated
 import msgspec
 import typer
 
+from flink_jobs.cli.connection import models_place
 from flink_jobs.registry import Registry
 from udfs.model.signatures import SIGNATURES
 
 RegistryFolder = Annotated[
-    str, typer.Option("--registry", envvar="TAILRACE_MODELS", help="Folder or URI of all models.")
+    str,
+    typer.Option(
+        "--registry", envvar="TAILRACE_MODELS", callback=models_place, help="Folder or URI of all models."
+    ),
 ]
 Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 Version = Annotated[int, typer.Argument(min=1, help="Version of the model.", show_default=False)]

@@ -10,6 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from flink_jobs.cli.connection import Brokers, Job, environment, kafka_settings
 from flink_jobs.cli.release_options import (
     At,
     DryRun,
@@ -24,10 +25,7 @@ from flink_jobs.cli.release_options import (
     parse_lead,
     parse_share,
 )
-from flink_jobs.cli.topics import Brokers
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.kafka import ClientSettings
-from flink_jobs.local.state import default_brokers
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.reports.comparisons import judge_job, read_comparisons
@@ -209,6 +207,7 @@ def compare(
     ],
     windows: Annotated[int, typer.Option(min=1, help="The last so many windows, added up.")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="Print the sum as JSON.")] = False,
+    job: Job = None,
     brokers: Brokers = None,
 ) -> None:
     """Show the versions beside each other: errors, agreement, scores, time, and how right they were.
@@ -217,7 +216,7 @@ def compare(
 
       tailrace release compare flight-delay.comparisons
     """
-    settings = ClientSettings(brokers or default_brokers())
+    settings = kafka_settings(brokers, job)
     records = read_comparisons(source, settings)[-windows:]
     if not records:
         raise InputError(f"{source} holds no comparisons yet; a window of the job must close first")
@@ -254,7 +253,7 @@ def _check_loads(registry: str, name: str, version: int) -> None:
 
 def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None) -> None:
     """Raises WorkError unless the version passed in the last windows together."""
-    report = judge_job(job_file, version, windows, brokers)
+    report = judge_job(job_file, version, windows, brokers, environment())
     if report.outcome != "pass":
         why = "; ".join(report.reasons)
         raise WorkError(f"version {version} does not pass the gate ({report.outcome}): {why}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic_core import PydanticCustomError
 
+from flink_jobs.cli.connection import models_place
 from flink_jobs.errors import InputError
 from flink_jobs.spec.scalars import parse_duration
 from udfs.releases.log import BEGINNING
@@ -15,7 +16,10 @@ from udfs.times import parse_time
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.", show_default=False)]
 Version = Annotated[int, typer.Argument(min=1, help="Version.", show_default=False)]
 RegistryRoot = Annotated[
-    str, typer.Option("--registry", envvar="TAILRACE_MODELS", help="Folder or URI of all models.")
+    str,
+    typer.Option(
+        "--registry", envvar="TAILRACE_MODELS", callback=models_place, help="Folder or URI of all models."
+    ),
 ]
 At = Annotated[
     str | None,

@@ -12,21 +12,20 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from flink_jobs.cli.connection import flink_access
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.local.state import load
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.system.processes import wait_until
 
 POLL_SECONDS = 0.5
-_ADDRESS = re.compile(r"(http://)?[^\s:/@]+:[0-9]{1,5}/?")
 _SAVEPOINT_DIR = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
 
 Address = Annotated[
     str | None,
     typer.Option(
         "--cluster",
-        envvar="TAILRACE_CLUSTER",
-        help="Flink's REST address, http://host:port. Default: the cluster of a running `tailrace up`.",
+        help="Flink's REST address, http://host:port or https://host/path. Default: that of the profile, "
+        "TAILRACE_CLUSTER, or a running `tailrace up`.",
         show_default=False,
     ),
 ]
@@ -93,18 +92,8 @@ def stop(
 
 
 def cluster_at(given: str | None) -> Cluster:
-    """The cluster of --cluster, or of a running `tailrace up`."""
-    if given is None:
-        stack = load()
-        if stack is None or not stack.alive():
-            raise InputError(
-                "no cluster: give --cluster http://host:port, set TAILRACE_CLUSTER, or start one here with "
-                "`tailrace up`"
-            )
-        given = stack.flink_url
-    if not _ADDRESS.fullmatch(given):
-        raise InputError(f"--cluster must be http://host:port, Flink's REST address; got {given!r}")
-    return Cluster(given)
+    """The cluster of --cluster, of the profile, of the environment, or of a running `tailrace up`."""
+    return Cluster(flink_access(given))
 
 
 def _savepoint_directory(cluster: Cluster, given: str | None) -> str | None:

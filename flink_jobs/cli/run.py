@@ -16,6 +16,7 @@ import structlog
 import typer
 from rich.console import Console
 
+from flink_jobs.cli.connection import environment
 from flink_jobs.cli.progress import Progress, summary
 from flink_jobs.cli.remote import savepoint_uri
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
@@ -79,7 +80,7 @@ def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None
     """The plan of a job file that can start: its topics are there. Logs what was done for it."""
     configure_logging()
     log = structlog.get_logger()
-    plan = validated_plan(file, bounded=bounded)
+    plan = validated_plan(file, bounded=bounded, environ=environment())
     found = preflight.check(plan, cluster)
     for topic in found.created:
         log.info("topic_created", topic=topic, partitions=found.partitions)

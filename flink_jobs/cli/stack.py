@@ -10,9 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flink_jobs.cli.connection import token_url_of_profile
 from flink_jobs.local import stack
 from flink_jobs.local.stack import Health
 from flink_jobs.local.state import Stack, load
+from flink_jobs.run.tokens import java_option
 
 Directory = Annotated[
     Path, typer.Option("--dir", help="Where the stack keeps its state, data and logs.", file_okay=False)
@@ -45,7 +47,7 @@ def up(
       tailrace up --metrics-port 9249
     """
     console = Console(highlight=False)
-    options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port)
+    options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port, _java_options())
     with console.status("starting") as line:
         found, started = stack.up(directory, options, report=line.update)
     console.print("Started." if started else "Already running.", style="green")
@@ -93,6 +95,12 @@ def status(json_output: Json = False, directory: Directory = Path(".tailrace")) 
         Console(highlight=False).print("Nothing is running here; [bold]tailrace up[/] starts it.")
     if not all(entry.healthy for entry in report):
         raise typer.Exit(1)
+
+
+def _java_options() -> str:
+    """What Flink needs to ask the token server of the profile."""
+    url = token_url_of_profile()
+    return java_option(url) if url else ""
 
 
 def _print_addresses(console: Console, found: Stack) -> None:

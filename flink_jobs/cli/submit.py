@@ -50,7 +50,7 @@ def submit(
     try:
         with Progress(console, unit) as line:
             line.say(f"submitting to {found.url}")
-            job = start(plan, Target(found.url, savepoint_uri(savepoint))).id
+            job = start(plan, Target(found.access, savepoint_uri(savepoint))).id
             print(job, flush=True)
             line.say(f"waiting for {job} to run")
             _await_start(found, job)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from flink_jobs.cli.connection import Brokers, Job, kafka_settings
 from flink_jobs.cli.records import as_line, print_pretty
 from flink_jobs.errors import InputError
 from flink_jobs.kafka import (
@@ -20,18 +21,8 @@ from flink_jobs.kafka import (
     produce_lines,
     read_topic,
 )
-from flink_jobs.local.state import default_brokers
 
 Topic = Annotated[str, typer.Argument(help="Name of the topic.", show_default=False)]
-Brokers = Annotated[
-    str | None,
-    typer.Option(
-        envvar="TAILRACE_BROKERS",
-        help="host:port, or several with commas. Default: the broker of a running `tailrace up`, "
-        "else localhost:9092.",
-        show_default=False,
-    ),
-]
 
 
 def produce(
@@ -42,6 +33,7 @@ def produce(
     ] = None,
     create: Annotated[bool, typer.Option("--create", help="Create the topic if it is missing.")] = False,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of a created topic.")] = 1,
+    job: Job = None,
     brokers: Brokers = None,
 ) -> None:
     """Write lines to a topic, one record each, as they are.
@@ -52,9 +44,9 @@ def produce(
 
       tailrace produce flights.departed flights.jsonl --key-field origin --create --partitions 4
 
-      echo '{"origin": "JFK"}' | tailrace produce flights.departed
+      echo '{"origin": "JFK"}' | tailrace produce flights.departed --job conf/flight_delay.yaml
     """
-    settings = _settings(brokers)
+    settings = kafka_settings(brokers, job)
     _require_topic(settings, topic, partitions if create else None)
     count = produce_lines(settings, topic, file, key=_key_of(key_field) if key_field else None)
     print(f"{count} records written to {topic}", file=sys.stderr)
@@ -69,6 +61,7 @@ def read(
         bool, typer.Option("--json", help="One JSON object a line (default in a pipe).")
     ] = False,
     pretty: Annotated[bool, typer.Option("--pretty", help="For people (default at a terminal).")] = False,
+    job: Job = None,
     brokers: Brokers = None,
 ) -> None:
     """Show a topic's committed records.
@@ -92,13 +85,10 @@ def read(
         print(as_line(topic, record), flush=follow or new)
 
     show: Callable[[Record], None] = print_line if in_lines else print_pretty
-    records = read_topic(_settings(brokers), topic, follow=follow or new, limit=limit, from_beginning=not new)
+    settings = kafka_settings(brokers, job)
+    records = read_topic(settings, topic, follow=follow or new, limit=limit, from_beginning=not new)
     for record in records:
         show(record)
-
-
-def _settings(brokers: str | None) -> ClientSettings:
-    return ClientSettings(brokers or default_brokers())
 
 
 def _require_topic(settings: ClientSettings, topic: str, partitions: int | None) -> None:

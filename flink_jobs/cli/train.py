@@ -10,9 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from flink_jobs.cli.topics import Brokers
-from flink_jobs.kafka import ClientSettings
-from flink_jobs.local.state import default_brokers
+from flink_jobs.cli.connection import Brokers, environment, kafka_settings, models_place
 from flink_jobs.registry import Registry
 from flink_jobs.reports.drift.reader import read
 from flink_jobs.training.contract import Trainer, load_trainer
@@ -33,6 +31,7 @@ RegistryRoot = Annotated[
     typer.Option(
         "--registry",
         envvar="TAILRACE_MODELS",
+        callback=models_place,
         help="Folder or URI of all models. Default: where MODEL_DIR is.",
         show_default=False,
     ),
@@ -130,7 +129,7 @@ def retrain(
         outcome = retrain_if_drifted(
             trainer,
             Registry(registry or model_dir.resolve().parent),
-            lambda: _drift_records(if_drifted, brokers),
+            lambda: _drift_records(if_drifted, brokers, trainer.job),
             retraining,
             _settings(model_dir, trials, timeout, resume, promote, cache),
             show,
@@ -152,11 +151,12 @@ def _settings(
     test_from: str | None = None,
 ) -> TrainingSettings:
     limits = Limits(trials, timeout, resume)
-    return TrainingSettings(limits, promote, test_from, cache, model_dir / "studies")
+    return TrainingSettings(limits, promote, test_from, cache, model_dir / "studies", environ=environment())
 
 
-def _drift_records(source: str, brokers: str | None) -> Sequence[DriftRecord]:
-    return read(source, ClientSettings(brokers or default_brokers())).drift
+def _drift_records(source: str, brokers: str | None, job: Path) -> Sequence[DriftRecord]:
+    settings = None if Path(source).is_file() else kafka_settings(brokers, job)
+    return read(source, settings).drift
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:

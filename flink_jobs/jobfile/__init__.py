@@ -7,7 +7,7 @@
 a.yaml:1:30: source.start: must be one of: earliest, latest, committed; got 'last'; did you mean 'latest'?
 
 `${VAR}` and `${VAR:-default}` come from the environment, `$$` is a dollar sign. Relative paths are taken
-from the folder of the job file.
+from the folder of the job file. `profiles` has what the file leaves out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from flink_jobs.errors import Diagnostic, InputError, JobFileError, Location
 from flink_jobs.jobfile.partial import NO_DOUBTS, Doubts, partial_job
+from flink_jobs.jobfile.profiles import connected
 from flink_jobs.jobfile.pydantic_errors import diagnostics_in, value_at
 from flink_jobs.jobfile.reader import HOLE, Document, read_document
 from flink_jobs.jobfile.references import reference_diagnostics
@@ -109,7 +110,7 @@ def read_job_text(
         job, doubts = partial_job(document.data, base, (diagnostic.location for diagnostic in found))
     if job:
         PROCESS.learn(document.masks)
-        job = job.with_masks(document.masks)
+        job = connected(job.with_masks(document.masks), environ)
     return JobFile(file, document, job, tuple(found), doubts)
 
 

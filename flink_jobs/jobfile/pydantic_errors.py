@@ -14,7 +14,7 @@ from flink_jobs.jobfile.reader import HOLE
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.diagnostics import WRONG, describe
 from flink_jobs.spec.secrets import is_private
-from flink_jobs.spec.section import known_keys
+from flink_jobs.spec.section import Section, known_keys
 from udfs.suggest import nearest
 
 _EXPECTED = {
@@ -42,16 +42,19 @@ _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "fa
 
 
 def diagnostics_in(
-    error: ValidationError, data: object, incomplete: Collection[Location]
+    error: ValidationError,
+    data: object,
+    incomplete: Collection[Location],
+    root: type[Section] = JobSpec,
 ) -> list[Diagnostic]:
     """The diagnostics of a rejected job file, without those that only follow from another one.
 
     `incomplete` holds the locations of mappings of which a key could not be read.
     """
     details = error.errors(include_url=False)
-    misspelled = {meant_key(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+    misspelled = {meant_key(detail["loc"], root) for detail in details if detail["type"] == "extra_forbidden"}
     return [
-        _diagnostic(detail, location)
+        _diagnostic(detail, location, root)
         for detail in details
         if value_at(location := existing(detail["loc"], data), data) is not HOLE
         and not (detail["type"] == "missing" and (location in misspelled or location[:-1] in incomplete))
@@ -59,9 +62,9 @@ def diagnostics_in(
     ]
 
 
-def meant_key(location: Location) -> Location | None:
+def meant_key(location: Location, root: type[Section] = JobSpec) -> Location | None:
     """The location of the known key that an unknown one probably means."""
-    key = nearest(str(location[-1]), known_keys(JobSpec, location[:-1]))
+    key = nearest(str(location[-1]), known_keys(root, location[:-1]))
     return (*location[:-1], key) if key else None
 
 
@@ -85,7 +88,7 @@ def existing(location: Location, data: object) -> Location:
     return location
 
 
-def _diagnostic(detail: ErrorDetails, location: Location) -> Diagnostic:
+def _diagnostic(detail: ErrorDetails, location: Location, root: type[Section]) -> Diagnostic:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == WRONG:
         found = context["found"] or _found(value, location)
@@ -94,7 +97,7 @@ def _diagnostic(detail: ErrorDetails, location: Location) -> Diagnostic:
             location, context["expected"], found, context["suggestion"], name, context["choices"]
         )
     if kind == "extra_forbidden":
-        keys = known_keys(JobSpec, location[:-1])
+        keys = known_keys(root, location[:-1])
         key = str(location[-1])
         return Diagnostic(location, f"a known key ({', '.join(keys)})", describe(key), None, key, keys)
     if kind == "literal_error":

@@ -14,13 +14,16 @@ from flink_jobs.kafka.admin import (
     list_topics,
     no_such_topic,
 )
+from flink_jobs.kafka.credentials import Kerberos, OAuth
 from flink_jobs.kafka.records import Message, Record, count_committed, produce, produce_lines, read_topic
 from flink_jobs.kafka.settings import ClientSettings
 
 __all__ = [
     "BrokerLimits",
     "ClientSettings",
+    "Kerberos",
     "Message",
+    "OAuth",
     "Record",
     "TopicInfo",
     "answers",

@@ -18,6 +18,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from flink_jobs.errors import InputError, TailraceError, WorkError
+from flink_jobs.kafka.causes import find_cause
 from flink_jobs.kafka.settings import ClientSettings
 from flink_jobs.system.processes import wait_until
 from udfs.suggest import near
@@ -60,7 +61,7 @@ class BrokerLimits:
 def answers(settings: ClientSettings, timeout: float = 3.0) -> bool:
     """Whether a broker answers a metadata request within `timeout` seconds."""
     try:
-        AdminClient(settings.librdkafka()).list_topics(timeout=timeout)
+        _admin(settings.librdkafka()).list_topics(timeout=timeout)
     except KafkaException:
         return False
     return True
@@ -151,11 +152,12 @@ def cluster_limits(settings: ClientSettings) -> BrokerLimits:
 def connect(settings: ClientSettings, timeout: float = _TIMEOUT) -> AdminClient:
     """A client that has reached a broker.
 
-    Raises WorkError when none answers or the credentials are refused.
+    Raises WorkError that says what is wrong on the way there, InputError for settings that cannot work.
     """
+    settings.java()  # reads all files
     seen: list[KafkaError] = []
-    admin = AdminClient(settings.librdkafka() | {"error_cb": seen.append})
-    started = time.monotonic()
+    admin = _admin(settings.librdkafka() | {"error_cb": seen.append})
+    started, looked = time.monotonic(), False
     while (waited := time.monotonic() - started) < timeout:
         try:
             admin.list_topics(timeout=1.0)
@@ -164,12 +166,38 @@ def connect(settings: ClientSettings, timeout: float = _TIMEOUT) -> AdminClient:
         else:
             return admin
         if refused := next((error for error in seen if error.code() == KafkaError._AUTHENTICATION), None):
-            raise WorkError(
-                f"{settings.brokers} refused the credentials of {_user(settings)}: {refused.str()}"
-            )
+            raise _refused(settings, refused)
+        if not looked and (cause := find_cause(settings)):
+            raise WorkError(cause)
+        looked = True
         if waited > _REFUSED_AFTER and any(error.code() == KafkaError._ALL_BROKERS_DOWN for error in seen):
             break
     raise unreachable(settings)
+
+
+def _admin(options: dict[str, Any]) -> AdminClient:
+    try:
+        return AdminClient(options)
+    except KafkaException as raised:
+        raise InputError(_unsupported(options, raised.args[0].str())) from raised
+
+
+def _unsupported(options: Mapping[str, Any], reason: str) -> str:
+    """What this build of librdkafka cannot do, or does not read."""
+    mechanism = options.get("sasl.mechanism")
+    if mechanism == "GSSAPI" and "No provider" in reason:
+        return (
+            "kafka.security.mechanism GSSAPI needs a confluent-kafka that is built with libsasl2; its wheels "
+            "are not: pip install --no-binary confluent-kafka confluent-kafka, beside the system's packages "
+            "librdkafka-dev and libsasl2-modules-gssapi-mit"
+        )
+    return f"kafka.security: the Kafka client refuses the settings: {reason}"
+
+
+def _refused(settings: ClientSettings, error: KafkaError) -> WorkError:
+    if settings.oauth and "token" in error.str().lower():
+        return WorkError(f"no token from {settings.oauth.token_url} for {settings.who}: {error.str()}")
+    return WorkError(f"{settings.brokers} refused the credentials of {settings.who}: {error.str()}")
 
 
 def unreachable(settings: ClientSettings) -> WorkError:
@@ -192,7 +220,7 @@ def needs(settings: ClientSettings, right: str, resource: str) -> Callable[[Kafk
     def explain(error: KafkaError) -> TailraceError:
         code = error.code()
         if code in _DENIED:
-            return WorkError(f"{_user(settings)} needs the right {right} on {resource} at {settings.brokers}")
+            return WorkError(f"{settings.who} needs the right {right} on {resource} at {settings.brokers}")
         if code == KafkaError.TOPIC_EXCEPTION:
             return InputError(f"{resource}: a topic's name must be 1 to 249 letters, digits, dots, _ or -")
         if code in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
@@ -200,10 +228,6 @@ def needs(settings: ClientSettings, right: str, resource: str) -> Callable[[Kafk
         return WorkError(f"{resource} at {settings.brokers}: {error.str()}")
 
     return explain
-
-
-def _user(settings: ClientSettings) -> str:
-    return f"user {settings.username!r}" if settings.username else "the anonymous user"
 
 
 def _describe(admin: AdminClient, names: list[str]) -> dict[str, Future[Any]]:

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.local.broker import HOST
-from flink_jobs.system.jars import connector_jars
+from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import ProcessId, free_port, spawn, tail, wait_until
 
 # What `tailrace` calls a process, and what Flink's scripts call it in the names of logs.
@@ -54,7 +54,13 @@ class SessionCluster:
     """
 
     def __init__(
-        self, directory: Path, port: int, slots: int, memory: str, metrics_port: int | None = None
+        self,
+        directory: Path,
+        port: int,
+        slots: int,
+        memory: str,
+        metrics_port: int | None = None,
+        java_options: str = "",
     ) -> None:
         if not _SIZE.fullmatch(memory):
             raise InputError(f"--memory must be a size such as 3g or 4096m; got {memory!r}")
@@ -64,6 +70,7 @@ class SessionCluster:
         self._port = port
         self._slots = slots
         self._memory = memory
+        self._java_options = java_options
         self._processes: dict[str, tuple[ProcessId, Path]] = {}
 
     def launch(self) -> Iterator[tuple[str, ProcessId, Path]]:
@@ -122,7 +129,7 @@ class SessionCluster:
     def _settings(self, shipped: Path) -> dict[str, str]:
         java_options = YAML(typ="safe").load(shipped / "config.yaml")["env"]["java"]["opts"]["all"]
         return {
-            "env.java.opts.all": java_options,
+            "env.java.opts.all": f"{java_options} {self._java_options}".rstrip(),
             "env.stdout-err.redirect-to-file": "true",
             "jobmanager.rpc.address": HOST,
             "jobmanager.rpc.port": str(free_port()),
@@ -173,7 +180,7 @@ class SessionCluster:
 
 def _classpath() -> str:
     """The jars that every job of Tailrace brings along."""
-    jars = [*(_flink_home() / "opt").glob("flink-python-*.jar"), *connector_jars()]
+    jars = [*(_flink_home() / "opt").glob("flink-python-*.jar"), *connector_jars(), *token_jars()]
     return os.pathsep.join([*map(str, jars), *filter(None, [os.environ.get("HADOOP_CLASSPATH")])])
 
 

@@ -35,7 +35,8 @@ class Health:
 class Options:
     """How `up` starts: ports on 127.0.0.1, task slots, memory of the TaskManager as Flink writes it (3g).
 
-    `metrics_port` is the first of two for Prometheus, which are open on all interfaces.
+    `metrics_port` is the first of two for Prometheus, which are open on all interfaces. `java_options` are
+    for both processes of Flink.
     """
 
     kafka_port: int = 9092
@@ -43,6 +44,7 @@ class Options:
     slots: int = 4
     memory: str = "3g"
     metrics_port: int | None = None
+    java_options: str = ""
 
 
 def up(directory: Path, options: Options, report: Callable[[str], None] = print) -> tuple[Stack, bool]:
@@ -99,7 +101,12 @@ def _health(service: Service, check: Callable[[], bool]) -> Health:
 def _start(directory: Path, options: Options, report: Callable[[str], None]) -> Stack:
     broker = Broker(directory=directory / "kafka", port=options.kafka_port, detached=True)
     cluster = SessionCluster(
-        directory / "flink", options.flink_port, options.slots, options.memory, options.metrics_port
+        directory / "flink",
+        options.flink_port,
+        options.slots,
+        options.memory,
+        options.metrics_port,
+        options.java_options,
     )
     metrics = tuple(f"{HOST}:{port}" for port in cluster.metrics_ports)
     stack = Stack(directory, broker.bootstrap, cluster.url, metrics=metrics)

@@ -5,7 +5,8 @@ Needs the model's registry and the lookup files, but neither a broker nor a JVM.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flink_jobs.jobfile import JobFile, read_job
@@ -14,13 +15,13 @@ from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import JobSpec
 
 
-def validated_plan(path: Path, *, bounded: bool = False) -> Plan:
+def validated_plan(path: Path, *, bounded: bool = False, environ: Mapping[str, str] = os.environ) -> Plan:
     """The plan of a job file.
 
     Raises JobFileError with every mistake, in the order of lines: those of the file itself, and those of the
     model, the lookups, the expressions and whatever else it names; InputError when there is no such file.
     """
-    return plan_file(read_job(path), bounded=bounded)
+    return plan_file(read_job(path, environ), bounded=bounded)
 
 
 def plan_file(

@@ -7,7 +7,8 @@ report = judge_job(Path("conf/flight_delay.yaml"), version=2, windows=12, broker
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -38,13 +39,21 @@ def read_comparisons(source: str, settings: ClientSettings | None) -> list[Compa
     return sorted(records, key=lambda record: record.window.start)
 
 
-def judge_job(job_file: Path, version: int, windows: int, brokers: str | None) -> GateReport:
-    """The job's gate, of the last windows that the version scored in, added up."""
-    environ = {**os.environ, **({"TAILRACE_BROKERS": brokers} if brokers else {})}
+def judge_job(
+    job_file: Path,
+    version: int,
+    windows: int,
+    brokers: str | None,
+    environ: Mapping[str, str] = os.environ,
+) -> GateReport:
+    """The job's gate, of the last windows that the version scored in, added up; `brokers` replace its own."""
     job = load_job(job_file, environ)
     if job.comparisons is None:
         raise InputError(f"{job_file}: must have a comparisons section, which holds the gate")
-    records = read_comparisons(job.comparisons.topic, client_settings(job))
+    settings = client_settings(job)
+    records = read_comparisons(
+        job.comparisons.topic, replace(settings, brokers=brokers) if brokers else settings
+    )
     about = [r for r in records if any(pair.version == version for pair in r.pairs)][-windows:]
     if not about:
         return GateReport(version, "wait", ("it has not scored beside a champion yet",))

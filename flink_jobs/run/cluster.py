@@ -12,12 +12,18 @@ from urllib.parse import quote
 import requests
 
 from flink_jobs.errors import InputError, WorkError
+from flink_jobs.run.access import Access
 
 ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 # Flink says it with a hash in the place of the operator's name.
 _UNKNOWN_STATE = "Cannot map checkpoint/savepoint state for operator"
 _OPTION = re.compile(r"Could not parse value '.*' for key '[^'\n]+'")
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)+?\S.*$", re.MULTILINE)
+# What is left of an alert for a client certificate that is missing, depending on who is faster.
+_HUNG_UP = (
+    *("CERTIFICATE_REQUIRED", "certificate required", "HANDSHAKE_FAILURE"),
+    *("ConnectionReset", "BrokenPipe", "RemoteDisconnected", "SSLEOFError"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,13 @@ class JobInfo:
 
 
 class Cluster:
-    """The cluster at `url`. Raises WorkError when it does not answer."""
+    """The cluster at an address. Raises WorkError when it does not answer."""
 
-    def __init__(self, url: str, timeout: float = 10.0) -> None:
-        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+    def __init__(self, access: Access | str, timeout: float = 10.0) -> None:
+        self.access = access if isinstance(access, Access) else Access(_with_scheme(access))
+        self.url = self.access.url.rstrip("/")
         self._timeout = timeout
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy for the internet is none for the cluster
+        self._session = self.access.session()
 
     def jobs(self) -> list[JobInfo]:
         """All jobs that the cluster remembers, the newest first."""
@@ -127,13 +133,45 @@ class Cluster:
         try:
             answer = self._session.request(method, self.url + path, json=body, timeout=self._timeout)
         except requests.RequestException as error:
+            if problem := _tls_problem(error, self.access):
+                raise WorkError(f"{self.url} {problem}") from error
             reason = type(error).__name__
             raise WorkError(
                 f"no Flink cluster answers at {self.url} ({reason}); `tailrace up` starts one"
             ) from error
+        if answer.status_code in (401, 403):
+            raise WorkError(f"{self.url} refuses {_who(self.access)} (HTTP {answer.status_code})")
         if answer.status_code >= 400:
             raise WorkError(f"{self.url}{path}: {_first_error(answer)}")
-        return answer.json() if answer.content else None
+        return _json(answer, self.url) if answer.content else None
+
+
+def _with_scheme(url: str) -> str:
+    return url if "://" in url else f"http://{url}"
+
+
+def _json(answer: requests.Response, url: str) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        raise WorkError(f"{url} is not Flink's REST interface: it answers no JSON") from None
+
+
+def _who(access: Access) -> str:
+    if access.token:
+        return "the token"
+    return f"the password of user {access.username!r}" if access.username else "requests without a login"
+
+
+def _tls_problem(error: Exception, access: Access) -> str | None:
+    """The reason out of the many layers around it."""
+    text = str(error)
+    if verified := re.search(r"certificate verify failed: ([^(']+)", text):
+        trusted = access.ca_file or "this machine's authorities"
+        return f"has a certificate that is not valid by {trusted}: {verified[1].strip()}"
+    if access.secure and access.certificate_file is None and any(end in text for end in _HUNG_UP):
+        return "asks for a client certificate: cluster.certificate_file and key_file must be given"
+    return f"cannot be talked to by TLS: {text}" if "SSLError" in text else None
 
 
 def worker_traceback(stack_trace: str) -> str | None:

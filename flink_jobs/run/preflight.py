@@ -25,9 +25,10 @@ from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.tables import TRANSACTION_TIMEOUT_MS
 from flink_jobs.plan.topics import all_topics, labels_of
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
+from flink_jobs.run.tokens import require_allowed, token_url
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.scalars import format_duration
-from flink_jobs.system.jars import connector_jars
+from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import find_java
 
 CHECKPOINT_DIR = ("execution.checkpointing.dir", "state.checkpoints.dir")
@@ -63,6 +64,8 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     job = plan.job
     find_java()
     connector_jars()
+    if token_url(job):
+        token_jars()
     settings = client_settings(job)
     labels = labels_of(job)
     read = [job.source.topic, *([labels.topic] if labels else [])]
@@ -148,6 +151,7 @@ def check_cluster(plan: Runnable, found: ClusterState) -> None:
                 f"the job {job.job} already runs on {found.url} as {other.id}; two would write to the same "
                 f"topics and transactions; stop it first: tailrace stop {other.id}"
             )
+    require_allowed(job, found.url, found.settings)
     if found.free_slots < job.runtime.parallelism:
         raise InputError(
             f"runtime.parallelism must be at most the free task slots of {found.url}, "

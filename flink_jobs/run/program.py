@@ -20,8 +20,10 @@ from flink_jobs.errors import JobFailedError, TailraceError, WorkError
 from flink_jobs.plan import Runnable
 from flink_jobs.plan.flink_options import as_uri
 from flink_jobs.plan.views import Function
+from flink_jobs.run.access import Access
 from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_traceback
-from flink_jobs.system.jars import connector_jars
+from flink_jobs.run.tokens import prepare_tokens, token_url
+from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import free_port
 
 POLL_SECONDS = 0.25
@@ -34,9 +36,9 @@ FAIL_FAST: Mapping[str, str] = {"restart-strategy.type": "none"}
 
 @dataclass(frozen=True)
 class Target:
-    """Where to run: a minicluster in this process, or the session cluster with this REST address."""
+    """Where to run: a minicluster in this process, or the session cluster behind this REST address."""
 
-    cluster: str | None = None
+    cluster: Access | None = None
     savepoint: str | None = None
 
 
@@ -113,6 +115,8 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))
     options = _options(plan, target, scratch)
     try:
+        if (url := token_url(plan.job)) and not target.cluster:
+            options |= prepare_tokens(url)
         client = _submit(plan, _environment(options))
     except BaseException as error:
         if scratch:
@@ -120,8 +124,8 @@ def start(plan: Runnable, target: Target) -> RunningJob:
         if isinstance(error, TailraceError) or not isinstance(error, Exception):
             raise
         raise WorkError(f"the job could not be submitted: {root_cause(_java_trace(error))}") from error
-    url = target.cluster or f"http://127.0.0.1:{options['rest.port']}"
-    return RunningJob(str(client.get_job_id()), Cluster(url), client, scratch)
+    access = target.cluster or Access(f"http://127.0.0.1:{options['rest.port']}")
+    return RunningJob(str(client.get_job_id()), Cluster(access), client, scratch)
 
 
 def execution_plan(plan: Runnable) -> str:
@@ -133,7 +137,7 @@ def execution_plan(plan: Runnable) -> str:
 
 def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, str]:
     """All Flink options; the job file's own override ours."""
-    options = {"python.files": str(_shipped_code()), **_jars(target)}
+    options = {"python.files": str(_shipped_code()), **_jars(plan, target)}
     if target.savepoint:
         options["execution.state-recovery.path"] = as_uri(target.savepoint)
     if target.cluster:
@@ -154,9 +158,9 @@ def _shipped_code() -> Path:
     return folder
 
 
-def _jars(target: Target) -> dict[str, str]:
+def _jars(plan: Runnable, target: Target) -> dict[str, str]:
     """A session cluster needs flink-python too, as no client of its own adds it."""
-    jars = connector_jars()
+    jars = connector_jars() + (token_jars() if token_url(plan.job) else [])
     if target.cluster:
         import pyflink  # Start-up: slow.  # noqa: PLC0415
 
@@ -164,14 +168,11 @@ def _jars(target: Target) -> dict[str, str]:
     return {"pipeline.jars": ";".join(jar.resolve().as_uri() for jar in jars)}
 
 
-def _remote(cluster: str) -> dict[str, str]:
-    host, _, port = cluster.rsplit("://", 1)[-1].rstrip("/").rpartition(":")
-    return {
-        "execution.target": "remote",
-        "rest.address": host,
-        "rest.port": port,
-        "execution.attached": "false",
-    }
+def _remote(cluster: Access) -> dict[str, str]:
+    os.environ.update(cluster.environment())  # before its JVM starts, which reads it there
+    folder = Path(tempfile.mkdtemp(prefix="tailrace-access-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {"execution.target": "remote", "execution.attached": "false", **cluster.java(folder)}
 
 
 def _local(scratch: Path | None) -> dict[str, str]:

@@ -19,13 +19,14 @@ from pydantic import Field, PrivateAttr, model_validator
 from flink_jobs.spec.aggregates import Aggregate
 from flink_jobs.spec.drift import AlertRule, Alerts, Drift
 from flink_jobs.spec.features import GROUP_WINDOW_KINDS, Features, Lookup, Window, WindowKind
-from flink_jobs.spec.kafka import Kafka, Security
+from flink_jobs.spec.kafka import Kafka
 from flink_jobs.spec.model import Model
 from flink_jobs.spec.outputs import DeadLetters, Late, Predictions
 from flink_jobs.spec.rollout import AutomaticSteps, Comparisons, GateRules, Labels, Shadows
 from flink_jobs.spec.runtime import Checkpoint, Runtime
 from flink_jobs.spec.scalars import matching
 from flink_jobs.spec.section import Section
+from flink_jobs.spec.security import Security
 from flink_jobs.spec.source import EventTime, FieldType, SchemaField, Source
 from flink_jobs.system.masks import Masks
 

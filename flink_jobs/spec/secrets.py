@@ -107,6 +107,10 @@ JAVA_OPTIONS = Rule(f"^{_NO_LITERAL_PART}", f"{_FROM}{_PARTS}")
 
 OWN_KEYS: Mapping[Location, Rule] = {
     ("kafka", "security", "password"): VALUE,
+    ("kafka", "security", "key_password"): VALUE,
+    ("kafka", "security", "keystore_password"): VALUE,
+    ("kafka", "security", "oauth", "client_secret"): VALUE,
+    **{("cluster", key): VALUE for key in ("key_password", "password", "token")},
     ("predictions", "pii_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
     ("alerts", "webhook", "headers", "*"): HEADER,
@@ -121,13 +125,21 @@ OPTIONS: tuple[Location, ...] = (("kafka", "properties"), ("runtime", "flink"))
 # Values here, and below here, are not shown in errors: a person may have put a secret under a wrong name.
 _PRIVATE: tuple[Location, ...] = (
     ("kafka", "security"),
+    ("cluster",),
     ("predictions", "pii_key"),
     ("alerts", "webhook"),
     *OPTIONS,
 )
+_PUBLIC_SECURITY = (
+    *("protocol", "mechanism", "username", "region"),
+    *("ca_file", "certificate_file", "key_file", "keystore_file"),
+)
 # Plain to read, although they are below a private key.
 _PUBLIC: tuple[Location, ...] = (
-    *(("kafka", "security", key) for key in ("protocol", "mechanism", "username", "ca_file")),
+    *(("kafka", "security", key) for key in _PUBLIC_SECURITY),
+    *(("kafka", "security", "oauth", key) for key in ("client_id", "scopes", "ca_file")),
+    ("kafka", "security", "kerberos"),
+    *(("cluster", key) for key in ("username", "ca_file", "certificate_file", "key_file")),
     *(("alerts", "webhook", key) for key in ("timeout", "retries")),
 )
 

@@ -15,6 +15,12 @@ def connector_jars() -> list[Path]:
     return [_find("flink", name)[0] for name in ("flink-sql-connector-kafka-*.jar", "zstd-jni-*.jar")]
 
 
+def token_jars() -> list[Path]:
+    """What the connector's Kafka client reads tokens with, and does not bring along: Jackson, jose4j."""
+    names = ("jackson-annotations", "jackson-core", "jackson-databind", "jose4j")
+    return [_find("kafka", f"{name}-*.jar")[0] for name in names]
+
+
 def broker_classpath() -> str:
     """The class path of a Kafka broker. Raises InputError when its jars were not fetched."""
     jars = _find("kafka", "kafka_*.jar")

@@ -33,6 +33,7 @@ from flink_jobs.plan import make_plan
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.run import preflight
+from flink_jobs.run.access import Access
 from flink_jobs.run.program import Target, start
 from flink_jobs.system.processes import ProcessId, free_port, wait_until
 from tests.bench.measure import descendants
@@ -143,7 +144,7 @@ def run(
     moments: list[int] = []
     plan = _plan(name, source, brokers, root, load)
     stream = Stream(brokers, source, load)
-    with start(plan, Target(cluster=kill_in[0].url if kill_in else None)) as running:
+    with start(plan, Target(cluster=Access(kill_in[0].url) if kill_in else None)) as running:
         stream.start()
         _catch_up(settings, topic)
         time.sleep(load.settle + load.baseline)

@@ -40,7 +40,9 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
     kinds = {
         "## Top level": None,
         "## `kafka`\n": "Kafka",
-        "## `kafka.security`": "Security",
+        "## `kafka.security`\n": "Security",
+        "## `kafka.security.oauth`": "OAuthLogin",
+        "## `kafka.security.kerberos`": "KerberosLogin",
         "## `source`\n": "Source",
         "## `source.event_time`": "EventTime",
         "## `source.schema`": "SchemaField",

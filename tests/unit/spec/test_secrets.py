@@ -44,7 +44,16 @@ def kafka(name: str) -> tuple[str, ...]:
 
 
 Case = tuple[tuple[str, ...], Any, bool]
-OWN = [PASSWORD, ("predictions", "pii_key"), HEADER, URL]
+SECURITY = ("kafka", "security")
+OWN = [
+    PASSWORD,
+    ("predictions", "pii_key"),
+    HEADER,
+    URL,
+    (*SECURITY, "key_password"),
+    (*SECURITY, "keystore_password"),
+    (*SECURITY, "oauth", "client_secret"),
+]
 OPTIONS = [
     flink("s3.access-key"),
     flink("s3.secret-key"),
@@ -153,7 +162,14 @@ def data_with(key: tuple[str, ...], value: Any) -> dict[str, Any]:
         "model": {"name": "tiny"},
     }
     if key[:2] == ("kafka", "security"):
-        security = {"protocol": "SASL_SSL", "mechanism": "PLAIN", "username": "me"}
+        security: dict[str, Any] = {"protocol": "SASL_SSL", "mechanism": "PLAIN", "username": "me"}
+        if key != PASSWORD:
+            security |= {"password": "${X}", "certificate_file": "c"}
+        if key[2] == "keystore_password":
+            security["keystore_file"] = security.pop("certificate_file")
+        if key[2] == "oauth":
+            security = {"protocol": "SASL_SSL", "mechanism": "OAUTHBEARER"}
+            security["oauth"] = {"token_url": "https://login/token", "client_id": "me"}
         data["kafka"] = {"security": security}
     if key[0] == "alerts":
         data |= {"drift": {}, "alerts": {"webhook": {"url": "${ADDRESS}"}}}

@@ -381,6 +381,18 @@ def test_security_needs_what_its_protocol_needs() -> None:
     assert wrong_keys({"protocol": "SASL_PLAINTEXT"}) == ["mechanism", "username", "password"]
     assert wrong_keys({"protocol": "SSL", "username": "u", "password": "p"}) == ["username", "password"]
     assert wrong_keys({"protocol": "PLAINTEXT", "ca_file": "ca.pem"}) == ["ca_file"]
+    assert wrong_keys({"protocol": "SASL_SSL", "mechanism": "OAUTHBEARER", "username": "u"}) == [
+        "username",
+        "oauth",
+    ]
+    assert wrong_keys({"protocol": "SASL_SSL", "mechanism": "GSSAPI"}) == ["kerberos"]
+    assert wrong_keys({"protocol": "SASL_SSL", "mechanism": "AWS_MSK_IAM"}) == ["region"]
+    assert wrong_keys({"protocol": "SSL", "key_file": "k"}) == ["certificate_file"]
+    both = {"certificate_file": "c", "keystore_file": "k"}
+    assert wrong_keys({"protocol": "SSL", **both}) == ["keystore_file"]
+    oauth = {"token_url": "https://me:pw@login/t", "client_id": "i", "client_secret": "s"}
+    login = {"protocol": "SASL_SSL", "mechanism": "OAUTHBEARER", "oauth": oauth}
+    assert wrong_keys(login) == ["token_url"]
     job = JobSpec.model_validate(job_data(kafka={"security": {"protocol": "SSL", "ca_file": "ca.pem"}}))
     assert job.kafka.security is not None
 
