@@ -35,12 +35,18 @@ class Crashing(LinearRegression):  # type: ignore[misc]
         return super().predict(rows)
 
 
-def write(root: Path) -> Path:
-    """Registers a version of it, and gives its folder."""
+def fitted() -> Crashing:
+    model = Crashing()
+    model.fit(np.array([[0.0], [1.0]]), [0.0, 1.0])
+    return model
+
+
+def write(root: Path, model: Any = None) -> Path:
+    """Registers a version of it, or of its bytes, and gives its folder."""
     registry = Registry(root)
     registry.write_version(
         "crashing",
-        model=Crashing().fit(np.array([[0.0], [1.0]]), [0.0, 1.0]),
+        model=model or fitted(),
         signature=Signature(
             inputs=(Input(name="x", type="double", nullable=False),), output=Output(kind="regression")
         ),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from flink_jobs.errors import JobFailedError
 from flink_jobs.jobfile import load_job_text
-from flink_jobs.kafka import ClientSettings, count_committed, produce
+from flink_jobs.kafka import ClientSettings, count_committed, produce, read_topic
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
+from flink_jobs.system.processes import wait_until
 from flink_jobs.testing import record
+from tests.helpers import crashing
 from tests.helpers.samples import write_model
 
 JOB = """
@@ -65,3 +68,32 @@ def test_a_lookup_file_that_is_gone_after_planning(plan: Plan, kafka: ClientSett
     assert "towns.csv" in str(error)
     assert error.worker_traceback is not None
     assert "lookup" in error.worker_traceback
+
+
+def test_a_record_that_crashes_the_model_is_a_dead_letter_when_the_job_comes_again(
+    kafka: ClientSettings, new_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    """Native code calls abort(): the worker's process is gone, with no exception to find the record by."""
+    cloudpickle.register_pickle_by_value(crashing)
+    crashing.write(tmp_path / "models", cloudpickle.dumps(crashing.fitted()))
+    topic = new_topic()
+    produce(kafka, topic, [record({"x": x}) for x in (1.0, crashing.DEADLY, 2.0, 3.0)])
+    text = JOB.replace(", town: string", "").replace("name: m,", "name: crashing, use: 1,")
+    lines = [line for line in text.splitlines() if not line.startswith("features")]
+    environ = {"BROKERS": kafka.brokers, "TOPIC": topic}
+    plan = make_plan(load_job_text("\n".join(lines), "job.yaml", tmp_path, environ))
+    preflight.check(plan)
+    failure(plan, kafka)
+    topics = output_topics(plan.job)
+    with start(plan, Target()) as running:
+        wait_until(
+            lambda: bool(running.ended() or sum(count_committed(kafka, t) for t in topics.values()) == 4),
+            120,
+            0.5,
+        )
+        running.finish()
+        running.wait()
+    (dead,) = read_topic(kafka, topics["dead_letters"])
+    assert dead.value == record({"x": crashing.DEADLY}).value
+    assert dict(dead.headers)["tailrace.reason"] == b"model_crash"
+    assert count_committed(kafka, topics["predictions"]) == 3

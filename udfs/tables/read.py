@@ -139,7 +139,8 @@ def _until(batches: Iterable[pa.RecordBatch], limit: int) -> Iterable[pa.RecordB
 
 def _csv(source: _Source, size: int, columns: Sequence[str] | None, limit: int | None) -> pa.Table:
     """All columns as text, an empty field as an empty text."""
-    block = pa.csv.ReadOptions(block_size=min(size + 1, _MAX_BLOCK))
+    # Without threads a mistake has its row, whatever the machine.
+    block = pa.csv.ReadOptions(use_threads=False, block_size=min(size + 1, _MAX_BLOCK))
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     with pa.csv.open_csv(source(), block, parse) as reader:
         names = _chosen(columns, reader.schema.names)

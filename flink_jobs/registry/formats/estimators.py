@@ -62,6 +62,7 @@ def _booster(estimator: Any, names: tuple[str, ...] | None) -> Any:
 
 def says(estimator: Any, frame: pd.DataFrame, signature: Signature) -> Raw:
     """What it predicts for the maker's DataFrame, or, if it was fitted on none, for the numbers in that."""
+    check_estimator(estimator)
     rows: Any = frame
     fitted = getattr(estimator, "feature_names_in_", None)
     if fitted is not None:

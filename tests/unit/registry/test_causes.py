@@ -71,8 +71,7 @@ CAUSES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "two linear numbers": (
         lambda: LinearRegression().fit(NUMBERS, TWO),
-        "the model cannot score the rows: the model's output must have the shape (200,); got (200, 2); it "
-        "has 2 outputs, and a version has one",
+        "the model's output must have the shape (50,); got (50, 2); it has 2 outputs, and a version has one",
     ),
     "one class": (
         lambda: RandomForestClassifier(2).fit(NUMBERS, np.array(["late"] * len(NUMBERS))),
@@ -80,7 +79,7 @@ CAUSES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a column of y": (
         lambda: LinearRegression().fit(NUMBERS, NUMBERS[["a"]]),
-        "got (200, 1); it was fitted on a y of shape (n, 1): fit it on y.ravel()",
+        "got (50, 1); it was fitted on a y of shape (n, 1): fit it on y.ravel()",
     ),
     "a dict": (
         lambda: {"model": Ridge(), "columns": ["a"]},

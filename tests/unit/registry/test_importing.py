@@ -39,6 +39,7 @@ from tests.helpers.foreign import (
     with_imputer,
     xgboosted,
 )
+from udfs.errors import ModelError
 from udfs.model.loading import load_version
 from udfs.model.manifest import Input, Lineage, Output
 from udfs.profile.reference import parse_reference
@@ -182,6 +183,21 @@ def test_the_libraries_of_what_mlflow_saved_are_its_makers(tmp_path: Path) -> No
     found = load_version(tmp_path / "m" / "versions" / "1").manifest.libraries
     assert found == {"numpy": "1.26.4", "python": "3.10.1", "scikit-learn": "1.5.2"}
     assert "made with numpy 1.26.4, here is " in result.stderr
+
+
+def test_a_required_integer_of_mlflow_takes_no_missing_value(tmp_path: Path) -> None:
+    """MLflow's own loader refuses it: beside a missing value pandas makes floats of integers."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    columns: list[Any] = [ColSpec("double", "a", required=False), ColSpec("long", "n", required=True)]
+    told = {"signature": ModelSignature(Schema(columns)), "input_example": NUMBERS.head(20)}
+    folder = saved("lightgbm", plain_booster(), tmp_path / "mlflow", **told)
+    add(Registry(tmp_path), "m", complete(find(folder)))
+    loaded = load_version(tmp_path / "m" / "versions" / "1")
+    assert loaded.manifest.signature.inputs == (A, NEVER_N)
+    with pytest.raises(ModelError, match="n must not be missing: the model's signature says so"):
+        loaded.model.predict(pa.table({"a": [0.5], "n": pa.nulls(1, pa.int64())}))
 
 
 @pytest.mark.parametrize(
