@@ -25,8 +25,8 @@ def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
     """Write a scikit-learn, LightGBM or XGBoost version as ONNX: the next version, with this as its parent.
 
     Where only rows with missing values differ, its inputs must not be missing. Raises `InputError` when it
-    cannot be converted, or the graph does not reproduce the golden rows of the version within the tolerance of
-    ONNX; then nothing is written.
+    cannot be converted, or the graph does not reproduce the golden rows within the tolerance of ONNX; then
+    nothing is written.
     """
     manifest = registry.manifest(name, version)
     location = registry.location(name, version)

@@ -16,6 +16,10 @@ _OWNED_PROPERTIES = {
     "bootstrap.servers": "kafka.brokers",
     "group.id": "job",
     "transactional.id": "job",
+    "security.protocol": "kafka.security.protocol",
+    "isolation.level": "source.isolation",
+    "acks": "runtime.delivery",
+    "enable.idempotence": "runtime.delivery",
 }
 
 

@@ -401,3 +401,22 @@ def test_checking_job_files_does_not_load_statistics() -> None:
     """They take longer to load than a job file to check."""
     code = "import sys, flink_jobs.plan.validate\nsys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("bootstrap.servers", "kafka.brokers"),
+        ("security.protocol", "kafka.security.protocol"),
+        ("isolation.level", "source.isolation"),
+        ("acks", "runtime.delivery"),
+        ("enable.idempotence", "runtime.delivery"),
+        ("group.id", "job"),
+    ],
+)
+def test_a_property_cannot_contradict_what_another_key_promises(name: str, key: str) -> None:
+    """`acks: 1` beside exactly_once loses records; `PLAINTEXT` beside a password sends it in the clear."""
+    with pytest.raises(ValidationError) as caught:
+        JobSpec.model_validate(job_data(kafka={"properties": {name: "x"}}))
+    [error] = caught.value.errors()
+    assert f"a property other than {name}, which comes from {key}" in str(error["ctx"])
