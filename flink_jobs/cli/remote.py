@@ -66,6 +66,12 @@ def stop(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="End at once, without a savepoint to go on from.")
     ] = False,
+    drain: Annotated[
+        bool,
+        typer.Option(
+            "--drain", help="Take windows for complete first, so that no record waits in the savepoint."
+        ),
+    ] = False,
     cluster: Address = None,
 ) -> None:
     """Stop a job with a savepoint, whose path is printed; tailrace submit --savepoint goes on from it.
@@ -78,8 +84,8 @@ def stop(
 
       tailrace stop flight-delay --cancel
     """
-    if cancel and savepoint:
-        raise InputError("only one of --savepoint and --cancel can be given")
+    if cancel and (savepoint or drain):
+        raise InputError(f"only one of --{'savepoint' if savepoint else 'drain'} and --cancel can be given")
     found = cluster_at(cluster)
     target = found.find(job)
     _require_running(target)
@@ -88,7 +94,7 @@ def stop(
         await_state(found, target.id)
         print(f"cancelled {target.id}")
     else:
-        print(found.stop(target.id, _savepoint_directory(found, savepoint)))
+        print(found.stop(target.id, _savepoint_directory(found, savepoint), drain=drain))
 
 
 def cluster_at(given: str | None) -> Cluster:

@@ -112,14 +112,14 @@ def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
 
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
     stages = window_stages.stages_of(job, columns)
+    pack = window_stages.pack_params(params.source, stages[0].by, columns)
     checked = checked_row(params.source)
     call = f"pack_records(_value, {EVENT_TIME}, _late, _key, {HEADERS}, _partition, _offset, {TIMESTAMP})"
     views: dict[str, str | WindowStages] = {
         "records": sql.with_lateness("source"),
         "checked": _called(call, RECORD, "records"),
-        OUTCOMES: window_stages.between_views("checked", checked, stages, params),
+        OUTCOMES: window_stages.between_views("checked", checked, stages, pack, params),
     }
-    pack = window_stages.pack_params(params.source, stages[0].by, columns)
     decided = Decided(
         job,
         predictions=window_stages.of_arrays(PREDICTED),

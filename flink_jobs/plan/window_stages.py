@@ -34,13 +34,18 @@ class WindowStages:
     """
 
     stages: tuple[StageParams, ...]
+    pack: PackParams = field(repr=False)
     score: ScoreParams = field(repr=False)
     blobs: str
     rejected: str
 
 
 def between_views(
-    checked: str, row: tuple[OutcomeColumn, ...], stages: tuple[StageParams, ...], score: ScoreParams
+    checked: str,
+    row: tuple[OutcomeColumn, ...],
+    stages: tuple[StageParams, ...],
+    pack: PackParams,
+    score: ScoreParams,
 ) -> WindowStages:
     """The stages that follow the view `checked`, whose rows have `row` and shards as their result."""
     blobs = (
@@ -54,7 +59,7 @@ def between_views(
         f"SELECT {', '.join((*RECORD, *map(selected, row)))} FROM {checked} AS r "
         f"WHERE {result_field(KIND)} <> {PREDICTED}{reported}"
     )
-    return WindowStages(stages, score, blobs, rejected)
+    return WindowStages(stages, pack, score, blobs, rejected)
 
 
 def of_arrays(kind: int) -> str:

@@ -24,12 +24,13 @@ def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None
     tables.create_temporary_view(REJECTED, tables.from_data_stream(rejected))
     outcomes = []
     stages = planned.stages
+    first: PackParams | None = planned.pack
     for stage, following in pairwise(stages):
         pack = PackParams(planned.score.source, following.by, SHARD_KEYS)
-        stream = _by_shard(stream).process(ReshardingStage(stage, pack), output_type=SHARD_ROW)
-        stream = _named(stream, stage.by)
+        stream = _by_shard(stream).process(ReshardingStage(stage, pack, first), output_type=SHARD_ROW)
+        stream, first = _named(stream, stage.by), None
         outcomes.append(stream.get_side_output(TO_SIDE).uid(f"tailrace-windows-side-{'-'.join(stage.by)}"))
-    scored = _by_shard(stream).process(ScoringStage(stages[-1], planned.score), output_type=OUTCOME)
+    scored = _by_shard(stream).process(ScoringStage(stages[-1], planned.score, first), output_type=OUTCOME)
     outcomes.insert(0, _named(scored, stages[-1].by))
     tables.create_temporary_view(
         OUTCOMES, tables.from_data_stream(outcomes[0].union(*outcomes[1:]), _with_event_time())

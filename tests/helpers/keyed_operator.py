@@ -60,7 +60,7 @@ class KeyedOperator:
 
     def __init__(self, function: Any, now: int = 1_000_000) -> None:
         self._pickled = pickle.dumps(function)
-        self._maps: defaultdict[str, MapState] = defaultdict(MapState)
+        self.maps: defaultdict[str, MapState] = defaultdict(MapState)
         self._values: defaultdict[str, ValueState] = defaultdict(ValueState)
         self._timers: dict[TimeDomain, set[int]] = {
             TimeDomain.EVENT_TIME: set(),
@@ -90,8 +90,13 @@ class KeyedOperator:
             self._fire(TimeDomain.PROCESSING_TIME, self._now)
         self._now = until
 
-    def restart(self, down_ms: int) -> None:
-        """A checkpoint, a kill, a start from it; overdue timers of the wall clock fire before all else."""
+    def restart(self, down_ms: int, function: Any = None) -> None:
+        """A checkpoint, a kill, a start from it, maybe of a function that was edited.
+
+        Overdue timers of the wall clock fire before all else.
+        """
+        if function is not None:
+            self._pickled = pickle.dumps(function)
         self._now += down_ms
         self._open()
         self._fire(TimeDomain.PROCESSING_TIME, self._now)
@@ -106,7 +111,7 @@ class KeyedOperator:
         group = SimpleNamespace(counter=lambda _: counter)
         self._function.open(
             SimpleNamespace(
-                get_map_state=lambda descriptor: self._maps[descriptor.name],
+                get_map_state=lambda descriptor: self.maps[descriptor.name],
                 get_state=lambda descriptor: self._values[descriptor.name],
                 get_metrics_group=lambda: SimpleNamespace(add_group=lambda _: group),
             )

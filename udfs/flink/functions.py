@@ -21,6 +21,7 @@ from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED, Outcomes
 from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
+from udfs.scoring.recheck import checked_columns
 from udfs.scoring.rows import (
     LABELS,
     READ_LABEL,
@@ -116,10 +117,8 @@ class PackFunction(_Counting):
 
     def open(self, function_context: FunctionContext) -> None:
         super().open(function_context)
-        source, conditions = self._params.source, self._params.conditions
-        self._checker = RecordChecker(source, conditions)
-        fields: Columns = tuple((field.name, field.type) for field in source.contract.fields)
-        self._schema = row_schema((*fields, *((condition.name, "boolean") for condition in conditions)))
+        self._checker = RecordChecker(self._params.source, self._params.conditions)
+        self._schema = row_schema(checked_columns(self._params))
 
     def eval(
         self,

@@ -19,7 +19,6 @@ from udfs.flink.functions import Published
 from udfs.flink.results import BYTES
 from udfs.flink.worker import prepare_worker
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
-from udfs.records.problems import Problem
 from udfs.scoring.outcomes import (
     DEAD,
     LABEL_KEPT,
@@ -29,9 +28,11 @@ from udfs.scoring.outcomes import (
     ROLLOUT_REPORT,
     SHADOW_LINES,
     Outcomes,
+    decoded_problem,
     problem_json,
 )
 from udfs.scoring.params import PackParams, ScoreParams
+from udfs.scoring.recheck import Rechecker
 from udfs.scoring.rows import RECORD_KEY
 from udfs.scoring.scorer import Scorer, WindowedBatch, beyond_type
 from udfs.types import ARROW
@@ -76,12 +77,12 @@ class _Blobs:
 class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
     """Takes blobs of one shard each; gives on what the watermark has passed, with the results of windows."""
 
-    def __init__(self, params: StageParams) -> None:
-        self._stage_params = params
+    def __init__(self, params: StageParams, first: PackParams | None) -> None:
+        self._stage_params, self._first = params, first
 
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
-        self._stage = Stage(self._stage_params)
+        self._stage = Stage(self._stage_params, Rechecker(self._first) if self._first else None)
         self._state = ShardState(
             _Blobs(runtime_context, "pending"),
             _Blobs(runtime_context, "kept"),
@@ -95,6 +96,7 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
         late, timer = self._stage.receive(key, self._state, blob, timers.current_watermark())
         if timer is not None:
             timers.register_event_time_timer(timer)
+        yield from self._dead_since_the_restart()
         if late is not None:
             yield from self.late(pa.Table.from_batches([late]))
 
@@ -104,8 +106,17 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
         timer = self._stage.fire(ctx.get_current_key(), self._state, watermark)
         if timer is not None:
             timers.register_event_time_timer(timer)
+        yield from self._dead_since_the_restart()
         if self._stage.is_complete(watermark) and (windowed := self._stage.take(watermark)):
             yield from self.windowed(windowed)
+
+    def _dead_since_the_restart(self) -> Iterator[Any]:
+        for _, rows, problems in self._stage.take_dead():
+            yield from self.dead(rows, problems)
+
+    @abstractmethod
+    def dead(self, rows: pa.Table, problems: npt.NDArray[np.object_]) -> Iterator[Any]:
+        """What becomes of records that waited for a job that accepted them."""
 
     @abstractmethod
     def late(self, rows: pa.Table) -> Iterator[Any]:
@@ -117,10 +128,10 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
 
 
 class ScoringStage(_StageFunction):
-    """The last stage: blobs → OUTCOME."""
+    """The last stage: blobs → OUTCOME. `first` is given to the stage that no other goes before."""
 
-    def __init__(self, params: StageParams, score: ScoreParams) -> None:
-        super().__init__(params)
+    def __init__(self, params: StageParams, score: ScoreParams, first: PackParams | None = None) -> None:
+        super().__init__(params, first)
         self._params = score
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -130,6 +141,13 @@ class ScoringStage(_StageFunction):
 
     def close(self) -> None:
         self._scorer.close()
+
+    def dead(self, rows: pa.Table, problems: npt.NDArray[np.object_]) -> Iterator[Row]:
+        profile = self._scorer.count_dead(map(decoded_problem, problems), times_of(rows))
+        yield from _rejected(DEAD, rows, problems)
+        if profile:
+            yield _row(PROFILE_REPORT, _value=profile)
+        self._published.publish(self._scorer.counts, time.perf_counter_ns())
 
     def late(self, rows: pa.Table) -> Iterator[Row]:
         profile = self._scorer.count_late(times_of(rows))
@@ -165,8 +183,8 @@ class ScoringStage(_StageFunction):
 class ReshardingStage(_StageFunction):
     """One that others follow: blobs → (shard of the next key, blob), and OUTCOME at the side."""
 
-    def __init__(self, params: StageParams, following: PackParams) -> None:
-        super().__init__(params)
+    def __init__(self, params: StageParams, following: PackParams, first: PackParams | None = None) -> None:
+        super().__init__(params, first)
         self._following = following
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -185,18 +203,19 @@ class ReshardingStage(_StageFunction):
     def windowed(self, windowed: Windowed) -> Iterator[Any]:
         rows, overflow = windowed
         if overflow:
-            yield from self._dead(rows.take(pa.array(list(overflow))), [*map(beyond_type, overflow.values())])
+            problems = np.array([problem_json(beyond_type(name)) for name in overflow.values()], dtype=object)
+            yield from self.dead(rows.take(pa.array(list(overflow))), problems)
             rows = rows.take(pa.array(np.delete(np.arange(rows.num_rows), list(overflow))))
         for key, blob in pack(_with_record_last(rows), self._following.by, self._following.shard_keys):
             yield Row(key, blob)
 
-    def _dead(self, rows: pa.Table, problems: list[Problem]) -> Iterator[Any]:
-        for problem, event_time in zip(problems, times_of(rows).tolist(), strict=True):
+    def dead(self, rows: pa.Table, problems: npt.NDArray[np.object_]) -> Iterator[Any]:
+        for problem, event_time in zip(map(decoded_problem, problems), times_of(rows).tolist(), strict=True):
             self._counts["dead"] += 1
             self._counts[f"dead_{problem.stage}"] += 1
             if self._watch:
                 self._watch.dead(problem, event_time)
-        yield from self._at_the_side(_rejected(DEAD, rows, np.array([*map(problem_json, problems)], object)))
+        yield from self._at_the_side(_rejected(DEAD, rows, problems))
 
     def _at_the_side(self, rejected: Iterator[Row]) -> Iterator[Any]:
         for row in rejected:

@@ -60,6 +60,14 @@ def join_outcomes(
     return replace(joined, label_key=key, told=told) if labelled else joined
 
 
+_problems = msgspec.json.Decoder(Problem)
+
+
+def decoded_problem(written: str) -> Problem:
+    """The problem that `problem_json` wrote."""
+    return _problems.decode(written)
+
+
 def problem_json(problem: Problem) -> str:
     """The problem as the views read it."""
     return msgspec.json.encode(problem).decode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
@@ -90,9 +90,22 @@ class Scorer:
     def count_late(self, event_time: Milliseconds) -> bytes | None:
         """Counts records that came too late for their windows; what the monitor is told of them."""
         self.counts["late"] += len(event_time)
+        if self._watch:
+            self._watch.late(event_time)
+        return self._profile()
+
+    def count_dead(self, problems: Iterable[Problem], event_time: Milliseconds) -> bytes | None:
+        """Counts records that were rejected before; what the monitor is told of them."""
+        for problem, at in zip(problems, event_time.tolist(), strict=True):
+            self.counts["dead"] += 1
+            self.counts[f"dead_{problem.stage}"] += 1
+            if self._watch:
+                self._watch.dead(problem, at)
+        return self._profile()
+
+    def _profile(self) -> bytes | None:
         if not (self._watch and self._versions):
             return None
-        self._watch.late(event_time)
         self._tallies.keep()
         return encode_batch_profiles(self._tallies.take_profiles())
 

@@ -5,7 +5,7 @@ What is in memory is made from the state when a shard is first seen, so a restar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -87,6 +87,17 @@ class Layout(msgspec.Struct, frozen=True):
 _layouts = msgspec.json.Decoder(Layout)
 
 
+class Rechecked(NamedTuple):
+    """Records that waited, with the columns of this job; and dead ones with the problem of each, as JSON."""
+
+    rows: pa.RecordBatch
+    dead: pa.Table
+    problems: npt.NDArray[np.object_]
+
+
+Recheck = Callable[[pa.RecordBatch], Rechecked]
+
+
 class _Waiting(NamedTuple):
     number: int
     rows: pa.RecordBatch
@@ -101,9 +112,13 @@ class _Segment:
 
 
 class Shard:
-    """The rows of one shard; `restored` are those that windows need, from before a restart."""
+    """The rows of one shard; `restored` are those that windows need, from before a restart.
 
-    def __init__(self, state: ShardState, layout: Layout) -> None:
+    Records that waited for a job with other columns go through `recheck`: `dead` is what comes out. Raises
+    StateError for the state of another key, and without `recheck`, when such records wait.
+    """
+
+    def __init__(self, state: ShardState, layout: Layout, recheck: Recheck | None = None) -> None:
         self._state, self._layout = state, layout
         self._schema, self._kept_schema = row_schema(layout.columns), layout.kept_schema()
         self._retention = Retention(layout.windows)
@@ -112,7 +127,13 @@ class Shard:
         _check_key(stored, layout)
         until = state.until.value()
         self.until = LEAST_TIME if until is None else int(until)
-        self._waiting = [self._restored_blob(number, blob, stored) for number, blob in _sorted(state.pending)]
+        self.dead: list[Rechecked] = []
+        waiting = [
+            (number, from_bytes(blob, row_schema(stored.columns))) for number, blob in _sorted(state.pending)
+        ]
+        if stored.columns != layout.columns:
+            waiting = [(number, self._rechecked(rows, recheck)) for number, rows in waiting]
+        self._waiting = [_Waiting(number, rows, times_of(rows)) for number, rows in waiting]
         segments = [(number, _conformed(blob, stored, layout)) for number, blob in _sorted(state.kept)]
         self._segments = [_Segment(number, int(times_of(rows)[-1]), len(rows)) for number, rows in segments]
         self.restored = pa.Table.from_batches([rows for _, rows in segments], self._kept_schema)
@@ -201,16 +222,27 @@ class Shard:
         self._segments.append(_Segment(self._next, int(times_of(rows)[-1]), len(rows)))
         self._next += 1
 
-    def _restored_blob(self, number: int, blob: bytes, stored: Layout) -> _Waiting:
-        rows = _fitted(from_bytes(blob, row_schema(stored.columns)), self._schema)
-        return _Waiting(number, rows, times_of(rows))
+    def _rechecked(self, rows: pa.RecordBatch, recheck: Recheck | None) -> pa.RecordBatch:
+        if recheck is None:
+            raise StateError(
+                f"records wait for windows by {', '.join(self._layout.by)} with results that this job has no "
+                "more: stop the job as it was with --drain, and start this one from that savepoint"
+            )
+        rechecked = recheck(rows)
+        if rechecked.dead.num_rows:
+            self.dead.append(rechecked)
+        return rechecked.rows
 
     def _rewrite(self, segments: Sequence[tuple[int, pa.RecordBatch]]) -> None:
         """From now on the state is of this layout."""
         for number, rows in segments:
             self._state.kept.put(number, to_bytes(rows))
         for waiting in self._waiting:
-            self._state.pending.put(waiting.number, to_bytes(waiting.rows))
+            if len(waiting.rows):
+                self._state.pending.put(waiting.number, to_bytes(waiting.rows))
+            else:
+                self._state.pending.remove(waiting.number)
+        self._waiting = [waiting for waiting in self._waiting if len(waiting.rows)]
 
 
 def in_order(rows: pa.Table) -> npt.NDArray[np.intp]:

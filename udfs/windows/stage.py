@@ -14,7 +14,7 @@ import pyarrow as pa
 from udfs.windows.blobs import times_of
 from udfs.windows.engine import Engine
 from udfs.windows.params import StageParams
-from udfs.windows.shard import Layout, Shard, ShardState, in_order
+from udfs.windows.shard import Layout, Recheck, Rechecked, Shard, ShardState, in_order
 
 
 class Windowed(NamedTuple):
@@ -27,7 +27,9 @@ class Windowed(NamedTuple):
 class Stage:
     """The shards of a worker share one engine, so that one call serves each advance of the watermark."""
 
-    def __init__(self, params: StageParams) -> None:
+    def __init__(self, params: StageParams, recheck: Recheck | None = None) -> None:
+        self._recheck = recheck
+        self._dead: list[Rechecked] = []
         types = dict(params.columns)
         self._engine = Engine(params.by, params.windows, types)
         kept = tuple((name, types[name]) for name in self._engine.columns)
@@ -70,6 +72,11 @@ class Stage:
             rows = rows.append_column(name, column)
         return Windowed(rows, overflow)
 
+    def take_dead(self) -> list[Rechecked]:
+        """Records from before a restart that this job does not accept, since the last call."""
+        taken, self._dead = self._dead, []
+        return taken
+
     def _timer(self, key: int, shard: Shard) -> int | None:
         """The time to set a timer for, None if one that is as early is set."""
         time, timer = shard.next_time(), self._timers.get(key)
@@ -82,7 +89,8 @@ class Stage:
         """The shard in memory; what windows need from before a restart goes to the engine once."""
         shard = self._shards.get(key)
         if shard is None:
-            shard = self._shards[key] = Shard(state, self._layout)
+            shard = self._shards[key] = Shard(state, self._layout, self._recheck)
+            self._dead += shard.dead
             kept, shard.restored = shard.restored, shard.restored.slice(0, 0)
             self._engine.load(kept.select(list(self._engine.columns)), np.ascontiguousarray(times_of(kept)))
         return shard

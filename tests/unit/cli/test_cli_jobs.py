@@ -235,6 +235,7 @@ def test_help_teaches_with_examples(tailrace: Tailrace, command: str) -> None:
         (("jobs", "--cluster", "http://u:secret@flink:8081"), 2, "--cluster must be"),
         (("jobs", "--cluster", "127.0.0.1:1"), 1, "no Flink cluster answers at http://127.0.0.1:1"),
         (("stop", "x", "--cancel", "--savepoint", "y"), 2, "only one of --savepoint and --cancel"),
+        (("stop", "x", "--cancel", "--drain"), 2, "only one of --drain and --cancel"),
         (("run", "job.yaml", "--savepoint", "nowhere"), 2, "--savepoint must be a folder with a file"),
         (("run", "none.yaml"), 2, "none.yaml: must be a job file"),
     ],

@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pyarrow as pa
+import pytest
 from pyflink.common import Row
 
 from tests.helpers.keyed_operator import KeyedOperator
+from udfs.errors import StateError
 from udfs.features import FeatureParams
 from udfs.flink.windowing import OUTCOME_COLUMNS, TO_SIDE, ReshardingStage, ScoringStage
 from udfs.records.contract import Contract, Field
 from udfs.scoring.outcomes import DEAD, LATE, PREDICTED
 from udfs.scoring.params import OutputParams, PackParams, ScoreParams, SourceParams
-from udfs.windows.blobs import from_bytes, pack, row_schema
+from udfs.windows.blobs import from_bytes, pack, row_schema, to_bytes
 from udfs.windows.params import AggregateParams, Columns, StageParams, WindowParams
 
 LARGEST = 2**63 - 1
@@ -108,3 +111,38 @@ def test_a_stage_that_others_follow_gives_rows_to_their_shards_and_the_rest_to_t
     assert named(dead)["_value"] == b"v2"
     rows = from_bytes(packed, row_schema((*FIELDS, ("spent", "long"))))
     assert (key, rows.column("spent").to_pylist()) == (17, [LARGEST, 5, 11, 2])
+
+
+def test_records_that_wait_are_decoded_again_for_a_job_with_another_schema() -> None:
+    """A field that the old job did not know has its value, not null; what it lacks is a dead letter."""
+    operator = KeyedOperator(ScoringStage(BY_CARD, SCORE, PackParams(SCORE.source, ("card",), (0,))))
+    operator.send_plain(blob(("a", 1, 1_000), ("a", 2, 1_500), ("b", 3, 1_600)))
+    operator.watermark(1_000)
+    raws = [b'{"card": "a", "amount": 2, "fee": 7}', b'{"card": "b", "amount": 3}']
+    ((number, waiting),) = operator.maps["pending"].items()
+    rows = from_bytes(waiting, row_schema(FIELDS))
+    place = rows.schema.get_field_index("_value")
+    columns = [*rows.columns[:place], pa.array(raws, pa.binary()), *rows.columns[place + 1 :]]
+    operator.maps["pending"].put(number, to_bytes(pa.RecordBatch.from_arrays(columns, schema=rows.schema)))
+    fee = Contract((*CONTRACT.fields, Field("fee", "long", required=True)))
+    score = msgspec.structs.replace(
+        SCORE, source=SourceParams("payments", fee), output=OutputParams(("fee",))
+    )
+    stage = msgspec.structs.replace(BY_CARD, columns=(*FIELDS, ("fee", "long")))
+    before = len(operator.results)
+    operator.restart(1_000, ScoringStage(stage, score, PackParams(score.source, ("card",), (0,))))
+    operator.watermark(10_000)
+    (predicted,) = of_kind(operator.results[before:], PREDICTED)
+    assert [json.loads(value)["features"] for value in predicted["_values"]] == [{"fee": 7}]
+    (dead,) = of_kind(operator.results[before:], DEAD)
+    assert (dead["_value"], json.loads(dead["_problem"])["reason"]) == (raws[1], "missing")
+
+
+def test_rows_with_results_that_are_no_more_are_not_guessed() -> None:
+    """They wait for the second of two stages, and the first one has no longer what they were given."""
+    operator = KeyedOperator(ScoringStage(BY_CARD, SCORE))
+    operator.send_plain(blob(("a", 1, 1_000)))
+    stage = msgspec.structs.replace(BY_CARD, columns=(*FIELDS, ("added", "long")))
+    operator.restart(1_000, ScoringStage(stage, SCORE))
+    with pytest.raises(StateError, match="stop the job as it was with --drain"):
+        operator.watermark(10_000)

@@ -216,3 +216,15 @@ def test_the_state_of_another_key_is_never_read() -> None:
     made.restart(other)
     with pytest.raises(StateError, match=r"keeps windows by card \(string\), this job has items \(long\)"):
         made.advance(2**62)
+
+
+def test_a_drained_job_takes_in_what_comes_after_it() -> None:
+    """The watermark of the end is no time: were it kept, all that comes later would be late."""
+    made = Run()
+    made.feed([Row("a", 1.0, 1, 5_000, 0)])
+    made.advance(2**63 - 1)
+    made.restart()
+    made.feed([Row("a", 1.0, 2, 5_000, 1), Row("a", 1.0, 2, 5_500, 2)])
+    made.advance(2**62)
+    assert made.late == [1]
+    assert made.results[2]["seen"] == 2

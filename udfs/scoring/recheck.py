@@ -1,0 +1,39 @@
+"""Checks records again that wait in state, for a job with other columns than the one that took them in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from udfs.scoring.checker import RecordChecker
+from udfs.scoring.outcomes import PREDICTED
+from udfs.scoring.params import PackParams
+from udfs.windows.blobs import RECORD, row_schema, times_of
+from udfs.windows.params import Columns
+from udfs.windows.shard import Rechecked
+
+
+def checked_columns(params: PackParams) -> Columns:
+    """The columns of records that go to their shards: fields, and the conditions of windows."""
+    fields: Columns = tuple((field.name, field.type) for field in params.source.contract.fields)
+    return (*fields, *((condition.name, "boolean") for condition in params.conditions))
+
+
+class Rechecker:
+    """From the original bytes: what is still valid goes on waiting, the rest becomes dead letters."""
+
+    def __init__(self, params: PackParams) -> None:
+        self._checker = RecordChecker(params.source, params.conditions)
+        self._schema = row_schema(checked_columns(params))
+
+    def __call__(self, rows: pa.RecordBatch) -> Rechecked:
+        late = np.zeros(len(rows), dtype=np.bool_)
+        outcomes, table = self._checker.extract(rows.column("_value").to_pylist(), times_of(rows), late)
+        record = [rows.column(name) for name, _ in RECORD]
+        again = pa.Table.from_arrays([*table.columns, *record], schema=self._schema)
+        valid = outcomes.kind == PREDICTED
+        (kept,) = again.filter(pa.array(valid)).combine_chunks().to_batches() or [
+            pa.RecordBatch.from_pylist([], self._schema)
+        ]
+        dead = pa.Table.from_batches([rows]).filter(pa.array(~valid))
+        return Rechecked(kept, dead, outcomes.problem[~valid])
