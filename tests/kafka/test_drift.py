@@ -314,7 +314,7 @@ def in_a_process(function: str, *arguments: object) -> str:
     """Ids of operators count what a process has planned, so a savepoint fits the first job of another one."""
     code = f"import sys; from tests.kafka.test_drift import *; print({function}(*sys.argv[1:]))"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=PROJECT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=420, cwd=PROJECT)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -335,7 +335,7 @@ def until(brokers: str, folder: str, topic: str, url: str, savepoints: str, *out
         wanted = {f"{topic}.{first}": int(predictions), f"{topic}.{second}": int(windows)}
         enough = wait_until(
             lambda: all(count_committed(settings, name) >= count for name, count in wanted.items()),
-            150,
+            360,
             interval=0.5,
         )
         assert enough, {name: count_committed(settings, name) for name in wanted}
