@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 
+from flink_jobs.registry.releases import Activation
 from tests.helpers import models
 from udfs.features import FeatureParams
 from udfs.features.columns import Column
 from udfs.records.contract import Contract, Field
+from udfs.rollout.version_metrics import MetricsReport, decode
 from udfs.scoring.params import (
     FollowParams,
     ModelParams,
@@ -79,3 +81,21 @@ def batch(amounts: list[float], at: int = NOW, timestamp: int | None = None) -> 
 def versions(outcomes: Outcomes) -> list[int]:
     assert (outcomes.kind == PREDICTED).all()
     return [json.loads(line)["version"] for line in outcomes.prediction]
+
+
+def two_versions(root: Path) -> Path:
+    """Version 1 is champion; 2 has another threshold."""
+    add(root)
+    add(root, above=4)
+    return root
+
+
+def report(outcomes: Outcomes) -> MetricsReport:
+    """What a batch tells the comparison of versions."""
+    assert outcomes.rollout is not None
+    return decode(outcomes.rollout)
+
+
+def later(seconds: float) -> Activation:
+    """So long after NOW."""
+    return Activation(NOW + int(seconds * 1000), lead_ms=0, past=True)

@@ -53,6 +53,6 @@ class ShardStates:
             self.states[key] = ShardState(MemoryBlobs(), MemoryBlobs(), MemoryValue(), MemoryValue())
         return self.states[key]
 
-    def rows_kept(self) -> int:
+    def bytes_kept(self) -> int:
         """Bytes that windows keep of rows."""
         return sum(len(blob) for state in self.states.values() for _, blob in state.kept.items())

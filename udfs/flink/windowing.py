@@ -35,8 +35,9 @@ from udfs.scoring.params import PackParams, ScoreParams
 from udfs.scoring.recheck import Rechecker
 from udfs.scoring.rows import RECORD_KEY
 from udfs.scoring.scorer import Scorer, WindowedBatch, beyond_type
+from udfs.scoring.tallies import count_problem
 from udfs.types import ARROW
-from udfs.windows.blobs import RECORD, TIME, pack, times_of
+from udfs.windows.blobs import RECORD_NAMES, TIME, pack, times_of
 from udfs.windows.params import StageParams
 from udfs.windows.shard import ShardState
 from udfs.windows.stage import Stage, Windowed
@@ -170,8 +171,7 @@ class ScoringStage(_StageFunction):
         self._published.publish(self._scorer.counts, started)
 
     def _scored_columns(self, rows: pa.Table) -> pa.Table:
-        own = {name for name, _ in RECORD}
-        table = rows.select([name for name in rows.column_names if name not in own])
+        table = rows.drop_columns(list(RECORD_NAMES))
         table = table.append_column("event_time", rows.column(TIME).cast(ARROW["timestamp"]))
         table = table.append_column("_partition", rows.column("_partition").cast(pa.int64()))
         table = table.append_column("_offset", rows.column("_offset"))
@@ -212,9 +212,7 @@ class ReshardingStage(_StageFunction):
     def dead(self, rows: pa.Table, problems: npt.NDArray[np.object_]) -> Iterator[Any]:
         for problem, event_time in zip(map(decoded_problem, problems), times_of(rows).tolist(), strict=True):
             self._counts["dead"] += 1
-            self._counts[f"dead_{problem.stage}"] += 1
-            if self._watch:
-                self._watch.dead(problem, event_time)
+            count_problem(self._counts, problem, event_time, self._watch)
         yield from self._at_the_side(_rejected(DEAD, rows, problems))
 
     def _at_the_side(self, rejected: Iterator[Row]) -> Iterator[Any]:
@@ -226,8 +224,8 @@ class ReshardingStage(_StageFunction):
 
 
 def _with_record_last(rows: pa.Table) -> pa.Table:
-    own = [name for name, _ in RECORD]
-    return rows.select([*(name for name in rows.column_names if name not in own), *own])
+    others = [name for name in rows.column_names if name not in RECORD_NAMES]
+    return rows.select([*others, *RECORD_NAMES])
 
 
 def _outcome_rows(rows: pa.Table, outcomes: Outcomes) -> Iterator[Row]:
@@ -261,8 +259,7 @@ def _arrays(kind: int, keys: pa.ChunkedArray, values: Any, chosen: Any) -> Itera
 
 def _rejected(kind: int, rows: pa.Table, problems: Any) -> Iterator[Row]:
     """Whole records, each on its own."""
-    names = [name for name, _ in RECORD]
-    for record, problem in zip(rows.select(names).to_pylist(), problems.tolist(), strict=True):
+    for record, problem in zip(rows.select(list(RECORD_NAMES)).to_pylist(), problems.tolist(), strict=True):
         names, values = record.pop("_header_names"), record.pop("_header_values")
         headers = dict(zip(names, values, strict=True)) if names else None
         yield _row(kind, **record, _headers=headers, _problem=problem)

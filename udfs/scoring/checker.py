@@ -16,10 +16,11 @@ from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.event_time import are_iso_8601, explain_event_time
 from udfs.records.json import JsonDecoder
-from udfs.records.problems import UNEXPECTED, Problem
+from udfs.records.problems import Problem
 from udfs.scoring.last_net import score_all
 from udfs.scoring.outcomes import DEAD, LATE, NO_EVENT_TIME, PREDICTED, Outcomes, problem_json, undecided
 from udfs.scoring.params import SourceParams
+from udfs.scoring.tallies import count_problem
 
 
 class RecordChecker:
@@ -54,7 +55,7 @@ class RecordChecker:
         for row, problem in decoded.problems.items():
             outcomes.kind[row] = DEAD
             outcomes.problem[row] = problem_json(problem)
-            self._count(problem, int(event_time[row]))
+            count_problem(self.counts, problem, int(event_time[row]), self._watch)
         self.counts["dead"] += len(decoded.problems)
         self.counts["late"] += int((outcomes.kind == LATE).sum())
         if self._watch:
@@ -65,13 +66,6 @@ class RecordChecker:
         position = np.full(len(raws), -1)
         position[decoded.rows] = np.arange(len(decoded.rows))
         return outcomes, decoded.table.take(pa.array(position, mask=position < 0))
-
-    def _count(self, problem: Problem, event_time: int) -> None:
-        self.counts[f"dead_{problem.stage}"] += 1
-        if problem.reason == UNEXPECTED:
-            self.counts[UNEXPECTED] += 1
-        if self._watch:
-            self._watch.dead(problem, event_time)
 
     def _join(self, spans: Sequence[Span[Decoded]], failures: Mapping[int, Problem]) -> Decoded:
         """What spans of a batch were decoded to, as if it had been at once."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED
 from udfs.scoring.params import PackParams
-from udfs.windows.blobs import RECORD, row_schema, times_of
+from udfs.windows.blobs import RECORD_NAMES, row_schema, times_of
 from udfs.windows.params import Columns
 from udfs.windows.shard import Rechecked
 
@@ -23,13 +24,15 @@ class Rechecker:
     """From the original bytes: what is still valid goes on waiting, the rest becomes dead letters."""
 
     def __init__(self, params: PackParams) -> None:
-        self._checker = RecordChecker(params.source, params.conditions)
+        # Who writes the dead letters counts them for the monitor.
+        source = msgspec.structs.replace(params.source, counted=None)
+        self._checker = RecordChecker(source, params.conditions)
         self._schema = row_schema(checked_columns(params))
 
     def __call__(self, rows: pa.RecordBatch) -> Rechecked:
         late = np.zeros(len(rows), dtype=np.bool_)
         outcomes, table = self._checker.extract(rows.column("_value").to_pylist(), times_of(rows), late)
-        record = [rows.column(name) for name, _ in RECORD]
+        record = [rows.column(name) for name in RECORD_NAMES]
         again = pa.Table.from_arrays([*table.columns, *record], schema=self._schema)
         valid = outcomes.kind == PREDICTED
         (kept,) = again.filter(pa.array(valid)).combine_chunks().to_batches() or [

@@ -23,7 +23,7 @@ from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
 from udfs.records.decode import Decoded
 from udfs.records.encode import json_objects
-from udfs.records.problems import UNEXPECTED, Problem, unexpected
+from udfs.records.problems import Problem, unexpected
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import VersionMetrics
 from udfs.scoring.batch import Batch, RowBatch, WindowedBatch
@@ -35,7 +35,7 @@ from udfs.scoring.open_versions import open_versions
 from udfs.scoring.outcomes import DEAD, LATE, PREDICTED, Outcomes, join_outcomes, problem_json, undecided
 from udfs.scoring.params import ScoreParams
 from udfs.scoring.shadowing import Shadowing
-from udfs.scoring.tallies import Tallies
+from udfs.scoring.tallies import Tallies, count_problem
 from udfs.scoring.version import score_columns
 from udfs.scoring.versions import ScoringGroup
 from udfs.times import Milliseconds
@@ -98,9 +98,7 @@ class Scorer:
         """Counts records that were rejected before; what the monitor is told of them."""
         for problem, at in zip(problems, event_time.tolist(), strict=True):
             self.counts["dead"] += 1
-            self.counts[f"dead_{problem.stage}"] += 1
-            if self._watch:
-                self._watch.dead(problem, at)
+            count_problem(self.counts, problem, at, self._watch)
         return self._profile()
 
     def _profile(self) -> bytes | None:
@@ -296,13 +294,9 @@ class Scorer:
         event_time: Milliseconds,
         watch: BatchProfiler | None,
     ) -> None:
-        if watch:
-            watch.dead(problem, int(event_time[row]))
+        count_problem(self.counts, problem, int(event_time[row]), watch)
         outcomes.kind[row] = DEAD
         outcomes.problem[row] = problem_json(problem)
-        self.counts[f"dead_{problem.stage}"] += 1
-        if problem.reason == UNEXPECTED:
-            self.counts["unexpected"] += 1
 
     def _finished(self, outcomes: Outcomes) -> Outcomes:
         kinds = np.bincount(outcomes.kind, minlength=3).tolist()

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from udfs.features import FeatureBuilder
 from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.wire import BatchProfile
+from udfs.records.problems import UNEXPECTED, Problem
 from udfs.rollout.events import Event
 from udfs.rollout.version_metrics import MetricsReport, VersionMetrics, decode, encode
+
+
+def count_problem(
+    counts: Counter[str], problem: Problem, event_time: int, watch: BatchProfiler | None
+) -> None:
+    """Counts one dead record by its stage, and tells the monitor of it."""
+    counts[f"dead_{problem.stage}"] += 1
+    if problem.reason == UNEXPECTED:
+        counts[UNEXPECTED] += 1
+    if watch:
+        watch.dead(problem, event_time)
 
 
 class Tallies:

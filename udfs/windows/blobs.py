@@ -29,6 +29,7 @@ RECORD: tuple[tuple[str, pa.DataType], ...] = (
     ("_timestamp", pa.int64()),
     (TIME, pa.int64()),
 )
+RECORD_NAMES = tuple(name for name, _ in RECORD)
 # Of a null key, and what a hash of several columns is multiplied with.
 _NULL, _FACTOR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 

@@ -64,6 +64,13 @@ def concat(columns: Sequence[Column]) -> Column:
     return Column(pa.concat_arrays([column.values for column in columns]), valid)
 
 
+def inverse(order: Ints) -> Ints:
+    """Where each element went that `order` put into another place."""
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return back
+
+
 def kind_of(arrow: pa.DataType) -> ColumnType:
     """The type of an Arrow column."""
     if pa.types.is_timestamp(arrow):

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from udfs.types import ARROW, ColumnType
 from udfs.windows.answers import Answers, needs, result_type, slides
-from udfs.windows.columns import Bools, Ints, read_column, write_column
+from udfs.windows.columns import Bools, Ints, inverse, read_column, write_column
 from udfs.windows.frames import Frame, Frames, Places, place_rows
 from udfs.windows.keys import Slots, distinct_keys
 from udfs.windows.kinds import monoid
@@ -112,8 +112,7 @@ class Engine:
         frames = Frames(place_rows(batch), self._store.runs)
         of_windows = [frames.of(window.over_ms, window.rows) for window in self._windows]
         totals = self._aggregate(frames.at, of_windows)
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
+        back = inverse(order)
         columns: dict[str, pa.Array] = {}
         overflow: dict[int, str] = {}
         for window, frame, total in zip(self._windows, of_windows, totals, strict=True):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from udfs.windows.columns import Column, Ints, concat
+from udfs.windows.columns import Column, Ints, concat, inverse
 from udfs.windows.retention import segments
 from udfs.windows.runs import Run
 
@@ -66,9 +66,7 @@ class Frame:
         pieces = [
             of(run, at[order[start:stop]]) for run, start, stop in zip(runs, cuts[:-1], cuts[1:], strict=True)
         ]
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return concat(pieces).take(back)
+        return concat(pieces).take(inverse(order))
 
 
 class Places(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_left, insort
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -53,21 +54,19 @@ class Distinct:
 
 
 class Extreme:
-    """The least or greatest value: only values are kept that no later one is as good as."""
+    """The least or greatest value: only values are kept that are `better` than all later ones."""
 
-    __slots__ = ("_rows",)
+    __slots__ = ("_better", "_rows")
 
-    def __init__(self) -> None:
+    def __init__(self, better: Callable[[Any, Any], bool]) -> None:
+        self._better = better
         self._rows: deque[tuple[int, Any]] = deque()
 
     def push(self, position: int, value: Any) -> None:
-        rows = self._rows
-        while rows and not self.better(rows[-1][1], value):
+        rows, better = self._rows, self._better
+        while rows and not better(rows[-1][1], value):
             rows.pop()
         rows.append((position, value))
-
-    def better(self, a: Any, b: Any) -> bool:
-        raise NotImplementedError
 
     def drop(self, before: int) -> None:
         rows = self._rows
@@ -76,24 +75,6 @@ class Extreme:
 
     def result(self) -> Any:
         return self._rows[0][1] if self._rows else None
-
-
-class Least(Extreme):
-    """The least value."""
-
-    __slots__ = ()
-
-    def better(self, a: Any, b: Any) -> bool:
-        return bool(a < b)
-
-
-class Greatest(Extreme):
-    """The greatest value."""
-
-    __slots__ = ()
-
-    def better(self, a: Any, b: Any) -> bool:
-        return bool(a > b)
 
 
 class Percentile:
@@ -187,6 +168,6 @@ def _values(aggregate: AggregateParams) -> Callable[[], Values]:
         case "count":
             return Distinct
         case "min":
-            return Least
+            return partial(Extreme, operator.lt)
         case _:
-            return Greatest
+            return partial(Extreme, operator.gt)

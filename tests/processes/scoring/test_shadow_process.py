@@ -9,27 +9,14 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.registry import Registry
-from flink_jobs.registry.releases import Activation, Releases
-from tests.helpers.following import NOW, add, batch, scorer
+from flink_jobs.registry.releases import Releases
+from tests.helpers.following import add, batch, later, report, scorer, two_versions
 from tests.helpers.traps import Trap
-from udfs.rollout.version_metrics import MetricsReport, decode
-from udfs.scoring.scorer import Outcomes
-
-
-def report(outcomes: Outcomes) -> MetricsReport:
-    assert outcomes.rollout is not None
-    return decode(outcomes.rollout)
-
-
-def later(seconds: float) -> Activation:
-    return Activation(NOW + int(seconds * 1000), lead_ms=0, past=True)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    add(tmp_path)
-    add(tmp_path, above=4)
-    return tmp_path
+    return two_versions(tmp_path)
 
 
 def test_a_shadow_scores_the_same_rows(root: Path) -> None:

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from flink_jobs.registry import Registry
 from flink_jobs.system.jars import PROJECT
-from flink_jobs.training import load_trainer, train
-from tests.helpers.payments import in_memory, settings, write_model
-from udfs.model.manifest import Manifest
-
-TRIALS = 8
-
-
-def searched(root: Path, trials: int = TRIALS) -> Manifest:
-    return train(load_trainer(root / "cards"), Registry(root), settings(root, trials), features=in_memory)
-
-
-def states(root: Path) -> list[str]:
-    place = root / "cards" / "studies" / "studies.db"
-    if not place.is_file():
-        return []
-    connection = sqlite3.connect(place)
-    try:
-        return [state for (state,) in connection.execute("select state from trials order by trial_id")]
-    except sqlite3.OperationalError:
-        return []
-    finally:
-        connection.close()
+from tests.helpers.payments import write_model
+from tests.helpers.searches import TRIALS, searched, states
 
 
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

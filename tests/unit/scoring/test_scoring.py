@@ -10,25 +10,12 @@ import pytest
 
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
-from tests.helpers.following import NOW, add, batch, scorer, versions
-from udfs.rollout.version_metrics import MetricsReport, decode
-from udfs.scoring.scorer import Outcomes
-
-
-def report(outcomes: Outcomes) -> MetricsReport:
-    assert outcomes.rollout is not None
-    return decode(outcomes.rollout)
-
-
-def later(seconds: float) -> Activation:
-    return Activation(NOW + int(seconds * 1000), lead_ms=0, past=True)
+from tests.helpers.following import NOW, batch, later, report, scorer, two_versions, versions
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    add(tmp_path)
-    add(tmp_path, above=4)
-    return tmp_path
+    return two_versions(tmp_path)
 
 
 def test_a_release_made_while_it_runs_is_followed_at_its_moment(root: Path) -> None:

@@ -14,26 +14,7 @@ from flink_jobs.registry import Registry
 from flink_jobs.training import load_trainer, train
 from flink_jobs.training.search import Limits
 from tests.helpers.payments import in_memory, settings, write_model
-from udfs.model.manifest import Manifest
-
-TRIALS = 8
-
-
-def searched(root: Path, trials: int = TRIALS) -> Manifest:
-    return train(load_trainer(root / "cards"), Registry(root), settings(root, trials), features=in_memory)
-
-
-def states(root: Path) -> list[str]:
-    place = root / "cards" / "studies" / "studies.db"
-    if not place.is_file():
-        return []
-    connection = sqlite3.connect(place)
-    try:
-        return [state for (state,) in connection.execute("select state from trials order by trial_id")]
-    except sqlite3.OperationalError:
-        return []
-    finally:
-        connection.close()
+from tests.helpers.searches import searched, states
 
 
 def test_the_first_trial_is_what_is_known_and_bad_ones_are_pruned(tmp_path: Path) -> None:
