@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Consumer, TopicPartition
+
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.kafka import (
     ClientSettings,
     Message,
     Record,
-    count_committed,
     create_topics,
+    end_offsets,
     produce,
     read_topic,
 )
@@ -29,6 +32,26 @@ from flink_jobs.system.processes import wait_until
 from flink_jobs.testing import Broker
 
 
+class Counter:
+    """Counts the committed records of a topic, and reads each only once, however often it is asked."""
+
+    def __init__(self, settings: ClientSettings, topic: str) -> None:
+        options = {"group.id": "count", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self._consumer = Consumer(settings.librdkafka() | options)
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in end_offsets(settings, topic)])
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def __call__(self) -> int:
+        with self._lock:
+            while messages := self._consumer.consume(10_000, 0.1):
+                self._count += sum(message.error() is None for message in messages)
+            return self._count
+
+
 @dataclass
 class Live:
     """A running job, under names of its own; `sent` counts what it was fed."""
@@ -37,6 +60,7 @@ class Live:
     settings: ClientSettings
     running: RunningJob
     sent: int = field(default=0)
+    counters: dict[str, Counter] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -50,7 +74,10 @@ class Live:
         return list(read_topic(self.settings, all_topics(self.spec)[sink]))
 
     def count(self, sink: str) -> int:
-        return count_committed(self.settings, all_topics(self.spec)[sink])
+        """How many records are committed, or a few less: those of the last moment."""
+        if sink not in self.counters:
+            self.counters[sink] = Counter(self.settings, all_topics(self.spec)[sink])
+        return self.counters[sink]()
 
     def until(self, holds: Callable[[], Any], seconds: float = 300) -> None:
         """Raises AssertionError when that does not come to hold, or the job ends before."""
@@ -72,6 +99,10 @@ def live(broker: Broker, text: str, *, partitions: int = 1, source: str | None =
     preflight.check(plan)
     with start(plan, Target()) as running:
         job = Live(spec, settings, running)
-        yield job
+        try:
+            yield job
+        finally:
+            for counter in job.counters.values():
+                counter.close()
         running.finish()
         running.wait()

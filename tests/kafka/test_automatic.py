@@ -29,7 +29,7 @@ from udfs.releases.route import in_canary
 from udfs.times import parse_time
 
 LEAD_MS = 1_000
-CUSTOMERS, RATE = 300, 1_800
+CUSTOMERS, RATE, LAG_S = 300, 1_800, 5
 AMOUNTS = (1.0, 2.0, 3.0, 4.0, 5.0, LIMIT + 1.0)
 GOOD, RAISES, LOWER = 2, 3, 4
 INPUTS = pa.table({"amount": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
@@ -83,16 +83,27 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return registry
 
 
-def payments(stop: threading.Event) -> Iterator[Message]:
-    """Now, at a steady rate. In each second each customer has each amount once: all have the same scores."""
-    begun, numbers = time.monotonic(), count()
+def payments(job: Live, stop: threading.Event) -> Iterator[Message]:
+    """Now, at a steady rate that the job keeps up with, on a slow machine too.
+
+    In each second each customer has each amount once: all have the same scores.
+    """
+    due, before, numbers = 0.0, time.monotonic(), count()
     while not stop.wait(0.05):
-        due, now = int((time.monotonic() - begun) * RATE), int(time.time() * 1000)
+        passed, before = time.monotonic() - before, time.monotonic()
+        if due > answered(job) + LAG_S * RATE:
+            continue
+        due += min(passed, 1.0) * RATE
+        now = int(time.time() * 1000)
         for i in numbers:
             value = {"customer": f"c{i % CUSTOMERS}", "amount": AMOUNTS[(i // CUSTOMERS + i) % 6], "at": now}
             yield record(value, partition=i % 2, timestamp=now)
             if i >= due:
                 break
+
+
+def answered(job: Live) -> int:
+    return job.count("predictions") + job.count("dead_letters")
 
 
 def newest(registry: Registry) -> ReleaseRecord:
@@ -123,14 +134,14 @@ def steer(job: Live, registry: Registry) -> int:
 def seen(broker: Broker, registry: Registry) -> Seen:
     stop = threading.Event()
     with live(broker, JOB.replace("REGISTRY", str(registry.root)), partitions=2) as job:
-        feeder = threading.Thread(target=lambda: job.send(payments(stop)))
+        feeder = threading.Thread(target=lambda: job.send(payments(job, stop)))
         feeder.start()
         try:
             asked = steer(job, registry)
         finally:
             stop.set()
             feeder.join()
-        job.until(lambda: job.count("predictions") + job.count("dead_letters") >= job.sent)
+        job.until(lambda: answered(job) >= job.sent)
     log = Releases(registry, "fraud").log()
     assert log is not None
     return Seen(

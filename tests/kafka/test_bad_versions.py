@@ -126,11 +126,11 @@ CASES = {
         r"profile.json is missing: the manifest lists it", after=lambda f: (f / "profile.json").unlink()
     ),
     "golden rows disagree, made elsewhere": Case(
-        r"score must be .* within 1e-09; got .*6 of 6 rows differ.*made with scikit-learn 0.20.0 \(here 1",
+        r"score must be .* within 1e-09; got .*9 of 9 rows differ.*made with scikit-learn 0.20.0 \(here 1",
         before=other_golden_rows,
     ),
     "unknown class": Case(
-        r"needs a library that is not installed: No module named 'nowhere'",
+        r"it needs the module nowhere, which is not installed here: install it",
         before=lambda f: agreed(f, "model.joblib", UNKNOWN),
     ),
     "inputs that the job has not": Case(

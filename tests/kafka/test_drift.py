@@ -150,6 +150,7 @@ def retraining(broker: Broker, folder: Path, topic: str, *rule: str) -> dict[str
     """What a scheduler would be told of a drift topic."""
     model = folder / "models" / "fraud"
     (model / "train.py").write_text(TRAIN)
+    (folder / "job.yaml").write_text(job_text())
     options = ["--if-drifted", topic, "--brokers", broker.bootstrap, "--dry-run", "--json", *rule]
     done = CliRunner().invoke(app, ["retrain", str(model), *options])
     assert done.exit_code == 0, done.output + str(done.exception)

@@ -98,7 +98,8 @@ def test_hints_are_followed_where_they_can_be() -> None:
 
 
 LONGS = st.integers(-(2**63), 2**63 - 1)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
+# Python 3.11 writes a lone carriage return without quotes, which ends the line for every reader.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1, max_size=8)
 TIMES = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)).map(
     lambda time: time.replace(microsecond=time.microsecond // 1000 * 1000, tzinfo=UTC)
 )
@@ -129,6 +130,10 @@ def test_what_pandas_wrote_is_read_back(longs: list[int | None], texts: list[str
     frame = pd.DataFrame({"n": pd.Series(longs[:count], dtype=float), "t": texts[:count], "k": 1})
     found = cells(frame.to_csv(index=False), {"n": "long", "t": "string"})
     assert (found["n"], found["t"]) == (longs[:count], texts[:count])
+
+
+def test_a_carriage_return_in_quotes_is_part_of_its_value() -> None:
+    assert cells('n,t\n1,"a\rb"\n2,"\r"\n', {"t": "string"})["t"] == ["a\rb", "\r"]
 
 
 @pytest.mark.parametrize(
