@@ -112,17 +112,11 @@ def _is_per_event(job: Outline) -> bool:
 
 
 def _of_events(job: Outline, window: str) -> Iterator[Diagnostic]:
-    """Aggregates that Flink's own windows do not have."""
+    """Aggregates that are about the records before one."""
     for result in job.results:
         aggregate = result.aggregate
-        if result.window != window or aggregate is None:
-            continue
-        if aggregate.function in EVENT_AGGREGATES:
-            reason = "which have a row before" if aggregate.function == "lag" else "which alone have it"
-            expected = f"left to over and rows windows, {reason}"
-            yield Diagnostic(result.location, expected, str(aggregate))
-        elif aggregate.where:
-            expected = "an aggregate without where, which is for over and rows windows only"
+        if result.window == window and aggregate and aggregate.function in EVENT_AGGREGATES:
+            expected = "left to over and rows windows, whose results are about one record and those before it"
             yield Diagnostic(result.location, expected, str(aggregate))
 
 

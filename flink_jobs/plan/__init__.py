@@ -154,8 +154,8 @@ def _check_included(job: JobSpec, columns: JobColumns, found: Collector) -> None
 
 
 def _check_parallelism(job: JobSpec, found: Collector) -> None:
-    if job.features.windows and job.score == "per_event" and job.runtime.parallelism > SHARDS_OF_WINDOWS:
-        expected = f"at most {SHARDS_OF_WINDOWS} with windows over events, whose state has so many shards"
+    if job.features.windows and job.runtime.parallelism > SHARDS_OF_WINDOWS:
+        expected = f"at most {SHARDS_OF_WINDOWS} with windows, whose state has so many shards"
         found.add(("runtime", "parallelism"), expected, str(job.runtime.parallelism))
 
 

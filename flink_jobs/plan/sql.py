@@ -141,28 +141,6 @@ def with_lateness(table: str) -> str:
     return f"SELECT {carried}, {headers}, ({late}) AS _late FROM {table}"
 
 
-def group_window(function: str, by: Iterable[str], aggregates: Mapping[str, str]) -> str:
-    """One row per key and window. `function` is a windowing table function call."""
-    keys = names(by)
-    selected = ", ".join(f"{call} AS {name(alias)}" for alias, call in aggregates.items())
-    return (
-        f"SELECT {keys}, window_start AS _window_start, window_end AS _window_end, "
-        f"window_time AS event_time, COUNT(*) AS _records, {selected}\n"
-        f"FROM TABLE({function})\nGROUP BY {keys}, window_start, window_end, window_time"
-    )
-
-
-def standard_deviation(number: str) -> str:
-    """Of a sample; null below two rows.
-
-    Flink subtracts sums of squares, so that equal values give a variance that is not quite zero, or less: it
-    counts as zero where rounding alone can make it.
-    """
-    variance, squares = f"VAR_SAMP({number})", f"AVG({number} * {number})"
-    least = f"{squares} * 1E-12"
-    return f"CASE WHEN {variance} > {least} THEN SQRT({variance}) WHEN {variance} <= {least} THEN 0E0 END"
-
-
 def headers(values: Mapping[str, str]) -> str:
     """A MAP of header names to SQL string expressions, as bytes; a null expression gives an empty header."""
     entries = ", ".join(f"{text(key)}, CAST(COALESCE({value}, '') AS BYTES)" for key, value in values.items())

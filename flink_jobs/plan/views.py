@@ -1,9 +1,8 @@
 """Writes the job between source and sinks as SQL views, the UDFs that they call, and inserts that read them.
 
-A record takes one of three ways, by what the job asks for:
+A record takes one of two ways, by what the job asks for:
 - no windows: one UDF decodes, checks and scores.
-- windows over events: a UDF packs valid records by shard; stages in Flink's state add the windows and score.
-- a score per window: a UDF extracts what windows need of valid records, Flink aggregates, a UDF scores.
+- windows: a UDF packs valid records by shard; stages in Flink's state add windows and score, or score these.
 
 Whatever the way, a UDF's result alone decides where a record goes; the planner may move other filters.
 """
@@ -25,11 +24,10 @@ from flink_jobs.plan.outputs import (
     scored_shadows,
     selected,
 )
-from flink_jobs.plan.sql import RECORD, interval, name, names
+from flink_jobs.plan.sql import RECORD
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, WindowStages
-from flink_jobs.spec import JobSpec, Window
-from flink_jobs.spec.aggregates import Aggregate
+from flink_jobs.spec import JobSpec
 from udfs.scoring.outcomes import (
     DEAD,
     LATE,
@@ -41,7 +39,6 @@ from udfs.scoring.outcomes import (
 from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
 from udfs.scoring.rows import (
     LABEL_KEY,
-    PREDICTION,
     PROBLEM,
     PROFILE,
     RECORD_KEY,
@@ -52,7 +49,7 @@ from udfs.scoring.rows import (
     checked_row,
     scored_row,
 )
-from udfs.types import SQL, ColumnType
+from udfs.types import ColumnType
 
 Columns = tuple[tuple[str, ColumnType], ...]
 EVENT_TIME = "CAST(event_time AS TIMESTAMP(3))"
@@ -96,9 +93,7 @@ def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
     """The views of a job, in the way that it asks for."""
     if not job.features.windows:
         return _without_windows(job, params)
-    if job.score == "per_event":
-        return _with_windows(job, columns, params)
-    return _per_window(job, columns, params)
+    return _with_windows(job, columns, params)
 
 
 def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
@@ -142,51 +137,6 @@ def _profiles(view: str) -> str:
     return f"SELECT {PROFILE.name} FROM {view} WHERE {PROFILE.name} IS NOT NULL"
 
 
-def _per_window(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
-    views, functions = _checked(job, params.source)
-    (window,) = job.features.windows.values()
-    aggregates = {result: _call(aggregate) for result, aggregate in window.select.items()}
-    views["windows"] = sql.group_window(_windowing(window), window.by, aggregates)
-    rows: Columns = (
-        *((key, columns[key].type) for key in (*window.by, *window.select)),
-        ("_window_start", "timestamp"),
-        ("_window_end", "timestamp"),
-        ("_records", "long"),
-    )
-    key = name(window.by[0]) if len(window.by) == 1 else f"JSON_ARRAY({names(window.by)} NULL ON NULL)"
-    views[SCORED_VIEW] = _called(
-        f"score_window({EVENT_TIME}, {names(column for column, _ in rows)})",
-        [f"CAST(CAST({key} AS STRING) AS BYTES) AS _key"],
-        "windows",
-    )
-    functions["score_window"] = Function("WindowScoreFunction", params, rows, types(scored_row(params)))
-    return _of_windows(job, views, functions, _window_rows())
-
-
-def _of_windows(
-    job: JobSpec, views: Mapping[str, str], functions: Mapping[str, Function], unscored: str
-) -> Views:
-    """Of a job with windows: a record is dead or late where it is checked, or its row is `unscored`."""
-    dead = f"{_record_rows('checked')} UNION ALL {unscored}"
-    inserts = _inserts(_scored(job, dead=dead, late="checked"))
-    return Views(views, functions, inserts, _parts(job, "checked", SCORED_VIEW), _rollout(job))
-
-
-def _checked(job: JobSpec, params: SourceParams) -> tuple[dict[str, str], dict[str, Function]]:
-    """All records with their kind and the columns that windows need, and the valid ones among them."""
-    needed = _needed_fields(job)
-    fields: Columns = tuple((column, job.source.fields[column].type) for column in needed)
-    result = (*types(checked_row(params)), *((column, SQL[kind]) for column, kind in fields))
-    unpacked = ", ".join(f"r._result.{name(column)} AS {name(column)}" for column in needed)
-    kept = ", ".join(RECORD)
-    views = {
-        "records": sql.with_lateness("source"),
-        "checked": _called(f"check_record(_value, {EVENT_TIME}, _late)", (*RECORD, "event_time"), "records"),
-        "valid": f"SELECT {kept}, event_time, {unpacked}\nFROM checked AS r WHERE {is_kind(PREDICTED)}",
-    }
-    return views, {"check_record": Function("ExtractFunction", params, fields, result)}
-
-
 def types(row: Iterable[RowColumn]) -> Result:
     """(name, SQL type) of each column."""
     return tuple((column.name, column.sql) for column in row)
@@ -218,14 +168,6 @@ def _rollout(job: JobSpec) -> str | None:
     return non_null(ROLLOUT, SCORED_VIEW)
 
 
-def _needed_fields(job: JobSpec) -> list[str]:
-    needed: dict[str, None] = {}
-    for window in job.features.windows.values():
-        needed |= dict.fromkeys(window.by)
-        needed |= dict.fromkeys(a.column for a in window.select.values() if a.column)
-    return list(needed)
-
-
 def _called(call: str, kept: Iterable[str], table: str) -> str:
     """The kept columns of the table, and a UDF's result as one ROW.
 
@@ -233,32 +175,6 @@ def _called(call: str, kept: Iterable[str], table: str) -> str:
     record before it drops the records that are not its own.
     """
     return f"SELECT {', '.join(kept)}, {call} AS _result\nFROM {table}"
-
-
-def _call(aggregate: Aggregate) -> str:
-    """The aggregate in SQL; averages of integers are exact, not integers."""
-    column = name(aggregate.column) if aggregate.column else "*"
-    match aggregate.function:
-        case "count":
-            return f"COUNT({'DISTINCT ' if aggregate.distinct else ''}{column})"
-        case "avg":
-            return f"AVG(CAST({column} AS DOUBLE))"
-        case "stddev":
-            return sql.standard_deviation(f"CAST({column} AS DOUBLE)")
-        case "first" | "last":
-            return f"{aggregate.function.upper()}_VALUE({column})"
-    return f"{aggregate.function.upper()}({column})"
-
-
-def _windowing(window: Window) -> str:
-    table, time = "TABLE valid", "DESCRIPTOR(event_time)"
-    match window.kind:
-        case "tumble":
-            return f"TUMBLE({table}, {time}, {interval(window.size)})"
-        case "hop":
-            return f"HOP({table}, {time}, {interval(window.every or 0)}, {interval(window.size)})"
-        case _:
-            return f"SESSION({table} PARTITION BY ({names(window.by)}), {time}, {interval(window.size)})"
 
 
 def non_null(column: RowColumn, view: str) -> str:
@@ -269,13 +185,6 @@ def non_null(column: RowColumn, view: str) -> str:
 def _record_rows(view: str) -> str:
     columns = ", ".join((*RECORD, selected(PROBLEM)))
     return f"SELECT {columns} FROM {view} AS r WHERE {is_kind(DEAD)}"
-
-
-def _window_rows() -> str:
-    """Windows that could not be scored, as JSON, in the place of records."""
-    kept = {"_key": "_key", "_value": f"{result_field(PREDICTION)} AS _value"}
-    columns = [kept.get(column, f"CAST(NULL AS {kind}) AS {column}") for column, kind in RECORD.items()]
-    return f"SELECT {', '.join((*columns, selected(PROBLEM)))} FROM {SCORED_VIEW} AS r WHERE {is_kind(DEAD)}"
 
 
 def _scored(job: JobSpec, *, dead: str, late: str) -> Decided:

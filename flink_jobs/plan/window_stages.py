@@ -18,7 +18,7 @@ from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
 from udfs.scoring.params import PackParams, ScoreParams, SourceParams
 from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SHARDS, OutcomeColumn, RowColumn
 from udfs.types import ColumnType
-from udfs.windows.params import AggregateParams, StageParams, WindowParams
+from udfs.windows.params import AggregateParams, GroupParams, StageParams, WindowParams
 
 # Flink's largest parallelism of windows. Their state is made of so many shards, for ever.
 SHARDS_OF_WINDOWS = 32
@@ -123,7 +123,10 @@ SHARD_KEYS = shard_keys(SHARDS_OF_WINDOWS)
 
 
 def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
-    """A stage for each key, in the order of the job file; each adds its results to the next one's columns."""
+    """A stage for each key, in the order of the job file; each adds its results to the next one's columns.
+
+    Or one stage of the window that is scored itself.
+    """
     by_key: dict[tuple[str, ...], list[Window]] = {}
     for window in job.features.windows.values():
         by_key.setdefault(tuple(window.by), []).append(window)
@@ -131,17 +134,27 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     known |= {name: "boolean" for name, _ in columns.conditions}
     for by, windows in by_key.items():
         results = {name: columns[name].type for window in windows for name in window.select}
-        stages.append(
-            StageParams(by, tuple(map(window_params, windows)), tuple(known.items()), tuple(results.items()))
-        )
+        types = tuple(known.items()), tuple(results.items())
+        if job.score == "per_window":
+            return (StageParams(by, (), *types, group_params(windows[0])),)
+        stages.append(StageParams(by, tuple(map(window_params, windows)), *types))
         known |= results
     return tuple(stages)
 
 
 def window_params(window: Window) -> WindowParams:
     """What workers are told of a window over events."""
-    select = {name: aggregate_params(aggregate) for name, aggregate in window.select.items()}
-    return WindowParams(window.over or 0, window.rows or 0, select)
+    return WindowParams(window.over or 0, window.rows or 0, _select(window))
+
+
+def group_params(window: Window) -> GroupParams:
+    """What workers are told of a window that is scored itself."""
+    size = window.tumble or window.hop or 0
+    return GroupParams(size, window.every or size, window.session or 0, _select(window))
+
+
+def _select(window: Window) -> dict[str, AggregateParams]:
+    return {name: aggregate_params(aggregate) for name, aggregate in window.select.items()}
 
 
 def aggregate_params(aggregate: Aggregate) -> AggregateParams:

@@ -13,8 +13,16 @@ from pyflink.table import Schema
 
 from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, SHARD_KEYS, SHARDS_OF_WINDOWS, WindowStages
 from flink_jobs.run.translation import translate_together
-from udfs.flink.windowing import OUTCOME, SHARD_ROW, TO_SIDE, ReshardingStage, ScoringStage
+from udfs.flink.windowing import (
+    OUTCOME,
+    SHARD_ROW,
+    TO_SIDE,
+    ReshardingStage,
+    ScoringStage,
+    WindowScoringStage,
+)
 from udfs.scoring.params import PackParams
+from udfs.windows.params import StageParams
 
 
 def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None:
@@ -28,19 +36,21 @@ def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None
     for stage, following in pairwise(stages):
         pack = PackParams(planned.score.source, following.by, SHARD_KEYS)
         stream = _by_shard(stream).process(ReshardingStage(stage, pack, first), output_type=SHARD_ROW)
-        stream, first = _named(stream, stage.by), None
+        stream, first = _named(stream, stage), None
         outcomes.append(stream.get_side_output(TO_SIDE).uid(f"tailrace-windows-side-{'-'.join(stage.by)}"))
-    scored = _by_shard(stream).process(ScoringStage(stages[-1], planned.score, first), output_type=OUTCOME)
-    outcomes.insert(0, _named(scored, stages[-1].by))
+    last = stages[-1]
+    scoring = (WindowScoringStage if last.group else ScoringStage)(last, planned.score, first)
+    outcomes.insert(0, _named(_by_shard(stream).process(scoring, output_type=OUTCOME), last))
     tables.create_temporary_view(
         OUTCOMES, tables.from_data_stream(outcomes[0].union(*outcomes[1:]), _with_event_time())
     )
 
 
-def _named(stream: Any, by: tuple[str, ...]) -> Any:
-    """The state is found by the columns of the key: that of another key is never read."""
-    name = f"windows by {', '.join(by)}"
-    return stream.uid(f"tailrace-windows-{'-'.join(by)}").name(name).set_max_parallelism(SHARDS_OF_WINDOWS)
+def _named(stream: Any, stage: StageParams) -> Any:
+    """The state is found by the columns of the key and what it is for: no other is ever read."""
+    uid = f"tailrace-{'groups' if stage.group else 'windows'}-{'-'.join(stage.by)}"
+    name = f"windows by {', '.join(stage.by)}"
+    return stream.uid(uid).name(name).set_max_parallelism(SHARDS_OF_WINDOWS)
 
 
 def _by_shard(stream: Any) -> Any:

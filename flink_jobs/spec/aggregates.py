@@ -17,9 +17,12 @@ from flink_jobs.spec.diagnostics import wrong
 from flink_jobs.spec.scalars import Parsed, format_duration, parse_duration, parse_share
 from udfs.suggest import nearest
 
-# What only windows over events have: Flink computes the others.
-EVENT_AGGREGATES = ("lag", "percentile", "ewma", "rate", "delta", "time_since_last")
-AGGREGATES = ("count", "sum", "avg", "min", "max", "stddev", "first", "last", *EVENT_AGGREGATES)
+# About the records before one, so only windows over events have them.
+EVENT_AGGREGATES = ("lag", "time_since_last")
+AGGREGATES = (
+    *("count", "sum", "avg", "min", "max", "stddev", "first", "last"),
+    *("lag", "percentile", "ewma", "rate", "delta", "time_since_last"),
+)
 NUMERIC_AGGREGATES = frozenset({"sum", "avg", "stddev", "percentile", "ewma", "rate", "delta"})
 # What is written for them; {x} is the column.
 _OTHER_NAMES = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from udfs.windows.shard import ShardState
+from udfs.windows.kept import ShardState
 
 
 class MemoryBlobs:

@@ -26,7 +26,7 @@ PARTITIONS = 2
 SELECT, NAMES = select(
     "w",
     *("count_degrees", "sum_degrees", "avg_degrees", "min_degrees", "max_degrees", "stddev_degrees"),
-    *("distinct_kind", "min_kind", "max_kind", "sum_step", "avg_step"),
+    *("distinct_kind", "min_kind", "max_kind", "sum_step", "avg_step", "first_kind", "last_step"),
 )
 JOB = f"""
 job: per-window

@@ -58,6 +58,13 @@ OTHER_KEY = ("    hour: {by: id, over: 1h, select: {seen: count(*), spent: sum(a
 BEFORE = 400
 
 
+# Windows of ten seconds, which are scored themselves.
+TENS = "    tens: {by: card, tumble: 10s, select: {seen: count(*), spent: sum(amount), most: max(amount)}}"
+SCORED = JOB.replace("source:", "score: per_window\nsource:").replace(
+    "include: [id, INCLUDE]", "include: [spent]"
+)
+
+
 @dataclass(frozen=True)
 class Stopped:
     """A topic of which a job has read the first records, and the job's savepoint."""
@@ -67,8 +74,8 @@ class Stopped:
     base: Path
     savepoint: str
 
-    def job(self, name: str, windows: str, include: str) -> Path:
-        text = JOB.replace("TOPIC", self.topic).replace("BROKERS", self.settings.brokers)
+    def job(self, name: str, windows: str, include: str = "", text: str = JOB) -> Path:
+        text = text.replace("TOPIC", self.topic).replace("BROKERS", self.settings.brokers)
         text = text.replace("NAME", name).replace("WINDOWS", windows).replace("INCLUDE", include)
         path = self.base / f"{name}.yaml"
         path.write_text(text)
@@ -104,17 +111,27 @@ def messages(rows: list[dict[str, Any]]) -> list[Any]:
 @pytest.fixture(scope="module")
 def stopped(kafka: ClientSettings, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     """Stopped when the watermark had passed 339 records; the rest of the stream came while it was down."""
-    base = tmp_path_factory.mktemp("windows")
+    return stop_after(kafka, tmp_path_factory.mktemp("windows"), 339, HOUR, "seen, spent")
+
+
+def stop_after(
+    kafka: ClientSettings, base: Path, predictions: int, windows: str, include: str, text: str = JOB
+) -> Stopped:
     inputs = pa.table({"n": [1.0, 2.0, 3.0]})
     models.write(base / "models", "sums", LinearRegression(), inputs, [2.0, 4.0, 6.0], "regression")
     topic = f"restarted-{uuid.uuid4().hex[:8]}"
     create_topics(kafka, {topic: 1})
     produce(kafka, topic, messages(ON_TIME))
     first = Stopped(kafka, topic, base, "-")
-    done = run_until(kafka.brokers, first.job("first", *FIRST), {f"{topic}.first": 339}, base / "savepoints")
+    file = first.job("first", windows, include, text)
+    done = run_until(kafka.brokers, file, {f"{topic}.first": predictions}, base / "savepoints")
     assert done.returncode == 0, done.stderr
     produce(kafka, topic, messages([LATE, *AFTER, FAR_AHEAD]))
     return Stopped(kafka, topic, base, done.stdout.splitlines()[-1])
+
+
+def read(stopped: Stopped, name: str) -> list[dict[str, Any]]:
+    return [json.loads(r.value or b"") for r in read_topic(stopped.settings, f"{stopped.topic}.{name}")]
 
 
 def resumed(stopped: Stopped, name: str) -> list[dict[str, Any]]:
@@ -122,7 +139,7 @@ def resumed(stopped: Stopped, name: str) -> list[dict[str, Any]]:
     counts = {f"{stopped.topic}.{name}": BEFORE + 60 - 339, f"{stopped.topic}.{name}.late": 1}
     done = run_until(stopped.settings.brokers, file, counts, stopped.base / name, stopped.savepoint)
     assert done.returncode == 0, done.stderr
-    return [json.loads(r.value or b"") for r in read_topic(stopped.settings, f"{stopped.topic}.{name}")]
+    return read(stopped, name)
 
 
 def test_the_late_record_comes_out_whole_and_each_other_is_predicted(stopped: Stopped) -> None:
@@ -130,7 +147,7 @@ def test_the_late_record_comes_out_whole_and_each_other_is_predicted(stopped: St
     (late,) = read_topic(stopped.settings, f"{stopped.topic}.unchanged.late")
     assert json.loads(late.value or b"")["id"] == LATE["id"]
     assert (late.key, dict(late.headers)["tailrace.offset"], dict(late.headers)["n"]) == (b"a", b"400", b"1")
-    first = [json.loads(r.value or b"") for r in read_topic(stopped.settings, f"{stopped.topic}.first")]
+    first = read(stopped, "first")
     assert sorted(p["id"] for p in [*first, *predictions]) == [r["id"] for r in ROWS]
     for p in [*first, *predictions]:
         upto = [r["amount"] for r in ROWS if r["id"] <= p["id"]]
@@ -156,3 +173,23 @@ def test_the_state_of_another_key_is_refused(stopped: Stopped) -> None:
     done = run_until(stopped.settings.brokers, file, {}, stopped.base / "other", stopped.savepoint)
     assert done.returncode != 0
     assert "the savepoint holds state that this job has no place for: since it was taken" in done.stderr
+
+
+def test_windows_that_are_scored_themselves_lose_and_double_nothing(
+    kafka: ClientSettings, tmp_path: Path
+) -> None:
+    """33 of 46 windows before the stop; the late record is of one of these. An aggregate is added then."""
+    fewer = TENS.replace(", most: max(amount)", "")
+    stopped = stop_after(kafka, tmp_path, 33, fewer, "", SCORED)
+    file = stopped.job("more", TENS, text=SCORED.replace("[spent]", "[spent, most]"))
+    counts = {f"{stopped.topic}.more": 13, f"{stopped.topic}.more.late": 1}
+    done = run_until(kafka.brokers, file, counts, tmp_path / "more", stopped.savepoint)
+    assert done.returncode == 0, done.stderr
+    assert [late["id"] for late in read(stopped, "more.late")] == [LATE["id"]]
+    after = read(stopped, "more")
+    scored = [*read(stopped, "first"), *after]
+    tens = [ROWS[start : start + 10] for start in range(0, len(ROWS), 10)]
+    assert [(p["records"], p["spent"]) for p in scored] == [
+        (10, pytest.approx(sum(r["amount"] for r in ten))) for ten in tens
+    ]
+    assert [p["most"] for p in after] == [pytest.approx(ten[-1]["amount"]) for ten in tens[33:]]

@@ -20,7 +20,7 @@ from udfs.flink.worker import prepare_worker
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED, Outcomes
-from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
+from udfs.scoring.params import LabelParams, PackParams, ScoreParams
 from udfs.scoring.recheck import checked_columns
 from udfs.scoring.rows import (
     LABELS,
@@ -31,7 +31,7 @@ from udfs.scoring.rows import (
     on_first_row,
     scored_row,
 )
-from udfs.scoring.scorer import Batch, RowBatch, Scorer
+from udfs.scoring.scorer import Batch, Scorer
 from udfs.times import Milliseconds
 from udfs.types import ARROW, ColumnType
 from udfs.windows.blobs import RECORD, pack, row_schema
@@ -80,30 +80,6 @@ class _Counting(ScalarFunction):  # type: ignore[misc]
     def open(self, function_context: FunctionContext) -> None:
         prepare_worker()
         self.publish = Published(function_context.get_metric_group()).publish
-
-
-class ExtractFunction(_Counting):
-    """(value, event time, late) → ROW(_kind, _problem, columns…): what windows need of each valid record."""
-
-    def __init__(self, params: SourceParams, columns: Columns) -> None:
-        self._params = params
-        self._columns = columns
-
-    def open(self, function_context: FunctionContext) -> None:
-        super().open(function_context)
-        self._checker = RecordChecker(self._params)
-
-    def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
-        started = time.perf_counter_ns()
-        outcomes, table = self._checker.extract(
-            value.tolist(), _milliseconds(event_time), _flags(late, len(value))
-        )
-        frame = _columns(checked_row(self._params), outcomes)
-        for name, _ in self._columns:
-            frame[name] = _to_series(table.column(name))
-        result = pd.DataFrame(frame)
-        self.publish(self._checker.counts, started)
-        return result
 
 
 class PackFunction(_Counting):
@@ -193,28 +169,6 @@ class ScoreFunction(_Counting):
         return result
 
 
-class WindowScoreFunction(_Counting):
-    """(event time, columns…) → ROW(_kind, _prediction, _problem), for rows that are windows, not records."""
-
-    def __init__(self, params: ScoreParams, columns: Columns) -> None:
-        self._params = params
-        self._columns = columns
-
-    def open(self, function_context: FunctionContext) -> None:
-        super().open(function_context)
-        self._scorer = Scorer(self._params)
-
-    def close(self) -> None:
-        self._scorer.close()
-
-    def eval(self, event_time: pd.Series, *columns: pd.Series) -> pd.DataFrame:
-        started = time.perf_counter_ns()
-        rows = RowBatch(_milliseconds(event_time), _to_arrow(self._columns, columns))
-        result = _to_frame(self._scorer.score_rows(rows), self._params)
-        self.publish(self._scorer.counts, started)
-        return result
-
-
 class LabelFunction(ScalarFunction):  # type: ignore[misc]
     """(value, event time, late) → ROW(_label_key, _label, _labels): records with labels, and their counts."""
 
@@ -277,11 +231,3 @@ def _to_arrow(columns: Columns, values: tuple[pd.Series, ...]) -> dict[str, pa.A
         name: pa.Array.from_pandas(series, type=ARROW[kind])
         for (name, kind), series in zip(columns, values, strict=True)
     }
-
-
-def _to_series(column: pa.ChunkedArray) -> pd.Series:
-    """A series that Flink turns into the same Arrow column; longs with nulls stay exact as objects."""
-    if column.null_count and not pa.types.is_floating(column.type):
-        return pd.Series(column.to_pylist(), dtype=object)
-    series: pd.Series = column.to_pandas()
-    return series

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -34,13 +35,14 @@ from udfs.scoring.outcomes import (
 from udfs.scoring.params import PackParams, ScoreParams
 from udfs.scoring.recheck import Rechecker
 from udfs.scoring.rows import RECORD_KEY
-from udfs.scoring.scorer import Scorer, WindowedBatch, beyond_type
+from udfs.scoring.scorer import RowBatch, Scorer, WindowedBatch, beyond_type
 from udfs.scoring.tallies import count_problem
 from udfs.types import ARROW
 from udfs.windows.blobs import RECORD_NAMES, TIME, pack, times_of
+from udfs.windows.kept import ShardState
 from udfs.windows.params import StageParams
-from udfs.windows.shard import ShardState
-from udfs.windows.stage import Stage, Windowed
+from udfs.windows.stage import GroupStage, SlidingStage, Stage, Windowed
+from udfs.windows.summary import WINDOW_END
 
 # Flink takes arrays apart in a time that grows faster than their length.
 ARRAY_ROWS = 64
@@ -83,13 +85,17 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
-        self._stage = Stage(self._stage_params, Rechecker(self._first) if self._first else None)
+        self._stage = self.make_stage(self._stage_params)
         self._state = ShardState(
             _Blobs(runtime_context, "pending"),
             _Blobs(runtime_context, "kept"),
             runtime_context.get_state(ValueStateDescriptor("until", Types.LONG())),
             runtime_context.get_state(ValueStateDescriptor("contract", BYTES)),
         )
+
+    def make_stage(self, params: StageParams) -> Stage[Any]:
+        """Windows over events, unless a subclass has others."""
+        return SlidingStage(params, Rechecker(self._first) if self._first else None)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         timers, key = ctx.timer_service(), ctx.get_current_key()
@@ -180,6 +186,30 @@ class ScoringStage(_StageFunction):
         return table
 
 
+class WindowScoringStage(ScoringStage):
+    """Of windows that are scored themselves: blobs → OUTCOME."""
+
+    def make_stage(self, params: StageParams) -> Stage[Any]:
+        assert params.group is not None
+        return GroupStage(params, params.group)
+
+    def windowed(self, windowed: Windowed) -> Iterator[Row]:
+        started = time.perf_counter_ns()
+        rows, overflow = windowed
+        # The last millisecond of a window is its event time.
+        event_time = rows.column(WINDOW_END).cast(pa.int64()).to_numpy() - 1
+        columns = {name: rows.column(name).combine_chunks() for name in rows.column_names}
+        outcomes = self._scorer.score_rows(RowBatch(event_time, columns, overflow))
+        keys = window_keys([columns[name] for name in self._stage_params.by])
+        yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)
+        yield from _arrays(SHADOW_LINES, keys, outcomes.shadow, _present(outcomes.shadow))
+        for i in np.flatnonzero(outcomes.kind == DEAD).tolist():
+            row = {"_key": keys[i].as_py(), "_value": outcomes.prediction[i], "_problem": outcomes.problem[i]}
+            yield _row(DEAD, **row)
+        yield from _reports(outcomes)
+        self._published.publish(self._scorer.counts, started)
+
+
 class ReshardingStage(_StageFunction):
     """One that others follow: blobs → (shard of the next key, blob), and OUTCOME at the side."""
 
@@ -235,14 +265,26 @@ def _outcome_rows(rows: pa.Table, outcomes: Outcomes) -> Iterator[Row]:
     dead = np.flatnonzero(outcomes.kind == DEAD)
     if len(dead):
         yield from _rejected(DEAD, rows.take(pa.array(dead)), outcomes.problem[dead])
-    if outcomes.profile:
-        yield _row(PROFILE_REPORT, _value=outcomes.profile)
-    if outcomes.rollout:
-        yield _row(ROLLOUT_REPORT, _value=outcomes.rollout)
+    yield from _reports(outcomes)
     if outcomes.told is not None and outcomes.label_key is not None:
         for i in np.flatnonzero(_present(outcomes.told)).tolist():
             at = rows.column(TIME)[i].as_py()
             yield _row(LABEL_KEPT, _value=outcomes.told[i], _label_key=outcomes.label_key[i], _time=at)
+
+
+def _reports(outcomes: Outcomes) -> Iterator[Row]:
+    if outcomes.profile:
+        yield _row(PROFILE_REPORT, _value=outcomes.profile)
+    if outcomes.rollout:
+        yield _row(ROLLOUT_REPORT, _value=outcomes.rollout)
+
+
+def window_keys(columns: Sequence[pa.Array]) -> pa.Array:
+    """The keys of predictions of n windows: the value of one column as text, or a JSON array of several."""
+    if len(columns) == 1:
+        return columns[0].cast(pa.string()).cast(pa.binary())
+    values = zip(*(column.to_pylist() for column in columns), strict=True)
+    return pa.array([msgspec.json.encode(key) for key in values], pa.binary())
 
 
 def _present(values: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:

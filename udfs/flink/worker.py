@@ -9,14 +9,12 @@ import sys
 import threading
 from pathlib import Path
 
-from udfs.flink.exact_longs import keep_longs_exact
 from udfs.flink.log import configure_worker_logging
 
 
 def prepare_worker() -> None:
-    """Logs go to Flink's, longs are exact, and the worker ends when its TaskManager is gone."""
+    """Logs go to Flink's, and the worker ends when its TaskManager is gone."""
     configure_worker_logging()
-    keep_longs_exact()
     _end_with_jvm()
 
 

@@ -49,14 +49,18 @@ class Batch:
 
 @dataclass(frozen=True)
 class RowBatch:
-    """n rows that windows made: the time of each in ms since the epoch, and its columns."""
+    """n rows that windows made: the time of each in ms since the epoch, and its columns.
+
+    `overflow` is row → the result that is beyond its type.
+    """
 
     event_time: Milliseconds
     columns: Mapping[str, pa.Array]
+    overflow: Mapping[int, str] = field(default_factory=dict)
 
     def slice(self, start: int, stop: int) -> RowBatch:
         columns = {name: column.slice(start, stop - start) for name, column in self.columns.items()}
-        return RowBatch(self.event_time[start:stop], columns)
+        return RowBatch(self.event_time[start:stop], columns, _between(self.overflow, start, stop))
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class WindowedBatch:
         if (start, stop) == (0, len(self.event_time)):
             return self
         at = slice(start, stop)
-        overflow = {row - start: name for row, name in self.overflow.items() if start <= row < stop}
+        overflow = _between(self.overflow, start, stop)
         return WindowedBatch(
             self.table.slice(start, stop - start), self.event_time[at], self.timestamp[at], overflow
         )
@@ -83,3 +87,7 @@ class WindowedBatch:
     def routing_time(self) -> Milliseconds:
         """As that of `Batch`."""
         return np.minimum(self.event_time, self.timestamp)
+
+
+def _between(overflow: Mapping[int, str], start: int, stop: int) -> dict[int, str]:
+    return {row - start: name for row, name in overflow.items() if start <= row < stop}

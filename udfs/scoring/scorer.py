@@ -140,19 +140,30 @@ class Scorer:
     def _score_windowed(self, batch: WindowedBatch) -> Outcomes:
         count = len(batch.event_time)
         outcomes = self._undecided(count, np.zeros(count, dtype=np.bool_))
-        for row, name in batch.overflow.items():
-            self._reject(outcomes, row, beyond_type(name), batch.event_time, self._watch)
-        rows = np.delete(np.arange(count), list(batch.overflow))
-        table = batch.table.take(pa.array(rows)) if batch.overflow else batch.table
+        table, rows = self._without_overflow(batch.overflow, batch.table, outcomes, batch.event_time)
         self._score_table(table, rows, outcomes, batch.event_time, batch.routing_time())
         return outcomes
+
+    def _without_overflow(
+        self,
+        overflow: Mapping[int, str],
+        table: pa.Table,
+        outcomes: Outcomes,
+        event_time: Milliseconds,
+    ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+        """The rows whose results are all within their types, and their places; the others are dead."""
+        for row, name in overflow.items():
+            self._reject(outcomes, row, beyond_type(name), event_time, self._watch)
+        rows = np.delete(np.arange(table.num_rows), list(overflow))
+        return table.take(pa.array(rows)) if overflow else table, rows
 
     def _score_rows(self, batch: RowBatch) -> Outcomes:
         rows = len(batch.event_time)
         table = pa.table(dict(batch.columns))
         table = table.append_column("event_time", pa.array(batch.event_time).cast(ARROW["timestamp"]))
         outcomes = undecided(rows, np.zeros(rows, dtype=np.bool_))
-        self._score_table(table, np.arange(rows), outcomes, batch.event_time, batch.event_time)
+        held, places = self._without_overflow(batch.overflow, table, outcomes, batch.event_time)
+        self._score_table(held, places, outcomes, batch.event_time, batch.event_time)
         dead = np.flatnonzero(outcomes.kind == DEAD)
         if len(dead):
             lost = table.take(pa.array(dead))

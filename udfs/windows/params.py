@@ -33,10 +33,26 @@ class WindowParams(msgspec.Struct, frozen=True):
     select: dict[str, AggregateParams] = {}
 
 
+class GroupParams(msgspec.Struct, frozen=True):
+    """Windows that are scored themselves: `size_ms` long, from 1970 on, one each `every_ms`.
+
+    With `gap_ms` instead, sessions: rows of a key of which none is more than that after the one before.
+    """
+
+    size_ms: int = 0
+    every_ms: int = 0
+    gap_ms: int = 0
+    select: dict[str, AggregateParams] = {}
+
+
 class StageParams(msgspec.Struct, frozen=True):
-    """Windows by one key. `columns` are those of the rows that come, `results` those that are added."""
+    """Windows by one key. `columns` are those of the rows that come, `results` those that are added.
+
+    With `group`, there are no `windows`: each of its windows becomes a row, of the key and the results.
+    """
 
     by: tuple[str, ...]
     windows: tuple[WindowParams, ...]
     columns: Columns
     results: Columns
+    group: GroupParams | None = None

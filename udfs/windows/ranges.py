@@ -13,7 +13,7 @@ from udfs.windows.monoids import Arrays, Monoid, Need, empty, put, take
 
 
 class Range(NamedTuple):
-    """For each row of a batch: `first` to before `stop`."""
+    """Rows of a batch, for each row of it or for each group: `first` to before `stop`."""
 
     first: Ints
     stop: Ints
@@ -24,8 +24,7 @@ def reduce_ranges(lifted: Arrays, of: Monoid, ranges: Sequence[Range]) -> list[A
 
     `level` holds for each row the aggregate of 2^k rows from it on; a range takes those of its length's bits.
     """
-    rows = len(lifted[0])
-    found = [empty(of, lifted, rows) for _ in ranges]
+    found = [empty(of, lifted, len(wanted.first)) for wanted in ranges]
     done = [wanted.first.copy() for wanted in ranges]
     lengths = [wanted.stop - wanted.first for wanted in ranges]
     longest = max(int(length.max()) for length in lengths)

@@ -5,9 +5,9 @@ What is in memory is made from the state when a shard is first seen, so a restar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,72 +16,18 @@ import pyarrow as pa
 
 from udfs.errors import StateError
 from udfs.times import Milliseconds
-from udfs.types import ARROW
 from udfs.windows.blobs import TIME, from_bytes, row_schema, times_of, to_bytes
 from udfs.windows.engine import needed
+from udfs.windows.kept import LARGE, LEAST_TIME, Kept, ShardState, check_key, conformed, joined, numbered
 from udfs.windows.params import Columns, WindowParams
 from udfs.windows.retention import Retention
 
-# Rows of a segment that is not joined with later ones.
-LARGE = 16_384
-LEAST_TIME = -(2**63)
 
+class Layout(Kept, frozen=True, kw_only=True):
+    """What the rows of a stage are. `columns` are those of rows that wait."""
 
-class Blobs(Protocol):
-    """Numbered blobs in the state of the current shard."""
-
-    def items(self) -> Iterable[tuple[int, bytes]]: ...
-
-    def get(self, number: int) -> bytes: ...
-
-    def put(self, number: int, blob: bytes) -> None: ...
-
-    def remove(self, number: int) -> None: ...
-
-
-class Until(Protocol):
-    """The time up to which rows of the current shard have been released, None if none have."""
-
-    def value(self) -> int | None: ...
-
-    def update(self, until: int) -> None: ...
-
-
-class Contract(Protocol):
-    """What the state of the current shard was written for, None if nothing was."""
-
-    def value(self) -> bytes | None: ...
-
-    def update(self, contract: bytes) -> None: ...
-
-
-class ShardState(NamedTuple):
-    """The state of the shard that Flink has made the current one."""
-
-    pending: Blobs
-    kept: Blobs
-    until: Until
-    contract: Contract
-
-
-class Layout(msgspec.Struct, frozen=True):
-    """What the rows of a stage are; written into its state, to be compared with what reads it.
-
-    `columns` are those of rows that wait, `kept` those that windows read, of which `by` are the key.
-    """
-
-    by: tuple[str, ...]
     columns: Columns
-    kept: Columns
     windows: tuple[WindowParams, ...]
-    version: int = 1
-
-    def kept_schema(self) -> pa.Schema:
-        return pa.schema([*((name, ARROW[kind]) for name, kind in self.kept), (TIME, pa.int64())])
-
-    def key(self) -> list[tuple[str, str]]:
-        types = dict(self.kept)
-        return [(name, types[name]) for name in self.by]
 
 
 _layouts = msgspec.json.Decoder(Layout)
@@ -124,17 +70,17 @@ class Shard:
         self._retention = Retention(layout.windows)
         written = state.contract.value()
         stored = _layouts.decode(bytes(written)) if written else layout
-        _check_key(stored, layout)
+        check_key(stored, layout)
         until = state.until.value()
         self.until = LEAST_TIME if until is None else int(until)
         self.dead: list[Rechecked] = []
         waiting = [
-            (number, from_bytes(blob, row_schema(stored.columns))) for number, blob in _sorted(state.pending)
+            (number, from_bytes(blob, row_schema(stored.columns))) for number, blob in numbered(state.pending)
         ]
         if stored.columns != layout.columns:
             waiting = [(number, self._rechecked(rows, recheck)) for number, rows in waiting]
         self._waiting = [_Waiting(number, rows, times_of(rows)) for number, rows in waiting]
-        segments = [(number, _conformed(blob, stored, layout)) for number, blob in _sorted(state.kept)]
+        segments = [(number, conformed(blob, stored, layout)) for number, blob in numbered(state.kept)]
         self._segments = [_Segment(number, int(times_of(rows)[-1]), len(rows)) for number, rows in segments]
         self.restored = pa.Table.from_batches([rows for _, rows in segments], self._kept_schema)
         numbers = [*(waiting.number for waiting in self._waiting), *(number for number, _ in segments)]
@@ -193,7 +139,7 @@ class Shard:
         self._state.until.update(self.until)
         # Few large segments instead of many small ones.
         while self._segments and self._segments[-1].rows <= min(len(rows), LARGE):
-            rows = _joined([self._read(self._segments.pop().number), rows])
+            rows = joined([self._read(self._segments.pop().number), rows])
         self._write(rows)
         if self._retention.by_age_alone:
             while self._segments and self._segments[0].last < self.until - self._retention.over:
@@ -251,39 +197,3 @@ def in_order(rows: pa.Table) -> npt.NDArray[np.intp]:
         [rows.column(name).to_numpy() for name in ("_offset", "_partition", TIME)]
     )
     return order
-
-
-def _check_key(stored: Layout, layout: Layout) -> None:
-    if stored.version != layout.version or stored.key() != layout.key():
-        raise StateError(
-            f"the savepoint keeps windows by {_words(stored.key())}, this job has {_words(layout.key())}: "
-            "start it without the savepoint, or with the old key"
-        )
-
-
-def _words(key: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in key)
-
-
-def _conformed(blob: bytes, stored: Layout, layout: Layout) -> pa.RecordBatch:
-    return _fitted(from_bytes(blob, stored.kept_schema()), layout.kept_schema())
-
-
-def _fitted(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The rows with the columns of the schema: null where there is none of this name and type."""
-    if rows.schema == schema:
-        return rows
-    columns = [
-        rows.column(field.name) if field in list(rows.schema) else pa.nulls(len(rows), field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    (batch,) = pa.Table.from_batches(parts).combine_chunks().to_batches()
-    return batch
-
-
-def _sorted(blobs: Blobs) -> list[tuple[int, bytes]]:
-    return sorted((number, bytes(blob)) for number, blob in blobs.items())

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from udfs.types import ARROW, ColumnType
+from udfs.windows.frames import Frame
 from udfs.windows.params import AggregateParams, WindowParams
 from udfs.windows.runs import Run
 
@@ -159,6 +160,17 @@ class Sliding:
         if kept is None:
             kept = self._values[slot] = self._new()
         return kept
+
+
+def whole_window(aggregate: AggregateParams, frame: Frame) -> list[Any]:
+    """The result of each window that a frame is of, from all its values anew."""
+    new, results = _values(aggregate), []
+    for row in range(len(frame.first)):
+        kept = new()
+        for value in frame.column(aggregate.column or "", aggregate.where, row)[0]:
+            kept.push(0, value)
+        results.append(kept.result())
+    return results
 
 
 def _values(aggregate: AggregateParams) -> Callable[[], Values]:

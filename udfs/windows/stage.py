@@ -1,40 +1,55 @@
 """One stage of windows: all windows by one key, over the shards that a worker has.
 
-Rows wait until the watermark has passed them; then each has its windows' results, in the order of event time.
+Rows wait until the watermark has passed them, or completed their windows; then results are computed.
 Flink calls, `udfs.flink.windowing` carries out; here is no Flink.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from udfs.windows.blobs import times_of
 from udfs.windows.engine import Engine
-from udfs.windows.params import StageParams
-from udfs.windows.shard import Layout, Recheck, Rechecked, Shard, ShardState, in_order
+from udfs.windows.group_shard import GroupLayout, GroupShard
+from udfs.windows.kept import ShardState
+from udfs.windows.params import GroupParams, StageParams
+from udfs.windows.shard import Layout, Recheck, Rechecked, Shard, in_order
+from udfs.windows.summary import Summary
 
 
 class Windowed(NamedTuple):
-    """n rows with the results of their windows; `overflow` is row → the name of a result beyond its type."""
+    """n rows with the results of their windows, or of windows.
+
+    `overflow` is row → the name of a result beyond its type.
+    """
 
     rows: pa.Table
     overflow: dict[int, str]
 
 
-class Stage:
-    """The shards of a worker share one engine, so that one call serves each advance of the watermark."""
+class Shards(Protocol):
+    """One shard, as a stage sees it."""
 
-    def __init__(self, params: StageParams, recheck: Recheck | None = None) -> None:
-        self._recheck = recheck
+    def receive(self, blob: bytes, watermark: int) -> pa.RecordBatch | None: ...
+
+    def next_time(self) -> int | None: ...
+
+    def release(self, watermark: int) -> pa.Table: ...
+
+
+AShard = TypeVar("AShard", bound=Shards)
+
+
+class Stage(ABC, Generic[AShard]):
+    """The shards of a worker share what computes results, so that one call serves a whole watermark."""
+
+    def __init__(self) -> None:
         self._dead: list[Rechecked] = []
-        types = dict(params.columns)
-        self._engine = Engine(params.by, params.windows, types)
-        kept = tuple((name, types[name]) for name in self._engine.columns)
-        self._layout = Layout(params.by, params.columns, kept, params.windows)
-        self._shards: dict[int, Shard] = {}
+        self._shards: dict[int, AShard] = {}
         self._timers: dict[int, int] = {}
         self._released: list[pa.Table] = []
 
@@ -60,24 +75,27 @@ class Stage:
         return all(time > watermark for time in self._timers.values())
 
     def take(self, watermark: int) -> Windowed | None:
-        """All rows released since the last call, with their results."""
+        """What has come of the rows released since the last call."""
         if not self._released:
             return None
         rows = pa.concat_tables(self._released)
         self._released = []
-        rows = rows.take(pa.array(in_order(rows))).combine_chunks()
-        results, overflow = self._engine.add(rows.select(list(self._engine.columns)), times_of(rows))
-        self._engine.forget(watermark)
-        for name, column in results.items():
-            rows = rows.append_column(name, column)
-        return Windowed(rows, overflow)
+        return self.compute(rows, watermark)
 
     def take_dead(self) -> list[Rechecked]:
         """Records from before a restart that this job does not accept, since the last call."""
         taken, self._dead = self._dead, []
         return taken
 
-    def _timer(self, key: int, shard: Shard) -> int | None:
+    @abstractmethod
+    def compute(self, rows: pa.Table, watermark: int, /) -> Windowed:
+        """The rows with their results."""
+
+    @abstractmethod
+    def open_shard(self, state: ShardState) -> AShard:
+        """The shard that is made of the state."""
+
+    def _timer(self, key: int, shard: AShard) -> int | None:
         """The time to set a timer for, None if one that is as early is set."""
         time, timer = shard.next_time(), self._timers.get(key)
         if time is None or (timer is not None and timer <= time):
@@ -85,12 +103,54 @@ class Stage:
         self._timers[key] = time
         return time
 
-    def _shard(self, key: int, state: ShardState) -> Shard:
-        """The shard in memory; what windows need from before a restart goes to the engine once."""
+    def _shard(self, key: int, state: ShardState) -> AShard:
         shard = self._shards.get(key)
         if shard is None:
-            shard = self._shards[key] = Shard(state, self._layout, self._recheck)
-            self._dead += shard.dead
-            kept, shard.restored = shard.restored, shard.restored.slice(0, 0)
-            self._engine.load(kept.select(list(self._engine.columns)), np.ascontiguousarray(times_of(kept)))
+            shard = self._shards[key] = self.open_shard(state)
         return shard
+
+
+class SlidingStage(Stage[Shard]):
+    """Windows over events: all rows go on, with the results of all windows by one key."""
+
+    def __init__(self, params: StageParams, recheck: Recheck | None = None) -> None:
+        super().__init__()
+        self._recheck = recheck
+        types = dict(params.columns)
+        self._engine = Engine(params.by, params.windows, types)
+        kept = tuple((name, types[name]) for name in self._engine.columns)
+        self._layout = Layout(by=params.by, columns=params.columns, kept=kept, windows=params.windows)
+
+    def compute(self, rows: pa.Table, watermark: int) -> Windowed:
+        rows = rows.take(pa.array(in_order(rows))).combine_chunks()
+        results, overflow = self._engine.add(rows.select(list(self._engine.columns)), times_of(rows))
+        self._engine.forget(watermark)
+        for name, column in results.items():
+            rows = rows.append_column(name, column)
+        return Windowed(rows, overflow)
+
+    def open_shard(self, state: ShardState) -> Shard:
+        """What windows need from before a restart goes to the engine once."""
+        shard = Shard(state, self._layout, self._recheck)
+        self._dead += shard.dead
+        kept, shard.restored = shard.restored, shard.restored.slice(0, 0)
+        self._engine.load(kept.select(list(self._engine.columns)), np.ascontiguousarray(times_of(kept)))
+        return shard
+
+
+class GroupStage(Stage[GroupShard]):
+    """Windows that are scored themselves: each becomes a row when it is complete."""
+
+    def __init__(self, params: StageParams, group: GroupParams) -> None:
+        super().__init__()
+        types = dict(params.columns)
+        self._columns = params.columns
+        self._summary = Summary(params.by, group.select, types)
+        kept = tuple((name, types[name]) for name in self._summary.columns)
+        self._layout = GroupLayout(by=params.by, kept=kept, group=group)
+
+    def compute(self, rows: pa.Table, _watermark: int) -> Windowed:
+        return Windowed(*self._summary.of(rows))
+
+    def open_shard(self, state: ShardState) -> GroupShard:
+        return GroupShard(state, self._layout, self._columns)

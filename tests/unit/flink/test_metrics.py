@@ -20,14 +20,13 @@ from tests.helpers import models
 from udfs.drift.params import MonitorParams
 from udfs.features import FeatureParams
 from udfs.flink.drift import MonitorFunction
-from udfs.flink.functions import Columns, WindowScoreFunction
+from udfs.flink.functions import ScoreFunction
 from udfs.model.manifest import digest, read_manifest
 from udfs.records.contract import Contract, Field
 from udfs.scoring.params import ModelParams, OutputParams, ScoreParams, SourceParams
 from udfs.scoring.scorer import RowBatch, Scorer
 
 DOCS = (PROJECT / "docs" / "metrics.md").read_text()
-COLUMNS: Columns = (("size", "double"), ("_partition", "long"), ("_offset", "long"))
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +65,11 @@ def sizes(*values: float | None) -> dict[str, pa.Array]:
 
 
 def score_once(params: ScoreParams) -> Group:
-    group, function = Group(), WindowScoreFunction(params, COLUMNS)
+    group, function = Group(), ScoreFunction(params)
     function.open(SimpleNamespace(get_metric_group=lambda: group))
-    times = pd.Series(pd.to_datetime([1, 1], unit="ms"))
-    function.eval(times, *(column.to_pandas() for column in sizes(1.0, 2.0).values()))
+    values, numbers = pd.Series([b'{"size":1}', b'{"size":2}']), pd.Series([0, 1])
+    times, late = pd.Series(pd.to_datetime([1, 1], unit="ms")), pd.Series([False, False])
+    function.eval(values, times, late, numbers, numbers, times)
     return group
 
 

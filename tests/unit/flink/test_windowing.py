@@ -16,12 +16,19 @@ from pyflink.common import Row
 from tests.helpers.keyed_operator import KeyedOperator
 from udfs.errors import StateError
 from udfs.features import FeatureParams
-from udfs.flink.windowing import OUTCOME_COLUMNS, TO_SIDE, ReshardingStage, ScoringStage
+from udfs.flink.windowing import (
+    OUTCOME_COLUMNS,
+    TO_SIDE,
+    ReshardingStage,
+    ScoringStage,
+    WindowScoringStage,
+    window_keys,
+)
 from udfs.records.contract import Contract, Field
 from udfs.scoring.outcomes import DEAD, LATE, PREDICTED
 from udfs.scoring.params import OutputParams, PackParams, ScoreParams, SourceParams
 from udfs.windows.blobs import from_bytes, pack, row_schema, to_bytes
-from udfs.windows.params import AggregateParams, Columns, StageParams, WindowParams
+from udfs.windows.params import AggregateParams, Columns, GroupParams, StageParams, WindowParams
 
 LARGEST = 2**63 - 1
 FIELDS: Columns = (("card", "string"), ("shop", "string"), ("amount", "long"))
@@ -65,6 +72,15 @@ def of_kind(rows: list[Row], kind: int) -> list[dict[str, Any]]:
     return [row for row in map(named, rows) if row["_kind"] == kind]
 
 
+GROUPED = StageParams(
+    ("card",),
+    (),
+    FIELDS,
+    (("spent", "long"),),
+    GroupParams(1_000, 1_000, 0, {"spent": AggregateParams("sum", "amount")}),
+)
+CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
+SCORE_WINDOWS = msgspec.structs.replace(SCORE, output=OutputParams(("card", "spent"), CONTEXT))
 ROWS = blob(("a", LARGEST, 1_000), ("b", 5, 1_000), ("a", 1, 1_500), ("b", 6, 1_600), ("a", 2, 9_000))
 
 
@@ -81,6 +97,44 @@ def test_a_sum_beyond_its_type_is_a_dead_letter_among_good_neighbours() -> None:
     (predicted,) = of_kind(operator.results, PREDICTED)
     spent = [json.loads(value)["features"]["spent"] for value in predicted["_values"]]
     assert (predicted["_keys"], spent) == ([b"k0", b"k1", b"k3", b"k4"], [LARGEST, 5, 11, 2])
+
+
+def test_a_window_beyond_its_type_is_a_dead_letter_and_the_others_are_scored_over_a_restart() -> None:
+    operator = KeyedOperator(WindowScoringStage(GROUPED, SCORE_WINDOWS))
+    operator.send_plain(ROWS)
+    operator.watermark(1_500)
+    assert operator.results == []
+    operator.restart(down_ms=1_000)
+    operator.watermark(9_000)
+    (dead,) = of_kind(operator.results, DEAD)
+    problem = json.loads(dead["_problem"])
+    assert (problem["stage"], problem["reason"]) == ("feature", "overflow")
+    assert dead["_key"] == b"a"
+    assert json.loads(dead["_value"])["card"] == "a"
+    assert (dead["_partition"], dead["_offset"], dead["_timestamp"]) == (None, None, None)
+    operator.send_plain(blob(("b", 1, 1_999), ("c", 7, 9_500)))
+    operator.watermark(2**63 - 1)
+    (late,) = of_kind(operator.results, LATE)
+    assert (late["_value"], late["_headers"], late["_partition"]) == (b"v0", {"a": b"1", "b": None}, 3)
+    predicted = of_kind(operator.results, PREDICTED)
+    told = [json.loads(value) for row in predicted for value in row["_values"]]
+    assert [key for row in predicted for key in row["_keys"]] == [b"b", b"a", b"c"]
+    assert [(row["features"]["spent"], row["records"], row["window_start"]) for row in told] == [
+        (11, 2, "1970-01-01T00:00:01.000Z"),
+        (2, 1, "1970-01-01T00:00:09.000Z"),
+        (7, 1, "1970-01-01T00:00:09.000Z"),
+    ]
+
+
+def test_the_key_of_a_window_is_its_columns() -> None:
+    one, two = pa.array(["x", None, 'q"'], pa.string()), pa.array([1, 2, None], pa.int64())
+    assert window_keys([one]).to_pylist() == [b"x", None, b'q"']
+    assert window_keys([two]).to_pylist() == [b"1", b"2", None]
+    assert [json.loads(key) for key in window_keys([one, two]).to_pylist()] == [
+        ["x", 1],
+        [None, 2],
+        ['q"', None],
+    ]
 
 
 def test_late_after_a_restart_is_whole_and_once() -> None:

@@ -26,7 +26,7 @@ from udfs.scoring.outcomes import DEAD, PREDICTED
 from udfs.scoring.params import PackParams
 from udfs.windows.answers import result_type
 from udfs.windows.params import StageParams
-from udfs.windows.stage import Stage
+from udfs.windows.stage import SlidingStage
 
 JOB = """
 job: payments
@@ -150,7 +150,7 @@ class Stream:
         self.restart(params)
 
     def restart(self, params: StageParams) -> None:
-        self._stage = Stage(params)
+        self._stage = SlidingStage(params)
 
     def through(self, blobs: Sequence[tuple[int, bytes]], watermark: int) -> list[dict[str, Any]]:
         """The rows up to the watermark, with their windows' results."""

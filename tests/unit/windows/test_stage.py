@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from tests.helpers.shard_states import ShardStates
 from tests.helpers.window_reference import aggregated, same
+from tests.helpers.window_rows import FIELDS, Row, StageRun, in_batches, stream
 from udfs.errors import StateError
-from udfs.windows.blobs import pack, row_schema
 from udfs.windows.params import AggregateParams, Columns, StageParams, WindowParams
-from udfs.windows.stage import Stage
+from udfs.windows.stage import SlidingStage, Windowed
 
-FIELDS: Columns = (("card", "string"), ("amount", "double"), ("items", "long"))
 SPENT = WindowParams(
     over_ms=1_000,
     select={
@@ -39,90 +34,23 @@ RESULTS: Columns = (
     ("before", "long"),
 )
 PARAMS = StageParams(("card",), (SPENT, RECENT, BEFORE), FIELDS, RESULTS)
-SHARD_KEYS = (3, 1, 4, 15)
 
 
-class Row(NamedTuple):
-    """One record; `offset` is unique."""
-
-    card: str | None
-    amount: float | None
-    items: int | None
-    time: int
-    offset: int
-
-
-def stream(rows: int, seed: int, *, apart: int = 40, disorder: int = 300) -> list[Row]:
-    """In the order in which they come: up to `disorder` ms out of the order of their times, with peers."""
-    draw = random.Random(seed)
-    made = []
-    for offset in range(rows):
-        amount = None if draw.random() < 0.1 else round(draw.uniform(-50, 100), draw.choice([1, 6, 14]))
-        items = None if draw.random() < 0.1 else draw.randrange(5)
-        card = draw.choice(["a", "b", "c", "d", None])
-        made.append(Row(card, amount, items, 10_000 + offset * apart // 10 * 10, offset))
-    return sorted(made, key=lambda row: row.time + draw.randrange(disorder))
-
-
-def blobs(rows: Iterable[Row], columns: Columns = FIELDS) -> Iterator[tuple[int, bytes]]:
-    rows = list(rows)
-    made = {
-        **{name: [getattr(row, name) for row in rows] for name in ("card", "amount", "items")},
-        "_value": [str(row.offset).encode() for row in rows],
-        "_partition": [0] * len(rows),
-        "_offset": [row.offset for row in rows],
-        "_time": [row.time for row in rows],
-    }
-    schema = row_schema(columns)
-    arrays = [pa.array(made.get(f.name, [None] * len(rows)), type=f.type) for f in schema]
-    yield from pack(pa.Table.from_arrays(arrays, schema=schema), ("card",), SHARD_KEYS)
-
-
-class Run:
-    """Drives a stage as Flink does; `restart` leaves nothing but the state."""
+class Run(StageRun):
+    """Windows over events; `results` by offset."""
 
     def __init__(self, params: StageParams = PARAMS) -> None:
-        self.params, self.flink = params, ShardStates()
-        self.stage, self.watermark = Stage(params), -(2**63)
+        super().__init__(SlidingStage(params))
         self.results: dict[int, dict[str, Any]] = {}
-        self.late: list[int] = []
 
-    def restart(self, params: StageParams | None = None) -> None:
-        self.stage, self.watermark = Stage(params or self.params), -(2**63)
+    def restart(self, params: StageParams = PARAMS) -> None:
+        self.restart_as(SlidingStage(params))
 
-    def feed(self, rows: Iterable[Row]) -> None:
-        for key, blob in blobs(rows):
-            late, timer = self.stage.receive(key, self.flink.of(key), blob, self.watermark)
-            if timer is not None:
-                self.flink.timers.add((timer, key))
-            if late is not None:
-                self.late += late.column("_offset").to_pylist()
-
-    def advance(self, watermark: int) -> None:
-        self.watermark = watermark
-        while due := sorted(timer for timer in self.flink.timers if timer[0] <= watermark):
-            for time, key in due:
-                self.flink.timers.discard((time, key))
-                timer = self.stage.fire(key, self.flink.of(key), watermark)
-                if timer is not None:
-                    self.flink.timers.add((timer, key))
-                if self.stage.is_complete(watermark) and (windowed := self.stage.take(watermark)):
-                    assert windowed.overflow == {}
-                    for row in windowed.rows.to_pylist():
-                        assert row["_offset"] not in self.results
-                        self.results[row["_offset"]] = row
-
-
-def run(rows: list[Row], batch: int, after_each: Callable[[Run, int], None] = lambda *_: None) -> Run:
-    """In batches, with a watermark 300 ms behind; then to the end."""
-    made, highest = Run(), 0
-    for number, start in enumerate(range(0, len(rows), batch)):
-        made.feed(rows[start : start + batch])
-        highest = max(highest, *(row.time for row in rows[start : start + batch]))
-        made.advance(highest - 301)
-        after_each(made, number)
-    made.advance(2**62)
-    return made
+    def seen(self, windowed: Windowed) -> None:
+        assert windowed.overflow == {}
+        for row in windowed.rows.to_pylist():
+            assert row["_offset"] not in self.results
+            self.results[row["_offset"]] = row
 
 
 NAMED = {"seen": ("count", "offset"), "spent": ("sum", "amount"), "mean": ("avg", "amount")}
@@ -152,7 +80,7 @@ def check(results: dict[int, dict[str, Any]], rows: list[Row]) -> None:
 @pytest.mark.parametrize("batch", [1, 7, 100, 1_000])
 def test_each_row_has_its_windows_however_rows_fall_into_batches(batch: int) -> None:
     rows = stream(500, seed=batch)
-    made = run(rows, batch)
+    made = in_batches(Run(), rows, batch)
     assert made.late == []
     check(made.results, rows)
 
@@ -165,9 +93,9 @@ def test_restarts_change_no_bit(every: int) -> None:
         if number % every == 0:
             made.restart()
 
-    restarted = run(rows, 20, restart)
+    restarted = in_batches(Run(), rows, 20, restart)
     check(restarted.results, rows)
-    assert restarted.results == run(rows, 20).results
+    assert restarted.results == in_batches(Run(), rows, 20).results
 
 
 def test_a_row_that_is_late_after_a_restart_comes_out_late_and_only_once() -> None:

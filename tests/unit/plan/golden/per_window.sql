@@ -1,5 +1,5 @@
--- check_record is udfs.flink.functions.ExtractFunction
--- score_window is udfs.flink.functions.WindowScoreFunction
+-- pack_records is udfs.flink.functions.PackFunction
+-- outcomes is made of blobs by windows by site, sensor
 
 CREATE TABLE source (
   _value BYTES,
@@ -96,26 +96,19 @@ CREATE TEMPORARY VIEW records AS
 SELECT _key, _value, _partition, _offset, _timestamp, event_time, CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers, (CURRENT_WATERMARK(event_time) IS NOT NULL AND event_time <= CURRENT_WATERMARK(event_time) AND event_time > TO_TIMESTAMP_LTZ(0, 3)) AS _late FROM source;
 
 CREATE TEMPORARY VIEW checked AS
-SELECT _key, _value, _partition, _offset, _timestamp, _headers, event_time, check_record(_value, CAST(event_time AS TIMESTAMP(3)), _late) AS _result
+SELECT _key, _value, _partition, _offset, _timestamp, _headers, pack_records(_value, CAST(event_time AS TIMESTAMP(3)), _late, _key, MAP_KEYS(_headers), MAP_VALUES(_headers), _partition, _offset, CAST(_timestamp AS TIMESTAMP(3))) AS _result
 FROM records;
 
-CREATE TEMPORARY VIEW valid AS
-SELECT _key, _value, _partition, _offset, _timestamp, _headers, event_time, r._result.`site` AS `site`, r._result.`sensor` AS `sensor`, r._result.`degrees` AS `degrees`
-FROM checked AS r WHERE r._result._kind = 0;
+CREATE TEMPORARY VIEW rejected AS
+SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._kind AS _kind, r._result._problem AS _problem FROM checked AS r WHERE r._result._kind <> 0;
 
-CREATE TEMPORARY VIEW windows AS
-SELECT `site`, `sensor`, window_start AS _window_start, window_end AS _window_end, window_time AS event_time, COUNT(*) AS _records, COUNT(*) AS `n`, AVG(CAST(`degrees` AS DOUBLE)) AS `mean`, CASE WHEN VAR_SAMP(CAST(`degrees` AS DOUBLE)) > AVG(CAST(`degrees` AS DOUBLE) * CAST(`degrees` AS DOUBLE)) * 1E-12 THEN SQRT(VAR_SAMP(CAST(`degrees` AS DOUBLE))) WHEN VAR_SAMP(CAST(`degrees` AS DOUBLE)) <= AVG(CAST(`degrees` AS DOUBLE) * CAST(`degrees` AS DOUBLE)) * 1E-12 THEN 0E0 END AS `spread`, MAX(`degrees`) AS `hottest`
-FROM TABLE(HOP(TABLE valid, DESCRIPTOR(event_time), INTERVAL '0 00:05:00.000' DAY(3) TO SECOND(3), INTERVAL '0 00:10:00.000' DAY(3) TO SECOND(3)))
-GROUP BY `site`, `sensor`, window_start, window_end, window_time;
+CREATE TEMPORARY VIEW blobs AS
+SELECT b._shard, b._rows FROM (SELECT r._result._shards AS _shards FROM checked AS r WHERE r._result._shards IS NOT NULL) AS p CROSS JOIN UNNEST(p._shards) AS b(_shard, _rows);
 
-CREATE TEMPORARY VIEW scored AS
-SELECT CAST(CAST(JSON_ARRAY(`site`, `sensor` NULL ON NULL) AS STRING) AS BYTES) AS _key, score_window(CAST(event_time AS TIMESTAMP(3)), `site`, `sensor`, `n`, `mean`, `spread`, `hottest`, `_window_start`, `_window_end`, `_records`) AS _result
-FROM windows;
-
-INSERT INTO predictions SELECT _key, r._result._prediction FROM scored AS r WHERE r._result._kind = 0;
+INSERT INTO predictions SELECT o._keys[v.n] AS _key, v._value FROM outcomes AS o CROSS JOIN UNNEST(o._values) WITH ORDINALITY AS v(_value, n) WHERE o._kind = 0;
 
 INSERT INTO dead_letters SELECT _key, _value, MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), MAP['tailrace.job', CAST(COALESCE('score-sensors', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('readings', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES), 'tailrace.stage', CAST(COALESCE(JSON_VALUE(_problem, '$.stage'), '') AS BYTES), 'tailrace.reason', CAST(COALESCE(JSON_VALUE(_problem, '$.reason'), '') AS BYTES), 'tailrace.message', CAST(COALESCE(JSON_VALUE(_problem, '$.message'), '') AS BYTES), 'tailrace.model', CAST(COALESCE(JSON_VALUE(_problem, '$.model'), '') AS BYTES)])
-FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._problem AS _problem FROM checked AS r WHERE r._result._kind = 1 UNION ALL SELECT _key, r._result._prediction AS _value, CAST(NULL AS INT) AS _partition, CAST(NULL AS BIGINT) AS _offset, CAST(NULL AS TIMESTAMP_LTZ(3)) AS _timestamp, CAST(NULL AS MAP<STRING, BYTES>) AS _headers, r._result._problem AS _problem FROM scored AS r WHERE r._result._kind = 1);
+FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers, _problem FROM rejected WHERE _kind = 1 UNION ALL SELECT _key, _value, _partition, _offset, TO_TIMESTAMP_LTZ(_timestamp, 3) AS _timestamp, _headers, _problem FROM outcomes WHERE _kind = 1);
 
 INSERT INTO late SELECT _key, _value, MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), MAP['tailrace.job', CAST(COALESCE('score-sensors', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('readings', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES)])
-FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers FROM checked AS r WHERE r._result._kind = 2);
+FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers FROM rejected WHERE _kind = 2 UNION ALL SELECT _key, _value, _partition, _offset, TO_TIMESTAMP_LTZ(_timestamp, 3) AS _timestamp, _headers FROM outcomes WHERE _kind = 2);

@@ -1,0 +1,96 @@
+"""Makes one row of each window that is scored itself: its key, its results, its times, its number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from udfs.types import ARROW, ColumnType
+from udfs.windows.answers import Answers, needs, result_type, slides
+from udfs.windows.blobs import times_of
+from udfs.windows.columns import Bools, Ints, read_column, write_column
+from udfs.windows.frames import Frame
+from udfs.windows.groups import END, START
+from udfs.windows.keys import distinct_keys
+from udfs.windows.kinds import monoid
+from udfs.windows.params import AggregateParams
+from udfs.windows.ranges import Range, reduce_ranges
+from udfs.windows.retention import segments
+from udfs.windows.runs import Run, place
+from udfs.windows.sliding import whole_window
+
+WINDOW_START, WINDOW_END, RECORDS = "_window_start", "_window_end", "_records"
+
+
+class Summary:
+    """Of windows by the same key. `types` are those of the columns in `by` and that aggregates read."""
+
+    def __init__(
+        self, by: Sequence[str], select: Mapping[str, AggregateParams], types: Mapping[str, ColumnType]
+    ) -> None:
+        self._by, self._select, self._types = by, select, types
+        read = (name for a in select.values() for name in (a.column, a.where) if name)
+        self._read = tuple(dict.fromkeys(read))
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*by, *self._read)))
+        self._monoids = {
+            need: monoid(need, types[need.column]) for a in select.values() for need in needs(a, types)
+        }
+
+    def of(self, rows: pa.Table) -> tuple[pa.Table, dict[int, str]]:
+        """A row for each window, by their ends, from rows with START and END.
+
+        And row → the name of a result beyond its type.
+        """
+        order, window = self._in_windows(rows)
+        columns = {name: read_column(rows.column(name), self._types[name]).take(order) for name in self._read}
+        run = Run(*place(window, times_of(rows)[order]), columns, {})
+        heads, _ = segments(window)
+        frame = Frame(run, heads, np.append(heads[1:], len(window)), ())
+        with np.errstate(all="ignore"):
+            results, overflow = self._results(frame)
+        first = pa.array(order[heads])
+        table = pa.table({name: rows.column(name).take(first) for name in self._by} | results)
+        for name, source in ((WINDOW_START, START), (WINDOW_END, END)):
+            table = table.append_column(name, rows.column(source).take(first).cast(ARROW["timestamp"]))
+        return table.append_column(RECORDS, pa.array(frame.lengths())), overflow
+
+    def _in_windows(self, rows: pa.Table) -> tuple[Ints, Ints]:
+        """The positions of the rows, window by window, and the number of each one's window."""
+        _, key = distinct_keys(rows, self._by)
+        start, end, partition, offset = (
+            rows.column(name).to_numpy() for name in (START, END, "_partition", "_offset")
+        )
+        order = np.lexsort((offset, partition, times_of(rows), key, start, end))
+        fresh = (np.diff(key[order]) != 0) | (np.diff(start[order]) != 0)
+        return order, np.append(0, np.cumsum(fresh))
+
+    def _results(self, frame: Frame) -> tuple[dict[str, pa.Array], dict[int, str]]:
+        every, run = Range(frame.first, frame.stop), frame.batch
+        totals = {
+            need: reduce_ranges(of.lift(run.lifted(need.column, need.where)), of, [every])[0]
+            for need, of in self._monoids.items()
+        }
+        answers = Answers(frame, totals, self._types, _no_lag)
+        results: dict[str, pa.Array] = {}
+        overflow: dict[int, str] = {}
+        for name, aggregate in self._select.items():
+            kind = result_type(aggregate, self._types)
+            if slides(aggregate, self._types):
+                results[name] = pa.array(whole_window(aggregate, frame), ARROW[kind])
+                continue
+            column, beyond = answers.of(aggregate)
+            results[name] = write_column(column, kind)
+            if beyond is not None:
+                overflow |= dict.fromkeys(_places(beyond), name)
+        return results, overflow
+
+
+def _places(rows: Bools) -> list[int]:
+    places: list[int] = np.flatnonzero(rows).tolist()
+    return places
+
+
+def _no_lag(offset: int) -> Frame:
+    raise ValueError(f"a window that is scored itself has no row {offset} rows before")
