@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +15,15 @@ from rich.text import Text
 from flink_jobs.cli.connection import environment
 from flink_jobs.errors import Diagnostic, InputError, JobFileError
 from flink_jobs.plan import Plan, describe
+from flink_jobs.plan.state import Verdict, in_words, refusals
 from flink_jobs.plan.validate import validated_plan
+from flink_jobs.run.savepoints import judged
 from flink_jobs.spec.json_schema import job_schema_text
 from flink_jobs.system.masks import PROCESS
 
+_NO_ACCOUNT = (
+    "not known: it has no account of its state (tailrace.json), which tailrace stop leaves beside it"
+)
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
 
 
@@ -79,6 +85,14 @@ def plan(
     file: JobFile,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for programs.")] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the Flink SQL too.")] = False,
+    savepoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Say what the job can go on from of this savepoint or checkpoint, part by part.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Show what a job file becomes: topics, guarantees, features, and where each model input comes from.
 
@@ -91,6 +105,8 @@ def plan(
 
       tailrace plan conf/flight_delay.yaml --sql
 
+      tailrace plan conf/flight_delay.yaml --savepoint savepoints/savepoint-1f2e
+
       tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
     """
     try:
@@ -100,15 +116,30 @@ def plan(
             raise
         _print_diagnostics(_as_data(file, error))
         raise typer.Exit(2) from None
+    verdicts = judged(found, savepoint) if savepoint else ()
     if as_json:
-        print(json.dumps(describe.as_data(found), indent=2))
+        of_savepoint = {"savepoint": _savepoint_as_data(verdicts)} if savepoint else {}
+        print(json.dumps(describe.as_data(found) | of_savepoint, indent=2))
     else:
         console = Console(highlight=False, soft_wrap=True)
-        text = Text(describe.as_text(found))
+        text = Text(describe.as_text(found) + (_savepoint_as_text(savepoint, verdicts) if savepoint else ""))
         text.highlight_regex(r"(?m)^\S.*$", "bold")
         console.print(text, end="")
         if sql:
             print("\n" + describe.as_sql(found), end="")
+    if refusals(verdicts or (), ()):
+        raise typer.Exit(2)
+
+
+def _savepoint_as_text(savepoint: str, verdicts: Sequence[Verdict] | None) -> str:
+    lines = in_words(verdicts) if verdicts is not None else [_NO_ACCOUNT]
+    return "\n".join(["", f"From {savepoint}", *(f"  {line}" for line in lines), ""])
+
+
+def _savepoint_as_data(verdicts: Sequence[Verdict] | None) -> list[dict[str, object]] | None:
+    if verdicts is None:
+        return None
+    return [{"part": v.part, "outcome": v.outcome, "reason": v.why, "names": [*v.names]} for v in verdicts]
 
 
 def schema() -> None:

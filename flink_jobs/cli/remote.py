@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
+import msgspec
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from flink_jobs.cli.connection import flink_access
 from flink_jobs.errors import InputError, WorkError
+from flink_jobs.plan.state import PARAMETER
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
+from flink_jobs.run.savepoints import leave_state, parse_parameter, savepoint_uri
 from flink_jobs.system.processes import wait_until
 
 POLL_SECONDS = 0.5
@@ -94,7 +96,12 @@ def stop(
         await_state(found, target.id)
         print(f"cancelled {target.id}")
     else:
-        print(found.stop(target.id, _savepoint_directory(found, savepoint), drain=drain))
+        state = parse_parameter(found.parameters(target.id).get(PARAMETER))
+        taken = found.stop(target.id, _savepoint_directory(found, savepoint), drain=drain)
+        print(taken)
+        if state and not leave_state(savepoint_uri(taken), msgspec.structs.replace(state, drained=drain)):
+            why = "plan --savepoint will know nothing of it, as its account cannot be written from here"
+            structlog.get_logger().warning("savepoint_without_account", savepoint=taken, reason=why)
 
 
 def cluster_at(given: str | None) -> Cluster:
@@ -150,11 +157,3 @@ def _rough(seconds: int) -> str:
     if hours:
         return f"{hours}h {minutes % 60}m"
     return f"{minutes}m {seconds % 60}s" if minutes else f"{seconds}s"
-
-
-def savepoint_uri(given: str | None) -> str | None:
-    """A savepoint's path or URI as a URI; what Flink prints, file:/path, is one too."""
-    if given is None or re.match(r"(?!file:)[a-z][a-z0-9+.-]*:/", given):
-        return given
-    path = Path(re.sub(r"^file:(//(?=/))?", "", given)).absolute()
-    return f"file://{path}"  # not escaped: Flink takes it as it is

@@ -18,7 +18,6 @@ from rich.console import Console
 
 from flink_jobs.cli.connection import environment
 from flink_jobs.cli.progress import Progress, summary
-from flink_jobs.cli.remote import savepoint_uri
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
 from flink_jobs.kafka import ClientSettings, count_committed, end_offsets
 from flink_jobs.plan import Plan
@@ -29,6 +28,7 @@ from flink_jobs.plan.validate import validated_plan
 from flink_jobs.run import preflight
 from flink_jobs.run.cluster import Cluster
 from flink_jobs.run.program import RunningJob, Target, start
+from flink_jobs.run.savepoints import savepoint_uri
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.log import configure_logging
 from flink_jobs.system.masks import PROCESS
@@ -91,7 +91,7 @@ def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None
 
 def _local_savepoint(given: str | None) -> str | None:
     """The same; raises InputError when it is no savepoint on this machine."""
-    uri = savepoint_uri(given)
+    uri = given and savepoint_uri(given)
     if uri and uri.startswith("file://") and not Path(uri[7:], "_metadata").is_file():
         raise InputError(f"--savepoint must be a folder with a file _metadata; got {given}")
     return uri

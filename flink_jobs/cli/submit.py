@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +12,18 @@ import typer
 from rich.console import Console
 
 from flink_jobs.cli.progress import Progress
-from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at, savepoint_uri
+from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at
 from flink_jobs.cli.run import prepare, show_traceback
-from flink_jobs.errors import JobFailedError, WorkError
+from flink_jobs.errors import InputError, JobFailedError, WorkError
+from flink_jobs.plan import Plan
+from flink_jobs.plan.state import as_refusal, refusals, state_of
 from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
 from flink_jobs.run.program import Target, start
+from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, savepoint_uri
 
 START_SECONDS = 180.0
 SETTLED_SECONDS = 5.0
+_CHECKPOINTS = "execution.checkpointing.dir"
 
 
 def submit(
@@ -28,6 +33,14 @@ def submit(
         str | None,
         typer.Option(help="Savepoint or checkpoint to go on from: a path or URI.", show_default=False),
     ] = None,
+    allow_empty: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="What of the savepoint may be left behind: a window, or drift, comparisons, …; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     bounded: Annotated[
         bool, typer.Option("--bounded", help="End where the topic ends now, instead of waiting for more.")
     ] = False,
@@ -35,7 +48,8 @@ def submit(
 ) -> None:
     """Send a job to a Flink cluster; prints its id, and returns when all its tasks run.
 
-    A job that fails while it starts is cancelled, and the reason is shown.
+    A job that fails while it starts is cancelled, and the reason is shown. With [bold]--savepoint[/] it is
+    said first what of it goes on; what the job has no place for must be named by [bold]--allow-empty[/].
 
     [bold]Examples[/]
 
@@ -45,21 +59,45 @@ def submit(
     """
     found = cluster_at(cluster)
     plan = prepare(file, bounded=bounded, cluster=found)
+    if savepoint:
+        _check_savepoint(plan, savepoint, allow_empty or [])
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    target = Target(found.access, savepoint and savepoint_uri(savepoint), bool(allow_empty))
     unit = "windows" if plan.job.score == "per_window" else "records"
     try:
         with Progress(console, unit) as line:
             line.say(f"submitting to {found.url}")
-            job = start(plan, Target(found.access, savepoint_uri(savepoint))).id
+            job = start(plan, target).id
             print(job, flush=True)
             line.say(f"waiting for {job} to run")
             _await_start(found, job)
+            _leave_state(found, plan, job)
             structlog.get_logger().info("job_running", job=plan.job.job, id=job, cluster=found.url)
             if wait:
                 _await_end(found, job, line)
     except JobFailedError as error:
         show_traceback(error)
         raise
+
+
+def _check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str]) -> None:
+    """Says what becomes of the savepoint's parts; raises InputError where one has no place to go."""
+    log = structlog.get_logger()
+    verdicts = judged(plan, savepoint)
+    if verdicts is None:
+        log.warning("savepoint_without_account", savepoint=savepoint)
+        return
+    for verdict in verdicts:
+        if verdict.outcome != "goes on":
+            log.info("savepoint", part=verdict.part, outcome=verdict.outcome, reason=verdict.why)
+    if refused := refusals(verdicts, allowed):
+        raise InputError(f"the job cannot go on from {savepoint}: {'; '.join(map(as_refusal, refused))}")
+
+
+def _leave_state(cluster: Cluster, plan: Plan, job: str) -> None:
+    directory = plan.options.get(_CHECKPOINTS) or cluster.settings().get(_CHECKPOINTS)
+    if directory and (folder := checkpoints_of(directory, job)):
+        leave_state(folder, state_of(plan))
 
 
 def _await_start(cluster: Cluster, job: str) -> None:

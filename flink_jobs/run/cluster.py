@@ -76,6 +76,11 @@ class Cluster:
         """The JobManager's own Flink options."""
         return {entry["key"]: entry["value"] for entry in self._get("/jobmanager/config")}
 
+    def parameters(self, job_id: str) -> dict[str, str]:
+        """The job's own parameters, which it was submitted with."""
+        config = self._get(f"/jobs/{job_id}/config").get("execution-config") or {}
+        return {str(key): str(value) for key, value in (config.get("user-config") or {}).items()}
+
     def state(self, job_id: str) -> str:
         return str(self._get(f"/jobs/{job_id}")["state"])
 
@@ -187,8 +192,8 @@ def root_cause(stack_trace: str) -> str:
     if _UNKNOWN_STATE in stack_trace:
         return (
             "the savepoint holds state that this job has no place for: since it was taken, a key of windows, "
-            "or drift, comparisons or labels were removed or changed. Go on with the job as it was, or start "
-            "without the savepoint"
+            "or drift, comparisons or labels were removed or changed; tailrace plan --savepoint says which. "
+            "Go on with the job as it was, or start without the savepoint"
         )
     lines = stack_trace.strip().splitlines() or ["unknown"]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]

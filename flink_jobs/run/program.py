@@ -19,9 +19,12 @@ import udfs
 from flink_jobs.errors import JobFailedError, TailraceError, WorkError
 from flink_jobs.plan import Runnable
 from flink_jobs.plan.flink_options import as_uri
+from flink_jobs.plan.state import state_of
 from flink_jobs.plan.views import Function
 from flink_jobs.run.access import Access
 from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_traceback
+from flink_jobs.run.operators import name_operators
+from flink_jobs.run.savepoints import as_parameter
 from flink_jobs.run.tokens import prepare_tokens, token_url
 from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import free_port
@@ -31,15 +34,20 @@ RESTARTS: Mapping[str, str] = {
     "restart-strategy.type": "exponential-delay",
     "restart-strategy.exponential-delay.attempts-before-reset-backoff": "10",
 }
+_PARAMETERS = "pipeline.global-job-parameters"
 FAIL_FAST: Mapping[str, str] = {"restart-strategy.type": "none"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to run: a minicluster in this process, or the session cluster behind this REST address."""
+    """Where to run: a minicluster in this process, or the session cluster behind this REST address.
+
+    With `drop_unknown_state` what the savepoint holds for operators that the job has not is left behind.
+    """
 
     cluster: Access | None = None
     savepoint: str | None = None
+    drop_unknown_state: bool = False
 
 
 class RunningJob:
@@ -140,13 +148,15 @@ def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, 
     options = {"python.files": str(_shipped_code()), **_jars(plan, target)}
     if target.savepoint:
         options["execution.state-recovery.path"] = as_uri(target.savepoint)
+        options["execution.state-recovery.ignore-unclaimed-state"] = str(target.drop_unknown_state).lower()
     if target.cluster:
         options |= {**RESTARTS} | _remote(target.cluster)
         options["python.executable"] = plan.job.runtime.python or sys.executable
     else:
         options |= {**FAIL_FAST} | _local(scratch)
     options["python.client.executable"] = sys.executable
-    return options | dict(plan.options)
+    parameters = [plan.options.get(_PARAMETERS), as_parameter(state_of(plan))]
+    return options | dict(plan.options) | {_PARAMETERS: ",".join(filter(None, parameters))}
 
 
 def _shipped_code() -> Path:
@@ -221,6 +231,7 @@ def _attach(plan: Runnable, environments: tuple[Any, Any]) -> None:
         attach_monitor(plan, tables, environment, statements)
     else:
         statements.attach_as_datastream()
+    name_operators(environment)
 
 
 def _statements(plan: Runnable, environments: tuple[Any, Any]) -> Any:

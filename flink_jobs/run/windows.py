@@ -11,6 +11,7 @@ from pyflink.datastream.data_stream import KeyedStream
 from pyflink.java_gateway import get_gateway
 from pyflink.table import Schema
 
+from flink_jobs.plan.state import windows_by
 from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, SHARD_KEYS, SHARDS_OF_WINDOWS, WindowStages
 from flink_jobs.run.translation import translate_together
 from udfs.flink.windowing import (
@@ -47,10 +48,8 @@ def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None
 
 
 def _named(stream: Any, stage: StageParams) -> Any:
-    """The state is found by the columns of the key and what it is for: no other is ever read."""
-    uid = f"tailrace-{'groups' if stage.group else 'windows'}-{'-'.join(stage.by)}"
     name = f"windows by {', '.join(stage.by)}"
-    return stream.uid(uid).name(name).set_max_parallelism(SHARDS_OF_WINDOWS)
+    return stream.uid(windows_by(stage)).name(name).set_max_parallelism(SHARDS_OF_WINDOWS)
 
 
 def _by_shard(stream: Any) -> Any:

@@ -1,8 +1,6 @@
 """Runs a job file in a process of its own until its topics hold enough, and stops it with a savepoint.
 
-Flink counts the operators of what a process has planned, so a savepoint fits the first job of another one.
-
-    python -m tests.helpers.restarts BROKERS JOB_FILE SAVEPOINTS SAVEPOINT TOPIC=COUNT …
+python -m tests.helpers.restarts BROKERS JOB_FILE SAVEPOINTS SAVEPOINT TOPIC=COUNT …
 """
 
 from __future__ import annotations

@@ -254,6 +254,17 @@ def test_a_job_goes_on_from_a_savepoint_and_loses_and_doubles_nothing(
     assert (by_name.returncode, by_id.returncode) == (0, 0), by_name.stderr + by_id.stderr
     savepoints = {names[0]: by_name.stdout.strip(), names[1]: by_id.stdout.strip()}
     assert savepoints[names[1]].startswith(f"file:{tmp_path / 'mine'}/savepoint-")
+    for job in kinds:
+        planned = tailrace("plan", str(job), "--savepoint", savepoints[job.stem])
+        assert planned.returncode == 0, planned.stderr
+        _, _, verdict = planned.stdout.partition(f"From {savepoints[job.stem]}\n")
+        assert {line.split()[-2:] == ["goes", "on"] for line in verdict.splitlines() if line} == {True}
+    other = tailrace("plan", str(next(iter(kinds))), "--savepoint", savepoints[names[1]])
+    assert other.returncode == 2
+    assert "refused: the job has no windows of this key and kind any more" in other.stdout
+    refused = tailrace("submit", str(next(iter(kinds))), "--savepoint", savepoints[names[1]], *place)
+    assert refused.returncode == 2
+    assert "(leave it behind with --allow-empty " in refused.stderr
     assert tailrace("jobs", *place).stdout == "No running jobs; --all shows those that have ended.\n"
     assert tailrace("jobs", "--all", *place).stdout.count("finished") == 2
     assert tailrace("stop", names[0], *place).returncode == 2

@@ -16,10 +16,11 @@ from rich.console import Console
 
 from flink_jobs import cli
 from flink_jobs.cli.progress import Progress, summary
-from flink_jobs.cli.remote import _rough, savepoint_uri
+from flink_jobs.cli.remote import _rough
 from flink_jobs.cli.run import relevant
 from flink_jobs.errors import InputError
 from flink_jobs.run.cluster import failure_reason, worker_traceback
+from flink_jobs.run.savepoints import savepoint_uri
 from flink_jobs.spec.json_schema import job_schema_text
 from flink_jobs.system.log import configure_logging
 from tests.helpers.samples import write_model

@@ -1,0 +1,271 @@
+"""Says what of a savepoint another run of a job can go on from, before Flink tries to.
+
+A running job carries its account of its state, `JobState`; `tailrace stop` leaves it beside the savepoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from flink_jobs.plan import Runnable
+from flink_jobs.plan.outputs import outputs_of
+from flink_jobs.plan.topics import labels_of
+from flink_jobs.plan.window_stages import WindowStages
+from flink_jobs.spec import JobSpec, Window
+from flink_jobs.spec.scalars import format_duration
+from udfs.windows.params import Columns, StageParams
+
+MONITOR, ROLLOUT, ROLLOUT_WINDOWS = "tailrace-monitor", "tailrace-rollout", "tailrace-rollout-windows"
+LABEL_JOIN, LABELS_FIRST = "tailrace-label-join", "tailrace-labels-first"
+# The Flink option by which a job carries its account, and the file beside a savepoint.
+PARAMETER, FILE = "tailrace.state", "tailrace.json"
+
+Outcome = Literal["goes on", "changes", "starts empty", "is left", "refused"]
+
+
+def reads(table: str) -> str:
+    """The operator that reads this table."""
+    return f"tailrace-from-{table}"
+
+
+def writes(output: str) -> str:
+    """The operator that writes this output."""
+    return f"tailrace-to-{output}"
+
+
+def windows_by(stage: StageParams) -> str:
+    """The operator of this stage; another key, or windows of the other kind, are another one."""
+    return f"tailrace-{'groups' if stage.group else 'windows'}-{'-'.join(stage.by)}"
+
+
+class WindowState(msgspec.Struct, frozen=True):
+    """A window: its kind and length as in the job file, in ms if it is a time, and its results as text."""
+
+    kind: str
+    size: int
+    every: int
+    select: dict[str, str]
+
+
+class StageState(msgspec.Struct, frozen=True):
+    """Windows by one key. `columns` are those of records that wait, `kept` those that windows read."""
+
+    uid: str
+    by: tuple[str, ...]
+    columns: Columns
+    kept: Columns
+    windows: dict[str, WindowState]
+
+
+class JobState(msgspec.Struct, frozen=True):
+    """What a job keeps: `parts` are the other operators with state, with words for them."""
+
+    job: str
+    topic: str
+    parts: dict[str, str]
+    stages: tuple[StageState, ...] = ()
+    drained: bool = False
+    version: int = 1
+
+
+class Verdict(NamedTuple):
+    """What becomes of one part. `names` are what --allow-empty calls it by."""
+
+    part: str
+    outcome: Outcome
+    why: str = ""
+    names: tuple[str, ...] = ()
+
+
+def state_of(plan: Runnable) -> JobState:
+    """The plan's account of its state."""
+    job = plan.job
+    return JobState(job.job, job.source.topic, _parts(plan), tuple(_stages(plan)))
+
+
+def _parts(plan: Runnable) -> dict[str, str]:
+    job = plan.job
+    parts = {reads("source"): f"offsets of {job.source.topic}"}
+    parts |= {writes(output.name): f"transactions of {output.name}" for output in outputs_of(job)}
+    if plan.drift:
+        parts[MONITOR] = "drift"
+    if plan.controller:
+        parts[ROLLOUT] = "comparisons"
+    for watching, name in ((plan.drift, "webhook"), (plan.controller, "rollout-webhook")):
+        if watching and plan.webhook:
+            parts[f"tailrace-{name}"] = "alerts that wait for the webhook"
+    if labels := labels_of(job):
+        parts |= {
+            reads("labels"): f"offsets of {labels.topic}",
+            ROLLOUT_WINDOWS: "windows that wait for labels",
+            LABEL_JOIN: "records that wait for labels",
+            LABELS_FIRST: "labels of before",
+        }
+    return parts
+
+
+def _stages(plan: Runnable) -> Iterator[StageState]:
+    for view in plan.views.views.values():
+        if isinstance(view, WindowStages):
+            for stage in view.stages:
+                yield _stage(plan.job, stage)
+
+
+def _stage(job: JobSpec, stage: StageParams) -> StageState:
+    windows = {n: w for n, w in job.features.windows.items() if tuple(w.by) == stage.by}
+    types = dict(stage.columns)
+    of = stage.windows or ((stage.group,) if stage.group else ())
+    read = [name for w in of for a in w.select.values() for name in (a.column, a.where) if name]
+    kept = tuple((name, types[name]) for name in dict.fromkeys((*stage.by, *read)))
+    return StageState(
+        windows_by(stage), stage.by, stage.columns, kept, {n: _window(w) for n, w in windows.items()}
+    )
+
+
+def _window(window: Window) -> WindowState:
+    select = {name: str(aggregate) for name, aggregate in window.select.items()}
+    return WindowState(window.kind, window.size, window.every or 0, select)
+
+
+def judge(before: JobState, after: JobState) -> tuple[Verdict, ...]:
+    """What becomes of each part of a savepoint of `before`, and of each part that is new."""
+    old, new = ({stage.uid: stage for stage in state.stages} for state in (before, after))
+    return (
+        *_judged_parts(before, after),
+        *(
+            verdict
+            for uid in {**old, **new}
+            for verdict in _judged_stage(old.get(uid), new.get(uid), before, first=_is_first(uid, after))
+        ),
+    )
+
+
+def _is_first(uid: str, state: JobState) -> bool:
+    return bool(state.stages) and state.stages[0].uid == uid
+
+
+def _judged_parts(before: JobState, after: JobState) -> Iterator[Verdict]:
+    for uid in {**before.parts, **after.parts}:
+        old, new = before.parts.get(uid), after.parts.get(uid)
+        if old and new and uid.startswith(reads("")) and old != new:
+            why = f"the savepoint has {old}: Flink would read that topic on"
+            yield Verdict(new, "refused", why)
+        elif old and new:
+            yield Verdict(new, "goes on")
+        elif new:
+            yield Verdict(new, "starts empty", "the savepoint has none")
+        elif old:
+            yield Verdict(old, "refused", "the job has none any more", (_section(uid),))
+
+
+def _section(uid: str) -> str:
+    """The section of the job file that an operator is there for."""
+    if uid.startswith(writes("")):
+        return uid.removeprefix(writes(""))
+    if uid == MONITOR:
+        return "drift"
+    if uid.endswith("webhook"):
+        return "webhook"
+    return "comparisons" if uid == ROLLOUT else "labels"
+
+
+def _judged_stage(
+    old: StageState | None, new: StageState | None, before: JobState, *, first: bool
+) -> Iterator[Verdict]:
+    if old is None and new is not None:
+        for name, window in new.windows.items():
+            yield Verdict(_of(name, new), "starts empty", _complete(window))
+    elif new is None and old is not None:
+        names = tuple(old.windows)
+        part = f"windows by {', '.join(old.by)} ({', '.join(names)})"
+        yield Verdict(part, "refused", "the job has no windows of this key and kind any more", names)
+    elif old is not None and new is not None:
+        yield from _judged_windows(old, new, before, first=first)
+
+
+def _judged_windows(old: StageState, new: StageState, before: JobState, *, first: bool) -> Iterator[Verdict]:
+    if refused := _other_types(old, new):
+        yield Verdict(f"windows by {', '.join(new.by)}", "refused", refused)
+        return
+    if old.columns != new.columns and not before.drained:
+        part = f"records that wait for windows by {', '.join(new.by)}"
+        if not first:
+            why = "they were read with other columns: stop the job as it was with --drain"
+            yield Verdict(part, "refused", why)
+        else:
+            yield Verdict(part, "changes", "they are read again with the new schema")
+    reach = max((w.size for w in old.windows.values() if w.kind != "rows"), default=0)
+    for name in {**old.windows, **new.windows}:
+        was, now = old.windows.get(name), new.windows.get(name)
+        if now is None:
+            yield Verdict(_of(name, old), "is left")
+        elif was == now:
+            yield Verdict(_of(name, new), "goes on")
+        else:
+            yield Verdict(_of(name, new), "changes", "; ".join(_filled(now, old, new, reach)))
+
+
+def _other_types(old: StageState, new: StageState) -> str:
+    was, now = dict(old.kept), dict(new.kept)
+    changed = [name for name in was if name in now and was[name] != now[name]]
+    keys = [name for name in changed if name in new.by]
+    return "; ".join(f"{name} was a {was[name]}, and is a {now[name]}" for name in keys)
+
+
+def _filled(now: WindowState, old: StageState, new: StageState, reach: int) -> Iterator[str]:
+    """How right the results of an added or changed window are, and from when on."""
+    was, kept = dict(old.kept), dict(new.kept)
+    unknown = [name for name in kept if was.get(name) != kept[name] and _reads(now, name)]
+    if unknown:
+        yield f"{', '.join(unknown)} is null in records of before"
+    if now.kind in ("over", "rows"):
+        enough = now.kind == "over" and now.size <= reach
+        yield "filled from the state" if enough else f"filled as far as the state reaches; {_complete(now)}"
+    else:
+        yield "records that wait are in all of its windows"
+
+
+def _reads(window: WindowState, column: str) -> bool:
+    return any(column in text for text in window.select.values())
+
+
+def _complete(window: WindowState) -> str:
+    if window.kind == "rows":
+        return f"complete after {window.size} records of a key"
+    if window.kind == "session":
+        return "complete from the first session on that begins after the start"
+    return f"complete {format_duration(window.size)} after the start"
+
+
+def _of(name: str, stage: StageState) -> str:
+    return f"window {name} by {', '.join(stage.by)}"
+
+
+def refusals(verdicts: Sequence[Verdict], allowed: Sequence[str]) -> list[Verdict]:
+    """What stands in the way, but for what may be left behind."""
+    return [v for v in verdicts if v.outcome == "refused" and not (v.names and {*v.names} <= {*allowed})]
+
+
+def as_refusal(verdict: Verdict) -> str:
+    """Why the part stands in the way, and how to leave it behind."""
+    options = " ".join(f"--allow-empty {name}" for name in verdict.names)
+    return f"{verdict.part}: {verdict.why}" + (f" (leave it behind with {options})" if options else "")
+
+
+def in_words(verdicts: Sequence[Verdict]) -> list[str]:
+    """A line for each part."""
+    width = max((len(verdict.part) for verdict in verdicts), default=0)
+    return [f"{v.part:<{width}}  {v.outcome}{': ' if v.why else ''}{v.why}" for v in verdicts]
+
+
+def parse_state(text: bytes) -> JobState:
+    """Raises msgspec.DecodeError for what is no such account."""
+    return msgspec.json.decode(text, type=JobState)
+
+
+def encode_state(state: JobState) -> bytes:
+    """As JSON."""
+    return msgspec.json.encode(state)

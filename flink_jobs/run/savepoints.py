@@ -1,0 +1,89 @@
+"""Leaves a job's account of its state beside savepoints and checkpoints, and reads it again."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from pathlib import Path
+
+import msgspec
+
+from flink_jobs.errors import InputError
+from flink_jobs.plan import Runnable
+from flink_jobs.plan.state import (
+    FILE,
+    PARAMETER,
+    JobState,
+    Verdict,
+    encode_state,
+    judge,
+    parse_state,
+    state_of,
+)
+from udfs.errors import StoreError
+from udfs.store import open_store
+
+# Far more than the longest job file makes.
+_LARGEST = 4_000_000
+
+
+def as_parameter(state: JobState) -> str:
+    """The account as a Flink job parameter, `name:value` without characters that Flink would split."""
+    return f"{PARAMETER}:{base64.urlsafe_b64encode(zlib.compress(encode_state(state))).decode()}"
+
+
+def parse_parameter(packed: str | None) -> JobState | None:
+    """What a job keeps, of its parameter; None for a job that Tailrace did not start, or an older one."""
+    try:
+        text = zlib.decompressobj().decompress(base64.urlsafe_b64decode(packed or ""), _LARGEST)
+        return parse_state(text)
+    except (ValueError, zlib.error, msgspec.DecodeError):
+        return None
+
+
+def leave_state(folder: str, state: JobState) -> bool:
+    """Writes the account into a savepoint's folder, or a job's folder of checkpoints; whether that worked."""
+    try:
+        open_store(folder).write_once(FILE, encode_state(state))
+    except (StoreError, OSError):
+        return False
+    return True
+
+
+def stored_state(savepoint: str) -> JobState | None:
+    """The account beside a savepoint, or beside the checkpoints of a job; None where there is none.
+
+    Raises StoreError for a folder that cannot be read, or an account that is none.
+    """
+    for folder in (savepoint, savepoint.rstrip("/").rpartition("/")[0]):
+        try:
+            return parse_state(open_store(folder).read(FILE))
+        except FileNotFoundError:
+            continue
+        except msgspec.DecodeError as error:
+            raise StoreError(f"{folder}/{FILE} is no account of a job's state: {error}") from None
+    return None
+
+
+def checkpoints_of(directory: str, job_id: str) -> str | None:
+    """The folder of a job's checkpoints, if Flink has made it where this machine sees it."""
+    folder = Path(directory.removeprefix("file://").removeprefix("file:"), job_id)
+    return str(folder) if folder.is_dir() else None
+
+
+def judged(plan: Runnable, savepoint: str) -> tuple[Verdict, ...] | None:
+    """What the plan's job can go on from; None where the savepoint has no account of its state."""
+    try:
+        state = stored_state(savepoint_uri(savepoint))
+    except StoreError as error:
+        raise InputError(f"--savepoint: {error}") from None
+    return judge(state, state_of(plan)) if state else None
+
+
+def savepoint_uri(given: str) -> str:
+    """A savepoint's path or URI as a URI; what Flink prints, file:/path, is one too."""
+    if re.match(r"(?!file:)[a-z][a-z0-9+.-]*:/", given):
+        return given
+    path = Path(re.sub(r"^file:(//(?=/))?", "", given)).absolute()
+    return f"file://{path}"  # not escaped: Flink takes it as it is
