@@ -1,0 +1,1 @@
+"""Jobs under faults: numbered records, kills at random moments, and a ledger of what became of each."""

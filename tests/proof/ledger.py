@@ -1,0 +1,131 @@
+"""Numbered records, what has to become of each in plain Python, and what became of it.
+
+What is late by an hour is late as long as all partitions are read side by side. After a restart one may be
+read ahead of another by more than that: then the watermark, which is that of the last one, has not passed
+the record, which is on time and belongs to the windows of others. So it may be late or predicted, and the
+features of all have to be those with it or without it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from flink_jobs.kafka import Message, Record
+from flink_jobs.testing import record
+
+START = 1_767_225_600_000
+STEP_MS, OVER_MS, OUT_OF_ORDER_MS, LATE_BY_MS = 1_000, 60_000, 10_000, 3_600_000
+PARTITIONS, CARDS = 4, 7
+# By so many records in, the watermark has passed all that is sent as late.
+FIRST_LATE = (LATE_BY_MS + OUT_OF_ORDER_MS) // STEP_MS
+
+
+class Sent(NamedTuple):
+    """One record: `outcome` is what has to become of it."""
+
+    number: int
+    card: str
+    amount: float
+    time: int
+    outcome: str
+
+
+def stream(seed: int) -> Iterator[Sent]:
+    """Without end: a few broken, a few late by an hour, the others up to 5 s out of order."""
+    draw = random.Random(seed)
+    number = 0
+    while True:
+        chance = draw.random()
+        outcome = (
+            "dead" if chance < 0.01 else "late" if chance < 0.02 and number > 2 * FIRST_LATE else "predicted"
+        )
+        time = START + number * STEP_MS - draw.randrange(5_000) - (LATE_BY_MS if outcome == "late" else 0)
+        yield Sent(number, f"c{draw.randrange(CARDS)}", round(draw.uniform(-100, 100), 3), time, outcome)
+        number += 1
+
+
+def message(sent: Sent) -> Message:
+    """As the source topic has it; a broken one lacks its amount."""
+    value: dict[str, Any] = {"id": sent.number, "card": sent.card}
+    if sent.outcome != "dead":
+        value["amount"] = sent.amount
+    return record(value, key=str(sent.number), timestamp=sent.time, partition=sent.number % PARTITIONS)
+
+
+def flush(number: int) -> Iterator[Message]:
+    """Moves each partition's watermark past all; these wait for ever."""
+    for partition in range(PARTITIONS):
+        value = {"id": -1, "card": "end", "amount": 0.0}
+        yield record(value, key="-1", timestamp=START + number * STEP_MS + 10 * OVER_MS, partition=partition)
+
+
+@dataclass
+class Ledger:
+    """What differs from what had to be; all lists are numbers of records.
+
+    `in_time` are those late by design that were on time after a restart.
+    """
+
+    in_time: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    doubled: list[int] = field(default_factory=list)
+    elsewhere: list[int] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+
+    def balanced(self) -> bool:
+        return not (self.lost or self.doubled or self.elsewhere or self.changed)
+
+
+def audit(sent: Sequence[Sent], outputs: Mapping[str, Iterable[Record]]) -> Ledger:
+    """`outputs` by outcome, as read_committed readers see them."""
+    ledger, seen = Ledger(), Counter[int]()
+    outcomes = {each.number: each.outcome for each in sent}
+    predictions: dict[int, dict[str, Any]] = {}
+    for outcome, records in outputs.items():
+        for row in records:
+            number = int((row.key or b"-1").decode())
+            if number < 0:
+                continue
+            seen[number] += 1
+            if outcome == "predicted":
+                predictions[number] = json.loads(row.value or b"")
+            if (outcomes[number], outcome) == ("late", "predicted"):
+                ledger.in_time.append(number)
+            elif outcomes[number] != outcome:
+                ledger.elsewhere.append(number)
+    on_time = {*ledger.in_time}
+    features = expected_features(s for s in sent if s.outcome == "predicted" or s.number in on_time)
+    ledger.changed = [
+        n for n, prediction in predictions.items() if n in features and not _agrees(prediction, features[n])
+    ]
+    ledger.lost = [number for number in outcomes if not seen[number]]
+    ledger.doubled = [number for number, times in seen.items() if times > 1]
+    return ledger
+
+
+def expected_features(predicted: Iterable[Sent]) -> dict[int, tuple[int, float]]:
+    """Count and sum of the last minute of the card, for each record."""
+    by_card: dict[str, list[Sent]] = defaultdict(list)
+    for each in predicted:
+        by_card[each.card].append(each)
+    found = {}
+    for rows in by_card.values():
+        rows.sort(key=lambda each: each.time)
+        first = stop = 0
+        for each in rows:
+            while rows[first].time < each.time - OVER_MS:
+                first += 1
+            while stop < len(rows) and rows[stop].time <= each.time:
+                stop += 1
+            found[each.number] = (stop - first, math.fsum(other.amount for other in rows[first:stop]))
+    return found
+
+
+def _agrees(prediction: dict[str, Any], features: tuple[int, float]) -> bool:
+    return (prediction["seen"], prediction["spent"]) == features

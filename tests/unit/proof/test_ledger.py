@@ -1,0 +1,88 @@
+"""The ledger sees what it is there for: a record that is lost, doubled, of another outcome, or changed."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+
+import pandas as pd
+import pytest
+
+from flink_jobs.kafka import Record
+from tests.proof.ledger import OVER_MS, Ledger, Sent, audit, expected_features, message, stream
+
+SENT = list(islice(stream(5), 9_000))
+FEATURES = expected_features(each for each in SENT if each.outcome == "predicted")
+
+
+def outputs() -> dict[str, list[Record]]:
+    """What a job without a fault writes."""
+    found: dict[str, list[Record]] = {"predicted": [], "dead": [], "late": []}
+    for each in SENT:
+        value = message(each).value
+        if each.outcome == "predicted":
+            seen, spent = FEATURES[each.number]
+            value = json.dumps({"seen": seen, "spent": spent}).encode()
+        key = str(each.number).encode()
+        found[each.outcome].append(
+            Record(value=value, key=key, headers=[], partition=0, offset=0, timestamp=0)
+        )
+    return found
+
+
+def test_all_outcomes_occur_and_balance() -> None:
+    assert {each.outcome for each in SENT} == {"predicted", "dead", "late"}
+    assert audit(SENT, outputs()) == Ledger()
+    assert audit(SENT, outputs()).balanced()
+
+
+def test_features_are_those_of_pandas() -> None:
+    frame = pd.DataFrame([each._asdict() for each in SENT if each.outcome == "predicted"]).sort_values("time")
+    frame.index = pd.to_datetime(frame["time"], unit="ms")
+    for _, rows in frame.groupby("card"):
+        # All peers of a time count for each other, so the last one's result is that of all.
+        rolled = rows["amount"].rolling(f"{OVER_MS + 1}ms").agg(["count", "sum"]).groupby(level=0).last()
+        for at, number in zip(rows.index, rows["number"], strict=True):
+            seen, spent = FEATURES[number]
+            assert (seen, spent) == (rolled.loc[at, "count"], pytest.approx(rolled.loc[at, "sum"], abs=1e-6))
+
+
+def _changed(row: Record) -> Record:
+    value = json.loads(row.value or b"")
+    value["seen"] += 1
+    return Record(json.dumps(value).encode(), row.key, row.headers, row.partition, row.offset, row.timestamp)
+
+
+def test_each_fault_is_found() -> None:
+    made = outputs()
+    predicted = made["predicted"]
+    lost, doubled, changed = predicted[10], predicted[20], predicted[30]
+    made["predicted"] = [*predicted[:10], *predicted[11:30], _changed(changed), *predicted[31:], doubled]
+    moved = made["late"].pop()
+    made["dead"].append(moved)
+    ledger = audit(SENT, made)
+    assert not ledger.balanced()
+    assert [ledger.lost, ledger.doubled, ledger.changed, ledger.elsewhere] == [
+        [int(row.key or b"")] for row in (lost, doubled, changed, moved)
+    ]
+
+
+def test_what_was_late_by_design_may_be_on_time_if_all_windows_say_so() -> None:
+    late = next(each for each in SENT if each.outcome == "late")
+    taken = [each for each in SENT if each.outcome == "predicted" or each is late]
+    made = outputs()
+    made["late"] = [row for row in made["late"] if int(row.key or b"") != late.number]
+    made["predicted"] = [
+        Record(json.dumps({"seen": seen, "spent": spent}).encode(), str(number).encode(), [], 0, 0, 0)
+        for number, (seen, spent) in expected_features(taken).items()
+    ]
+    assert audit(SENT, made).balanced()
+    assert audit(SENT, made).in_time == [late.number]
+    made["predicted"] = [*outputs()["predicted"], made["predicted"][-1]]
+    assert not audit(SENT, made).balanced()
+
+
+def test_the_stream_is_the_same_for_a_seed() -> None:
+    again: list[Sent] = list(islice(stream(5), 9_000))
+    assert again == SENT
+    assert list(islice(stream(6), 9_000)) != SENT
