@@ -60,7 +60,6 @@ def promote(
             show_default=False,
         ),
     ] = None,
-    windows: Annotated[int, typer.Option(min=1, help="With --if: the last so many windows count.")] = 12,
     brokers: Brokers = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -75,7 +74,7 @@ def promote(
     releases, moment = _begin(registry, name, at, lead, past, reason)
     _check_loads(registry, name, version)
     if gate:
-        _check_gate(gate, version, windows, brokers)
+        _check_gate(gate, version, brokers)
     _done(releases.promote(version, moment, dry_run=dry_run), dry_run)
 
 
@@ -251,9 +250,9 @@ def _check_loads(registry: str, name: str, version: int) -> None:
         raise InputError(f"{name} version {version} cannot be used: {error}") from error
 
 
-def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None) -> None:
-    """Raises WorkError unless the version passed in the last windows together."""
-    report = judge_job(job_file, version, windows, brokers, environment())
+def _check_gate(job_file: Path, version: int, brokers: str | None) -> None:
+    """Raises WorkError unless the version passes by all that is known of it."""
+    report = judge_job(job_file, version, brokers, environment())
     if report.outcome != "pass":
         why = "; ".join(report.reasons)
         raise WorkError(f"version {version} does not pass the gate ({report.outcome}): {why}")

@@ -63,7 +63,7 @@ def test_json_has_the_numbers(tmp_path: Path) -> None:
 
 
 def test_the_table_of_numbers(tmp_path: Path) -> None:
-    (tmp_path / "comparisons.jsonl").write_bytes(msgspec.json.encode(of_numbers()))
+    (tmp_path / "comparisons.jsonl").write_bytes(msgspec.json.encode(of_numbers().window))
     output = shown(tmp_path)
     assert "RMSE MAE worse by p" in " ".join(output.split())
     assert "log loss" not in output
