@@ -153,10 +153,13 @@ def _failures(gate: Gate, found: Evidence, version: int) -> list[str]:
     chance = spent(error, found.looks) / 2
     failures = _over_limits(gate, found, version)
     for record in (found.so_far, found.window):
-        failures += [each.why for each in _suspicions(gate, record, version) if each.p < chance]
+        shown = [each.why for each in _suspicions(gate, record, version) if each.p < chance]
+        if shown:
+            failures += shown
+            break
     if (slow := _slow(gate, found, version)) and slow_p(found.slow, found.timed) < 2 * chance:
         failures.append(slow)
-    return list(dict.fromkeys(failures))
+    return failures
 
 
 def _over_limits(gate: Gate, found: Evidence, version: int) -> list[str]:
