@@ -26,6 +26,7 @@ from flink_jobs.cli.release_options import (
     parse_lead,
     parse_share,
 )
+from flink_jobs.cli.release_plan import plan
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
@@ -238,6 +239,9 @@ def compare(
     console = Console(highlight=False)
     for part in comparison_tables(total, records, found):
         console.print(part)
+
+
+release.command()(plan)
 
 
 def _write_page(path: Path, records: list[ComparisonRecord]) -> None:
