@@ -99,32 +99,34 @@ def _log_mean(logs: Sequence[float]) -> float:
 
 def lower_bound(found: Estimate, effects: Sequence[float], error: float) -> float:
     """The part of the champion's loss by which another's is higher at least, but for this error."""
-    sure, least = -math.log(error), max(found.part, -1.0)
 
     def missing(part: float) -> float:
-        return sure - log_evidence(found, part, effects)
+        return -math.log(error) - log_evidence(found, part, effects)
 
-    step = min(effects)
-    while missing(max(least - step, -1.0)) > 0:
-        if least - step <= -1:
+    near, step = max(found.part, -1.0), _deviation(found)
+    while missing(far := max(near - step, -1.0)) > 0:
+        if far == -1:
             return -1.0
-        step *= 2
-    return _zero(missing, max(least - step, -1.0), least)
+        near, step = far, step * 1.5
+    return _zero(missing, far, near)
 
 
 def upper_bound(found: Estimate, effects: Sequence[float], error: float) -> float | None:
     """By which it is higher at most; None where it could be anything."""
-    sure, most = -math.log(error), max(found.part, -1.0)
 
     def missing(part: float) -> float:
-        return sure - log_evidence(found, part, effects, better=True)
+        return -math.log(error) - log_evidence(found, part, effects, better=True)
 
-    step = min(effects)
-    while missing(most + step) > 0:
-        step *= 2
-        if step > FARTHEST_PART:
+    near, step = max(found.part, -1.0), _deviation(found)
+    while missing(far := near + step) > 0:
+        if far > FARTHEST_PART:
             return None
-    return _zero(missing, most, most + step)
+        near, step = far, step * 1.5
+    return _zero(missing, near, far)
+
+
+def _deviation(found: Estimate) -> float:
+    return math.sqrt(found.beyond(found.part)[1])
 
 
 def _zero(function: Callable[[float], float], low: float, high: float) -> float:
@@ -132,14 +134,15 @@ def _zero(function: Callable[[float], float], low: float, high: float) -> float:
 
     Dowell and Jarratt, "A modified regula falsi method for computing the root of an equation" (BIT, 1971).
     """
-    at_low, at_high, middle = function(low), function(high), low
+    at_low, at_high, middle, kept = function(low), function(high), low, 0
     for _ in range(_STEPS):
         before, middle = middle, (low * at_high - high * at_low) / (at_high - at_low)
-        if abs(middle - before) <= 1e-9 * (high - low + abs(middle)):
+        if abs(middle - before) <= 1e-9 * max(high - low, abs(middle)):
             break
         value = function(middle)
         if (value > 0) == (at_high > 0):
-            high, at_high, at_low = middle, value, at_low / 2
+            # An end that stays twice pulls too weakly.
+            high, at_high, at_low, kept = middle, value, at_low / 2 if kept < 0 else at_low, -1
         else:
-            low, at_low, at_high = middle, value, at_high / 2
+            low, at_low, at_high, kept = middle, value, at_high / 2 if kept > 0 else at_high, 1
     return middle
