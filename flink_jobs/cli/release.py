@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,15 +26,18 @@ from flink_jobs.cli.release_options import (
     parse_lead,
     parse_share,
 )
+from flink_jobs.cli.release_plan import plan
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.reports.comparisons import judge_job, read_comparisons
 from flink_jobs.reports.releases import comparison_tables, describe_release, history_table
+from flink_jobs.reports.releases_page import render
 from udfs.errors import ModelError
 from udfs.model.loading import load_version
 from udfs.releases.log import ReleaseRecord
 from udfs.rollout.compare import add_up
+from udfs.rollout.records import ComparisonRecord
 from udfs.times import now_ms
 
 release = typer.Typer(
@@ -60,7 +64,6 @@ def promote(
             show_default=False,
         ),
     ] = None,
-    windows: Annotated[int, typer.Option(min=1, help="With --if: the last so many windows count.")] = 12,
     brokers: Brokers = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -75,7 +78,7 @@ def promote(
     releases, moment = _begin(registry, name, at, lead, past, reason)
     _check_loads(registry, name, version)
     if gate:
-        _check_gate(gate, version, windows, brokers)
+        _check_gate(gate, version, brokers)
     _done(releases.promote(version, moment, dry_run=dry_run), dry_run)
 
 
@@ -207,26 +210,46 @@ def compare(
     ],
     windows: Annotated[int, typer.Option(min=1, help="The last so many windows, added up.")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="Print the sum as JSON.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Write all windows as one page for a browser.", show_default=False),
+    ] = None,
     job: Job = None,
     brokers: Brokers = None,
 ) -> None:
     """Show the versions beside each other: errors, agreement, scores, time, and how right they were.
 
-    [bold]Example[/]
+    [bold]Examples[/]
 
       tailrace release compare flight-delay.comparisons
+
+      tailrace release compare flight-delay.comparisons --html release.html
     """
-    settings = kafka_settings(brokers, job)
-    records = read_comparisons(source, settings)[-windows:]
-    if not records:
+    found = read_comparisons(source, kafka_settings(brokers, job))
+    if not found:
         raise InputError(f"{source} holds no comparisons yet; a window of the job must close first")
+    if html:
+        _write_page(html, found)
+        return
+    records = found[-windows:]
     total = add_up(records)
     if as_json:
         print(json.dumps(msgspec.to_builtins(total)))
         return
     console = Console(highlight=False)
-    for part in comparison_tables(total, records):
+    for part in comparison_tables(total, records, found):
         console.print(part)
+
+
+release.command()(plan)
+
+
+def _write_page(path: Path, records: list[ComparisonRecord]) -> None:
+    try:
+        path.write_text(render(records), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    print(f"wrote {path}", file=sys.stderr)
 
 
 def _begin(
@@ -251,9 +274,9 @@ def _check_loads(registry: str, name: str, version: int) -> None:
         raise InputError(f"{name} version {version} cannot be used: {error}") from error
 
 
-def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None) -> None:
-    """Raises WorkError unless the version passed in the last windows together."""
-    report = judge_job(job_file, version, windows, brokers, environment())
+def _check_gate(job_file: Path, version: int, brokers: str | None) -> None:
+    """Raises WorkError unless the version passes by all that is known of it."""
+    report = judge_job(job_file, version, brokers, environment())
     if report.outcome != "pass":
         why = "; ".join(report.reasons)
         raise WorkError(f"version {version} does not pass the gate ({report.outcome}): {why}")

@@ -64,6 +64,17 @@ def parse_lead(text: str, option: str) -> int:
         raise InputError(f"{option} must be a duration such as 90s, 5m or 1h; got {text!r}") from None
 
 
+def parse_part(text: str, option: str, least: float, most: float) -> float:
+    """A number or per cent between these, given with `option`."""
+    try:
+        part = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        part = -1.0
+    if not least <= part <= most:
+        raise InputError(f"{option} must be from {least:g} to {most:g}, or per cent such as 5%; got {text!r}")
+    return part
+
+
 def parse_share(text: str) -> float:
     """Above 0 and at most 1, of a number or per cent, as job files have it."""
     from pydantic_core import PydanticCustomError  # Start-up: slow to import.  # noqa: PLC0415

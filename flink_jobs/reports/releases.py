@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from flink_jobs.reports.running import running_steps, running_table
 from udfs.errors import ModelError
 from udfs.releases.log import ReleaseLog, ReleaseRecord
 from udfs.rollout.records import (
@@ -17,6 +18,8 @@ from udfs.rollout.records import (
     QualityReport,
     VersionReport,
 )
+
+RUNNING_ROWS = 12
 
 
 def describe_release(record: ReleaseRecord) -> str:
@@ -60,8 +63,12 @@ def _who(log: ReleaseLog, place: int) -> str:
     return ", ".join(who)
 
 
-def comparison_tables(total: ComparisonRecord, records: Sequence[ComparisonRecord]) -> Iterator[Table | Text]:
-    """The versions, each against the champion, and what the gate said last."""
+def comparison_tables(
+    total: ComparisonRecord,
+    records: Sequence[ComparisonRecord],
+    history: Sequence[ComparisonRecord] | None = None,
+) -> Iterator[Table | Text]:
+    """The versions, each against the champion, how sure the gate became, and what it said last."""
     span = total.window
     yield Text(f"{total.job}, model {total.model}: {len(records)} windows, {span.start} to {span.end}")
     versions = _table("version", "role", "records", "share", "errors", "missed", "µs", "mean", "p10 p50 p90")
@@ -77,6 +84,13 @@ def comparison_tables(total: ComparisonRecord, records: Sequence[ComparisonRecor
         yield pairs
     if total.labels:
         yield from _label_tables(total, total.labels)
+    if steps := running_steps(history or records):
+        gate = steps[-1].gate
+        yield Text(
+            f"Loss of {gate.role} {gate.version} beside champion {gate.champion}, by all labels until then; "
+            "the bounds hold at all windows together"
+        )
+        yield running_table(steps, RUNNING_ROWS)
     last = records[-1]
     if last.gate:
         why = f" ({'; '.join(last.gate.reasons)})" if last.gate.reasons else ""

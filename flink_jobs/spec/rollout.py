@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
 from flink_jobs.spec.diagnostics import wrong
 from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, parse_share, whole
@@ -18,6 +19,24 @@ _SHARE_SCHEMA: dict[str, Any] = {
     ]
 }
 Share = Annotated[float, Parsed(parse_share, _SHARE_SCHEMA)]
+
+
+_CONFIDENCE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "number", "minimum": 0.5, "maximum": 0.9999},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
+    ]
+}
+
+
+def _parse_confidence(value: object) -> float:
+    try:
+        confidence = parse_share(value)
+    except PydanticCustomError:
+        confidence = 0.0
+    if not 0.5 <= confidence <= 0.9999:
+        raise wrong("a number from 0.5 to 0.9999, or per cent such as 99%", repr(value))
+    return confidence
 
 
 def _parse_steps(value: object) -> tuple[float, ...]:
@@ -51,7 +70,7 @@ class GateRules(Section):
     """What a version must keep to, beside the champion of the same time."""
 
     records: Annotated[int, whole(1, 10**9)] = Field(
-        default=1_000, description="Predicted records before it can pass."
+        default=1_000, description="Predicted records under a release before it can pass."
     )
     errors: Share | None = Field(default=0.01, description="How much higher its error rate may be.")
     latency: Annotated[float, number(0, 1e6)] | None = Field(
@@ -68,10 +87,16 @@ class GateRules(Section):
     )
     quality: Share | None = Field(
         default=0.05,
-        description="Part of the champion's loss by which its own may be higher (with comparisons.labels).",
+        description="It passes when its loss is shown to be higher by less than this part of the champion's "
+        "(with comparisons.labels).",
     )
     labels: Annotated[int, whole(2, 10**9)] = Field(
         default=500, description="Records with labels before it can pass (with comparisons.labels)."
+    )
+    confidence: Annotated[float, Parsed(_parse_confidence, _CONFIDENCE_SCHEMA)] = Field(
+        default=0.99,
+        description="1 − the share of equal versions that fail, and of those worse than allowed that pass, "
+        "in however many windows.",
     )
 
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from udfs.alerts.records import WindowSpan
 from udfs.rollout.compare import compare_window
 from udfs.rollout.events import Role
+from udfs.rollout.gate import Evidence
+from udfs.rollout.label_tests import labelled
 from udfs.rollout.labels import LabelCounts, LabelSums
 from udfs.rollout.losses import Quality, RecordLoss, ScoredRow, measured, quality_of
 from udfs.rollout.records import ComparisonRecord
@@ -41,35 +43,38 @@ def of_scores(scores: NDArray[np.float64], truth: NDArray[np.bool_] = TRUTH) -> 
 def of_shadow(shift: float) -> tuple[Quality, Quality]:
     champion = rows([binary(s) for s in SCORES.tolist()], TRUTH.tolist())
     other = rows([binary(s) for s in np.clip(SCORES + shift, 0, 0.999).tolist()], TRUTH.tolist())
-    rises = [o.loss - c.loss for o, c in zip(other, champion, strict=True)]
-    return quality_of(other, rises), quality_of(champion)
+    beside = [(o.loss, c.loss) for o, c in zip(other, champion, strict=True)]
+    return quality_of(other, beside), quality_of(champion)
 
 
 def compared(shift: float, n: int = N, role: Role = "canary", records: int = 2000) -> ComparisonRecord:
+    return evidence(shift, n, role, records).window
+
+
+def evidence(shift: float, n: int = N, role: Role = "canary", records: int = 2000) -> Evidence:
+    """Of one window, the first."""
     own, champion = (
         of_shadow(shift)
         if role == "shadow"
         else (of_scores(np.clip(SCORES + shift, 0.001, 0.999)[:n], TRUTH[:n]), of_scores(SCORES))
     )
+    return of_qualities(own, champion, role, LabelCounts(2 * n + 5, 5, 2 * n), records)
+
+
+def of_qualities(
+    own: Quality, champion: Quality, role: Role, label_counts: LabelCounts, records: int = 2000
+) -> Evidence:
     counts: dict[tuple[int, int, Role, int], VersionCounts] = {
         (0, 1, "champion", 3): VersionCounts(records),
         (0, 2, role, 3): VersionCounts(records),
     }
-    labels = LabelSums(
-        {(0, 1, "champion", 3): champion, (0, 2, role, 3): own}, {0: LabelCounts(2 * n + 5, 5, 2 * n)}
-    )
-    return compare_window("payments", "fraud", SPAN, counts, labels)
+    labels = LabelSums({(0, 1, "champion", 3): champion, (0, 2, role, 3): own}, {0: label_counts})
+    record = compare_window("payments", "fraud", SPAN, counts, labels)
+    return Evidence(record, record, labelled=labelled(labels, 2, role, 1, 2))
 
 
-def of_numbers() -> ComparisonRecord:
+def of_numbers() -> Evidence:
     truth = DRAW.normal(0, 5, 200).tolist()
     own = quality_of(rows([regression(v + 3) for v in truth], truth))
     champion = quality_of(rows([regression(v + 2) for v in truth], truth))
-    counts: dict[tuple[int, int, Role, int], VersionCounts] = {
-        (0, 1, "champion", 3): VersionCounts(2000),
-        (0, 2, "canary", 3): VersionCounts(2000),
-    }
-    labels = LabelSums(
-        {(0, 1, "champion", 3): champion, (0, 2, "canary", 3): own}, {0: LabelCounts(400, 0, 400)}
-    )
-    return compare_window("prices", "price", SPAN, counts, labels)
+    return of_qualities(own, champion, "canary", LabelCounts(400, 0, 400))

@@ -1,8 +1,4 @@
-"""Compares the versions of a window, and windows with each other added up.
-
-Kolmogorov-Smirnov p: the asymptotic distribution, as scipy.stats.kstwobign; on bins it errs towards
-no difference.
-"""
+"""Compares the versions of a window, and windows with each other added up."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import msgspec
 import numpy as np
 
 from udfs.alerts.records import WindowSpan
+from udfs.rollout.chance import score_drift
 from udfs.rollout.events import Role
 from udfs.rollout.label_tests import as_quality, quality_pair, quality_report
 from udfs.rollout.labels import LabelCounts, LabelSums
@@ -148,17 +145,6 @@ def _pair(
         latency_ratio=ratio,
         labels=quality_pair(own, other) if own and other else None,
     )
-
-
-def score_drift(first: Sequence[int], second: Sequence[int]) -> tuple[float | None, float | None]:
-    """Kolmogorov-Smirnov distance of two histograms on the same bins, and its p; None where one is empty."""
-    n, m = sum(first), sum(second)
-    if not n or not m:
-        return None, None
-    from scipy.stats import kstwobign  # Start-up: scipy.stats is slow to import.  # noqa: PLC0415
-
-    distance = float(np.abs(np.cumsum(first) / n - np.cumsum(second) / m).max())
-    return distance, float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
 
 
 def add_up(records: Sequence[ComparisonRecord]) -> ComparisonRecord:

@@ -20,7 +20,8 @@ from udfs.rollout.alerts import alerts_of
 from udfs.rollout.compare import compare_window
 from udfs.rollout.events import Event
 from udfs.rollout.gate import Automatic, Gate, GateDecision, decide, judge_gate
-from udfs.rollout.labels import LabelSums, decode_labels, encode_labels
+from udfs.rollout.known import Known, is_about, look, now_known
+from udfs.rollout.labels import LabelSums
 from udfs.rollout.records import ComparisonRecord, GateReport
 from udfs.rollout.version_metrics import MetricsReport
 from udfs.store import open_store
@@ -45,13 +46,13 @@ class RolloutControllerParams(msgspec.Struct, frozen=True):
 class ControllerState(msgspec.Struct, frozen=True):
     """What a window leaves to the next: passes in a row under `release`, and the alerts that are open.
 
-    `labels` are those that came so far to predictions under that release, encoded.
+    `known` is what the gate knows of the version that may be promoted.
     """
 
     release: int = 0
     passes: int = 0
     opened: dict[str, AlertRecord] = {}
-    labels: bytes = b""
+    known: Known | None = None
 
 
 @dataclass(frozen=True)
@@ -80,57 +81,68 @@ class RolloutController:
         """`report` is all of the window that begins at `start` (ms); `labels` are those that came in it."""
         params = self._params
         span = WindowSpan(iso(start), iso(start + params.window_ms), closed)
-        comparison = None
+        comparison, known = None, state.known
         events, passes = list(report.events), state.passes
-        seen = newest = max([state.release, *(key[3] for key in report.counts), *(e.release for e in events)])
-        known = state.labels if newest == state.release else b""
+        newest = max([state.release, *(key[3] for key in report.counts), *(e.release for e in events)])
         if report.counts or labels:
             comparison = compare_window(params.job, params.model, span, report.counts, labels)
-            judged, known = self._with_known(comparison, report, known, newest, labels)
-            gate = _gate(params.gate, judged)
-            decision, newest, passes = self._decide(gate, start, state, newest)
+            releases = self._releases()
+            gate, known = self._judge(comparison, report, labels, state.known, newest, releases)
+            decision, newest, passes = self._decide(gate, start, state, newest, releases)
             if decision and decision.action != "none":
                 written = self._write(decision, newest, iso(start))
                 if written and decision.action == "rollback":
                     events.append(Event("rolled_back", decision.version, written.number, decision.reason))
+                    known = None
                 newest = written.number if written else newest
                 comparison = msgspec.structs.replace(comparison, action=_said(decision) if written else None)
             comparison = msgspec.structs.replace(comparison, gate=gate)
         opened, alerts = alerts_of(state.opened, events, span, params.job, params.model, newest)
-        return ComparedWindow(
-            comparison, alerts, ControllerState(newest, passes, opened, known if newest == seen else b"")
-        )
+        return ComparedWindow(comparison, alerts, ControllerState(newest, passes, opened, known))
 
-    def _with_known(
+    def _judge(
         self,
         comparison: ComparisonRecord,
         report: MetricsReport,
-        before: bytes,
-        newest: int,
         labels: LabelSums | None,
-    ) -> tuple[ComparisonRecord, bytes]:
-        """The window with all labels to the newest release so far: few come in one window."""
-        known = decode_labels(before) if before else LabelSums()
-        if labels:
-            known.add(labels.since(newest))
-        if not known.qualities:
-            return comparison, b""
-        params = self._params
-        judged = compare_window(params.job, params.model, comparison.window, report.counts, known)
-        return judged, encode_labels(known)
+        before: Known | None,
+        newest: int,
+        releases: ReleaseLog | None,
+    ) -> tuple[GateReport | None, Known | None]:
+        """By all that is known of the version that may be promoted, this window included."""
+        about = now_known(before, report.counts, labels, newest)
+        if about is None or not is_about(about, report.counts, labels):
+            return None, about
+        evidence, known = look(about, self._params.gate, comparison, report, labels)
+        return judge_gate(self._params.gate, evidence, known.version, self._next_share(releases)), known
+
+    def _next_share(self, releases: ReleaseLog | None) -> float:
+        automatic = self._params.automatic
+        canary = releases.records[-1].canary if releases else None
+        return automatic.after(canary.share) if automatic and canary else 1.0
+
+    def _releases(self) -> ReleaseLog | None:
+        """None where the job does not steer, and while the log cannot be read."""
+        if self._params.automatic is None or not self._live:
+            return None
+        try:
+            return read_log(self._params.folder)
+        except ModelError as error:
+            log.error("release_log_unreadable", error=str(error))
+            return None
 
     def _decide(
-        self, gate: GateReport | None, start: int, state: ControllerState, newest: int
+        self,
+        gate: GateReport | None,
+        start: int,
+        state: ControllerState,
+        newest: int,
+        releases: ReleaseLog | None,
     ) -> tuple[GateDecision | None, int, int]:
         """The decision, the number of the newest release, and the passes to remember."""
         automatic = self._params.automatic
-        if automatic is None or not self._live:
-            return None, newest, 0
-        try:
-            releases = read_log(self._params.folder)
-        except ModelError as error:
-            log.error("release_log_unreadable", error=str(error))
-            return None, newest, state.passes
+        if automatic is None or releases is None:
+            return None, newest, state.passes if automatic and self._live else 0
         number = releases.records[-1].number
         passes = state.passes if number == state.release else 0
         decision = decide(automatic, releases, gate, start, passes)
@@ -162,14 +174,6 @@ class RolloutController:
         if decision.action == "rollback":
             return rolled_back(releases, step)
         return canaried(releases, decision.version, decision.share, None, step)
-
-
-def _gate(gate: Gate, comparison: ComparisonRecord) -> GateReport | None:
-    """The canary is judged, or else the one shadow."""
-    canaries = [pair.version for pair in comparison.pairs if pair.role == "canary"]
-    shadows = [pair.version for pair in comparison.pairs if pair.role == "shadow"]
-    chosen = canaries or shadows
-    return judge_gate(gate, comparison, chosen[-1]) if chosen else None
 
 
 def _said(decision: GateDecision) -> str:

@@ -1,29 +1,41 @@
 """Decides whether a canary or shadow may go on, and what a job with automatic steps does about it.
 
-Pure functions: who asks and who writes is `udfs.flink.rollout` and `tailrace release`.
+Pure functions: who asks and who writes is `udfs.flink.rollout` and `tailrace release`. The gate is asked at
+each window anew, of all that is known since the version began, and its errors are of all windows together.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from udfs.releases.log import ReleaseLog
-from udfs.rollout.records import ComparisonRecord, GateReport, PairReport, QualityPair, VersionReport
+from udfs.rollout.chance import errors_p, slow_p, spent
+from udfs.rollout.label_tests import Labelled
+from udfs.rollout.records import ComparisonRecord, GateReport, PairReport, RunningLoss, VersionReport
+from udfs.rollout.sequential import log_evidence, lower_bound, upper_bound
 
-SURE = 0.01
-FEW_LABELS = 100
+# What looks like more than chance at one look: it fails nothing, but nothing passes either.
+SUSPECT = 0.01
+FEW = 100
+# How the error of a rollback is divided: labels are scarce, and all that came say more than a window's.
+QUALITY_PART, WINDOW_PART = 0.5, 0.1
+# Where `quality` is 0 or tiny, the gate would look for differences that no number of labels shows.
+LEAST_EFFECT = 1e-3
 
 
 class Gate(msgspec.Struct, frozen=True):
     """What a version must keep to, beside the champion of the same time.
 
-    It needs `records` predicted records before it is judged for good. `errors`: how much higher its error
-    rate may be. `latency`: its time per record to the champion's. `disagreement`: share of other predictions
-    (shadows only). `difference`: mean distance of scores (shadows only). `drift`: Kolmogorov-Smirnov distance
-    of the scores. `quality`: by what part of the champion's its loss (log loss, or RMSE) may be higher, once
-    `labels` records of it have theirs. None: not asked for.
+    It needs `records` predicted records under a release before it is judged for good. `errors`: how much
+    higher its error rate may be. `latency`: its time per record to the champion's. `disagreement`: share of
+    other predictions (shadows only). `difference`: mean distance of scores (shadows only). `drift`:
+    Kolmogorov-Smirnov distance of the scores. `quality`: it passes once its loss (log loss, or RMSE) is shown
+    to be higher by less than this part of the champion's, by `labels` records or more. None: not asked for.
+    `confidence`: 1 − the share of equal versions that fail, and of worse ones that pass.
     """
 
     records: int = 1_000
@@ -34,6 +46,22 @@ class Gate(msgspec.Struct, frozen=True):
     drift: float | None = 0.1
     quality: float | None = None
     labels: int = 500
+    confidence: float = 0.99
+
+    @property
+    def error(self) -> float:
+        return 1 - self.confidence
+
+    @property
+    def enough(self) -> int:
+        """Records, or labels, below which nothing is said of a version."""
+        return min(self.records, FEW)
+
+    @property
+    def effects(self) -> tuple[float, float]:
+        """Parts of the champion's loss that are found with the fewest labels."""
+        effect = max(self.quality or 0.0, LEAST_EFFECT)
+        return effect, 4 * effect
 
 
 class Automatic(msgspec.Struct, frozen=True):
@@ -41,6 +69,10 @@ class Automatic(msgspec.Struct, frozen=True):
 
     steps: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
     windows: int = 2
+
+    def after(self, share: float) -> float:
+        """The share that comes next."""
+        return next((step for step in self.steps if step > share), 1.0)
 
 
 class GateDecision(msgspec.Struct, frozen=True):
@@ -53,40 +85,89 @@ class GateDecision(msgspec.Struct, frozen=True):
     passes: int = 0
 
 
-def judge_gate(gate: Gate, record: ComparisonRecord, version: int) -> GateReport:
-    """Fails on the first thing that is worse than allowed; waits for more records before it passes."""
-    pair = next((pair for pair in record.pairs if pair.version == version), None)
-    report = next((r for r in record.versions if r.version == version and r.role != "champion"), None)
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a version beside its champion, at the end of a window.
+
+    `so_far`: all under the newest release; `window`: the last window alone. `looks`: windows since the
+    version began, of which `timed` have times of both under the newest release; in `slow` of these it
+    took longer than allowed. `labelled`: all labels since it began; `lately`: those of the window.
+    """
+
+    so_far: ComparisonRecord
+    window: ComparisonRecord
+    looks: int = 1
+    timed: int = 0
+    slow: int = 0
+    labelled: Labelled | None = None
+    lately: Labelled | None = None
+
+
+def judge_gate(gate: Gate, found: Evidence, version: int, share: float = 1.0) -> GateReport:
+    """Fails on what is shown to be worse, passes on what is shown to be no worse, and waits in between.
+
+    `share` of the records would be the version's if it passes.
+    """
+    pair, report = _of(found.so_far, version)
     if pair is None or report is None:
         return GateReport(version, "wait", ("it has not scored beside a champion yet",))
-    if failures := [*_failures(gate, pair, report), *_worse(gate, pair.labels)]:
-        return GateReport(version, "fail", tuple(failures))
-    if waits := _waits(gate, pair, report):
-        return GateReport(version, "wait", waits)
-    return GateReport(version, "pass", ())
+    running = _running(gate, found.labelled) if found.labelled else None
+    allowed = None if gate.quality is None else _allowed(gate.quality / share)
+
+    def said(outcome: Literal["pass", "fail", "wait"], reasons: list[str]) -> GateReport:
+        return GateReport(
+            version, outcome, tuple(reasons), report.role, pair.champion, found.looks, report.records,
+            allowed, running,
+        )  # fmt: skip
+
+    if failures := [*_failures(gate, found, version), *_worse(gate, found)]:
+        return said("fail", failures)
+    if waits := [*_waits(gate, found, report), *_unproven(gate, found.labelled, allowed, running)]:
+        return said("wait", waits)
+    return said("pass", [])
 
 
-def _waits(gate: Gate, pair: PairReport, report: VersionReport) -> tuple[str, ...]:
-    waits = []
-    if report.records < gate.records:
-        waits.append(f"{report.records:,} of {gate.records:,} records")
-    if gate.quality is not None:
-        # A champion of which few labels are known is no measure either.
-        labelled = min(pair.labels.n, pair.labels.champion_n) if pair.labels else 0
-        if labelled < gate.labels:
-            waits.append(f"{labelled:,} of {gate.labels:,} labels")
-    return tuple(waits)
+def _of(record: ComparisonRecord, version: int) -> tuple[PairReport | None, VersionReport | None]:
+    pair = next((pair for pair in record.pairs if pair.version == version), None)
+    report = next((r for r in record.versions if r.version == version and r.role != "champion"), None)
+    return pair, report
 
 
-def _failures(gate: Gate, pair: PairReport, report: VersionReport) -> list[str]:
-    seen = report.records + report.errors
-    if seen < min(gate.records, 100):
+class _Suspicion(NamedTuple):
+    """What is above its limit, how often chance alone makes it so, and the p below which it counts."""
+
+    why: str
+    p: float
+    counts_below: float
+
+
+def _allowed(part: float) -> float:
+    return min(part, 1e3)
+
+
+def _failures(gate: Gate, found: Evidence, version: int) -> list[str]:
+    """What is worse than allowed, and more than chance: in all records, or in those of this window."""
+    asked = [name for name in ("errors", "latency", "drift") if getattr(gate, name) is not None]
+    error = gate.error * (1 - QUALITY_PART if gate.quality is not None else 1.0) / max(len(asked), 1)
+    # Two tests at each look.
+    chance = spent(error, found.looks) / 2
+    failures = _over_limits(gate, found, version)
+    for record in (found.so_far, found.window):
+        shown = [each.why for each in _suspicions(gate, record, version) if each.p < chance]
+        if shown:
+            failures += shown
+            break
+    if (slow := _slow(gate, found, version)) and slow_p(found.slow, found.timed) < 2 * chance:
+        failures.append(slow)
+    return failures
+
+
+def _over_limits(gate: Gate, found: Evidence, version: int) -> list[str]:
+    """Limits on what was seen: no sample of anything, so that chance has no part in it."""
+    pair, report = _of(found.so_far, version)
+    if pair is None or report is None or report.records + report.errors < gate.enough:
         return []
     failures = []
-    if gate.errors is not None and pair.error_rise > gate.errors:
-        failures.append(f"error rate {report.error_rate:.2%}, {pair.error_rise:.2%} above the champion's")
-    if gate.latency is not None and (pair.latency_ratio or 0.0) > gate.latency:
-        failures.append(f"{pair.latency_ratio:.1f} times the champion's time per record")
     if (
         gate.disagreement is not None
         and pair.agreement is not None
@@ -95,31 +176,132 @@ def _failures(gate: Gate, pair: PairReport, report: VersionReport) -> list[str]:
         failures.append(f"{1 - pair.agreement:.2%} other predictions than the champion")
     if gate.difference is not None and (pair.mean_distance or 0.0) > gate.difference:
         failures.append(f"scores {pair.mean_distance:.3f} apart in the mean")
-    if gate.drift is not None and _drifted(gate.drift, pair):
-        failures.append(f"scores are distributed otherwise: distance {pair.score_drift:.3f}")
     return failures
 
 
-def _worse(gate: Gate, pair: QualityPair | None) -> list[str]:
-    """By more than allowed, and by more than chance, once there are enough for the normal law to hold."""
-    if gate.quality is None or pair is None or pair.p is None:
+def _suspicions(gate: Gate, record: ComparisonRecord, version: int) -> list[_Suspicion]:
+    pair, report = _of(record, version)
+    if pair is None or report is None or report.records + report.errors < gate.enough:
         return []
-    if min(pair.n, pair.champion_n) < min(gate.labels, FEW_LABELS):
-        return []
-    if pair.difference <= gate.quality * pair.champion_loss or pair.p >= SURE:
-        return []
-    name = "RMSE" if pair.measure == "rmse" else "log loss"
-    return [
-        f"quality: {name} {pair.loss:.4g} on {pair.n:,} labels, the champion's {pair.champion_loss:.4g} "
-        f"(p {pair.p:.1g})"
-    ]
+    found = []
+    if gate.errors is not None and pair.error_rise > gate.errors:
+        why = f"error rate {report.error_rate:.2%}, {pair.error_rise:.2%} above the champion's"
+        found.append(_Suspicion(why, _errors_p(record, pair, report), 2.0))
+    if gate.drift is not None and pair.score_drift is not None and pair.score_drift > gate.drift:
+        why = f"scores are distributed otherwise: distance {pair.score_drift:.3f}"
+        # Distances of few records are large by chance.
+        found.append(_Suspicion(why, pair.score_drift_p or 0.0, SUSPECT))
+    return found
 
 
-def _drifted(allowed: float, pair: PairReport) -> bool:
-    """Large, and more than chance: a small canary differs by some distance always."""
-    if pair.score_drift is None or pair.score_drift_p is None:
-        return False
-    return pair.score_drift > allowed and pair.score_drift_p < SURE
+def _errors_p(record: ComparisonRecord, pair: PairReport, report: VersionReport) -> float:
+    champions = [r for r in record.versions if (r.role, r.version) == ("champion", pair.champion)]
+    errors, records = sum(r.errors for r in champions), sum(r.records for r in champions)
+    return errors_p(report.errors, report.errors + report.records, errors, errors + records)
+
+
+def _slow(gate: Gate, found: Evidence, version: int) -> str | None:
+    """By its times under the newest release, all together."""
+    pair, _ = _of(found.so_far, version)
+    if gate.latency is None or pair is None or (pair.latency_ratio or 0.0) <= gate.latency:
+        return None
+    return f"{pair.latency_ratio:.1f} times the champion's time per record"
+
+
+def _worse(gate: Gate, found: Evidence) -> list[str]:
+    """By more than allowed, and more than chance: by all labels, or by those of this window."""
+    if gate.quality is None:
+        return []
+    error = gate.error * QUALITY_PART
+    errors = (
+        (found.labelled, error * (1 - WINDOW_PART)),
+        (found.lately, spent(error, found.looks) * WINDOW_PART),
+    )
+    for labelled, chance in errors:
+        if labelled is None or labelled.estimate.part <= _on_squares(gate.quality, labelled):
+            continue
+        if log_evidence(labelled.estimate, 0.0, _effects(gate, labelled)) >= -math.log(chance):
+            return [_said_worse(labelled, 1 - gate.error)]
+    return []
+
+
+def _said_worse(labelled: Labelled, confidence: float) -> str:
+    name, loss, champion = _losses(labelled)
+    return (
+        f"quality: {name} {loss:.4g} on {labelled.n:,} labels, the champion's {champion:.4g} "
+        f"(worse with {confidence:.4g} confidence)"
+    )
+
+
+def _losses(labelled: Labelled) -> tuple[str, float, float]:
+    found = labelled.estimate
+    loss, champion = found.base + found.rise, found.base
+    if labelled.kind == "regression":
+        return "RMSE", math.sqrt(max(loss, 0.0)), math.sqrt(champion)
+    return "log loss", loss, champion
+
+
+def _on_squares(part: float, labelled: Labelled) -> float:
+    """A part of an RMSE as one of the mean squared error."""
+    return (1 + part) ** 2 - 1 if labelled.kind == "regression" else part
+
+
+def _on_roots(part: float, labelled: Labelled) -> float:
+    return math.sqrt(1 + part) - 1 if labelled.kind == "regression" else part
+
+
+def _effects(gate: Gate, labelled: Labelled) -> list[float]:
+    return [_on_squares(effect, labelled) for effect in gate.effects]
+
+
+def _waits(gate: Gate, found: Evidence, report: VersionReport) -> list[str]:
+    waits = []
+    if report.records < gate.records:
+        waits.append(f"{report.records:,} of {gate.records:,} records")
+    for each in _suspicions(gate, found.so_far, report.version):
+        if each.p < each.counts_below:
+            waits.append(f"{each.why}; this may still be chance")
+    if slow := _slow(gate, found, report.version):
+        waits.append(f"{slow}; this may still be chance")
+    return waits
+
+
+def _unproven(
+    gate: Gate, labelled: Labelled | None, allowed: float | None, running: RunningLoss | None
+) -> list[str]:
+    """What is missing until the loss is shown to be higher by less than allowed."""
+    if allowed is None:
+        return []
+    # A champion of which few labels are known is no measure either.
+    known = min(labelled.n, labelled.champion_n) if labelled else 0
+    if labelled is None or running is None or known < gate.labels:
+        return [f"{known:,} of {gate.labels:,} labels"]
+    evidence = log_evidence(
+        labelled.estimate, _on_squares(allowed, labelled), _effects(gate, labelled), better=True
+    )
+    if evidence >= -math.log(gate.error):
+        return []
+    high = "anything" if running.high is None else f"{running.high:+.1%}"
+    name = _losses(labelled)[0]
+    return [f"{name} may be up to {high} of the champion's, by {known:,} labels; allowed {allowed:+.1%}"]
+
+
+def _running(gate: Gate, labelled: Labelled) -> RunningLoss:
+    _, loss, champion = _losses(labelled)
+    effects, error = _effects(gate, labelled), gate.error * QUALITY_PART * (1 - WINDOW_PART)
+    high = upper_bound(labelled.estimate, effects, gate.error)
+    return RunningLoss(
+        measure="rmse" if labelled.kind == "regression" else "log_loss",
+        n=labelled.n,
+        champion_n=labelled.champion_n,
+        paired=labelled.paired,
+        loss=loss,
+        champion_loss=champion,
+        part=_on_roots(max(labelled.estimate.part, -1.0), labelled),
+        low=_on_roots(lower_bound(labelled.estimate, effects, error), labelled),
+        high=None if high is None else _on_roots(high, labelled),
+        estimate=labelled.estimate,
+    )
 
 
 def decide(
@@ -138,6 +320,14 @@ def decide(
         return GateDecision("none", passes=passes)
     if passes + 1 < automatic.windows:
         return GateDecision("none", passes=passes + 1)
-    larger = next((step for step in automatic.steps if step > share), 1.0)
-    reason = f"{automatic.windows} windows passed at {share:.0%}"
+    larger = automatic.after(share)
+    reason = f"{automatic.windows} windows passed at {share:.0%}{_shown(report)}"
     return GateDecision("promote" if larger >= 1 else "advance", version, larger, reason)
+
+
+def _shown(report: GateReport) -> str:
+    found = report.quality
+    if found is None or found.low is None or found.high is None:
+        return ""
+    name = "RMSE" if found.measure == "rmse" else "log loss"
+    return f"; {name} {found.low:+.1%} to {found.high:+.1%} of the champion's, by {found.n:,} labels"

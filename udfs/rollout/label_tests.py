@@ -8,9 +8,13 @@ often chance alone would make a version look so much worse that is not. AUC coun
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from udfs.rollout.losses import FINE, LossSum, Quality
-from udfs.rollout.records import QualityPair, QualityReport
+from udfs.rollout.events import Role
+from udfs.rollout.labels import LabelSums
+from udfs.rollout.losses import FINE, Kind, LossSum, Quality
+from udfs.rollout.records import ComparisonRecord, QualityPair, QualityReport, RunningLoss
+from udfs.rollout.sequential import Estimate, pooled
 from udfs.rollout.version_metrics import SCORE_BINS
 
 
@@ -57,6 +61,78 @@ def quality_pair(other: Quality, champion: Quality) -> QualityPair | None:
         rise=rise,
         rise_deviation=other.rises.deviation,
     )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What labels say of a version beside the champion: of how many, and the losses."""
+
+    kind: Kind
+    n: int
+    champion_n: int
+    paired: int
+    estimate: Estimate
+
+
+def labelled(sums: LabelSums, version: int, role: Role, champion: int, least: int) -> Labelled | None:
+    """All labels, release by release: under one release alone both see the same share of the same time.
+
+    A release with fewer than `least` labels of either does not count: its variance is not known well.
+    """
+    parts: list[tuple[float, Estimate]] = []
+    n = champion_n = paired = 0
+    kind: Kind | None = None
+    for release in sorted({key[3] for key in sums.qualities}):
+        own = sums.qualities.get((0, version, role, release))
+        other = sums.qualities.get((0, champion, "champion", release))
+        if own is None or other is None or own.kind != other.kind or kind not in (None, own.kind):
+            continue
+        kind, n, champion_n, paired = (
+            own.kind,
+            n + own.loss.n,
+            champion_n + other.loss.n,
+            paired + own.rises.n,
+        )
+        if min(own.loss.n, other.loss.n) >= max(least, 2):
+            parts.append(_estimate(own, other))
+    return Labelled(kind, n, champion_n, paired, pooled(parts)) if kind and parts else None
+
+
+def as_labelled(found: RunningLoss) -> Labelled:
+    """What a running comparison was made of."""
+    kind: Kind = "regression" if found.measure == "rmse" else "binary"
+    return Labelled(kind, found.n, found.champion_n, found.paired, found.estimate)
+
+
+def on_same_records(total: ComparisonRecord, version: int) -> Labelled | None:
+    """Of a shadow that the job's gate did not watch, as a canary or another shadow was there.
+
+    Windows do not hold how its losses go with the champion's: the worst is assumed.
+    """
+    found = next((pair.labels for pair in total.pairs if pair.version == version), None)
+    if found is None or found.paired < 2:
+        return None
+    champions = [r.labels for r in total.versions if r.role == "champion" and r.labels]
+    deviation = max((r.loss_deviation for r in champions), default=0.0)
+    base = found.champion_loss**2 if found.measure == "rmse" else found.champion_loss
+    rise, other = found.rise_deviation**2 / found.paired, deviation**2 / found.paired
+    kind: Kind = "regression" if found.measure == "rmse" else "binary"
+    estimate = Estimate(base, found.rise, rise, other, -math.sqrt(rise * other))
+    return Labelled(kind, found.n, found.champion_n, found.paired, estimate)
+
+
+def _estimate(own: Quality, champion: Quality) -> tuple[float, Estimate]:
+    """With its weight: what a difference of so many records is worth, if all losses spread alike."""
+    if own.rises.n == own.beside.n == own.loss.n:
+        n = own.rises.n
+        scaled = n * own.products * FINE - own.rises.total * own.beside.total
+        return float(n), Estimate(
+            own.beside.mean, own.rises.mean, own.rises.error, own.beside.error,
+            scaled / (n * n * (n - 1)) / FINE**2,
+        )  # fmt: skip
+    one, other = own.loss, champion.loss
+    rise = Estimate(other.mean, one.mean - other.mean, one.error + other.error, other.error, -other.error)
+    return one.n * other.n / (one.n + other.n), rise
 
 
 def _paired(rises: LossSum) -> tuple[float, float | None]:

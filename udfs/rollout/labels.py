@@ -5,7 +5,7 @@ A label that cannot be used is counted and dropped: nothing here raises for what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -47,11 +47,11 @@ class LabelSums:
         for start, counts in other.counts.items():
             self.counts[start] = self.counts.get(start, LabelCounts()).merged(counts)
 
-    def since(self, release: int) -> LabelSums:
-        """The qualities under this release alone, whenever they came."""
+    def about(self, roles: Mapping[Role, int], since: int) -> LabelSums:
+        """The qualities of the versions in these roles, since this release, whenever they came."""
         found = LabelSums()
-        for (_, version, role, of_release), quality in self.qualities.items():
-            if of_release == release:
+        for (_, version, role, release), quality in self.qualities.items():
+            if release >= since and roles.get(role) == version:
                 found.add(LabelSums({(0, version, role, release): quality}))
         return found
 
@@ -148,7 +148,7 @@ def count_labels(
 
     Rows that are not `first` have the label of their key a second time, and do not count.
     """
-    gathered: dict[CountsKey, tuple[list[RecordLoss], list[int]]] = {}
+    gathered: dict[CountsKey, tuple[list[RecordLoss], list[tuple[int, int]]]] = {}
     report = LabelSums()
     starts = window_start(event_time, window_ms)
     for i in np.flatnonzero(first).tolist():
@@ -156,7 +156,7 @@ def count_labels(
         fits = _count(_SCORED.decode(scored[i]), msgspec.json.decode(labels[i]), start, gathered)
         counts = LabelCounts(joined=1) if fits else LabelCounts(rejected=1)
         report.counts[start] = report.counts.get(start, LabelCounts()).merged(counts)
-    report.qualities = {key: quality_of(rows, rises) for key, (rows, rises) in gathered.items()}
+    report.qualities = {key: quality_of(rows, beside) for key, (rows, beside) in gathered.items()}
     return encode_labels(report) if report.counts else None
 
 
@@ -164,7 +164,7 @@ def _count(
     scored: Sequence[ScoredRow],
     label: object,
     start: int,
-    gathered: dict[CountsKey, tuple[list[RecordLoss], list[int]]],
+    gathered: dict[CountsKey, tuple[list[RecordLoss], list[tuple[int, int]]]],
 ) -> bool:
     """Counts one record; the version that scored it comes first, then its shadows."""
     champion: RecordLoss | None = None
@@ -174,12 +174,12 @@ def _count(
         if row is None:
             continue
         found = True
-        rows, rises = gathered.setdefault((start, one.version, one.role, one.release), ([], []))
+        rows, beside = gathered.setdefault((start, one.version, one.role, one.release), ([], []))
         if rows and rows[0].kind != row.kind:
             continue
         rows.append(row)
         if one.role == "champion":
             champion = row
         elif one.role == "shadow" and champion and champion.kind == row.kind:
-            rises.append(row.loss - champion.loss)
+            beside.append((row.loss, champion.loss))
     return found

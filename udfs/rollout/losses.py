@@ -71,11 +71,17 @@ class LossSum(msgspec.Struct, frozen=True, array_like=True):
         scaled = self.n * self.squares * FINE - self.total**2
         return math.sqrt(max(scaled, 0) / (self.n * (self.n - 1))) / FINE
 
+    @property
+    def error(self) -> float:
+        """The variance of the mean; 0 below two values."""
+        return self.deviation**2 / self.n if self.n else 0.0
+
 
 class Quality(msgspec.Struct, frozen=True, array_like=True):
     """One version in one role. `positives` and `negatives` count binary scores on 100 bins, by the label.
 
-    `rises` are the losses beside the champion's, on records that both scored: shadows only.
+    On records that the champion scored too, so for shadows only: `rises` above the champion's losses, these
+    themselves (`beside`), and the sum of the products of the two, in units.
     """
 
     kind: Kind
@@ -85,6 +91,8 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
     positives: dict[int, int] = {}
     negatives: dict[int, int] = {}
     rises: LossSum = LossSum()
+    beside: LossSum = LossSum()
+    products: int = 0
 
     def merged(self, other: Quality) -> Quality:
         """Of the same kind; else that of which there is more, as a loss is not another's."""
@@ -98,6 +106,8 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
             _added(self.positives, other.positives),
             _added(self.negatives, other.negatives),
             self.rises.merged(other.rises),
+            self.beside.merged(other.beside),
+            self.products + other.products,
         )
 
 
@@ -138,9 +148,10 @@ def is_number(value: object) -> bool:
     return math.isfinite(value) if isinstance(value, float) else abs(value) < 2**1023
 
 
-def quality_of(rows: Sequence[RecordLoss], rises: Iterable[int] = ()) -> Quality:
-    """The counts of at least one row, all of one kind."""
-    ahead = list(rises)
+def quality_of(rows: Sequence[RecordLoss], beside: Iterable[tuple[int, int]] = ()) -> Quality:
+    """The counts of at least one row, all of one kind; `beside` are its losses with the champion's."""
+    pairs = list(beside)
+    rises = [own - champion for own, champion in pairs]
     binary = [row for row in rows if row.kind == "binary"]
     return Quality(
         rows[0].kind,
@@ -149,7 +160,9 @@ def quality_of(rows: Sequence[RecordLoss], rises: Iterable[int] = ()) -> Quality
         sum(row.right for row in rows),
         _histogram(row.score_bin for row in binary if row.positive),
         _histogram(row.score_bin for row in binary if not row.positive),
-        _sum(ahead),
+        _sum(rises),
+        _sum([champion for _, champion in pairs]),
+        sum(rise * champion // FINE for rise, (_, champion) in zip(rises, pairs, strict=True)),
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from udfs.alerts.records import WindowSpan
 from udfs.rollout.events import Role
+from udfs.rollout.sequential import Estimate
 
 Outcome = Literal["pass", "fail", "wait"]
 
@@ -112,21 +113,53 @@ class PairReport(msgspec.Struct, frozen=True):
     labels: QualityPair | None = None
 
 
+class RunningLoss(msgspec.Struct, frozen=True, kw_only=True):
+    """By what part of the champion's loss a version's is higher, by all labels since it began to score.
+
+    `n` labels of it, `champion_n` of the champion, of these `paired` on the same records. `low` and `high`
+    are the confidence sequence about `part`, valid at all windows together; null: no bound yet. `estimate` is
+    what all this is computed from: for regressions of squared errors, where the rest is of their roots.
+    """
+
+    measure: Literal["log_loss", "rmse"]
+    n: int
+    champion_n: int
+    paired: int
+    loss: float
+    champion_loss: float
+    part: float
+    low: float | None
+    high: float | None
+    estimate: Estimate
+
+
 class GateReport(msgspec.Struct, frozen=True):
-    """What the job's gate says of the version that may be promoted, and why."""
+    """What the job's gate says of the version that may be promoted, and why.
+
+    By all `windows` since the version began as what it is (`role`, beside this `champion`); `records` are
+    those under the newest release, and `quality` is of all. `allowed` is the part of the champion's loss by
+    which its own may be higher, for the step that is next.
+    """
 
     version: int
     outcome: Outcome
     reasons: tuple[str, ...]
+    role: Role | None = None
+    champion: int | None = None
+    windows: int = 0
+    records: int = 0
+    allowed: float | None = None
+    quality: RunningLoss | None = None
 
 
 class ComparisonRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All versions that scored in one window. `action` is what the job did about it by itself, or null.
 
-    `labels`, here and below, are null in a job without `comparisons.labels`, and where none came.
+    `labels`, here and below, are null in a job without `comparisons.labels`, and where none came. Records of
+    schema `tailrace.comparison/1` have a gate that knew one window alone.
     """
 
-    schema: Literal["tailrace.comparison/1"] = "tailrace.comparison/1"
+    schema: Literal["tailrace.comparison/1", "tailrace.comparison/2"] = "tailrace.comparison/2"
     job: str
     model: str
     window: WindowSpan

@@ -63,7 +63,7 @@ def test_json_has_the_numbers(tmp_path: Path) -> None:
 
 
 def test_the_table_of_numbers(tmp_path: Path) -> None:
-    (tmp_path / "comparisons.jsonl").write_bytes(msgspec.json.encode(of_numbers()))
+    (tmp_path / "comparisons.jsonl").write_bytes(msgspec.json.encode(of_numbers().window))
     output = shown(tmp_path)
     assert "RMSE MAE worse by p" in " ".join(output.split())
     assert "log loss" not in output
@@ -99,3 +99,23 @@ def test_labels_need_a_key_and_a_loss(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="left out for a model whose output is anomaly"):
         plan(other)
+
+
+@pytest.mark.parametrize(
+    ("value", "got"), [("20%", "'20%'"), ("1", "1"), ("0", "0"), ("true", "True"), ("surely", "'surely'")]
+)
+def test_a_confidence_that_is_none_is_named(tmp_path: Path, value: str, got: str) -> None:
+    add(tmp_path)
+    with pytest.raises(InputError) as error:
+        plan(tmp_path, f"{{gate: {{confidence: {value}}}}}")
+    assert "comparisons.gate.confidence: must be a number from 0.5 to 0.9999, or per cent such as 99%" in str(
+        error.value
+    )
+    assert f"got {got}" in str(error.value)
+
+
+def test_a_confidence_in_per_cent_reaches_the_gate(tmp_path: Path) -> None:
+    add(tmp_path)
+    made = plan(tmp_path, "{gate: {confidence: 99.9%}}")
+    assert made.controller is not None
+    assert made.controller.gate.confidence == pytest.approx(0.999)

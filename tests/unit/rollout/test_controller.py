@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -22,9 +23,10 @@ from udfs.rollout.controller import (
 )
 from udfs.rollout.events import Event, Role
 from udfs.rollout.gate import Automatic, Gate
-from udfs.rollout.labels import LabelSums
+from udfs.rollout.known import Known, now_known
+from udfs.rollout.labels import LabelSums, decode_labels, encode_labels
 from udfs.rollout.losses import ScoredRow, measured, quality_of
-from udfs.rollout.version_metrics import MetricsReport, VersionMetrics, decode
+from udfs.rollout.version_metrics import MetricsReport, VersionMetrics, decode, encode
 from udfs.store import objects as object_store
 
 WINDOW = 60_000
@@ -40,14 +42,16 @@ def releases(tmp_path: Path) -> Releases:
     return log
 
 
-def controller(folder: Path | str, *, live: bool = True, quality: float | None = None) -> RolloutController:
+def controller(
+    folder: Path | str, *, live: bool = True, quality: float | None = None, records: int = 100
+) -> RolloutController:
     params = RolloutControllerParams(
         job="payments",
         model="fraud",
         folder=str(folder),
         window_ms=WINDOW,
         lead_ms=2_000,
-        gate=Gate(records=100, latency=None, quality=quality),
+        gate=Gate(records=records, latency=None, quality=quality),
         automatic=Automatic((0.01, 0.5, 1.0), 2),
     )
     return RolloutController(params, lambda: T0 + 10 * WINDOW, live=live)
@@ -183,7 +187,8 @@ def labelled(
 
 
 def test_a_canary_waits_for_labels_over_windows(tmp_path: Path, releases: Releases) -> None:
-    job, state, outcomes = controller(tmp_path / "fraud", quality=0.05), ControllerState(), []
+    """Labels to what it said before it was the canary do not count."""
+    job, state, outcomes = controller(tmp_path / "fraud", quality=0.2), ControllerState(), []
     for minute, labels in enumerate([None, told(False, 2), told(False, 1), told(False, 2)]):
         result = labelled(job, minute, state, labels)
         assert result.comparison is not None
@@ -206,10 +211,65 @@ def test_a_canary_that_is_worse_on_labels_is_rolled_back(tmp_path: Path, release
     assert said(releases)[-1] == ("rollback", 1, None)
     (alert,) = second.alerts
     assert "quality: log loss 1.407 on 160 labels, the champion's 0.4" in alert.message
-    assert second.state.labels == b""
+    assert second.state.known is None
 
 
 def test_labels_alone_roll_a_canary_back_too(tmp_path: Path, releases: Releases) -> None:
     job = controller(tmp_path / "fraud", quality=0.05)
     job.close(MetricsReport(), T0, ControllerState(2), "idle", told(True, 2))
     assert said(releases)[-1] == ("rollback", 1, None)
+
+
+def split(report: MetricsReport) -> MetricsReport:
+    """As Flink's state keeps a report."""
+    return decode(encode(report))
+
+
+def test_records_count_over_windows_and_a_step_begins_anew(tmp_path: Path, releases: Releases) -> None:
+    """A window has 500; the default of a thousand was never reached."""
+    job, state, outcomes = controller(tmp_path / "fraud", records=1_200), ControllerState(), []
+    for minute, release in [(0, 2), (1, 2), (2, 2), (3, 2), (14, 3)]:
+        result = close(job, minute, release, state)
+        assert result.comparison is not None
+        assert result.comparison.gate is not None
+        state = result.state
+        outcomes.append((result.comparison.gate.outcome, *result.comparison.gate.reasons))
+    assert outcomes == [
+        ("wait", "500 of 1,200 records"),
+        ("wait", "1,000 of 1,200 records"),
+        ("pass",),
+        ("pass",),
+        ("wait", "500 of 1,200 records"),
+    ]
+    assert state.known is not None
+    assert (state.known.since, state.known.release, state.known.looks) == (2, 3, 5)
+
+
+def test_labels_count_over_steps_and_a_restart_changes_no_byte(tmp_path: Path, releases: Releases) -> None:
+    job = controller(tmp_path / "fraud", quality=0.2)
+    whole, restarted, written = ControllerState(), ControllerState(), []
+    for minute, release in [(0, 2), (11, 3), (12, 3)]:
+        start = T0 + minute * WINDOW
+        again = msgspec.msgpack.decode(msgspec.msgpack.encode(restarted), type=ControllerState)
+        report, labels = window(start, release), told(False, release)
+        if minute == 0:
+            releases.canary(2, 0.5, "customer", Activation(T0 + WINDOW, lead_ms=0, past=True))
+        one = job.close(report, start, whole, "watermark", labels)
+        other = job.close(split(report), start, again, "watermark", decode_labels(encode_labels(labels)))
+        whole, restarted = one.state, other.state
+        assert one.state.known == other.state.known
+        written.append(one.comparison)
+    gates = [record.gate for record in written if record and record.gate]
+    assert [gate.quality.n for gate in gates if gate.quality] == [300, 600, 900]
+    assert [gate.champion for gate in gates] == [1, 1, 1]
+
+
+def test_another_champion_or_canary_begins_anew(tmp_path: Path, releases: Releases) -> None:
+    known = now_known(None, window(T0, 2).counts, None, 2)
+    assert known == Known(2, "canary", 1, 2, 2)
+    assert now_known(known, {}, None, 3) == known
+    later = {(key[0], key[1] + 1, key[2], 3): found for key, found in window(T0, 2).counts.items()}
+    assert now_known(known, later, None, 3) == Known(3, "canary", 2, 3, 3)
+    champion = {key: found for key, found in window(T0, 2).counts.items() if key[2] == "champion"}
+    assert now_known(known, champion, None, 2) == known
+    assert now_known(None, champion, None, 2) is None

@@ -11,8 +11,9 @@ from scipy import stats
 from tests.helpers.releases import T0, release
 from udfs.alerts.records import WindowSpan
 from udfs.releases.log import Canary, ReleaseLog
-from udfs.rollout.compare import add_up, compare_window, score_drift
-from udfs.rollout.gate import Automatic, Gate, GateDecision, decide, judge_gate
+from udfs.rollout.chance import errors_p, score_drift, spent
+from udfs.rollout.compare import add_up, compare_window
+from udfs.rollout.gate import Automatic, Evidence, Gate, GateDecision, decide, judge_gate
 from udfs.rollout.records import ComparisonRecord, GateReport
 from udfs.rollout.version_metrics import VersionMetrics, decode
 
@@ -106,24 +107,63 @@ def test_a_version_is_compared_in_the_windows_in_which_it_scored() -> None:
         (compared(), "pass", ""),
         (compared(rows=500), "wait", "500 of 1,000 records"),
         (compared(errors=100), "fail", "error rate 4.76%, 4.76% above"),
-        (compared(slower=9.0), "fail", "9.0 times the champion's time"),
+        (compared(slower=9.0), "wait", "9.0 times the champion's time per record; this may still be chance"),
         (compared(shift=0.3), "fail", "scores are distributed otherwise"),
         (compared(rows=50, shift=0.5, errors=40), "wait", ""),
     ],
     ids=["good", "few", "errors", "slow", "drift", "too few to fail"],
 )
 def test_the_gate(record: ComparisonRecord, outcome: str, reason: str) -> None:
-    report = judge_gate(Gate(), record, 2)
+    report = judge_gate(Gate(), alone(record), 2)
     assert report.outcome == outcome
     assert reason in "; ".join(report.reasons)
 
 
+def test_a_version_is_slow_only_by_many_windows() -> None:
+    """A pause of the machine makes one window of an equal version slow, and never so many."""
+    slow = compared(slower=9.0)
+    found = [judge_gate(Gate(), Evidence(slow, slow, looks=k, timed=k, slow=k), 2) for k in range(1, 9)]
+    outcomes = [report.outcome for report in found]
+    assert outcomes == ["wait"] * 3 + ["fail"] * 5
+    p = [stats.binom.sf(k - 1, k, 0.1) for k in (3, 4)]
+    assert p[0] > 0.01 / 3 / (3 * 4)
+    assert p[1] < 0.01 / 3 / (4 * 5)
+    assert "9.0 times the champion's time" in found[3].reasons[0]
+    paused = Evidence(slow, slow, looks=100, timed=100, slow=15)
+    assert judge_gate(Gate(), paused, 2).outcome == "wait"
+
+
+def test_errors_by_chance_do_not_fail_and_do_not_pass() -> None:
+    """The p is scipy's, and each look has less of the error than the one before."""
+    few = compared(rows=150, errors=4)
+    gate = Gate(records=100, drift=None, latency=None)
+    assert errors_p(4, 154, 0, 150) == pytest.approx(stats.binom.sf(3, 4, 154 / 304), rel=1e-9)
+    report = judge_gate(gate, Evidence(few, few), 2)
+    assert report.outcome == "wait"
+    assert report.reasons == ("error rate 2.60%, 2.60% above the champion's; this may still be chance",)
+    more = compared(rows=1000, errors=15)
+    at_look = [judge_gate(gate, Evidence(more, more, looks=k), 2).outcome for k in (1, 1000)]
+    assert at_look == ["fail", "wait"]
+    assert sum(spent(0.01, look) for look in range(1, 100_000)) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_what_goes_wrong_late_is_seen_in_its_window() -> None:
+    """After days without an error, all of a version's records fail."""
+    good, bad = compared(rows=1_000_000), compared(rows=200, errors=100)
+    assert judge_gate(Gate(latency=None), Evidence(good, bad, looks=288), 2).outcome == "fail"
+    assert judge_gate(Gate(latency=None), Evidence(good, good, looks=288), 2).outcome == "pass"
+
+
 def test_the_gate_looks_at_shadows_record_by_record() -> None:
     gate = Gate(drift=None, disagreement=0.05, difference=0.05)
-    report = judge_gate(gate, compared(shift=0.1, role="shadow"), 2)
+    report = judge_gate(gate, alone(compared(shift=0.1, role="shadow")), 2)
     assert report.outcome == "fail"
     assert len(report.reasons) == 2
-    assert judge_gate(gate, compared(role="shadow"), 2).outcome == "pass"
+    assert judge_gate(gate, alone(compared(role="shadow")), 2).outcome == "pass"
+
+
+def alone(record: ComparisonRecord) -> Evidence:
+    return Evidence(record, record)
 
 
 def log_with_canary(share: float, at: int = 0) -> ReleaseLog:

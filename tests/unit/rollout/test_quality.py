@@ -18,6 +18,7 @@ from tests.helpers.quality import (
     N,
     binary,
     compared,
+    evidence,
     of_numbers,
     of_scores,
     of_shadow,
@@ -26,10 +27,10 @@ from tests.helpers.quality import (
 )
 from udfs.rollout.compare import add_up, compare_window
 from udfs.rollout.events import Role
-from udfs.rollout.gate import Gate, judge_gate
+from udfs.rollout.gate import Evidence, Gate, judge_gate
 from udfs.rollout.label_tests import as_quality, quality_pair, quality_report
 from udfs.rollout.labels import LabelCounts, LabelSums, decode_labels, encode_labels
-from udfs.rollout.losses import ScoredRow, measured, quality_of
+from udfs.rollout.losses import LossSum, ScoredRow, measured, quality_of
 from udfs.rollout.records import ComparisonRecord
 from udfs.rollout.version_metrics import VersionCounts
 
@@ -141,9 +142,7 @@ def test_two_samples_differ_by_their_means_and_welch_says_how_surely() -> None:
 def test_the_same_records_show_smaller_differences() -> None:
     own, champion = of_shadow(0.02)
     paired = quality_pair(own, champion)
-    apart = quality_pair(
-        msgspec.structs.replace(own, rises=quality_of(rows([binary(0.5)], [True])).rises), champion
-    )
+    apart = quality_pair(msgspec.structs.replace(own, rises=LossSum()), champion)
     assert paired is not None
     assert apart is not None
     assert paired.difference == pytest.approx(apart.difference, abs=1e-9)
@@ -167,29 +166,48 @@ GATE = Gate(quality=0.05, drift=None, latency=None)
 
 
 @pytest.mark.parametrize(
-    ("record", "outcome", "reason"),
+    ("found", "outcome", "reason"),
     [
-        (compared(0.0), "pass", ""),
-        (compared(-0.02), "pass", ""),
-        (compared(0.15), "fail", "quality: log loss 0.6"),
-        (compared(0.15, role="shadow"), "fail", "on 2,000 labels, the champion's 0.4939"),
-        (compared(0.15, n=50), "wait", "50 of 500 labels"),
-        (compared(0.15, records=10), "fail", "quality"),
-        (compared(0.0, records=10), "wait", "10 of 1,000 records"),
+        (evidence(0.0), "wait", "log loss may be up to +7.3% of the champion's, by 2,000 labels"),
+        (evidence(-0.04), "pass", ""),
+        (evidence(0.0, role="shadow"), "pass", ""),
+        (evidence(0.15), "fail", "quality: log loss 0.6"),
+        (evidence(0.15, role="shadow"), "fail", "on 2,000 labels, the champion's 0.4939"),
+        (evidence(0.15, n=50), "wait", "50 of 500 labels"),
+        (evidence(0.15, records=10), "fail", "quality"),
+        (evidence(0.0, records=10), "wait", "10 of 1,000 records"),
     ],
-    ids=["same", "better", "worse", "worse shadow", "few", "worse, few records", "few records"],
+    ids=[
+        "same",
+        "better",
+        "same shadow",
+        "worse",
+        "worse shadow",
+        "few",
+        "worse, few records",
+        "few records",
+    ],
 )
-def test_the_gate_on_quality(record: ComparisonRecord, outcome: str, reason: str) -> None:
-    report = judge_gate(GATE, record, 2)
+def test_the_gate_on_quality(found: Evidence, outcome: str, reason: str) -> None:
+    report = judge_gate(GATE, found, 2)
     assert (report.outcome, reason in "; ".join(report.reasons)) == (outcome, True), report
 
 
 def test_a_difference_that_chance_could_make_does_not_fail() -> None:
-    record = compared(0.08, n=120)
-    (pair,) = record.pairs
-    assert pair.labels is not None
-    assert pair.labels.difference > 0.05 * pair.labels.champion_loss
-    assert judge_gate(msgspec.structs.replace(GATE, labels=100), record, 2).outcome == "pass"
+    """And does not pass: today's gate let one pass that is a fifth worse, for want of labels."""
+    found = evidence(0.08, n=120)
+    report = judge_gate(msgspec.structs.replace(GATE, labels=100), found, 2)
+    assert report.quality is not None
+    assert report.quality.part > 0.05
+    assert (report.outcome, report.reasons[0][:31]) == ("wait", "log loss may be up to +31.0% of")
+
+
+def test_a_step_to_a_small_share_needs_less_proof() -> None:
+    """Of a tenth of the records, half as much again of the loss is a twentieth of the whole."""
+    found = evidence(0.0)
+    assert judge_gate(GATE, found, 2).outcome == "wait"
+    report = judge_gate(GATE, found, 2, share=0.5)
+    assert (report.outcome, report.allowed) == ("pass", 0.1)
 
 
 def test_without_labels_the_gate_waits_only_if_it_asks_for_quality() -> None:
@@ -199,8 +217,8 @@ def test_without_labels_the_gate_waits_only_if_it_asks_for_quality() -> None:
         SPAN,
         {(0, 1, "champion", 3): VersionCounts(2000), (0, 2, "canary", 3): VersionCounts(2000)},
     )
-    assert judge_gate(GATE, record, 2).reasons == ("0 of 500 labels",)
-    assert judge_gate(Gate(latency=None), record, 2).outcome == "pass"
+    assert judge_gate(GATE, Evidence(record, record), 2).reasons == ("0 of 500 labels",)
+    assert judge_gate(Gate(latency=None), Evidence(record, record), 2).outcome == "pass"
     assert record.labels is None
 
 
@@ -237,6 +255,9 @@ def test_labels_of_a_version_that_no_longer_scores_are_shown() -> None:
 def test_the_gate_on_numbers_is_of_the_root_mean_squared_error() -> None:
     gate = msgspec.structs.replace(GATE, labels=200)
     assert judge_gate(gate, of_numbers(), 2).reasons == (
-        "quality: RMSE 3 on 200 labels, the champion's 2 (p 0)",
+        "quality: RMSE 3 on 200 labels, the champion's 2 (worse with 0.99 confidence)",
     )
-    assert judge_gate(msgspec.structs.replace(gate, quality=0.6), of_numbers(), 2).outcome == "pass"
+    report = judge_gate(msgspec.structs.replace(gate, quality=0.6), of_numbers(), 2)
+    assert report.outcome == "pass"
+    assert report.quality is not None
+    assert report.quality.part == pytest.approx(0.5)

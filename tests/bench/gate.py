@@ -1,0 +1,339 @@
+"""How often the gate is wrong about a canary, and how many labels it needs: a Markdown table, or JSON.
+
+    python -m tests.bench.gate --json gate.json
+
+Canaries are looked at in 288 windows, a day of five minutes each. Records are drawn from two million of a
+logistic model with noise; a worse version has the scores of other records for some of its own, so that the
+scores alone do not tell. The decisions are the product's: `labelled`, `judge_gate` and `decide`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from udfs.alerts.records import WindowSpan
+from udfs.releases.log import Canary, ReleaseLog, ReleaseRecord
+from udfs.rollout.chance import score_drift
+from udfs.rollout.events import Role
+from udfs.rollout.gate import Automatic, Evidence, Gate, decide, judge_gate
+from udfs.rollout.label_tests import labelled
+from udfs.rollout.labels import LabelSums
+from udfs.rollout.losses import FINE, FLOOR, LossSum, Quality
+from udfs.rollout.records import ComparisonRecord, PairReport, VersionReport
+from udfs.rollout.version_metrics import SCORE_BINS, VersionCounts
+from udfs.times import iso
+
+LOOKS = 288
+WINDOW_MS = 300_000
+POOL = 1 << 20
+ERRORS = 0.002
+POWER = 0.9
+# Records of one key lie so near each other in likelihood.
+ALIKE = POOL // 4
+GATE = Gate(records=1_000, latency=None, quality=0.05)
+AUTOMATIC = Automatic()
+Floats = npt.NDArray[np.float64]
+Key = tuple[int, int, Role, int]
+
+
+@dataclass(frozen=True)
+class Population:
+    """`POOL` records that one version scored: loss and bin of the score."""
+
+    losses: Floats
+    score_bins: npt.NDArray[np.intp]
+
+    @property
+    def mean(self) -> float:
+        return float(self.losses.mean())
+
+    @property
+    def variance(self) -> float:
+        return float(self.losses.var())
+
+
+class World:
+    """What is true of `POOL` records, the likelier ones last, and what versions say of them."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self._log_odds = np.sort(self._random.normal(-1.2, 1.3, POOL))
+        self._truth = self._random.random(POOL) < 1 / (1 + np.exp(-self._log_odds))
+
+    def version(self, worse: float = 0.0) -> Population:
+        """Its mean log loss is higher than that of others by the part `worse`."""
+        scores = 1 / (1 + np.exp(-(self._log_odds + self._random.normal(0, 0.4, POOL))))
+        if worse:
+            own, strange = self._losses(scores), self._random.permutation(scores)
+            share = worse * own.mean() / (self._losses(strange).mean() - own.mean())
+            scores = np.where(self._random.random(POOL) < share, strange, scores)
+        score_bins = np.minimum((scores * SCORE_BINS).astype(np.intp), SCORE_BINS - 1)
+        return Population(self._losses(scores), score_bins)
+
+    def _losses(self, scores: Floats) -> Floats:
+        chance = np.where(self._truth, scores, 1 - scores)
+        return np.asarray(-np.log(np.clip(chance, FLOOR, 1 - FLOOR)))
+
+
+@dataclass
+class Side:
+    """One version under one release: what was counted of it."""
+
+    counts: VersionCounts = field(default_factory=VersionCounts)
+    scores: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(SCORE_BINS, dtype=np.intp))
+    quality: Quality = field(default_factory=lambda: Quality("binary"))
+
+    @property
+    def errors(self) -> float:
+        return self.counts.errors / max(self.counts.errors + self.counts.rows, 1)
+
+    def add(self, other: Side) -> None:
+        self.counts = VersionCounts(
+            self.counts.rows + other.counts.rows, self.counts.errors + other.counts.errors
+        )
+        self.scores = self.scores + other.scores
+        self.quality = self.quality.merged(other.quality)
+
+
+Draw = Callable[[int], npt.NDArray[np.intp]]
+
+
+def scored(population: Population, n: int, labels: int, draw: Draw, random: np.random.Generator) -> Side:
+    """n records, of which so many have labels."""
+    chosen = draw(n)
+    losses = population.losses[chosen[:labels]]
+    total, squares = float(losses.sum()), float((losses**2).sum())
+    return Side(
+        VersionCounts(n, int(random.binomial(n, ERRORS))),
+        np.bincount(population.score_bins[chosen], minlength=SCORE_BINS),
+        Quality("binary", LossSum(labels, round(total * FINE), round(squares * FINE))),
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`records` a window, of which the canary gets `share`; labels come to the part `labels`.
+
+    With `steps` the canary moves by itself. Without, it is looked at in all windows unless it fails. With
+    `keys` records belong to so many, each of which is on one side, and has records that are alike.
+    """
+
+    title: str
+    worse: float
+    records: int = 400
+    labels: float = 0.5
+    share: float = 0.5
+    steps: bool = False
+    keys: int = 0
+
+    def draws(self, random: np.random.Generator) -> tuple[Draw, Draw]:
+        """The records of the canary, and of the champion."""
+        if not self.keys:
+            whole: Draw = lambda n: random.integers(0, POOL, n)  # noqa: E731
+            return whole, whole
+        places = random.integers(0, POOL, self.keys)
+        cut = max(round(self.keys * self.share), 1)
+
+        def of(mine: npt.NDArray[np.intp]) -> Draw:
+            return lambda n: (random.choice(mine, n) + random.integers(0, ALIKE, n)) % POOL
+
+        return of(places[:cut]), of(places[cut:])
+
+
+@dataclass
+class Run:
+    """At which look the canary failed and passed, and its labels by then."""
+
+    failed: int | None = None
+    passed: int | None = None
+    labels_failed: int = 0
+    labels_passed: int = 0
+
+
+def follow(plan: Plan, champion: Population, canary: Population, random: np.random.Generator) -> Run:
+    """One canary, until it is rolled back or promoted; without steps it is never promoted."""
+    run, share, number, passes = Run(), plan.share, 2, 0
+    sums, sides, draws = LabelSums(), (Side(), Side()), plan.draws(random)
+    for look in range(1, LOOKS + 1):
+        sizes = (round(plan.records * share), round(plan.records * (1 - share)))
+        own, other = (
+            scored(of, n, round(n * plan.labels), draw, random)
+            for of, n, draw in zip((canary, champion), sizes, draws, strict=True)
+        )
+        for side, new in zip(sides, (own, other), strict=True):
+            side.add(new)
+        window = LabelSums({_key("canary", number): own.quality, _key("champion", number): other.quality})
+        sums.add(window)
+        evidence = _evidence(sides, (own, other), sums, window, number, look)
+        report = judge_gate(GATE, evidence, 2, AUTOMATIC.after(share) if plan.steps else 1.0)
+        labels = evidence.labelled.n if evidence.labelled else 0
+        if report.outcome == "fail":
+            run.failed, run.labels_failed = look, labels
+            return run
+        if not plan.steps:
+            if report.outcome == "pass" and run.passed is None:
+                run.passed, run.labels_passed = look, labels
+            continue
+        decision = decide(AUTOMATIC, _log(number, share), report, look * WINDOW_MS, passes)
+        passes = decision.passes
+        if decision.action == "promote":
+            run.passed, run.labels_passed = look, labels
+            return run
+        if decision.action == "advance":
+            number, share, sides = number + 1, decision.share, (Side(), Side())
+    return run
+
+
+def _key(role: Role, number: int) -> Key:
+    return (0, 2 if role == "canary" else 1, role, number)
+
+
+def _log(number: int, share: float) -> ReleaseLog:
+    canary, at = Canary(version=2, share=share, key="k"), iso(0)
+    return ReleaseLog(
+        [
+            ReleaseRecord(number=i, champion=1, written_at=at, at=at, canary=canary)
+            for i in range(1, number + 1)
+        ]
+    )
+
+
+def _evidence(
+    so_far: tuple[Side, Side],
+    now: tuple[Side, Side],
+    sums: LabelSums,
+    window: LabelSums,
+    number: int,
+    look: int,
+) -> Evidence:
+    span = WindowSpan(iso(look * WINDOW_MS), iso((look + 1) * WINDOW_MS))
+    records = [_record(span, number, *sides) for sides in (so_far, now)]
+    least = min(GATE.labels, 100)
+    known, lately = (labelled(each, 2, "canary", 1, least) for each in (sums, window))
+    return Evidence(records[0], records[1], look, labelled=known, lately=lately)
+
+
+def _record(span: WindowSpan, number: int, canary: Side, champion: Side) -> ComparisonRecord:
+    """As `compare_window` makes it, of what the gate asks for: the rest takes most of the time."""
+    sides: tuple[tuple[int, Role, Side], ...] = ((1, "champion", champion), (2, "canary", canary))
+    reports = tuple(
+        VersionReport(
+            version, role, number, side.counts.rows, side.counts.errors, side.errors, 0, None, None, None,
+            None, None, None, (),
+        )
+        for version, role, side in sides
+    )  # fmt: skip
+    drift, p = score_drift(champion.scores.tolist(), canary.scores.tolist())
+    pair = PairReport(
+        2, "canary", 1, 0, None, None, None, None, drift, p, canary.errors - champion.errors, None
+    )
+    return ComparisonRecord(job="job", model="model", window=span, versions=reports, pairs=(pair,))
+
+
+PLANS = (
+    Plan("equal, at 50%, never promoted", 0.0),
+    Plan("20% worse, at 50%", 0.2),
+    Plan("5% worse, at 50%: the limit", 0.05),
+    Plan("equal, by steps from 1%", 0.0, records=10_000, share=0.01, steps=True),
+    Plan("20% worse, by steps from 1%", 0.2, records=10_000, share=0.01, steps=True),
+    Plan("equal, at 50%, of 5,000 keys", 0.0, keys=5_000),
+    Plan("equal, at 50%, of 200 keys", 0.0, keys=200),
+)
+
+
+def runs_of(plan: Plan, runs: int, world: World, seed: int) -> list[Run]:
+    champion, canary = world.version(), world.version(plan.worse)
+    random = np.random.default_rng(seed)
+    return [follow(plan, champion, canary, random) for _ in range(runs)]
+
+
+@dataclass(frozen=True)
+class Need:
+    """Labels of the canary until 9 of 10 runs are decided, and of a fixed-n test of that power."""
+
+    mean: float
+    most: float
+    fixed: float
+
+
+def needed(labels: Sequence[int], runs: int, fixed: float) -> Need | None:
+    """Of the runs that were decided; those that take longer than 9 of 10 count as long as these."""
+    if len(labels) < POWER * runs:
+        return None
+    most = float(np.sort(labels)[math.ceil(POWER * runs) - 1])
+    mean = (np.minimum(labels, most).sum() + most * (runs - len(labels))) / runs
+    return Need(float(mean), most, fixed)
+
+
+def fixed_n(world: World, worse: float, null: float) -> float:
+    """Labels of each side for a one-sided z test of a part `null` of the loss, at the gate's level."""
+    champion, canary = world.version(), world.version(worse)
+    distance = canary.mean - (1 + null) * champion.mean
+    spread = canary.variance + (1 + null) ** 2 * champion.variance
+    z = stats.norm.isf(GATE.error) + stats.norm.isf(1 - POWER)
+    return float(z**2 * spread / distance**2)
+
+
+def measure(runs: int, seed: int = 20_260_101) -> dict[str, Any]:
+    """Shares of runs by plan, and the labels that decisions took."""
+    world = World(seed)
+    rows: list[dict[str, Any]] = []
+    for number, plan in enumerate(PLANS):
+        some = runs if number < 2 else max(runs * 3 // 10, 1)
+        found = runs_of(plan, some, world, seed + number)
+        failed = [run.labels_failed for run in found if run.failed is not None]
+        passed = [run.labels_passed for run in found if run.passed is not None]
+        need = None
+        if not plan.steps and not plan.keys and plan.worse == 0:
+            need = needed(passed, some, fixed_n(world, 0.0, GATE.quality or 0.0))
+        if not plan.steps and plan.worse >= 0.2:
+            need = needed(failed, some, fixed_n(world, plan.worse, 0.0))
+        rows.append(
+            {
+                "canary": plan.title, "runs": some, "rolled_back": len(failed) / some,
+                "promoted": len(passed) / some, "labels": asdict(need) if need else None,
+            }
+        )  # fmt: skip
+        print(f"{plan.title}: {some} runs", file=sys.stderr, flush=True)
+    shares = {"equal_rolled_back": rows[0]["rolled_back"], "worse_20_promoted": rows[1]["promoted"]}
+    return {**shares, "looks": LOOKS, "runs": runs, "rows": rows}
+
+
+def table(found: dict[str, Any]) -> str:
+    """As docs/releases.md has it."""
+    lines = [
+        "| canary | runs | rolled back | promoted | labels, mean | fixed n | 9 of 10 runs by |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        need = row["labels"]
+        numbers = [f"{need[name]:,.0f}" for name in ("mean", "fixed", "most")] if need else [""] * 3
+        shares = [f"{row['rolled_back']:.1%}", f"{row['promoted']:.1%}"]
+        lines.append("| " + " | ".join([row["canary"], f"{row['runs']:,}", *shares, *numbers]) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    options.add_argument("--runs", type=int, default=1_000, help="runs of the first two rows; others fewer")
+    chosen = options.parse_args()
+    found = measure(chosen.runs)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
