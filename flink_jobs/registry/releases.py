@@ -14,7 +14,7 @@ import msgspec
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry.versions import VersionStore
-from udfs.errors import ModelError
+from udfs.errors import ModelError, StoreError
 from udfs.model.manifest import digest
 from udfs.releases.files import append, read_records
 from udfs.releases.log import BEGINNING, ReleaseLog, ReleaseRecord
@@ -52,7 +52,7 @@ class Releases:
         try:
             records = read_records(self._folder)
             return ReleaseLog(records) if records else None
-        except ModelError as error:
+        except (ModelError, StoreError) as error:
             raise InputError(str(error)) from None
 
     def promote(self, version: int, moment: Activation, *, dry_run: bool = False) -> ReleaseRecord:
