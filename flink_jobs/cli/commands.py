@@ -69,6 +69,11 @@ COMMANDS = {
         ("release",),
         "Decide which version scores what; running jobs follow, without a restart, at an exact moment.",
     ),
+    "audit": Entry(
+        "Models",
+        ("audit",),
+        "Show who released what, when and why, signed by whom, and verify the chain of the log.",
+    ),
     "produce": Entry("Topics", ("topics",), "Write lines to a topic, one record each, as they are."),
     "read": Entry("Topics", ("topics",), "Show a topic's committed records."),
     "up": Entry(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from flink_jobs.cli.connection import Brokers, Job, environment, kafka_settings
 from flink_jobs.cli.release_options import (
+    Adopt,
     At,
     DryRun,
     Lead,
@@ -19,11 +20,15 @@ from flink_jobs.cli.release_options import (
     Past,
     Reason,
     RegistryRoot,
+    SignWith,
     To,
+    TrustedBy,
     Version,
     parse_activation,
     parse_lead,
     parse_share,
+    parse_signing,
+    parse_trust,
 )
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.registry import Registry
@@ -51,6 +56,9 @@ def promote(
     lead: Lead = "20s",
     past: Past = False,
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     gate: Annotated[
         Path | None,
         typer.Option(
@@ -72,7 +80,8 @@ def promote(
 
       tailrace release promote flight_delay 2 --if conf/flight_delay.yaml
     """
-    releases, moment = _begin(registry, name, at, lead, past, reason)
+    moment = _moment(at, lead, past, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _check_loads(registry, name, version)
     if gate:
         _check_gate(gate, version, windows, brokers)
@@ -95,6 +104,9 @@ def canary(
     lead: Lead = "20s",
     past: Past = False,
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     dry_run: DryRun = False,
 ) -> None:
     """Let a version score a share of the keys, each key always on the same side.
@@ -103,7 +115,8 @@ def canary(
 
       tailrace release canary flight_delay 2 --share 10% --key tailnum
     """
-    releases, moment = _begin(registry, name, at, lead, past, reason)
+    moment = _moment(at, lead, past, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _check_loads(registry, name, version)
     _done(releases.canary(version, parse_share(share), key, moment, dry_run=dry_run), dry_run)
 
@@ -120,6 +133,9 @@ def shadow(
     lead: Lead = "20s",
     past: Past = False,
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     dry_run: DryRun = False,
 ) -> None:
     """Let versions score beside the champion, to a topic of their own (the job file's shadows).
@@ -128,7 +144,8 @@ def shadow(
 
       tailrace release shadow flight_delay 2
     """
-    releases, moment = _begin(registry, name, at, lead, past, reason)
+    moment = _moment(at, lead, past, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _done(releases.shadow(tuple(versions or ()), moment, dry_run=dry_run), dry_run)
 
 
@@ -141,6 +158,9 @@ def rollback(
     lead: Lead = "20s",
     past: Past = False,
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     dry_run: DryRun = False,
 ) -> None:
     """End the canary; without one, go back to the champion before.
@@ -149,7 +169,8 @@ def rollback(
 
       tailrace release rollback flight_delay --reason "too many false alarms"
     """
-    releases, moment = _begin(registry, name, at, lead, past, reason)
+    moment = _moment(at, lead, past, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _done(releases.rollback(moment, to, dry_run=dry_run), dry_run)
 
 
@@ -161,6 +182,9 @@ def withdraw(
     registry: RegistryRoot = "models",
     lead: Lead = "20s",
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     dry_run: DryRun = False,
 ) -> None:
     """Emergency stop: a version scores nothing more from each worker's next look at the log on, for good.
@@ -169,14 +193,63 @@ def withdraw(
 
       tailrace release withdraw flight_delay 2 --reason "wrong training data"
     """
-    releases, moment = _begin(registry, name, None, lead, False, reason)
+    moment = _moment(None, lead, False, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _done(releases.withdraw(version, moment, to, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def approve(
+    name: Name,
+    number: Annotated[
+        int | None, typer.Argument(min=1, help="Release; default: the newest.", show_default=False)
+    ] = None,
+    registry: RegistryRoot = "models",
+    at: At = None,
+    lead: Lead = "20s",
+    past: Past = False,
+    reason: Reason = "",
+    sign_with: SignWith = None,
+    job: TrustedBy = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Sign a release of somebody else, for jobs that ask for several (model.approvals).
+
+    It is in force from its own moment on, or from that of the last approval, whichever is later.
+
+    [bold]Example[/]
+
+      tailrace release approve flight_delay --sign-with bob.key --reason "checked the comparison"
+    """
+    moment = _moment(at, lead, past, reason)
+    _done(_releases(registry, name, sign_with, False, job).approve(number, moment, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def confirm(
+    name: Name,
+    registry: RegistryRoot = "models",
+    lead: Lead = "20s",
+    reason: Reason = "",
+    sign_with: SignWith = None,
+    job: TrustedBy = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Say anew what is in force, for jobs that follow no old log (model.max_release_age).
+
+    [bold]Example[/]
+
+      tailrace release confirm flight_delay --sign-with alice.key
+    """
+    moment = _moment(None, lead, False, reason)
+    _done(_releases(registry, name, sign_with, False, job).confirm(moment, dry_run=dry_run), dry_run)
 
 
 @release.command()
 def history(
     name: Name,
     registry: RegistryRoot = "models",
+    job: TrustedBy = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON lines.")] = False,
 ) -> None:
     """Show all releases of a model, the newest first, and which is in force now.
@@ -185,7 +258,7 @@ def history(
 
       tailrace release history flight_delay
     """
-    log = _releases(registry, name).log()
+    log = _releases(registry, name, job=job).log()
     if log is None:
         raise InputError(
             f"model {name} has no release yet; make one with `tailrace release promote {name} 1`"
@@ -229,17 +302,16 @@ def compare(
         console.print(part)
 
 
-def _begin(
-    registry: str, name: str, at: str | None, lead: str, past: bool, reason: str
-) -> tuple[Releases, Activation]:
+def _moment(at: str | None, lead: str, past: bool, reason: str) -> Activation:
     lead_ms = parse_lead(lead, "--lead")
-    return _releases(registry, name), Activation(
-        parse_activation(at, now_ms()), lead_ms, past or at == "start", reason
-    )
+    return Activation(parse_activation(at, now_ms()), lead_ms, past or at == "start", reason)
 
 
-def _releases(registry: str, name: str) -> Releases:
-    return Releases(Registry(registry), name)
+def _releases(
+    registry: str, name: str, sign_with: Path | None = None, adopt: bool = False, job: Path | None = None
+) -> Releases:
+    signing, trust = parse_signing(sign_with, adopt), parse_trust(job, name)
+    return Releases(Registry(registry), name, signing=signing, trust=trust)
 
 
 def _check_loads(registry: str, name: str, version: int) -> None:
