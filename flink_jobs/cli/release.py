@@ -37,6 +37,7 @@ from flink_jobs.reports.comparisons import judge_job, read_comparisons
 from flink_jobs.reports.releases import comparison_tables, describe_release, history_table
 from udfs.errors import ModelError
 from udfs.model.loading import load_version
+from udfs.model.trial import check_survives
 from udfs.releases.log import ReleaseRecord
 from udfs.rollout.compare import add_up
 from udfs.times import now_ms
@@ -318,6 +319,7 @@ def _check_loads(registry: str, name: str, version: int) -> None:
     found = Registry(registry)
     found.manifest(name, version)
     try:
+        check_survives(found.location(name, version))
         load_version(found.location(name, version))
     except ModelError as error:
         raise InputError(f"{name} version {version} cannot be used: {error}") from error

@@ -10,6 +10,7 @@ from udfs.model import signatures
 from udfs.model.loading import check_trust, load_version, verified_files
 from udfs.model.manifest import digest
 from udfs.model.signatures import ANYONE, Trust
+from udfs.model.trial import check_survives
 from udfs.store import open_store
 
 
@@ -69,6 +70,7 @@ def _trust(location: str, trust: Trust) -> Check:
 
 def _golden(location: str, trust: Trust) -> Check:
     try:
+        check_survives(location, trust=trust)
         loaded = load_version(location, trust=trust)
     except ModelError as error:
         return Check("golden rows", False, str(error))

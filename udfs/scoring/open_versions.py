@@ -9,6 +9,7 @@ from udfs.features.columns import match_inputs
 from udfs.model.explain.column import Explaining
 from udfs.model.loading import LoadedModel, load_version
 from udfs.model.manifest import Signature, read_manifest
+from udfs.model.trial import check_survives
 from udfs.profile.batch_profiler import BatchProfiler
 from udfs.releases.trusted import TrustedLog
 from udfs.scoring.params import FollowParams, ModelParams, ScoreParams
@@ -45,6 +46,7 @@ def _followed(
 
     def load(number: int, digest: str | None) -> Version:
         folder = version_folder(follow, number)
+        check_survives(folder, digest=digest, trust=model.trust)
         loaded = load_version(folder, digest=digest, trust=model.trust)
         inputs = _inputs(loaded.manifest.signature, follow, folder)
         watch = make_batch_profiler(params.drift, loaded, inputs, follow.watched) if params.drift else None
