@@ -61,7 +61,7 @@ COMMANDS = {
     "drift": Entry("Models", ("drift",), "Show what changed in the data, since when, and whether to worry."),
     "models": Entry(
         "Models",
-        ("models", "models_add", "mlflow"),
+        ("models", "models_add", "models_card", "mlflow"),
         "Model versions: list, show, add, verify, sign, compare.",
     ),
     "release": Entry(
