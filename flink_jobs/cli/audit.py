@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.models_shared import print_json
 from flink_jobs.cli.release_options import Name, RegistryRoot, TrustedBy, parse_trust
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Releases
 from flink_jobs.reports import audit as report
+from flink_jobs.system.terminal import open_console
 
 
 def audit(
@@ -35,7 +35,7 @@ def audit(
     if as_json:
         print_json(found)
     else:
-        console = Console(highlight=False)
+        console = open_console()
         for part in report.audit_tables(found):
             console.print(part, soft_wrap=not hasattr(part, "columns"))
     if found["problem"]:

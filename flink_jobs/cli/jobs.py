@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from flink_jobs.cli.connection import environment
@@ -17,6 +15,7 @@ from flink_jobs.plan import Plan, describe
 from flink_jobs.plan.validate import validated_plan
 from flink_jobs.spec.json_schema import job_schema_text
 from flink_jobs.system.masks import PROCESS
+from flink_jobs.system.terminal import open_console, say
 
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
 
@@ -46,10 +45,10 @@ def validate(
         except InputError as error:
             wrong += _as_data(file, error)
             if not as_json:
-                print(error, file=sys.stderr)
+                say(str(error), error=True)
         else:
             if not as_json:
-                print(verdict, flush=True)
+                say(verdict, flush=True)
     if as_json:
         _print_diagnostics(wrong)
     if wrong:
@@ -103,7 +102,7 @@ def plan(
     if as_json:
         print(json.dumps(describe.as_data(found), indent=2))
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = open_console(soft_wrap=True)
         text = Text(describe.as_text(found))
         text.highlight_regex(r"(?m)^\S.*$", "bold")
         console.print(text, end="")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from flink_jobs.cli.models_shared import (
@@ -27,8 +26,8 @@ from flink_jobs.registry.releases import Releases
 from flink_jobs.registry.sign import generate_key, read_private_key
 from flink_jobs.registry.sign import sign as put_signature
 from flink_jobs.registry.verify import checks
-from flink_jobs.reports.text import terminal_text
 from flink_jobs.spec.public_keys import EXPECTED, parse_public_key
+from flink_jobs.system.terminal import literal, open_console, say
 from udfs.errors import ModelError
 from udfs.model.loading import verified_files
 from udfs.model.manifest import digest
@@ -67,18 +66,18 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
     rows = [row for name in found.models() for row in _rows(found, name)]
     if as_json:
         return print_json(rows)
-    console = Console()
+    console = open_console()
     columns = ("model", "version", "champion", "format", "created", "signed by", "digest")
     table = Table(*columns)
     for row in (row for row in rows if row["problem"] is None):
         signed = ", ".join(row["signed_by"])
         champion = champion_words(row["champion"], row["champion_from"])
         shown = (row["name"], row["version"], champion, row["format"], row["created_at"], signed)
-        table.add_row(*(terminal_text(str(cell)) for cell in shown), str(row["digest"])[:19])
+        table.add_row(*(literal(str(cell)) for cell in shown), str(row["digest"])[:19])
     console.print(table)
     for row in (row for row in rows if row["problem"] is not None):
         which = f"{row['name']} version {row['version']}" if row["version"] else row["name"]
-        console.print(terminal_text(f"{which} is bad: {row['problem']}"), style="red", soft_wrap=True)
+        console.print(literal(f"{which} is bad: {row['problem']}"), style="red", soft_wrap=True)
     return None
 
 
@@ -128,7 +127,7 @@ def show(
     if as_json:
         told = {"signed_by": signed_by, "champion": champion, "champion_from": coming}
         return print_json(as_data(manifest) | told)
-    print_version(Console(highlight=False), manifest, signed_by, champion, coming)
+    print_version(open_console(), manifest, signed_by, champion, coming)
     return None
 
 
@@ -165,7 +164,7 @@ def verify(
         ]
         print_json(rows)
     else:
-        print_checks(Console(highlight=False), name, results)
+        print_checks(open_console(), name, results)
     if not all(check.passed for done in results.values() for check in done):
         raise typer.Exit(1)
 
@@ -198,7 +197,7 @@ def sign(
     except ModelError as error:
         raise InputError(f"{name} version {version} cannot be signed: {error}") from error
     record = put_signature(found, name, version, private)
-    print(f"{name} version {version} is signed by {key_id(record.key)}: {record.digest}")
+    say(f"{name} version {version} is signed by {key_id(record.key)}: {record.digest}")
 
 
 @models.command()
@@ -236,7 +235,7 @@ def diff(
     compared = compare(found, first, _named(found, b, first[0]))
     if as_json:
         return print_json(compared)
-    print_diff(Console(highlight=False), compared)
+    print_diff(open_console(), compared)
     return None
 
 

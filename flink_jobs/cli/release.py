@@ -8,7 +8,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.connection import Brokers, Job, environment, kafka_settings
 from flink_jobs.cli.release_options import (
@@ -35,6 +34,7 @@ from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.reports.comparisons import judge_job, read_comparisons
 from flink_jobs.reports.releases import comparison_tables, describe_release, history_table
+from flink_jobs.system.terminal import json_line, open_console, say
 from udfs.errors import ModelError
 from udfs.model.loading import load_version
 from udfs.model.trial import check_survives
@@ -266,9 +266,9 @@ def history(
         )
     if as_json:
         for record in log.records:
-            print(msgspec.json.encode(record).decode())
+            print(json_line(msgspec.json.encode(record).decode()))
         return
-    Console(highlight=False).print(history_table(log, now_ms()))
+    open_console().print(history_table(log, now_ms()))
 
 
 @release.command()
@@ -298,7 +298,7 @@ def compare(
     if as_json:
         print(json.dumps(msgspec.to_builtins(total)))
         return
-    console = Console(highlight=False)
+    console = open_console()
     for part in comparison_tables(total, records):
         console.print(part)
 
@@ -334,4 +334,4 @@ def _check_gate(job_file: Path, version: int, windows: int, brokers: str | None)
 
 
 def _done(record: ReleaseRecord, dry_run: bool) -> None:
-    print(f"{'would be ' if dry_run else ''}release {record.number}: {describe_release(record)}")
+    say(f"{'would be ' if dry_run else ''}release {record.number}: {describe_release(record)}")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from flink_jobs.cli.connection import flink_access
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.system.processes import wait_until
+from flink_jobs.system.terminal import literal, open_console, say
 
 POLL_SECONDS = 0.5
 _SAVEPOINT_DIR = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
@@ -48,7 +48,7 @@ def jobs(
     if as_json:
         print(json.dumps([_as_json(job) for job in found], indent=2))
     elif found:
-        Console(highlight=False).print(_table(found))
+        open_console().print(_table(found))
     else:
         print("No jobs." if every else "No running jobs; --all shows those that have ended.")
 
@@ -94,7 +94,7 @@ def stop(
         await_state(found, target.id)
         print(f"cancelled {target.id}")
     else:
-        print(found.stop(target.id, _savepoint_directory(found, savepoint), drain=drain))
+        say(found.stop(target.id, _savepoint_directory(found, savepoint), drain=drain))
 
 
 def cluster_at(given: str | None) -> Cluster:
@@ -138,7 +138,7 @@ def _table(found: list[JobInfo]) -> Table:
     table = Table("job", Column("name", overflow="fold"), "state", "started", "for")
     for job in found:
         started = datetime.fromtimestamp(job.started / 1000).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(job.id[:8], job.name, job.state.lower(), started, _rough(job.duration // 1000))
+        table.add_row(job.id[:8], literal(job.name), job.state.lower(), started, _rough(job.duration // 1000))
     return table
 
 

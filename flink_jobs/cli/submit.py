@@ -8,7 +8,6 @@ from typing import Annotated
 
 import structlog
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.progress import Progress
 from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at, savepoint_uri
@@ -16,6 +15,7 @@ from flink_jobs.cli.run import prepare, show_traceback
 from flink_jobs.errors import JobFailedError, WorkError
 from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
 from flink_jobs.run.program import Target, start
+from flink_jobs.system.terminal import open_console, say
 
 START_SECONDS = 180.0
 SETTLED_SECONDS = 5.0
@@ -45,13 +45,13 @@ def submit(
     """
     found = cluster_at(cluster)
     plan = prepare(file, bounded=bounded, cluster=found)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = open_console(stderr=True, soft_wrap=True)
     unit = "windows" if plan.job.score == "per_window" else "records"
     try:
         with Progress(console, unit) as line:
             line.say(f"submitting to {found.url}")
             job = start(plan, Target(found.access, savepoint_uri(savepoint))).id
-            print(job, flush=True)
+            say(job, flush=True)
             line.say(f"waiting for {job} to run")
             _await_start(found, job)
             structlog.get_logger().info("job_running", job=plan.job.job, id=job, cluster=found.url)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from flink_jobs.registry.releases import Releases
 from flink_jobs.reports.releases import describe_release
-from flink_jobs.reports.text import plain
+from flink_jobs.system.terminal import plain
 from udfs.ed25519 import shown_key
 from udfs.errors import ModelError
 from udfs.releases.chain import Chain, Entry

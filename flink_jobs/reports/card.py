@@ -20,7 +20,7 @@ from typing import Any
 from flink_jobs.registry import Registry
 from flink_jobs.registry.verify import files_and_signatures
 from flink_jobs.reports.style import STYLE
-from flink_jobs.reports.text import plain
+from flink_jobs.system.terminal import plain
 from udfs.errors import ModelError
 from udfs.model.format_table import FORMATS
 from udfs.model.loading import verified_file

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from flink_jobs.reports.text import plain
+from flink_jobs.system.terminal import plain
 from udfs.errors import ModelError
 from udfs.releases.log import ReleaseLog, ReleaseRecord
 from udfs.rollout.records import (

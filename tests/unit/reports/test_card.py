@@ -77,7 +77,7 @@ def test_a_card_says_what_is_so(registry: Registry, tmp_path: Path) -> None:
 
 
 def _rendered(markdown: str) -> str:
-    return MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+    return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
 
 
 def test_what_a_maker_says_is_no_markup(registry: Registry, tmp_path: Path) -> None:
