@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ hypothesis.settings.load_profile("tailrace")
 SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 for variable in ("JVM_ARGS", "KAFKA_JVM_PERFORMANCE_OPTS"):
     os.environ.setdefault(variable, SHORT_LIVED)
+
+# What a machine remembers of release logs: folders of tests get the names of earlier ones again.
+os.environ["TAILRACE_RELEASES"] = tempfile.mkdtemp(prefix="tailrace-tests-")
 
 # Nothing of what is imported and collected is garbage: see `pytest_collection_finish`.
 gc.disable()

@@ -29,7 +29,8 @@ from flink_jobs.backtest.narrate import (
     version_name,
 )
 from flink_jobs.backtest.records import Backtest, ChangedRow, Estimate, MetricComparison, Slice, VersionRun
-from flink_jobs.reports.text import percent, plain, plural
+from flink_jobs.reports.text import percent, plural
+from flink_jobs.system.terminal import literal, plain
 
 STYLES: dict[Verdict, str] = {
     "better": "bold green",
@@ -58,7 +59,7 @@ def print_report(console: Console, found: Backtest) -> None:
             console, f"Over time, windows of {found.window}", _slices(found, found.windows, "window", wide)
         )
     if found.segments:
-        column = plain(found.segments.column)
+        column = literal(found.segments.column)
         _titled(console, f"By {column}", _slices(found, found.segments.slices, column, wide))
     if found.changed:
         shown = min(SHOWN_ROWS, len(found.changed))
@@ -75,10 +76,10 @@ def _titled(console: Console, title: str, table: Table) -> None:
 
 def _print_facts(console: Console, found: Backtest) -> None:
     console.print(
-        plain(f"{found.job} on {found.input}: {plural(found.read, 'record')}, {label_text(found)}.")
+        literal(f"{found.job} on {found.input}: {plural(found.read, 'record')}, {label_text(found)}.")
     )
     for side, run in (("A", found.a), ("B", found.b)):
-        console.print(f"{side} is {plain(version_name(run))}: {_outcomes(found, run)}.")
+        console.print(f"{side} is {literal(version_name(run))}: {_outcomes(found, run)}.")
     if found.total.metrics:
         console.print(
             f"In brackets {found.level:.0%} intervals: {found.resamples:,} draws of whole blocks of "
@@ -128,7 +129,7 @@ def _verdict(metric: MetricComparison) -> Text:
 def _differences(found: Backtest) -> Table:
     apart, table = found.total.differences, _table("", "")
     if apart.changed is not None and found.kind != "regression":
-        moves = ", ".join(f"{plain(str(m.a))} → {plain(str(m.b))}: {m.rows:,}" for m in apart.moves[:6])
+        moves = ", ".join(f"{literal(str(m.a))} → {literal(str(m.b))}: {m.rows:,}" for m in apart.moves[:6])
         table.add_row("other predictions", percent(apart.changed) + (f"  ({moves})" if moves else ""))
     what = "largest change of a probability" if found.kind == "multiclass" else "score of B - score of A"
     table.add_row(
@@ -152,7 +153,7 @@ def _slices(found: Backtest, slices: Sequence[Slice], what: str, wide: bool) -> 
     numbers = (1, *((2,) if wide and chief else ()), *(() if chief else (2, 3)), len(titles) - 1)
     table = _table(*titles, right=numbers)
     for part in slices:
-        place = span(part).split(" to ")[0] if part.start else plain(segment_value(part))
+        place = span(part).split(" to ")[0] if part.start else literal(segment_value(part))
         row: list[str | Text] = [place, f"{part.rows:,}"]
         labelled: list[str | Text] = [f"{part.labelled:,}"] if wide else []
         row += labelled if chief else [number(part.score_mean_a), number(part.score_mean_b)]
@@ -194,10 +195,10 @@ def _changed(rows: Sequence[ChangedRow], wide: bool) -> Table:
 def _said(prediction: object, score: float) -> str:
     if isinstance(prediction, float):
         return number(prediction)
-    return f"{plain(str(prediction))} {number(score)}"
+    return f"{literal(str(prediction))} {number(score)}"
 
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "" if value is None else plain(str(value))[:40]
+    return "" if value is None else literal(plain(str(value))[:40])

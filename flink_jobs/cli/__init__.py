@@ -73,10 +73,11 @@ def _options(
 
 
 def _show(error: TailraceError) -> None:
-    from rich.console import Console  # noqa: PLC0415  # Start-up: only errors need it
     from rich.text import Text  # noqa: PLC0415  # Start-up: only errors need it
 
+    from flink_jobs.system.terminal import open_console, say  # noqa: PLC0415  # Start-up: only errors need it
+
     if _debug:
-        print(PROCESS.hide("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        say(PROCESS.hide("".join(traceback.format_exception(error))).rstrip("\n"), error=True)
     message = Text.assemble(("error: ", "bold red"), PROCESS.hide(str(error)))
-    Console(stderr=True, soft_wrap=True, highlight=False).print(message)
+    open_console(stderr=True, soft_wrap=True).print(message)

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from pydantic_core import PydanticCustomError
-from rich.console import Console
 
 from flink_jobs.backtest.intervals import Draws
 from flink_jobs.backtest.page import render
@@ -26,6 +25,7 @@ from flink_jobs.jobfile import load_job
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.scalars import parse_duration
 from flink_jobs.system.log import configure_logging
+from flink_jobs.system.terminal import open_console
 
 
 def backtest(
@@ -90,7 +90,7 @@ def backtest(
     if html:
         _write(html, render(found).encode())
     chosen = sys.stdout.isatty() or "COLUMNS" in os.environ
-    print_report(Console(highlight=False, width=None if chosen else 150), found)
+    print_report(open_console(width=None if chosen else 150), found)
 
 
 def _request(
@@ -124,7 +124,7 @@ def _window_ms(window: str) -> int:
 
 def _run(job: JobSpec, request: Request) -> Backtest:
     configure_logging()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = open_console(stderr=True, soft_wrap=True)
     unit = "windows" if job.score == "per_window" else "records"
     step = ""
 

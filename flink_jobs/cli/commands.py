@@ -61,13 +61,18 @@ COMMANDS = {
     "drift": Entry("Models", ("drift",), "Show what changed in the data, since when, and whether to worry."),
     "models": Entry(
         "Models",
-        ("models", "models_add", "mlflow"),
+        ("models", "models_add", "models_card", "mlflow"),
         "Model versions: list, show, add, verify, sign, compare.",
     ),
     "release": Entry(
         "Models",
         ("release",),
         "Decide which version scores what; running jobs follow, without a restart, at an exact moment.",
+    ),
+    "audit": Entry(
+        "Models",
+        ("audit",),
+        "Show who released what, when and why, signed by whom, and verify the chain of the log.",
     ),
     "produce": Entry("Topics", ("topics",), "Write lines to a topic, one record each, as they are."),
     "read": Entry("Topics", ("topics",), "Show a topic's committed records."),

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.connection import Brokers, Job, kafka_settings
 from flink_jobs.errors import InputError
@@ -17,7 +16,7 @@ from flink_jobs.reports.drift.page import render
 from flink_jobs.reports.drift.reader import DriftHistory, alerts_topic, read
 from flink_jobs.reports.drift.series import grouped
 from flink_jobs.reports.drift.table import print_report
-from flink_jobs.reports.text import plain
+from flink_jobs.system.terminal import json_line, open_console, plain
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, encode
 
@@ -72,7 +71,7 @@ def drift(
     if as_json:
         _print_lines(records, firing)
     elif not (html or parquet):
-        print_report(Console(highlight=False), grouped(records), firing)
+        print_report(open_console(), grouped(records), firing)
 
 
 def _read(source: str, alerts: str | None, brokers: str | None, job: Path | None) -> DriftHistory:
@@ -135,4 +134,4 @@ def _write_page(path: Path, records: list[DriftRecord], alerts: list[AlertRecord
 def _print_lines(records: list[DriftRecord], alerts: list[AlertRecord]) -> None:
     lines: list[DriftRecord | AlertRecord] = [*records, *alerts]
     for record in lines:
-        print(encode(record).decode())
+        print(json_line(encode(record).decode()))

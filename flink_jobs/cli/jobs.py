@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from flink_jobs.cli.connection import environment
@@ -20,6 +18,7 @@ from flink_jobs.plan.validate import validated_plan
 from flink_jobs.run.savepoints import judged
 from flink_jobs.spec.json_schema import job_schema_text
 from flink_jobs.system.masks import PROCESS
+from flink_jobs.system.terminal import open_console, say
 
 _NO_ACCOUNT = (
     "not known: it has no account of its state (tailrace.json), which tailrace stop leaves beside it"
@@ -52,10 +51,10 @@ def validate(
         except InputError as error:
             wrong += _as_data(file, error)
             if not as_json:
-                print(error, file=sys.stderr)
+                say(str(error), error=True)
         else:
             if not as_json:
-                print(verdict, flush=True)
+                say(verdict, flush=True)
     if as_json:
         _print_diagnostics(wrong)
     if wrong:
@@ -121,7 +120,7 @@ def plan(
         of_savepoint = {"savepoint": _savepoint_as_data(verdicts)} if savepoint else {}
         print(json.dumps(describe.as_data(found) | of_savepoint, indent=2))
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = open_console(soft_wrap=True)
         text = Text(describe.as_text(found) + (_savepoint_as_text(savepoint, verdicts) if savepoint else ""))
         text.highlight_regex(r"(?m)^\S.*$", "bold")
         console.print(text, end="")

@@ -9,6 +9,7 @@ import typer
 from flink_jobs.cli.models import models
 from flink_jobs.cli.models_shared import Name, RegistryFolder, open_registry
 from flink_jobs.registry.mlflow.server import Server
+from flink_jobs.system.terminal import say
 from udfs.model.manifest import digest as digest_of
 from udfs.model.signatures import Trust
 
@@ -37,7 +38,7 @@ def push(
     """
     done = Server(to).push(open_registry(registry), name, version, experiment)
     where = f"{done.model} version {done.version} on the server"
-    print(f"{name} version {version} is {where} (run {done.run_id})" + ("" if done.new else ", as before"))
+    say(f"{name} version {version} is {where} (run {done.run_id})" + ("" if done.new else ", as before"))
 
 
 @models.command()
@@ -76,4 +77,4 @@ def pull(
     found = Server(source).pull(
         open_registry(registry), name, model=model, version=number, expected=digest, trust=trust
     )
-    print(f"{name} version {found.version} is {model or name} of the server, {digest_of(found)[:19]}…")
+    say(f"{name} version {found.version} is {model or name} of the server, {digest_of(found)[:19]}…")

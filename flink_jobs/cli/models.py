@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from flink_jobs.cli.models_shared import (
@@ -20,7 +19,7 @@ from flink_jobs.cli.models_shared import (
     signers,
 )
 from flink_jobs.cli.models_show import champion_words, print_checks, print_diff, print_version
-from flink_jobs.errors import InputError
+from flink_jobs.errors import InputError, TailraceError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.diff import as_data, compare
 from flink_jobs.registry.releases import Releases
@@ -28,11 +27,24 @@ from flink_jobs.registry.sign import generate_key, read_private_key
 from flink_jobs.registry.sign import sign as put_signature
 from flink_jobs.registry.verify import checks
 from flink_jobs.spec.public_keys import EXPECTED, parse_public_key
+from flink_jobs.system.terminal import literal, open_console, say
 from udfs.errors import ModelError
 from udfs.model.loading import verified_files
 from udfs.model.manifest import digest
 from udfs.model.signatures import Trust, key_id
 from udfs.times import now_ms
+
+_ABOUT: dict[str, Any] = {
+    "name": None,
+    "version": None,
+    "champion": False,
+    "champion_from": None,
+    "format": None,
+    "created_at": None,
+    "signed_by": [],
+    "digest": None,
+    "problem": None,
+}
 
 models = typer.Typer(no_args_is_help=True, help="Model versions: list, show, add, verify, sign, compare.")
 
@@ -41,6 +53,7 @@ models = typer.Typer(no_args_is_help=True, help="Model versions: list, show, add
 def list_versions(registry: RegistryFolder = "models", as_json: as_json_option = False) -> None:
     """List all models and their versions, with digest, format, signatures and champion.
 
+    What cannot be read, or is not the version that its folder says, is listed as bad with the reason.
     Champion is the one for records of this very moment; one to come shows from which event time on.
 
     [bold]Examples[/]
@@ -53,34 +66,44 @@ def list_versions(registry: RegistryFolder = "models", as_json: as_json_option =
     rows = [row for name in found.models() for row in _rows(found, name)]
     if as_json:
         return print_json(rows)
+    console = open_console()
     columns = ("model", "version", "champion", "format", "created", "signed by", "digest")
     table = Table(*columns)
-    for row in rows:
+    for row in (row for row in rows if row["problem"] is None):
         signed = ", ".join(row["signed_by"])
         champion = champion_words(row["champion"], row["champion_from"])
         shown = (row["name"], row["version"], champion, row["format"], row["created_at"], signed)
-        table.add_row(*map(str, shown), str(row["digest"])[:19])
-    Console().print(table)
+        table.add_row(*(literal(str(cell)) for cell in shown), str(row["digest"])[:19])
+    console.print(table)
+    for row in (row for row in rows if row["problem"] is not None):
+        which = f"{row['name']} version {row['version']}" if row["version"] else row["name"]
+        console.print(literal(f"{which} is bad: {row['problem']}"), style="red", soft_wrap=True)
     return None
 
 
 def _rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    champion, coming, rows = _champion(registry, name), _coming(registry, name), []
-    for version in registry.versions(name):
+    """One for each version; what cannot be read says why in `problem`, and does not hide the others."""
+    try:
+        champion, versions = _champion(registry, name), registry.versions(name)
+        coming = _coming(registry, name)
+    except TailraceError as error:
+        return [_ABOUT | {"name": name, "problem": str(error)}]
+    return [_row(registry, name, version, version == champion, coming.get(version)) for version in versions]
+
+
+def _row(registry: Registry, name: str, version: int, champion: bool, coming: str | None) -> dict[str, Any]:
+    row = _ABOUT | {"name": name, "version": version, "champion": champion, "champion_from": coming}
+    try:
         manifest = registry.manifest(name, version)
-        rows.append(
-            {
-                "name": name,
-                "version": version,
-                "champion": version == champion,
-                "champion_from": coming.get(version),
-                "format": manifest.format,
-                "created_at": manifest.created_at,
-                "signed_by": signers(registry, name, version),
-                "digest": digest(manifest),
-            }
-        )
-    return rows
+        signed_by = signers(registry, name, version)
+    except TailraceError as error:
+        return row | {"problem": str(error)}
+    return row | {
+        "format": manifest.format,
+        "created_at": manifest.created_at,
+        "signed_by": signed_by,
+        "digest": digest(manifest),
+    }
 
 
 @models.command()
@@ -104,7 +127,7 @@ def show(
     if as_json:
         told = {"signed_by": signed_by, "champion": champion, "champion_from": coming}
         return print_json(as_data(manifest) | told)
-    print_version(Console(highlight=False), manifest, signed_by, champion, coming)
+    print_version(open_console(), manifest, signed_by, champion, coming)
     return None
 
 
@@ -141,7 +164,7 @@ def verify(
         ]
         print_json(rows)
     else:
-        print_checks(Console(highlight=False), name, results)
+        print_checks(open_console(), name, results)
     if not all(check.passed for done in results.values() for check in done):
         raise typer.Exit(1)
 
@@ -174,7 +197,7 @@ def sign(
     except ModelError as error:
         raise InputError(f"{name} version {version} cannot be signed: {error}") from error
     record = put_signature(found, name, version, private)
-    print(f"{name} version {version} is signed by {key_id(record.key)}: {record.digest}")
+    say(f"{name} version {version} is signed by {key_id(record.key)}: {record.digest}")
 
 
 @models.command()
@@ -212,7 +235,7 @@ def diff(
     compared = compare(found, first, _named(found, b, first[0]))
     if as_json:
         return print_json(compared)
-    print_diff(Console(highlight=False), compared)
+    print_diff(open_console(), compared)
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,6 +28,7 @@ from flink_jobs.registry.fresh import packed
 from flink_jobs.registry.importing import Artifact, Ready, add, complete, find, other_versions
 from flink_jobs.registry.importing.version import read_signature
 from flink_jobs.registry.onnx_export import export_onnx
+from flink_jobs.system.terminal import say
 from udfs.model.code import importable
 from udfs.model.manifest import Input, Lineage, Manifest, digest
 from udfs.types import ColumnType
@@ -187,7 +187,7 @@ def _add(
 ) -> None:
     found: Registry = open_registry(registry)
     if others := other_versions(ready.found):
-        print(f"made with {'; '.join(others)}: golden rows hold what it says here", file=sys.stderr)
+        say(f"made with {'; '.join(others)}: golden rows hold what it says here", error=True)
     written = [add(found, name, ready, metrics=_numbers(metrics), lineage=lineage)]
     try:
         if onnx:
@@ -201,8 +201,8 @@ def _tell(manifests: list[Manifest], as_json: bool) -> None:
         return print_json([as_data(manifest) for manifest in manifests])
     for manifest in manifests:
         inputs, kind = ", ".join(manifest.signature.names), manifest.signature.output.kind
-        print(f"{manifest.name} version {manifest.version} ({manifest.format}, {kind}): {digest(manifest)}")
-        print(f"  inputs: {inputs}")
+        say(f"{manifest.name} version {manifest.version} ({manifest.format}, {kind}): {digest(manifest)}")
+        say(f"  inputs: {inputs}")
     return None
 
 

@@ -12,6 +12,7 @@ import typer
 
 from flink_jobs.cli.connection import models_place
 from flink_jobs.registry import Registry
+from flink_jobs.system.terminal import json_line
 from udfs.model.signatures import SIGNATURES
 
 RegistryFolder = Annotated[
@@ -32,7 +33,7 @@ def open_registry(place: str) -> Registry:
 
 def print_json(data: object) -> None:
     """Prints data as JSON, indented."""
-    print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+    print(json_line(msgspec.json.format(msgspec.json.encode(data), indent=2).decode()))
 
 
 def signers(registry: Registry, name: str, version: int) -> list[str]:

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flink_jobs.registry.verify import Check
+from flink_jobs.system.terminal import literal
 from udfs.model.manifest import Lineage, Manifest, digest
 
 
@@ -29,7 +29,7 @@ def print_version(
     coming: str | None = None,
 ) -> None:
     """All that a version says of itself; `coming` is the event time from which on it will be champion."""
-    title = f"[bold]{escape(manifest.name)} version {manifest.version}[/]"
+    title = f"[bold]{literal(manifest.name)} version {manifest.version}[/]"
     console.print(title + (" (champion)" if champion else f" (champion from {coming})" if coming else ""))
     lineage = manifest.lineage or Lineage()
     about = {
@@ -47,9 +47,8 @@ def print_version(
     console.print(_pairs({key: value for key, value in about.items() if value is not None}))
     inputs = Table("input", "type", "null", "values")
     for item in manifest.signature.inputs:
-        inputs.add_row(
-            escape(item.name), item.type, "yes" if item.nullable else "never", _listed(item.values)
-        )
+        null = "yes" if item.nullable else "never"
+        inputs.add_row(literal(item.name), item.type, null, _listed(item.values))
     console.print(inputs)
     for heading, values in (
         ("metrics", manifest.metrics),
@@ -63,10 +62,10 @@ def print_version(
 def print_checks(console: Console, name: str, results: Mapping[int, Sequence[Check]]) -> None:
     """A line for each check."""
     for version, checks in results.items():
-        console.print(f"[bold]{escape(name)} version {version}[/]")
+        console.print(f"[bold]{literal(name)} version {version}[/]")
         for check in checks:
             mark = {True: "[green]ok[/]", False: "[red]FAILED[/]", None: "skipped"}[check.passed]
-            console.print(f"  {check.check}: {mark}  {escape(check.detail)}", soft_wrap=True)
+            console.print(f"  {check.check}: {mark}  {literal(check.detail)}", soft_wrap=True)
 
 
 def print_diff(console: Console, found: Mapping[str, Any]) -> None:
@@ -76,9 +75,9 @@ def print_diff(console: Console, found: Mapping[str, Any]) -> None:
         if not found[part]:
             console.print(f"[bold]{part}[/]: the same")
             continue
-        table = Table(part, escape(a), escape(b), title_justify="left")
+        table = Table(part, literal(a), literal(b), title_justify="left")
         for key, (was, now) in found[part].items():
-            table.add_row(escape(key), _shown(was), _shown(now))
+            table.add_row(literal(key), _shown(was), _shown(now))
         console.print(table)
     console.print(f"[bold]predictions[/]: {_agreement(found['predictions'])}")
 
@@ -96,13 +95,13 @@ def _pairs(values: Mapping[str, Any]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in values.items():
-        table.add_row(f"  {escape(key)}", _shown(value))
+        table.add_row(f"  {literal(key)}", _shown(value))
     return table
 
 
 def _shown(value: object) -> str:
-    return "" if value is None else escape(f"{value:.6g}" if isinstance(value, float) else str(value))
+    return "" if value is None else literal(f"{value:.6g}" if isinstance(value, float) else str(value))
 
 
 def _listed(values: Any) -> str:
-    return escape(", ".join(map(str, values)))
+    return literal(", ".join(map(str, values)))

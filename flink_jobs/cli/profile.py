@@ -13,6 +13,7 @@ from flink_jobs.cli.column_types import Types, declared_types
 from flink_jobs.errors import InputError
 from flink_jobs.history.table_files import read_table
 from flink_jobs.registry.importing.version import read_signature
+from flink_jobs.system.terminal import say
 from udfs.profile.profile import encode_profile, reference_profile
 from udfs.profile.references import MIN_ROWS
 from udfs.suggest import hint
@@ -143,7 +144,7 @@ def _print_summary(out: Path, table: pa.Table, names: list[str], outputs: list[s
     numeric = sum(types.is_integer(kind) or types.is_floating(kind) for kind in kinds)
     print(f"{table.num_rows:,} rows, {len(names)} inputs, {len(outputs)} outputs; {numeric} of them numeric")
     if empty := [name for name in (*names, *outputs) if table[name].null_count == table.num_rows]:
-        print(f"without any value: {', '.join(empty)}")
+        say(f"without any value: {', '.join(empty)}")
     print(f"wrote {out}")
 
 

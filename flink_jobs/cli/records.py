@@ -12,13 +12,13 @@ import base64
 import json
 
 import msgspec
-from rich.console import Console
 from rich.text import Text
 
 from flink_jobs.kafka import Record
+from flink_jobs.system.terminal import open_console
 from udfs.times import iso
 
-_console = Console(highlight=False, soft_wrap=True)
+_console = open_console(soft_wrap=True)
 
 
 def as_line(topic: str, record: Record) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.connection import Brokers, Job, environment, kafka_settings
 from flink_jobs.cli.release_options import (
+    Adopt,
     At,
     DryRun,
     Lead,
@@ -20,11 +19,15 @@ from flink_jobs.cli.release_options import (
     Past,
     Reason,
     RegistryRoot,
+    SignWith,
     To,
+    TrustedBy,
     Version,
     parse_activation,
     parse_lead,
     parse_share,
+    parse_signing,
+    parse_trust,
 )
 from flink_jobs.cli.release_plan import plan
 from flink_jobs.errors import InputError, WorkError
@@ -33,8 +36,10 @@ from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.reports.comparisons import judge_job, read_comparisons
 from flink_jobs.reports.releases import comparison_tables, describe_release, history_table
 from flink_jobs.reports.releases_page import render
+from flink_jobs.system.terminal import json_line, open_console, say
 from udfs.errors import ModelError
 from udfs.model.loading import load_version
+from udfs.model.trial import check_survives
 from udfs.releases.log import ReleaseRecord
 from udfs.rollout.compare import add_up
 from udfs.rollout.records import ComparisonRecord
@@ -55,6 +60,9 @@ def promote(
     lead: Lead = "20s",
     past: Past = False,
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     gate: Annotated[
         Path | None,
         typer.Option(
@@ -75,7 +83,8 @@ def promote(
 
       tailrace release promote flight_delay 2 --if conf/flight_delay.yaml
     """
-    releases, moment = _begin(registry, name, at, lead, past, reason)
+    moment = _moment(at, lead, past, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _check_loads(registry, name, version)
     if gate:
         _check_gate(gate, version, brokers)
@@ -98,6 +107,9 @@ def canary(
     lead: Lead = "20s",
     past: Past = False,
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     dry_run: DryRun = False,
 ) -> None:
     """Let a version score a share of the keys, each key always on the same side.
@@ -106,7 +118,8 @@ def canary(
 
       tailrace release canary flight_delay 2 --share 10% --key tailnum
     """
-    releases, moment = _begin(registry, name, at, lead, past, reason)
+    moment = _moment(at, lead, past, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _check_loads(registry, name, version)
     _done(releases.canary(version, parse_share(share), key, moment, dry_run=dry_run), dry_run)
 
@@ -123,6 +136,9 @@ def shadow(
     lead: Lead = "20s",
     past: Past = False,
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     dry_run: DryRun = False,
 ) -> None:
     """Let versions score beside the champion, to a topic of their own (the job file's shadows).
@@ -131,7 +147,8 @@ def shadow(
 
       tailrace release shadow flight_delay 2
     """
-    releases, moment = _begin(registry, name, at, lead, past, reason)
+    moment = _moment(at, lead, past, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _done(releases.shadow(tuple(versions or ()), moment, dry_run=dry_run), dry_run)
 
 
@@ -144,6 +161,9 @@ def rollback(
     lead: Lead = "20s",
     past: Past = False,
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     dry_run: DryRun = False,
 ) -> None:
     """End the canary; without one, go back to the champion before.
@@ -152,7 +172,8 @@ def rollback(
 
       tailrace release rollback flight_delay --reason "too many false alarms"
     """
-    releases, moment = _begin(registry, name, at, lead, past, reason)
+    moment = _moment(at, lead, past, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _done(releases.rollback(moment, to, dry_run=dry_run), dry_run)
 
 
@@ -164,6 +185,9 @@ def withdraw(
     registry: RegistryRoot = "models",
     lead: Lead = "20s",
     reason: Reason = "",
+    sign_with: SignWith = None,
+    adopt: Adopt = False,
+    job: TrustedBy = None,
     dry_run: DryRun = False,
 ) -> None:
     """Emergency stop: a version scores nothing more from each worker's next look at the log on, for good.
@@ -172,14 +196,63 @@ def withdraw(
 
       tailrace release withdraw flight_delay 2 --reason "wrong training data"
     """
-    releases, moment = _begin(registry, name, None, lead, False, reason)
+    moment = _moment(None, lead, False, reason)
+    releases = _releases(registry, name, sign_with, adopt, job)
     _done(releases.withdraw(version, moment, to, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def approve(
+    name: Name,
+    number: Annotated[
+        int | None, typer.Argument(min=1, help="Release; default: the newest.", show_default=False)
+    ] = None,
+    registry: RegistryRoot = "models",
+    at: At = None,
+    lead: Lead = "20s",
+    past: Past = False,
+    reason: Reason = "",
+    sign_with: SignWith = None,
+    job: TrustedBy = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Sign a release of somebody else, for jobs that ask for several (model.approvals).
+
+    It is in force from its own moment on, or from that of the last approval, whichever is later.
+
+    [bold]Example[/]
+
+      tailrace release approve flight_delay --sign-with bob.key --reason "checked the comparison"
+    """
+    moment = _moment(at, lead, past, reason)
+    _done(_releases(registry, name, sign_with, False, job).approve(number, moment, dry_run=dry_run), dry_run)
+
+
+@release.command()
+def confirm(
+    name: Name,
+    registry: RegistryRoot = "models",
+    lead: Lead = "20s",
+    reason: Reason = "",
+    sign_with: SignWith = None,
+    job: TrustedBy = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Say anew what is in force, for jobs that follow no old log (model.max_release_age).
+
+    [bold]Example[/]
+
+      tailrace release confirm flight_delay --sign-with alice.key
+    """
+    moment = _moment(None, lead, False, reason)
+    _done(_releases(registry, name, sign_with, False, job).confirm(moment, dry_run=dry_run), dry_run)
 
 
 @release.command()
 def history(
     name: Name,
     registry: RegistryRoot = "models",
+    job: TrustedBy = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON lines.")] = False,
 ) -> None:
     """Show all releases of a model, the newest first, and which is in force now.
@@ -188,16 +261,16 @@ def history(
 
       tailrace release history flight_delay
     """
-    log = _releases(registry, name).log()
+    log = _releases(registry, name, job=job).log()
     if log is None:
         raise InputError(
             f"model {name} has no release yet; make one with `tailrace release promote {name} 1`"
         )
     if as_json:
         for record in log.records:
-            print(msgspec.json.encode(record).decode())
+            print(json_line(msgspec.json.encode(record).decode()))
         return
-    Console(highlight=False).print(history_table(log, now_ms()))
+    open_console().print(history_table(log, now_ms()))
 
 
 @release.command()
@@ -236,7 +309,7 @@ def compare(
     if as_json:
         print(json.dumps(msgspec.to_builtins(total)))
         return
-    console = Console(highlight=False)
+    console = open_console()
     for part in comparison_tables(total, records, found):
         console.print(part)
 
@@ -249,26 +322,26 @@ def _write_page(path: Path, records: list[ComparisonRecord]) -> None:
         path.write_text(render(records), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    print(f"wrote {path}", file=sys.stderr)
+    say(f"wrote {path}", error=True)
 
 
-def _begin(
-    registry: str, name: str, at: str | None, lead: str, past: bool, reason: str
-) -> tuple[Releases, Activation]:
+def _moment(at: str | None, lead: str, past: bool, reason: str) -> Activation:
     lead_ms = parse_lead(lead, "--lead")
-    return _releases(registry, name), Activation(
-        parse_activation(at, now_ms()), lead_ms, past or at == "start", reason
-    )
+    return Activation(parse_activation(at, now_ms()), lead_ms, past or at == "start", reason)
 
 
-def _releases(registry: str, name: str) -> Releases:
-    return Releases(Registry(registry), name)
+def _releases(
+    registry: str, name: str, sign_with: Path | None = None, adopt: bool = False, job: Path | None = None
+) -> Releases:
+    signing, trust = parse_signing(sign_with, adopt), parse_trust(job, name)
+    return Releases(Registry(registry), name, signing=signing, trust=trust)
 
 
 def _check_loads(registry: str, name: str, version: int) -> None:
     found = Registry(registry)
     found.manifest(name, version)
     try:
+        check_survives(found.location(name, version))
         load_version(found.location(name, version))
     except ModelError as error:
         raise InputError(f"{name} version {version} cannot be used: {error}") from error
@@ -283,4 +356,4 @@ def _check_gate(job_file: Path, version: int, brokers: str | None) -> None:
 
 
 def _done(record: ReleaseRecord, dry_run: bool) -> None:
-    print(f"{'would be ' if dry_run else ''}release {record.number}: {describe_release(record)}")
+    say(f"{'would be ' if dry_run else ''}release {record.number}: {describe_release(record)}")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from pydantic_core import PydanticCustomError
 
 from flink_jobs.cli.connection import models_place
 from flink_jobs.errors import InputError
+from flink_jobs.jobfile import load_job
+from flink_jobs.plan.model import release_trust_of
+from flink_jobs.registry.releases import Signing
+from flink_jobs.registry.sign import read_private_key
 from flink_jobs.spec.scalars import parse_duration
+from udfs.releases.chain import ANY_RELEASER, ReleaseTrust
 from udfs.releases.log import BEGINNING
 from udfs.times import parse_time
 
@@ -40,6 +47,48 @@ Reason = Annotated[str, typer.Option(help="Why; kept in the log.", show_default=
 To = Annotated[
     int | None, typer.Option(help="Version to go to; default: the champion before.", show_default=False)
 ]
+
+SignWith = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign-with",
+        envvar="TAILRACE_RELEASE_KEY",
+        help="Private key of a releaser, to sign the release with; made by tailrace models keygen.",
+        show_default=False,
+    ),
+]
+Adopt = Annotated[
+    bool,
+    typer.Option("--adopt", help="With --sign-with: vouch for the releases so far, which are not signed."),
+]
+TrustedBy = Annotated[
+    Path | None,
+    typer.Option(
+        "--job",
+        metavar="JOB_FILE",
+        help="The log must be what this job demands: its trusted keys and approvals.",
+        show_default=False,
+    ),
+]
+
+
+def parse_signing(key: Path | None, adopt: bool) -> Signing | None:
+    """What signs a release; None without a key."""
+    if key is None:
+        if adopt:
+            raise InputError("--adopt needs the key that signs (--sign-with)")
+        return None
+    return Signing(read_private_key(key), adopt)
+
+
+def parse_trust(job_file: Path | None, name: str) -> ReleaseTrust:
+    """What the job demands of the release log of its model; nothing without a job."""
+    if job_file is None:
+        return ANY_RELEASER
+    job = load_job(job_file)
+    if job.model.name != name:
+        raise InputError(f"--job must be a job of model {name}; {job_file} is one of {job.model.name}")
+    return msgspec.structs.replace(release_trust_of(job), max_age_ms=None)
 
 
 def parse_activation(text: str | None, now: int) -> int | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.connection import Brokers, Job, kafka_settings
 from flink_jobs.cli.release_options import parse_part
 from flink_jobs.errors import InputError
 from flink_jobs.reports.comparisons import read_comparisons
 from flink_jobs.reports.sample_size import measured, plan_report
+from flink_jobs.system.terminal import open_console
 from udfs.rollout.gate import Automatic, Gate
 
 
@@ -53,6 +53,6 @@ def plan(
     if not records:
         raise InputError(f"{source} holds no comparisons yet; a window of the job must close first")
     found = measured(records, rate)
-    console = Console(highlight=False)
+    console = open_console()
     for part in plan_report(found, gate, Automatic(), parse_part(power, "--power", 0.5, 0.9999)):
         console.print(part)

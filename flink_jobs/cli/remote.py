@@ -9,7 +9,6 @@ from typing import Annotated
 import msgspec
 import structlog
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from flink_jobs.cli.connection import flink_access
@@ -18,6 +17,7 @@ from flink_jobs.plan.state import PARAMETER
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.run.savepoints import leave_state, parse_parameter, savepoint_uri
 from flink_jobs.system.processes import wait_until
+from flink_jobs.system.terminal import literal, open_console, say
 
 POLL_SECONDS = 0.5
 _SAVEPOINT_DIR = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
@@ -50,7 +50,7 @@ def jobs(
     if as_json:
         print(json.dumps([_as_json(job) for job in found], indent=2))
     elif found:
-        Console(highlight=False).print(_table(found))
+        open_console().print(_table(found))
     else:
         print("No jobs." if every else "No running jobs; --all shows those that have ended.")
 
@@ -98,7 +98,7 @@ def stop(
     else:
         state = parse_parameter(found.parameters(target.id).get(PARAMETER))
         taken = found.stop(target.id, _savepoint_directory(found, savepoint), drain=drain)
-        print(taken)
+        say(taken)
         if state and not leave_state(savepoint_uri(taken), msgspec.structs.replace(state, drained=drain)):
             why = "plan --savepoint will know nothing of it, as its account cannot be written from here"
             structlog.get_logger().warning("savepoint_without_account", savepoint=taken, reason=why)
@@ -145,7 +145,7 @@ def _table(found: list[JobInfo]) -> Table:
     table = Table("job", Column("name", overflow="fold"), "state", "started", "for")
     for job in found:
         started = datetime.fromtimestamp(job.started / 1000).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(job.id[:8], job.name, job.state.lower(), started, _rough(job.duration // 1000))
+        table.add_row(job.id[:8], literal(job.name), job.state.lower(), started, _rough(job.duration // 1000))
     return table
 
 

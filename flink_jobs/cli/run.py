@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from typing import Annotated
 
 import structlog
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.connection import environment
 from flink_jobs.cli.progress import Progress, summary
@@ -32,6 +30,7 @@ from flink_jobs.run.savepoints import savepoint_uri
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.log import configure_logging
 from flink_jobs.system.masks import PROCESS
+from flink_jobs.system.terminal import open_console, say
 
 # Where Flink unpacks what `flink_jobs.run.program` ships.
 _SHIPPED = re.compile(r'"[^"]*/tailrace-udfs-[^"/]+/')
@@ -63,7 +62,7 @@ def run(
     plan = prepare(file, bounded=bounded)
     settings = client_settings(plan.job)
     before = _ends(settings, plan.job)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = open_console(stderr=True, soft_wrap=True)
     unit = "windows" if plan.job.score == "per_window" else "records"
     started = time.monotonic()
     with _terminated_like_interrupted(), Progress(console, unit, shown=progress) as line:
@@ -100,7 +99,7 @@ def _local_savepoint(given: str | None) -> str | None:
 def show_traceback(error: JobFailedError) -> None:
     """Prints the part of a worker's traceback that is not Flink's and Beam's own machinery."""
     if error.worker_traceback:
-        print(PROCESS.hide(relevant(error.worker_traceback)), file=sys.stderr)
+        say(PROCESS.hide(relevant(error.worker_traceback)), error=True)
 
 
 def relevant(traceback: str) -> str:

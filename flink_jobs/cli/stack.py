@@ -15,6 +15,7 @@ from flink_jobs.local import stack
 from flink_jobs.local.stack import Health
 from flink_jobs.local.state import Stack, load
 from flink_jobs.run.tokens import java_option
+from flink_jobs.system.terminal import open_console
 
 Directory = Annotated[
     Path, typer.Option("--dir", help="Where the stack keeps its state, data and logs.", file_okay=False)
@@ -46,7 +47,7 @@ def up(
 
       tailrace up --metrics-port 9249
     """
-    console = Console(highlight=False)
+    console = open_console()
     options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port, _java_options())
     with console.status("starting") as line:
         found, started = stack.up(directory, options, report=line.update)
@@ -66,7 +67,7 @@ def down(
 
       tailrace down --purge
     """
-    console = Console(highlight=False)
+    console = open_console()
     with console.status("stopping"):
         stopped = stack.down(directory, purge=purge)
     console.print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
@@ -90,9 +91,9 @@ def status(json_output: Json = False, directory: Directory = Path(".tailrace")) 
     if json_output:
         print(json.dumps(_as_json(found, report), indent=2))
     elif found:
-        Console(highlight=False).print(_table(report))
+        open_console().print(_table(report))
     else:
-        Console(highlight=False).print("Nothing is running here; [bold]tailrace up[/] starts it.")
+        open_console().print("Nothing is running here; [bold]tailrace up[/] starts it.")
     if not all(entry.healthy for entry in report):
         raise typer.Exit(1)
 

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import structlog
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.progress import Progress
 from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at
@@ -20,6 +19,7 @@ from flink_jobs.plan.state import as_refusal, refusals, state_of
 from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
 from flink_jobs.run.program import Target, start
 from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, savepoint_uri
+from flink_jobs.system.terminal import open_console, say
 
 START_SECONDS = 180.0
 SETTLED_SECONDS = 5.0
@@ -61,14 +61,14 @@ def submit(
     plan = prepare(file, bounded=bounded, cluster=found)
     if savepoint:
         _check_savepoint(plan, savepoint, allow_empty or [])
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = open_console(stderr=True, soft_wrap=True)
     target = Target(found.access, savepoint and savepoint_uri(savepoint), bool(allow_empty))
     unit = "windows" if plan.job.score == "per_window" else "records"
     try:
         with Progress(console, unit) as line:
             line.say(f"submitting to {found.url}")
             job = start(plan, target).id
-            print(job, flush=True)
+            say(job, flush=True)
             line.say(f"waiting for {job} to run")
             _await_start(found, job)
             _leave_state(found, plan, job)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from flink_jobs.cli.connection import Brokers, environment, kafka_settings, models_place
 from flink_jobs.registry import Registry
 from flink_jobs.reports.drift.reader import read
+from flink_jobs.system.terminal import open_console, say
 from flink_jobs.training.contract import Trainer, load_trainer
 from flink_jobs.training.decide import RetrainRule
 from flink_jobs.training.retrain import Retraining, RetrainOutcome, alone, retrain_if_drifted
@@ -138,7 +138,7 @@ def retrain(
 
 
 def _show() -> Show:
-    return Show(Console(stderr=True, highlight=False))
+    return Show(open_console(stderr=True))
 
 
 def _settings(
@@ -170,15 +170,15 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
 
 def _print_version(manifest: Manifest, trainer: Trainer) -> None:
     for name, value in manifest.metrics.items():
-        print(f"{name:32} {value:.5g}")
+        say(f"{name:32} {value:.5g}")
     training = manifest.training
-    print(f"calibration: {training['calibration']['method']} ({training['calibration']['reason']})")
+    say(f"calibration: {training['calibration']['method']} ({training['calibration']['reason']})")
     if found := training["search"]:
-        print(
+        say(
             f"best of {found['trials']} trials: {found['objective']} {found['value']:.5g}, "
             f"{json.dumps(training['parameters'])}"
         )
-    print(f"{trainer.name} version {manifest.version} is registered")
+    say(f"{trainer.name} version {manifest.version} is registered")
 
 
 def _print_outcome(outcome: RetrainOutcome, trainer: Trainer, dry_run: bool, as_json: bool) -> None:
@@ -194,12 +194,12 @@ def _print_outcome(outcome: RetrainOutcome, trainer: Trainer, dry_run: bool, as_
         return
     for window in decision.windows:
         outputs = ", ".join(window.outputs) or "none"
-        print(f"{window.start[:10]} to {window.end[:10]}: drifted outputs: {outputs}; "
+        say(f"{window.start[:10]} to {window.end[:10]}: drifted outputs: {outputs}; "
               f"inputs of {window.input_share:.0%} of the importance")  # fmt: skip
-    print(f"{trainer.name} version {outcome.champion}: {decision.reason}")
+    say(f"{trainer.name} version {outcome.champion}: {decision.reason}")
     if manifest:
         _print_version(manifest, trainer)
     elif decision.retrain:
-        print("would train (--dry-run)")
+        say("would train (--dry-run)")
     else:
-        print("nothing to do")
+        say("nothing to do")

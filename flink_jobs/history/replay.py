@@ -21,6 +21,7 @@ from flink_jobs.plan import Runnable, make_feature_plan, make_plan
 from flink_jobs.plan.columns import job_columns
 from flink_jobs.plan.flink_options import largest_message
 from flink_jobs.plan.isolate import isolated
+from flink_jobs.plan.model import release_trust_of
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.registry import Registry
 from flink_jobs.run import preflight
@@ -147,7 +148,7 @@ def with_version(
     changes: dict[str, Any] = {} if use is None else {"use": use}
     if model not in (None, job.model.name):
         registry = Registry(job.model.registry)
-        version = registry.resolve(model or "", use or job.model.use).version
+        version = registry.resolve(model or "", use or job.model.use, release_trust_of(job)).version
         named = registry.manifest(model or "", version).signature.names
         kept = {name: column for name, column in job.model.inputs.items() if name in named}
         changes |= {"name": model, "inputs": kept}

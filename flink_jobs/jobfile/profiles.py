@@ -30,7 +30,7 @@ from flink_jobs.system.masks import PROCESS, Masks
 from udfs.suggest import hint
 
 FILE = "conf/profiles.yaml"
-LARGEST_FILE = 1_000_000
+LARGEST_FILE = 131_072
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
-            raise InputError(f"{path}: must be a file of at most 1 MB")
+            raise InputError(f"{path}: must be a file of at most 128 KiB")
         return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: must be a readable file with profiles; {error}") from error

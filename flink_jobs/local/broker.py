@@ -18,6 +18,7 @@ from typing import Self
 
 from flink_jobs.errors import WorkError
 from flink_jobs.kafka import ClientSettings, answers
+from flink_jobs.local.variables import passed_on
 from flink_jobs.system.jars import broker_classpath
 from flink_jobs.system.processes import (
     ProcessId,
@@ -122,7 +123,12 @@ class Broker:
         java = [find_java(), "-cp", broker_classpath()]
         config = self._write_config()
         self._format(java, config)
-        self._child = spawn(self._command(java, config), self.log, dies_with_parent=not self._detached)
+        self._child = spawn(
+            self._command(java, config),
+            self.log,
+            env=passed_on(os.environ),
+            dies_with_parent=not self._detached,
+        )
         self.process = ProcessId.of(self._child.pid)
         if not self._detached:
             atexit.register(self.stop)

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.local.broker import HOST
+from flink_jobs.local.variables import passed_on
 from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import ProcessId, free_port, spawn, tail, wait_until
 
@@ -118,6 +119,8 @@ class SessionCluster:
         conf = self.directory / "conf"
         for folder in ("conf", "log", "pid", "tmp", "checkpoints", "savepoints"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
+            # State and logs hold records.
+            (self.directory / folder).chmod(0o700)
         for stale in (self.directory / "pid").iterdir():
             stale.unlink()  # else the scripts number the logs on
         shipped = _flink_home() / "conf"
@@ -168,7 +171,7 @@ class SessionCluster:
         return {f"metrics.reporter.prom.{key}": value for key, value in settings.items()}
 
     def _environment(self) -> dict[str, str]:
-        return os.environ | {
+        return passed_on(os.environ) | {
             "FLINK_CONF_DIR": str(self.directory / "conf"),
             "FLINK_LOG_DIR": str(self.directory / "log"),
             "FLINK_PID_DIR": str(self.directory / "pid"),

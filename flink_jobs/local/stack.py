@@ -152,7 +152,7 @@ def _purge(directory: Path) -> None:
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = (directory / "lock").open("a")
     except OSError as error:
         raise InputError(

@@ -81,6 +81,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
     _check_included(job, columns, found)
     _check_parallelism(job, found)
     _check_labels(job, columns, version, found)
+    _check_automatic(job, found)
     inputs = collect_inputs(job, version.manifest, columns, found) if version else ()
     drift = drift_plan(job, version, inputs, columns, found)
     if version:
@@ -88,7 +89,11 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
     if found.diagnostics or found.doubts.locations or version is None:
         return None
     numbers = FoundVersion(
-        version.folder, version.model_folder, digest(version.manifest), version.release.number
+        version.folder,
+        version.model_folder,
+        digest(version.manifest),
+        version.release.number,
+        version.release.head,
     )
     params = ScoreParams(
         source_params(job, drift),
@@ -157,6 +162,12 @@ def _check_parallelism(job: JobSpec, found: Collector) -> None:
     if job.features.windows and job.runtime.parallelism > SHARDS_OF_WINDOWS:
         expected = f"at most {SHARDS_OF_WINDOWS} with windows, whose state has so many shards"
         found.add(("runtime", "parallelism"), expected, str(job.runtime.parallelism))
+
+
+def _check_automatic(job: JobSpec, found: Collector) -> None:
+    if job.model.require_signature and job.comparisons and job.comparisons.automatic:
+        expected = "left out with model.require_signature: a job holds no key to sign releases with"
+        found.add(("comparisons", "automatic"), expected, "steps")
 
 
 def _check_labels(job: JobSpec, columns: JobColumns, version: ModelVersion | None, found: Collector) -> None:

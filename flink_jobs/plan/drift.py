@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from flink_jobs.plan.alerts import alert_rules
 from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.diagnose import Collector
-from flink_jobs.plan.model import ModelVersion
+from flink_jobs.plan.model import ModelVersion, trust_of
 from flink_jobs.plan.watched import Watched, watched_columns
 from flink_jobs.spec import Drift, JobSpec
 from flink_jobs.spec.scalars import format_duration
 from udfs.drift.params import JudgeSettings, MonitorParams, SequentialParams
 from udfs.errors import ModelError
-from udfs.model.manifest import PROFILE_FILE
+from udfs.model.loading import verified_file
+from udfs.model.manifest import PROFILE_FILE, digest
 from udfs.profile.params import CollectParams, SegmentParams
 from udfs.profile.reference import CategoricalReference, Reference, parse_reference
 from udfs.profile.references import ReferenceParts
@@ -42,7 +43,7 @@ def drift_plan(
     """
     if job.drift is None or job.alerts is None:
         return None
-    reference = _reference(job.drift, version, found) if version else None
+    reference = _reference(job, job.drift, version, found) if version else None
     watched = Watched()
     if version and reference:
         watched = watched_columns(job, job.drift, version, inputs, reference, found)
@@ -83,20 +84,24 @@ def drift_plan(
         segments=segments,
         seasonal=job.drift.seasonal is not None,
         duplicates=collect.keys is not None,
+        trust=trust_of(job),
+        digests={version.manifest.version: digest(version.manifest)},
     )
     return DriftPlan(collect, monitor)
 
 
-def _reference(drift: Drift, version: ModelVersion, found: Collector) -> Reference | None:
+def _reference(job: JobSpec, drift: Drift, version: ModelVersion, found: Collector) -> Reference | None:
     """The reference of the version, with hours of the week where they are asked for."""
-    store = open_store(version.folder)
-    path = store.where(PROFILE_FILE)
-    try:
-        reference = parse_reference(store.read(PROFILE_FILE))
-        parts = ReferenceParts(reference, ())
-    except FileNotFoundError:
+    path = open_store(version.folder).where(PROFILE_FILE)
+    if PROFILE_FILE not in version.manifest.files:
         found.add(("drift",), "left out for a version without a reference profile", f"no file {path}")
         return None
+    try:
+        profile = verified_file(
+            version.folder, PROFILE_FILE, digest=digest(version.manifest), trust=trust_of(job)
+        )
+        reference = parse_reference(profile)
+        parts = ReferenceParts(reference, ())
     except ModelError as error:
         found.add(("drift",), "left out unless the reference profile can be read", f"{path}: {error}")
         return None

@@ -16,6 +16,7 @@ from udfs.model.explain import EXPLAINED, explainer
 from udfs.model.loading import LoadedModel, check_trust, load_version
 from udfs.model.manifest import GOLDEN_FILE, Manifest, read_manifest
 from udfs.model.signatures import ANYONE, Trust
+from udfs.releases.chain import ReleaseTrust
 from udfs.store import open_store
 from udfs.suggest import nearest
 
@@ -38,6 +39,14 @@ def trust_of(job: JobSpec) -> Trust:
     return Trust(model.trusted_keys, model.require_signature, model.pickle == "allow")
 
 
+def release_trust_of(job: JobSpec) -> ReleaseTrust:
+    """What the job demands of the release log that it follows."""
+    model = job.model
+    return ReleaseTrust(
+        model.releasers, model.require_signature, model.approvals, max_age_ms=model.max_release_age
+    )
+
+
 def find_version(job: JobSpec, found: Collector) -> ModelVersion | None:
     """The version, or None when there is none or when the job file's mistakes hide which."""
     if any(found.doubts.hides(("model", key)) for key in _DECIDING):
@@ -49,7 +58,7 @@ def find_version(job: JobSpec, found: Collector) -> ModelVersion | None:
         _unknown_model(registry, model.name, error, found)
         return None
     try:
-        release = registry.resolve(model.name, model.use)
+        release = registry.resolve(model.name, model.use, release_trust_of(job))
         folder = registry.location(model.name, release.version)
         manifest = _trusted_manifest(folder, trust_of(job))
     except (InputError, ModelError, StoreError) as error:

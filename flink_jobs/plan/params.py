@@ -8,11 +8,12 @@ import msgspec
 
 from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.drift import DriftPlan
-from flink_jobs.plan.model import trust_of
+from flink_jobs.plan.model import release_trust_of, trust_of
 from flink_jobs.plan.tables import event_time_field
 from flink_jobs.spec import Comparisons, JobSpec
 from udfs.features import DerivedParams, FeatureParams, LookupParams
 from udfs.records.contract import Contract, Field
+from udfs.releases.chain import Head
 from udfs.releases.follow import LEAD_REFRESHES
 from udfs.rollout.controller import RolloutControllerParams
 from udfs.rollout.gate import Automatic, Gate
@@ -28,12 +29,16 @@ from udfs.scoring.params import (
 
 @dataclass(frozen=True)
 class FoundVersion:
-    """Where a version is, in the model's folder, and what says that it is used."""
+    """Where a version is, in the model's folder, and what says that it is used.
+
+    `head` is the newest entry of the release log, where it is signed.
+    """
 
     folder: str
     model_folder: str
     digest: str
     release: int | None
+    head: Head | None = None
 
 
 WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
@@ -90,6 +95,7 @@ def model_params(
             renamed,
             job.model.refresh,
             frozenset(watched - private),
+            msgspec.structs.replace(release_trust_of(job), pinned=version.head),
         )
     return ModelParams(
         version.folder,

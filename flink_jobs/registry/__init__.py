@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from flink_jobs.errors import InputError
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.registry.versions import VersionStore, checked_name, listed
-from udfs.errors import ModelError
-from udfs.releases.log import BEGINNING
+from udfs.errors import ModelError, StoreError
+from udfs.releases.chain import ANY_RELEASER, Head, ReleaseTrust
+from udfs.releases.log import BEGINNING, ReleaseLog
+from udfs.releases.trusted import TrustedLog
 from udfs.suggest import hint
 
 
 @dataclass(frozen=True)
 class Release:
-    """The version to use. `number` is the release that says so, None when the version was chosen directly."""
+    """The version to use. `number` is the release that says so, None when the version was chosen directly.
+
+    `head` is the newest entry of a signed log when it was read.
+    """
 
     version: int
     number: int | None
+    head: Head | None = None
 
 
 class Registry(VersionStore):
@@ -26,11 +32,14 @@ class Registry(VersionStore):
     All methods raise `InputError` for what is not there, and `WorkError` when the store fails.
     """
 
-    def resolve(self, name: str, use: str | int) -> Release:
-        """The release of "champion", the "latest" version, or a version by number."""
+    def resolve(self, name: str, use: str | int, trust: ReleaseTrust = ANY_RELEASER) -> Release:
+        """The release of "champion", the "latest" version, or a version by number.
+
+        `trust` is what is demanded of the release log, where that decides.
+        """
         versions = self.versions(name)
         if use == "champion":
-            return self._champion(name, versions)
+            return self._champion(name, versions, trust)
         if use == "latest":
             return Release(versions[-1], None)
         if isinstance(use, bool) or not isinstance(use, int):
@@ -52,8 +61,17 @@ class Registry(VersionStore):
     def _releases(self, name: str) -> Releases:
         return Releases(self, name, lambda: int(self.clock().timestamp() * 1000))
 
-    def _champion(self, name: str, versions: list[int]) -> Release:
-        log = self._releases(name).log()
+    def _champion(self, name: str, versions: list[int], trust: ReleaseTrust) -> Release:
+        log: ReleaseLog | None
+        head: Head | None = None
+        if trust.signed:
+            try:
+                read = TrustedLog(self.model_location(name), name, trust)
+                log, head = read(), read.head
+            except (ModelError, StoreError) as error:
+                raise InputError(f"model {name} has no champion to trust: {error}") from None
+        else:
+            log = self._releases(name).log()
         if log is None:
             where = self.store.where(f"{name}/releases")
             raise InputError(
@@ -65,4 +83,4 @@ class Registry(VersionStore):
         except ModelError as error:
             raise InputError(f"model {name}: {error}") from None
         self.require(name, state.champion, versions)
-        return Release(state.champion, state.champion_since)
+        return Release(state.champion, state.champion_since, head)

@@ -6,20 +6,35 @@ knows of it in time (`udfs.releases.follow`).
 
 from __future__ import annotations
 
+import base64
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry.versions import VersionStore
-from udfs.errors import ModelError
+from udfs.errors import ModelError, StoreError
 from udfs.model.manifest import digest
-from udfs.releases.files import append, read_records
+from udfs.releases.chain import ANY_RELEASER, Chain, Entry, ReleaseTrust, signed_message, verify
+from udfs.releases.files import append_next, read_entries
 from udfs.releases.log import BEGINNING, ReleaseLog, ReleaseRecord
-from udfs.releases.steps import ReleaseStep, canaried, promoted, rolled_back, shadowed, withdrawn
+from udfs.releases.steps import (
+    ReleaseStep,
+    approved,
+    canaried,
+    confirmed,
+    promoted,
+    rolled_back,
+    shadowed,
+    withdrawn,
+)
 from udfs.times import iso, now_ms
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 DEFAULT_LEAD_MS = 20_000
 Next = Callable[[ReleaseLog | None, ReleaseStep], ReleaseRecord]
@@ -40,20 +55,50 @@ class Activation:
     by: str | None = None
 
 
-class Releases:
-    """The log of one model. `wall_ms` gives the time of day in ms. Methods raise InputError."""
+@dataclass(frozen=True)
+class Signing:
+    """A releaser's key; `adopt` vouches for earlier releases, which are not signed."""
 
-    def __init__(self, versions: VersionStore, name: str, wall_ms: Callable[[], int] = now_ms) -> None:
+    key: Ed25519PrivateKey
+    adopt: bool = False
+
+
+class Releases:
+    """The log of one model. `wall_ms` gives the time of day in ms. Methods raise InputError.
+
+    With `signing` releases are signed; `trust` is what the log must be, for what is read and built upon.
+    """
+
+    def __init__(
+        self,
+        versions: VersionStore,
+        name: str,
+        wall_ms: Callable[[], int] = now_ms,
+        *,
+        signing: Signing | None = None,
+        trust: ReleaseTrust = ANY_RELEASER,
+    ) -> None:
         self._versions, self._name, self._wall_ms = versions, name, wall_ms
+        self._signing, self._trust = signing, trust
         self._folder = versions.model_location(name)
 
     def log(self) -> ReleaseLog | None:
         """None before the first release."""
         try:
-            records = read_records(self._folder)
-            return ReleaseLog(records) if records else None
-        except ModelError as error:
+            return self._sound(read_entries(self._folder)).log()
+        except (ModelError, StoreError) as error:
             raise InputError(str(error)) from None
+
+    def entries(self) -> list[Entry]:
+        """The files of the log as they are."""
+        try:
+            return read_entries(self._folder)
+        except StoreError as error:
+            raise InputError(str(error)) from None
+
+    def chain(self) -> Chain:
+        """The log as far as it is true, and why no farther."""
+        return verify(self.entries(), self._name, self._trust)
 
     def promote(self, version: int, moment: Activation, *, dry_run: bool = False) -> ReleaseRecord:
         """Make a version the champion of all records from the moment on; it ends a canary."""
@@ -85,26 +130,100 @@ class Releases:
         named = (version,) if to is None else (version, to)
         return self._append(lambda log, step: withdrawn(log, version, step, to), moment, dry_run, named)
 
+    def confirm(self, moment: Activation, *, dry_run: bool = False) -> ReleaseRecord:
+        """Say anew what is in force, for jobs that ask for a log of late."""
+        return self._append(confirmed, moment, dry_run, ())
+
+    def approve(self, number: int | None, moment: Activation, *, dry_run: bool = False) -> ReleaseRecord:
+        """Approve the release of that number, default the newest, as another releaser than those before."""
+        if self._signing is None:
+            raise InputError("an approval must be signed; give the key of a releaser (--sign-with)")
+        return self._write(lambda entries: self._approval(entries, number, moment), dry_run)
+
     def _append(self, make: Next, moment: Activation, dry_run: bool, named: tuple[int, ...]) -> ReleaseRecord:
         for version in named:
             self._versions.manifest(self._name, version)
+        return self._write(lambda entries: self._next(make, moment, entries), dry_run)
+
+    def _write(self, make: Callable[[Sequence[Entry]], ReleaseRecord], dry_run: bool) -> ReleaseRecord:
         try:
             if dry_run:
-                return self._next(make, moment, self.log())
-            written = append(self._folder, lambda log: self._next(make, moment, log))
-        except ModelError as error:
+                return make(read_entries(self._folder))
+            written = append_next(self._folder, make)
+        except (ModelError, StoreError) as error:
             raise InputError(f"model {self._name}: {error}") from None
         assert written is not None
         return written
 
-    def _next(self, make: Next, moment: Activation, log: ReleaseLog | None) -> ReleaseRecord:
+    def _sound(self, entries: Sequence[Entry]) -> Chain:
+        """Raises ModelError for a log that is not true to its end: nothing is built upon it."""
+        chain = verify(entries, self._name, self._trust)
+        if chain.problem:
+            where = self._versions.store.where(f"{self._name}/releases")
+            raise ModelError(f"{where}: {chain.problem}; tailrace audit {self._name} shows the log")
+        return chain
+
+    def _ground(self, entries: Sequence[Entry]) -> Chain:
+        """What the next release is built upon: a sound log, or one that nobody has signed yet."""
+        found = verify(entries, self._name, ANY_RELEASER)
+        if found.problem or any(record.is_signed for record in found.records):
+            return self._sound(entries)
+        return found
+
+    def _next(self, make: Next, moment: Activation, entries: Sequence[Entry]) -> ReleaseRecord:
+        chain = self._ground(entries)
+        log = chain.log()
+        step = self._step(moment, first=log is None)
+        record = make(log, step)
+        record = msgspec.structs.replace(record, digests=self._digests(record.versions))
+        return self._signed(record, chain)
+
+    def _approval(self, entries: Sequence[Entry], number: int | None, moment: Activation) -> ReleaseRecord:
+        chain = self._ground(entries)
+        others = [record for record in chain.records if record.action != "approve"]
+        if not others:
+            raise ModelError("there is nothing to approve: the model has no release")
+        target = others[-1] if number is None else chain.records[min(number, len(chain.records)) - 1]
+        signers = [r.key for r in chain.records if target.number in (r.number, r.approves)]
+        if self._public() in signers:
+            raise ModelError(
+                f"release {target.number} has been signed with this key; another must approve it"
+            )
+        step = self._step(moment, first=target.at is None)
+        if moment.at_ms is None and step.at_ms is not None:
+            step = msgspec.structs.replace(step, at_ms=max(step.at_ms, target.at_ms))
+        return self._signed(approved(chain.records, target.number, step), chain)
+
+    def _step(self, moment: Activation, *, first: bool) -> ReleaseStep:
         now = self._wall_ms()
-        at = self._at_ms(moment, now, first=log is None)
+        at = self._at_ms(moment, now, first=first)
         by = moment.by if moment.by is not None else _user()
-        record = make(
-            log, ReleaseStep(None if at == BEGINNING else at, now, moment.lead_ms, moment.reason, by)
+        return ReleaseStep(None if at == BEGINNING else at, now, moment.lead_ms, moment.reason, by)
+
+    def _signed(self, record: ReleaseRecord, chain: Chain) -> ReleaseRecord:
+        before = any(each.is_signed for each in chain.records)
+        if self._signing is None:
+            if before:
+                raise ModelError("its releases are signed; give the key of a releaser (--sign-with)")
+            return record
+        if chain.records and not before and not self._signing.adopt:
+            raise ModelError(
+                f"releases 1 to {len(chain.records)} are not signed; look at them (tailrace audit "
+                f"{self._name}), and sign on top of them with --adopt"
+            )
+        named = msgspec.structs.replace(
+            record,
+            schema="tailrace.release/3",
+            model=self._name,
+            previous=chain.heads[-1].sha256 if chain.heads else "",
+            key=self._public(),
         )
-        return msgspec.structs.replace(record, digests=self._digests(record.versions))
+        signature = base64.b64encode(self._signing.key.sign(signed_message(named))).decode()
+        return msgspec.structs.replace(named, signature=signature)
+
+    def _public(self) -> str:
+        assert self._signing is not None
+        return base64.b64encode(self._signing.key.public_key().public_bytes_raw()).decode()
 
     def _digests(self, versions: tuple[int, ...]) -> dict[int, str]:
         """Of those that are still there."""

@@ -10,6 +10,7 @@ from udfs.model import signatures
 from udfs.model.loading import check_trust, load_version, verified_files
 from udfs.model.manifest import digest
 from udfs.model.signatures import ANYONE, Trust
+from udfs.model.trial import check_survives
 from udfs.store import open_store
 
 
@@ -27,10 +28,15 @@ def checks(registry: Registry, name: str, version: int, trust: Trust = ANYONE) -
     manifest = registry.manifest(name, version)
     location = registry.location(name, version)
     wanted = digest(manifest)
-    found = [_files(location, wanted), _signatures(location, wanted), _trust(location, trust)]
+    found = [*files_and_signatures(location, wanted), _trust(location, trust)]
     if all(check.passed for check in found):
         return [*found, _golden(location, trust)]
     return [*found, Check("golden rows", None, "not loaded")]
+
+
+def files_and_signatures(location: str, wanted: str) -> list[Check]:
+    """The checks for which nothing is loaded and nobody need be trusted."""
+    return [_files(location, wanted), _signatures(location, wanted)]
 
 
 def _files(location: str, wanted: str) -> Check:
@@ -69,6 +75,7 @@ def _trust(location: str, trust: Trust) -> Check:
 
 def _golden(location: str, trust: Trust) -> Check:
     try:
+        check_survives(location, trust=trust)
         loaded = load_version(location, trust=trust)
     except ModelError as error:
         return Check("golden rows", False, str(error))

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from flink_jobs.errors import InputError
+from flink_jobs.errors import InputError, WorkError
 from flink_jobs.registry.fresh import check_loads, needs_own_modules, packed
 from flink_jobs.registry.serialize import version_files
 from flink_jobs.registry.store import ClientStore
@@ -45,8 +45,8 @@ class VersionStore:
         self.clock = clock
 
     def models(self) -> list[str]:
-        """The names of the models that have versions."""
-        return [name for name in self.store.names("") if _NAME.match(name) and self._numbers(name)]
+        """The names of the models that have versions, or whose folders cannot be read."""
+        return [name for name in self.store.names("") if _NAME.match(name) and self._has_versions(name)]
 
     def versions(self, name: str) -> list[int]:
         """The version numbers of a model, ascending."""
@@ -69,15 +69,10 @@ class VersionStore:
 
     def manifest(self, name: str, version: int) -> Manifest:
         """The manifest of an existing version, which must be its own."""
-        where = self.store.where(_folder(name, version))
         try:
-            manifest = read_manifest(self.location(name, version))
+            return read_manifest(self.location(name, version))
         except ModelError as error:
             raise InputError(str(error)) from None
-        if (manifest.name, manifest.version) != (name, version):
-            found = f"{manifest.name} version {manifest.version}"
-            raise InputError(f"{where} must hold {name} version {version}; its manifest says {found}")
-        return manifest
 
     def write_version(
         self,
@@ -148,6 +143,12 @@ class VersionStore:
         models = self.models()
         there = f"the models there: {', '.join(models)}" if models else "there are none"
         return f"model {name} is not in {self.store.where('')} ({there}){hint(name, models)}"
+
+    def _has_versions(self, name: str) -> bool:
+        try:
+            return bool(self._numbers(name))
+        except WorkError:
+            return True
 
     def _numbers(self, name: str) -> list[int]:
         found = self.store.folders(f"{name}/versions", MANIFEST_FILE)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flink_jobs.reports.running import running_steps, running_table
+from flink_jobs.system.terminal import plain
 from udfs.errors import ModelError
 from udfs.releases.log import ReleaseLog, ReleaseRecord
 from udfs.rollout.records import (
@@ -24,9 +25,12 @@ RUNNING_ROWS = 12
 
 def describe_release(record: ReleaseRecord) -> str:
     """Says which version is what, such as: champion 1, canary 2 (10% of tailnum), from … on."""
-    parts = [f"champion {record.champion}"]
+    parts = [f"approves {record.approves}"] if record.action == "approve" else []
+    parts.append(f"champion {record.champion}")
     if record.canary:
-        parts.append(f"canary {record.canary.version} ({record.canary.share:.3g} of {record.canary.key})")
+        parts.append(
+            f"canary {record.canary.version} ({record.canary.share:.3g} of {plain(record.canary.key)})"
+        )
     parts += [f"shadow {version}" for version in record.shadows]
     if record.withdraw is not None:
         parts.append(f"version {record.withdraw} withdrawn at once")
@@ -44,10 +48,17 @@ def history_table(log: ReleaseLog, now_ms: int) -> Table:
     current = log.place_at(now_ms)
     for place in range(len(log.records) - 1, -1, -1):
         record = log.records[place]
-        mark = " now" if place == current else " to come" if record.at_ms > now_ms else ""
-        number, start = f"{record.number}{mark}", record.at or "always"
-        table.add_row(number, record.action, start, _who(log, place), record.by, record.reason)
+        cells = (f"{record.number}{_mark(log, place, current, now_ms)}", record.action, record.at or "always")
+        told = (_who(log, place), record.by, record.reason)
+        table.add_row(*(Text(plain(cell)) for cell in (*cells, *told)))
     return table
+
+
+def _mark(log: ReleaseLog, place: int, current: int, now_ms: int) -> str:
+    record = log.records[place]
+    if record.number in log.waiting:
+        return "" if record.action == "approve" else " waits"
+    return " now" if place == current else " to come" if record.at_ms > now_ms else ""
 
 
 def _who(log: ReleaseLog, place: int) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import groupby
 
-from flink_jobs.reports.text import day, plain
+from flink_jobs.reports.text import day
+from flink_jobs.system.terminal import plain
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 560, 150, 52, 8, 20
 

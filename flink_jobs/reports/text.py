@@ -18,8 +18,3 @@ def percent(share: float) -> str:
 def plural(count: int, word: str) -> str:
     """A count with its word, in the plural where it is not one."""
     return f"{count:,} {word}" + ("" if count == 1 else "s")
-
-
-def plain(text: str) -> str:
-    """The text with control and other invisible characters escaped, for a terminal or a page."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

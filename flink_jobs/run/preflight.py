@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
-from flink_jobs.errors import InputError
+from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import (
     ClientSettings,
     TopicInfo,
@@ -18,6 +18,7 @@ from flink_jobs.kafka import (
     describe_topics,
     no_such_topic,
 )
+from flink_jobs.kafka.rights import Needed, missing_rights
 from flink_jobs.plan import Runnable
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import checkpoint_ms, largest_message
@@ -76,6 +77,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     if labels and topics[labels.topic] is None:
         raise InputError(f"comparisons.labels.topic: {no_such_topic(settings, labels.topic)}")
     _check_outputs(job, settings, topics)
+    _check_rights(job, settings, read, [name for name in all_topics(job).values() if topics[name]])
     if job.runtime.delivery == "exactly_once":
         _check_transactions(job, settings)
     if cluster:
@@ -87,7 +89,28 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     }
     config = {"max.message.bytes": str(largest_message(job.source.max_bytes))}
     created = create_topics(settings, missing, config)
+    _require(settings, [_output_rights(name) for name in missing])
     return Preflight(source.partitions, tuple(sorted(created)), tuple(_warnings(job, source)))
+
+
+def _check_rights(job: JobSpec, settings: ClientSettings, read: list[str], written: list[str]) -> None:
+    """Raises WorkError with the command that gives what is missing; of new topics, once they are there."""
+    needed = [Needed("topic", name, ("READ", "DESCRIBE")) for name in read]
+    needed += [_output_rights(name) for name in written]
+    needed.append(Needed("group", job.job, ("READ",)))
+    if job.runtime.delivery == "exactly_once":
+        needed.append(Needed("transactional-id", job.job, ("WRITE", "DESCRIBE")))
+    _require(settings, needed)
+
+
+def _output_rights(topic: str) -> Needed:
+    return Needed("topic", topic, ("WRITE", "DESCRIBE"))
+
+
+def _require(settings: ClientSettings, needed: list[Needed]) -> None:
+    if lines := missing_rights(settings, needed):
+        wanted = "\n".join(f"  {line}" for line in lines)
+        raise WorkError(f"{settings.who} needs more rights at {settings.brokers}:\n{wanted}")
 
 
 def _check_outputs(job: JobSpec, settings: ClientSettings, topics: Mapping[str, TopicInfo | None]) -> None:

@@ -20,6 +20,9 @@ _OWNED_PROPERTIES = {
     "isolation.level": "source.isolation",
     "acks": "runtime.delivery",
     "enable.idempotence": "runtime.delivery",
+    # Empty, it would take any host's certificate for the broker's.
+    "ssl.endpoint.identification.algorithm": "kafka.security",
+    "sasl.mechanism": "kafka.security.mechanism",
 }
 
 

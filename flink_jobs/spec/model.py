@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from flink_jobs.spec.diagnostics import wrong, wrong_at
 from flink_jobs.spec.paths import RegistryPlace
 from flink_jobs.spec.public_keys import PublicKey
-from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number
+from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, whole
 from flink_jobs.spec.section import Reference, Section
 
 
@@ -55,6 +55,17 @@ class Model(Section):
     trusted_keys: Annotated[tuple[PublicKey, ...], Field(strict=False)] = Field(
         default=(), description="Ed25519 public keys: paths of PEM files, PEM text, or base64 of 32 bytes."
     )
+    trusted_releasers: Annotated[tuple[PublicKey, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Public keys that must have signed releases (use: champion); default: trusted_keys.",
+    )
+    approvals: Annotated[int, whole(1, 10)] = Field(
+        default=1, description="How many releasers must have signed before another version scores."
+    )
+    max_release_age: PositiveDuration | None = Field(
+        default=None,
+        description="How old the newest signed release may be when the job begins; left out: any age.",
+    )
     pickle: Literal["allow", "refuse"] = Field(
         default="allow", description="Whether formats may be used whose loading runs code: joblib."
     )
@@ -65,4 +76,15 @@ class Model(Section):
             raise wrong_at({("trusted_keys",): wrong("given, as require_signature needs them", "none")})
         if self.trusted_keys and not self.require_signature:
             raise wrong_at({("require_signature",): wrong("true, as trusted_keys are given", "false")})
+        for key in ("trusted_releasers", "approvals", "max_release_age"):
+            if key in self.model_fields_set and not self.require_signature:
+                raise wrong_at({("require_signature",): wrong(f"true, as {key} is given", "false")})
+        if self.approvals > (there := len(set(self.releasers))) and self.require_signature:
+            expected = f"at most {there}, as so many releasers are trusted"
+            raise wrong_at({("approvals",): wrong(expected, str(self.approvals))})
         return self
+
+    @property
+    def releasers(self) -> tuple[str, ...]:
+        """The keys that may sign releases."""
+        return self.trusted_releasers or self.trusted_keys

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from flink_jobs.spec.diagnostics import wrong
 from flink_jobs.spec.paths import PathOrUri
 from flink_jobs.spec.scalars import CheckpointInterval, Scalar, matching, whole
 from flink_jobs.spec.secrets import HIDDEN_IN_JSON, NoLiterals
 from flink_jobs.spec.section import Section
 
-OptionName = Annotated[str, matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Flink option")]
+_OWNED_OPTIONS = {
+    "pipeline.name": "job",
+    "parallelism.default": "runtime.parallelism",
+    "execution.checkpointing.mode": "runtime.delivery",
+    "execution.checkpointing.interval": "runtime.checkpoint.interval",
+    "python.executable": "runtime.python",
+    # What runs in the workers is what was checked; the cluster's lib folder is for further jars.
+    "pipeline.jars": "Tailrace itself",
+    "pipeline.classpaths": "Tailrace itself",
+}
+
+
+def _not_owned(name: str) -> str:
+    if name in _OWNED_OPTIONS:
+        raise wrong(f"an option other than {name}, which comes from {_OWNED_OPTIONS[name]}", repr(name))
+    return name
+
+
+OptionName = Annotated[
+    str, matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Flink option"), AfterValidator(_not_owned)
+]
 
 
 class Checkpoint(Section):
@@ -40,5 +61,7 @@ class Runtime(Section):
         default=None, description="Python interpreter of the workers, on the cluster's machines."
     )
     flink: Annotated[dict[OptionName, Scalar], HIDDEN_IN_JSON, NoLiterals()] = Field(
-        default_factory=dict, repr=False, description="Any Flink option; stronger than all other settings."
+        default_factory=dict,
+        repr=False,
+        description="Further Flink options; stronger than what Tailrace sets.",
     )

@@ -15,6 +15,7 @@ from structlog.typing import EventDict, Processor
 
 from flink_jobs.errors import InputError
 from flink_jobs.system.masks import PROCESS
+from flink_jobs.system.terminal import plain_lines
 
 _VARIABLE = "TAILRACE_LOG"
 
@@ -53,11 +54,17 @@ _JSON: tuple[Processor, ...] = (
 )
 
 
+def _plain(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """What records and models say reaches no terminal as a control sequence."""
+    return {key: plain_lines(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
 def _text() -> tuple[Processor, ...]:
     return (
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
         structlog.processors.format_exc_info,  # a plain one: rich shows local variables
         _hide,
+        _plain,
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),
     )
 

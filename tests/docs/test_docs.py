@@ -130,12 +130,13 @@ def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those that need a broker."""
     pages = [page for name, page in DOCS.items() if name not in ("training.md", "backtest.md")]
     lines = [line for page in pages for line in commands(page) if " run " not in line]
-    assert len(lines) == 16
+    assert len(lines) == 18
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
     assert "1 now    promote  always  1 " in output
     assert "flight_delay version 2 (onnx, binary)" in output
     assert "signed by a trusted key" in output
+    assert "true up to release 1, " in output
 
 
 def test_a_model_of_ones_own(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -25,6 +26,7 @@ from flink_jobs.registry import Registry
 from flink_jobs.registry.sign import sign
 from flink_jobs.testing import Broker, JobHarness, Outcome, Results, record
 from tests.helpers import models
+from udfs.releases.chain import signed_message
 from udfs.releases.log import Canary, ReleaseRecord, encode_release
 from udfs.times import iso
 
@@ -142,11 +144,25 @@ LAST = len(CASES) + 2
 
 
 def release(root: Path, number: int, **more: Any) -> None:
-    """From minute `number` - 1 on."""
+    """From minute `number` - 1 on, signed by Alice."""
     at = iso(START + (number - 1) * MINUTE)
-    found = ReleaseRecord(number=number, written_at=iso(START), at=at, **more)
     folder = root / "fraud" / "releases"
     folder.mkdir(exist_ok=True)
+    previous = ""
+    for path in sorted(folder.iterdir()):
+        previous = hashlib.sha256(previous.encode() + b"\n" + path.read_bytes()).hexdigest()
+    found = ReleaseRecord(
+        schema="tailrace.release/3",
+        number=number,
+        written_at=iso(START),
+        at=at,
+        model="fraud",
+        previous=previous,
+        key=public(ALICE),
+        **more,
+    )
+    signature = base64.b64encode(ALICE.sign(signed_message(found))).decode()
+    found = msgspec.structs.replace(found, signature=signature)
     (folder / f"{number:08}.json").write_bytes(encode_release(found))
 
 

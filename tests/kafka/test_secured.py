@@ -111,6 +111,32 @@ def tailrace(tmp_path: Path) -> Run:
     return run
 
 
+def test_each_missing_right_is_a_line_to_run(secured: Secured, tailrace: Run, tmp_path: Path) -> None:
+    """A job that lacks rights would restart for ever; the lines, run by an administrator, let it in."""
+    secured.add_user("carol")
+    create_topics(secured.admin, {"poor.in": 1, "poor.predictions": 1})
+    produce(secured.admin, "poor.in", RIDES)
+    secured.allow("User:carol", ResourceType.TOPIC, "poor", AclOperation.DESCRIBE, AclOperation.CREATE)
+    login = "{protocol: SASL_SSL, mechanism: SCRAM-SHA-512, username: carol, "
+    login += f"password: '${{ALICE}}', ca_file: {secured.authority.file}}}"
+    section = f"kafka: {{brokers: '{secured.address('SCRAM')}', security: {login}}}\n"
+    (tmp_path / "poor.yaml").write_text(JOB.replace("NAME", "poor") + section)
+    begin = f"  kafka-acls --bootstrap-server {secured.address('SCRAM')} --add --allow-principal User:carol "
+    done = tailrace("run", "poor.yaml", "--bounded", "--no-progress")
+    assert done.returncode == 1
+    assert [line.removeprefix(begin) for line in done.stderr.splitlines() if "kafka-acls" in line] == [
+        "--operation Read --topic poor.in",
+        "--operation Write --topic poor.predictions",
+        "--operation Read --group poor",
+        "--operation Write --operation Describe --transactional-id poor --resource-pattern-type prefixed",
+    ]
+    assert "poor.late" not in list_topics(secured.admin), "nothing was made before"
+    may_run(secured, "User:carol", "poor")
+    done = tailrace("run", "poor.yaml", "--bounded", "--no-progress")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("predicted 50 ")
+
+
 def test_a_job_and_every_command_use_one_way_in(secured: Secured, tailrace: Run, tmp_path: Path) -> None:
     """By its own file with SCRAM, by a profile with a certificate; each with no right too many."""
     secured.authority.issue("scorer", password="of the key")

@@ -18,6 +18,7 @@ from udfs.drift.judge import SegmentVerdict, WindowKey, judge_window
 from udfs.drift.params import MonitorParams
 from udfs.drift.records import DriftRecord, ProblemCount, Volume
 from udfs.errors import ModelError
+from udfs.model.loading import verified_file
 from udfs.model.manifest import PROFILE_FILE
 from udfs.profile.collect import PartialProfile
 from udfs.profile.counts import WindowCounts
@@ -136,7 +137,9 @@ class Monitor:
                 log.warning("no_reference", version=version, error=str(error))
 
     def _add_reference(self, version: int, folder: str) -> None:
-        reference = parse_reference(open_store(folder).read(PROFILE_FILE))
+        digest = self._params.digests.get(version)
+        profile = verified_file(folder, PROFILE_FILE, digest=digest, trust=self._params.trust)
+        reference = parse_reference(profile)
         self._references[version] = reference
         self._parts[version] = ReferenceParts(reference, self._params.segments)
 

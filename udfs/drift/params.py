@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from udfs.drift.alert_rules import AlertRuleParams
+from udfs.model.signatures import Trust
 from udfs.profile.params import Role, SegmentParams
 
 
@@ -35,7 +36,8 @@ class SequentialParams(msgspec.Struct, frozen=True):
 class MonitorParams(msgspec.Struct, frozen=True):
     """What the monitor of a job is told. `versions` maps each model version to its folder.
 
-    With `model_folder` there may be later ones, in its folder `versions`.
+    With `model_folder` there may be later ones, in its folder `versions`. `trust` is what is demanded of
+    each, `digests` are those that are known.
     """
 
     job: str
@@ -52,3 +54,5 @@ class MonitorParams(msgspec.Struct, frozen=True):
     segments: tuple[SegmentParams, ...] = ()
     seasonal: bool = False
     duplicates: bool = False
+    trust: Trust = Trust()
+    digests: dict[int, str] = {}

@@ -89,19 +89,40 @@ def verified_files(
     return manifest, contents
 
 
+def verified_file(
+    place: str | Path | Store, name: str, *, digest: str | None = None, trust: Trust = ANYONE
+) -> bytes:
+    """One file of a version, whose digest, signature and hash are right, without the others.
+
+    Raises `ModelError`, as `load_version` does.
+    """
+    try:
+        store, manifest = _trusted(place, digest, trust)
+        if name not in manifest.files:
+            raise ModelError(f"{store.where(name)} is missing: the manifest does not list it")
+        return _checked(store, manifest, name)
+    except StoreError as error:
+        raise ModelError(str(error)) from error
+
+
 def _verified(
     place: str | Path | Store, digest: str | None, trust: Trust
 ) -> tuple[Store, Manifest, dict[str, bytes]]:
     try:
-        store = open_store(place) if isinstance(place, str | Path) else place
-        manifest = read_manifest(store)
-        found = digest_of(manifest)
-        if digest not in (None, found):
-            raise ModelError(f"{store.where('')} must have the digest {digest}; got {found}")
-        check_trust(store, manifest, trust)
+        store, manifest = _trusted(place, digest, trust)
         return store, manifest, _files(store, manifest)
     except StoreError as error:
         raise ModelError(str(error)) from error
+
+
+def _trusted(place: str | Path | Store, digest: str | None, trust: Trust) -> tuple[Store, Manifest]:
+    store = open_store(place) if isinstance(place, str | Path) else place
+    manifest = read_manifest(store)
+    found = digest_of(manifest)
+    if digest not in (None, found):
+        raise ModelError(f"{store.where('')} must have the digest {digest}; got {found}")
+    check_trust(store, manifest, trust)
+    return store, manifest
 
 
 def _files(store: Store, manifest: Manifest) -> dict[str, bytes]:
@@ -111,12 +132,15 @@ def _files(store: Store, manifest: Manifest) -> dict[str, bytes]:
         raise ModelError(f"{store.where(name)} is missing: the manifest lists it")
     for name in sorted(found - manifest.files.keys()):
         raise ModelError(f"{store.where(name)} must not be there: the manifest does not list it")
-    contents = {name: _read(store, name) for name in manifest.files}
-    for name, sha in manifest.files.items():
-        actual = hashlib.sha256(contents[name]).hexdigest()
-        if actual != sha:
-            raise ModelError(f"{store.where(name)} was changed: its SHA-256 must be {sha}; got {actual}")
-    return contents
+    return {name: _checked(store, manifest, name) for name in manifest.files}
+
+
+def _checked(store: Store, manifest: Manifest, name: str) -> bytes:
+    data, sha = _read(store, name), manifest.files[name]
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != sha:
+        raise ModelError(f"{store.where(name)} was changed: its SHA-256 must be {sha}; got {actual}")
+    return data
 
 
 def _read(store: Store, name: str) -> bytes:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from udfs.errors import ModelError, StoreError
 from udfs.model.format_table import Format
+from udfs.model.place import check_place
 from udfs.store import open_store
 from udfs.store.base import Store
 from udfs.types import ARROW
@@ -210,10 +211,10 @@ def digest(manifest: Manifest) -> str:
 
 
 def read_manifest(place: str | Path | Store) -> Manifest:
-    """Read a version's manifest.json. Raises `ModelError` when it is missing or not a manifest."""
+    """Read a version's manifest.json. Raises `ModelError` when it is missing, no manifest, or another's."""
     try:
         store = open_store(place) if isinstance(place, str | Path) else place
-        return _decoder.decode(store.read(MANIFEST_FILE))
+        manifest = _decoder.decode(store.read(MANIFEST_FILE))
     except FileNotFoundError:
         where = store.where("")
         raise ModelError(f"{store.where(MANIFEST_FILE)} is missing: {where} is not a model version") from None
@@ -222,3 +223,5 @@ def read_manifest(place: str | Path | Store) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         where = store.where(MANIFEST_FILE)
         raise ModelError(f"{where} must be a tailrace.model/1 manifest: {error}") from None
+    check_place(store.where(""), manifest.name, manifest.version)
+    return manifest

@@ -6,16 +6,27 @@ of the version; the digest does not cover it, so that a version can be signed af
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Literal
 
 import msgspec
 
+from udfs.ed25519 import is_signed, key_id, shown_key
 from udfs.errors import ModelError, StoreError
 from udfs.store.base import Store
 
 SIGNATURES = "signatures"
+
+__all__ = [
+    "ANYONE",
+    "SIGNATURES",
+    "SignatureRecord",
+    "Trust",
+    "check",
+    "is_valid",
+    "key_id",
+    "message",
+    "read_all",
+]
 
 
 class Trust(msgspec.Struct, frozen=True):
@@ -49,11 +60,6 @@ def message(digest: str, key: str, signed_at: str) -> bytes:
     return msgspec.json.encode(record, order="sorted")
 
 
-def key_id(key: str) -> str:
-    """A short name of a public key: 16 hex digits of its SHA-256."""
-    return hashlib.sha256(base64.b64decode(key, validate=True)).hexdigest()[:16]
-
-
 def read_all(store: Store) -> list[SignatureRecord]:
     """The signatures of the version in `store`. Raises `ModelError` for one that is no record."""
     return [_read(store, f"{SIGNATURES}/{name}") for name in store.names(SIGNATURES)]
@@ -61,17 +67,9 @@ def read_all(store: Store) -> list[SignatureRecord]:
 
 def is_valid(record: SignatureRecord, digest: str) -> bool:
     """Whether the record's key has signed this digest."""
-    # Start-up: only for jobs that demand signatures.
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-
-    try:
-        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(record.key, validate=True))
-        signature = base64.b64decode(record.signature, validate=True)
-        key.verify(signature, message(digest, record.key, record.signed_at))
-    except (InvalidSignature, ValueError):
-        return False
-    return record.digest == digest
+    return record.digest == digest and is_signed(
+        message(digest, record.key, record.signed_at), record.key, record.signature
+    )
 
 
 def check(store: Store, digest: str, trust: Trust) -> None:
@@ -87,10 +85,10 @@ def check(store: Store, digest: str, trust: Trust) -> None:
         raise ModelError(f"{where} must be signed by a trusted key ({wanted}); it has no signature")
     trusted = [record for record in records if record.key in trust.keys]
     if not trusted:
-        found = ", ".join(_shown(record) for record in records)
+        found = ", ".join(shown_key(record.key) for record in records)
         raise ModelError(f"{where} must be signed by a trusted key ({wanted}); it is signed by {found}")
     if not any(is_valid(record, digest) for record in trusted):
-        found = ", ".join(_shown(record) for record in trusted)
+        found = ", ".join(shown_key(record.key) for record in trusted)
         raise ModelError(f"{where}: the signature by {found} is not one of its digest {digest}")
 
 
@@ -102,10 +100,3 @@ def _read(store: Store, path: str) -> SignatureRecord:
         return _decoder.decode(store.read(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, FileNotFoundError) as error:
         raise ModelError(f"{store.where(path)} must be a tailrace.signature/1 record: {error}") from None
-
-
-def _shown(record: SignatureRecord) -> str:
-    try:
-        return key_id(record.key)
-    except ValueError:
-        return repr(record.key[:44])

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from udfs.errors import ModelError
 from udfs.times import Milliseconds, parse_time
 
-Action = Literal["promote", "canary", "shadow", "rollback", "withdraw"]
+Action = Literal["promote", "canary", "shadow", "rollback", "withdraw", "approve", "confirm"]
 BEGINNING = -(2**62)
 
 
@@ -45,9 +45,12 @@ class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `at` is that moment, in event time (ISO 8601, UTC); null is the beginning of time. `withdraw` is a version
     that must not score at all any more, whatever the time. `digests` pins the versions that it names.
+
+    A signed one (schema 3) names its `model`, and the chain before it by `previous`; `signature` is the key's
+    over all else (`udfs.releases.chain`). `approves` is the number of the release that an approval is of.
     """
 
-    schema: Literal["tailrace.release/1", "tailrace.release/2"] = "tailrace.release/2"
+    schema: Literal["tailrace.release/1", "tailrace.release/2", "tailrace.release/3"] = "tailrace.release/2"
     number: int
     champion: int
     written_at: str
@@ -60,6 +63,11 @@ class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     digests: dict[int, str] = {}
     reason: str = ""
     by: str = ""
+    model: str | msgspec.UnsetType = msgspec.UNSET
+    previous: str | msgspec.UnsetType = msgspec.UNSET
+    approves: int | msgspec.UnsetType = msgspec.UNSET
+    key: str | msgspec.UnsetType = msgspec.UNSET
+    signature: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if self.at is not None:
@@ -69,6 +77,11 @@ class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def at_ms(self) -> int:
         """The moment in ms since the epoch; BEGINNING for none."""
         return BEGINNING if self.at is None else parse_time(self.at)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it says so; whose signature it is, and whether it is true, is the chain's to tell."""
+        return isinstance(self.key, str)
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -97,26 +110,40 @@ class State:
 
 
 class ReleaseLog:
-    """The whole log. In force at a time is the last one written whose moment is not after it.
+    """The whole log; `last` is its newest release that counts.
+
+    In force at a time is the last one written whose moment is not after it.
 
     So a release replaces those with later moments that were written before it. Before the first moment the
-    first release counts. Raises ModelError for a log that is empty or has a gap.
+    first release counts. Those with numbers in `waiting` are not in force: they lack an approval, or are one.
+    Raises ModelError for a log that is empty, has a gap, or has nothing in force.
     """
 
-    def __init__(self, records: Sequence[ReleaseRecord]) -> None:
+    def __init__(self, records: Sequence[ReleaseRecord], waiting: frozenset[int] = frozenset()) -> None:
         self.records = tuple(records)
+        self.waiting = waiting
         numbers = [record.number for record in self.records]
         if not numbers or numbers != list(range(1, len(numbers) + 1)):
             raise ModelError(f"a release log must hold the numbers 1, 2, 3 …; got {numbers[:20]}")
+        # A release that waits for approval may stop a version already: an emergency waits for nobody.
         self.withdrawn = frozenset(r.withdraw for r in self.records if r.withdraw is not None)
-        moments = np.array([record.at_ms for record in self.records], dtype=np.int64)
+        counted = np.array([i for i, number in enumerate(numbers) if number not in waiting], dtype=np.intp)
+        if not len(counted):
+            raise ModelError(f"no release is in force: {len(numbers)} must be approved first")
+        self._first = int(counted[0])
+        self.last = self.records[int(counted[-1])]
+        moments = np.array([self.records[place].at_ms for place in counted], dtype=np.int64)
         self._bounds = np.unique(moments)
-        self._in_force = np.array([np.flatnonzero(moments <= bound)[-1] for bound in self._bounds])
+        self._in_force = np.array(
+            [counted[np.flatnonzero(moments <= bound)[-1]] for bound in self._bounds], dtype=np.intp
+        )
 
     def places(self, times: Milliseconds) -> npt.NDArray[np.intp]:
         """The position in `records` of the release in force at each of n times (ms since the epoch)."""
         found = np.searchsorted(self._bounds, times, side="right") - 1
-        positions: npt.NDArray[np.intp] = np.where(found < 0, 0, self._in_force[np.maximum(found, 0)])
+        positions: npt.NDArray[np.intp] = np.where(
+            found < 0, self._first, self._in_force[np.maximum(found, 0)]
+        )
         return positions
 
     def place_at(self, time: int) -> int:
@@ -129,7 +156,7 @@ class ReleaseLog:
         """
         lost = self.withdrawn | unusable
         for record in reversed(self.records[: position + 1]):
-            if record.champion not in lost:
+            if record.champion not in lost and record.number not in self.waiting:
                 return _state(self.records[position], record, lost)
         names = ", ".join(map(str, sorted(lost)))
         raise ModelError(f"release {self.records[position].number} has no version to score with: not {names}")

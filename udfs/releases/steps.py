@@ -10,7 +10,7 @@ Pure. All raise ModelError for what makes no sense after that log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -38,7 +38,7 @@ def promoted(
 ) -> ReleaseRecord:
     """`version` alone is champion; shadows go on, except itself."""
     _not_withdrawn(log, version)
-    shadows = tuple(v for v in log.records[-1].shadows if v != version) if log else ()
+    shadows = tuple(v for v in log.last.shadows if v != version) if log else ()
     return _record(log, step, action, version, None, shadows)
 
 
@@ -99,11 +99,27 @@ def withdrawn(
     return _record(log, step, "withdraw", champion, canary, shadows, withdraw=version)
 
 
+def confirmed(log: ReleaseLog | None, step: ReleaseStep) -> ReleaseRecord:
+    """The same as now, said anew: the log is shown to be no old one."""
+    last = _last(log, "there is nothing to confirm: the model has no release")
+    return _record(log, step, "confirm", last.champion, last.canary, last.shadows)
+
+
+def approved(log: Sequence[ReleaseRecord], number: int, step: ReleaseStep) -> ReleaseRecord:
+    """The release of that number once more, with the word of another releaser, from a moment of its own."""
+    found = next((record for record in log if record.number == number), None)
+    if found is None or found.action == "approve":
+        raise ModelError(f"release {number} must be a release that waits for approval")
+    made = _made(len(log) + 1, step, "approve", found.champion, found.canary, found.shadows, None)
+    return msgspec.structs.replace(made, approves=number, digests=found.digests)
+
+
 def _champion_before(log: ReleaseLog | None) -> int:
     assert log is not None
-    last = log.records[-1]
+    last = log.last
     for record in reversed(log.records):
-        if record.champion != last.champion and record.champion not in log.withdrawn:
+        usable = record.champion not in log.withdrawn and record.number not in log.waiting
+        if record.champion != last.champion and usable:
             return record.champion
     raise ModelError(f"there is no champion before version {last.champion}; give --to VERSION")
 
@@ -111,7 +127,7 @@ def _champion_before(log: ReleaseLog | None) -> int:
 def _last(log: ReleaseLog | None, otherwise: str) -> ReleaseRecord:
     if log is None:
         raise ModelError(otherwise)
-    return log.records[-1]
+    return log.last
 
 
 def _not_withdrawn(log: ReleaseLog | None, version: int) -> None:
@@ -128,8 +144,23 @@ def _record(
     shadows: tuple[int, ...],
     withdraw: int | None = None,
 ) -> ReleaseRecord:
-    record = ReleaseRecord(
-        number=len(log.records) + 1 if log else 1,
+    number = len(log.records) + 1 if log else 1
+    record = _made(number, step, action, champion, canary, shadows, withdraw)
+    pinned = {v: step.digests[v] for v in record.versions if v in step.digests}
+    return msgspec.structs.replace(record, digests=pinned)
+
+
+def _made(
+    number: int,
+    step: ReleaseStep,
+    action: Action,
+    champion: int,
+    canary: Canary | None,
+    shadows: tuple[int, ...],
+    withdraw: int | None,
+) -> ReleaseRecord:
+    return ReleaseRecord(
+        number=number,
         action=action,
         champion=champion,
         canary=canary,
@@ -141,5 +172,3 @@ def _record(
         reason=step.reason,
         by=step.by,
     )
-    pinned = {v: step.digests[v] for v in record.versions if v in step.digests}
-    return msgspec.structs.replace(record, digests=pinned)

@@ -9,8 +9,9 @@ from udfs.features.columns import match_inputs
 from udfs.model.explain.column import Explaining
 from udfs.model.loading import LoadedModel, load_version
 from udfs.model.manifest import Signature, read_manifest
+from udfs.model.trial import check_survives
 from udfs.profile.batch_profiler import BatchProfiler
-from udfs.releases.files import read_log
+from udfs.releases.trusted import TrustedLog
 from udfs.scoring.params import FollowParams, ModelParams, ScoreParams
 from udfs.scoring.shadow import Shadow, ShadowParams
 from udfs.scoring.version import Inputs, Version, make_batch_profiler, read_reference
@@ -45,6 +46,7 @@ def _followed(
 
     def load(number: int, digest: str | None) -> Version:
         folder = version_folder(follow, number)
+        check_survives(folder, digest=digest, trust=model.trust)
         loaded = load_version(folder, digest=digest, trust=model.trust)
         inputs = _inputs(loaded.manifest.signature, follow, folder)
         watch = make_batch_profiler(params.drift, loaded, inputs, follow.watched) if params.drift else None
@@ -60,7 +62,7 @@ def _followed(
     timeout_s = rollout.shadow_timeout_ms / 1000 if rollout else 0.0
     return FollowedVersions(
         follow.model,
-        lambda: read_log(follow.folder),
+        TrustedLog(follow.folder, follow.model, follow.trust),
         load,
         start_shadow if rollout else None,
         follow.refresh_ms / 1000,

@@ -10,6 +10,7 @@ from udfs.model.signatures import Trust
 from udfs.profile.params import CollectParams
 from udfs.records.contract import Contract
 from udfs.records.event_time import EventTimeField
+from udfs.releases.chain import ReleaseTrust
 from udfs.types import ColumnType
 
 RECORD_CONTEXT = (("partition", "_partition"), ("offset", "_offset"), ("event_time", "event_time"))
@@ -61,6 +62,7 @@ class FollowParams(msgspec.Struct, frozen=True):
     """How a worker follows the release log of `model` in `folder`, the path or URI `models/<name>`.
 
     `columns` are all that a later version may be fed; of these `watched` are compared with its reference.
+    `trust` is what is demanded of the log.
     """
 
     model: str
@@ -69,6 +71,7 @@ class FollowParams(msgspec.Struct, frozen=True):
     renamed: dict[str, str]
     refresh_ms: int = 10_000
     watched: frozenset[str] = frozenset()
+    trust: ReleaseTrust = ReleaseTrust()
 
 
 class ModelParams(msgspec.Struct, frozen=True):

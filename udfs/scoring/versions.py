@@ -154,7 +154,8 @@ class FollowedVersions:
         """
         self._cache.forget_failures(_named(release_log, self._prepared))
         self._prepared = len(release_log.records)
-        self._digests = {v: digest for record in release_log.records for v, digest in record.digests.items()}
+        counted = [r for r in release_log.records if r.number not in release_log.waiting]
+        self._digests = {v: digest for record in counted for v, digest in record.digests.items()}
         for place in release_log.from_then_on(now_ms()):
             try:
                 state = release_log.state(place)

@@ -34,7 +34,10 @@ class Store(Protocol):
         """Seconds, at most, from the call of `write_once` until all others see the file; 0 for at once."""
 
     def read(self, path: str) -> bytes:
-        """A file's content. Raises `FileNotFoundError` when there is none; links are not followed."""
+        """A file's content. Raises `FileNotFoundError` when there is none; links are not followed.
+
+        Nor are links of folders that lead out of the root, here and in `names`.
+        """
 
     def names(self, folder: str) -> list[str]:
         """The names of files and folders in a folder, sorted; none when it is missing."""

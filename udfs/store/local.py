@@ -1,5 +1,7 @@
 """Stores files in a folder of this machine, or of a mounted POSIX file system.
 
+The folder itself may be reached by a symbolic link; links inside that lead out of it are not followed.
+
 A file appears by `link`, a folder by `rename`: both are atomic, and fail when the name is taken. Everything
 is flushed to disk before.
 """
@@ -33,6 +35,7 @@ class LocalStore:
 
     def read(self, path: str) -> bytes:
         full = self._full(path)
+        self._check_inside(full.parent)
         try:
             handle = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:
@@ -46,6 +49,7 @@ class LocalStore:
 
     def names(self, folder: str) -> list[str]:
         full = self._full(folder)
+        self._check_inside(full)
         try:
             found = os.listdir(full)
         except (FileNotFoundError, NotADirectoryError):
@@ -97,6 +101,11 @@ class LocalStore:
 
     def _full(self, path: str) -> Path:
         return self.root / checked(path)
+
+    def _check_inside(self, folder: Path) -> None:
+        root, real = os.path.realpath(self.root), os.path.realpath(folder)
+        if real != root and not real.startswith(os.path.join(root, "")):
+            raise StoreError(f"{folder} must be a folder of {self.root}; it is a link to {real}")
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from flink_jobs.reports.drift.series import Line, Point, Series
 from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, number, svg, text
-from flink_jobs.reports.text import day, percent, plain
+from flink_jobs.reports.text import day, percent
+from flink_jobs.system.terminal import plain
 from udfs.drift.records import ColumnReport
 
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.35)

@@ -23,7 +23,8 @@ from flink_jobs.reports.drift.series import (
     open_alerts,
     segment_name,
 )
-from flink_jobs.reports.text import day, percent, plain, plural
+from flink_jobs.reports.text import day, percent, plural
+from flink_jobs.system.terminal import plain
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, named
 

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 from pyflink.common import Row
 
+from flink_jobs.registry import Registry
 from tests.helpers.keyed_operator import KeyedOperator
+from tests.helpers.registered import write
 from udfs.drift.params import MonitorParams, SequentialParams
 from udfs.flink.drift import MonitorFunction
 from udfs.flink.rollout import ClosingFunction, LabelledFunction, RolloutFunction
@@ -19,7 +21,7 @@ from udfs.model.manifest import PROFILE_FILE
 from udfs.profile.collect import Collector
 from udfs.profile.keys import key_parts
 from udfs.profile.params import CollectParams
-from udfs.profile.profile import encode_profile, reference_profile
+from udfs.profile.profile import reference_profile
 from udfs.profile.reference import parse_reference
 from udfs.profile.steps import StepCounter
 from udfs.profile.wire import encode_partial_profiles
@@ -35,10 +37,10 @@ DOWN = [0, 1_000, 10 * IDLE]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
+    registry = Registry(tmp_path_factory.mktemp("models"))
     table = pa.table({"x": np.random.default_rng(1).normal(size=2_000)})
-    (folder / PROFILE_FILE).write_bytes(encode_profile(reference_profile(table)))
-    return folder
+    write(registry, "m", profile=reference_profile(table))
+    return registry.folder("m", 1)
 
 
 @pytest.fixture

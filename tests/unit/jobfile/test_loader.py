@@ -296,7 +296,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         "nowhere/job.yaml": f"got no file at {tmp_path}/nowhere/job.yaml",
         ".": f"got a directory at {tmp_path}",
         "flights.yaml/job.yaml": f"got Not a directory at {tmp_path}/flights.yaml/job.yaml",
-        "large.yaml": f"must be a job file of at most 1 MB; got a larger one at {tmp_path}/large.yaml",
+        "large.yaml": f"must be a job file of at most 128 KiB; got a larger one at {tmp_path}/large.yaml",
     }
     for name, message in wrong.items():
         with pytest.raises(InputError) as caught:

@@ -16,6 +16,7 @@ from flink_jobs.errors import InputError, JobFileError
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import make_plan
 from flink_jobs.registry import Registry
+from flink_jobs.registry.releases import Activation, Releases, Signing
 from flink_jobs.registry.sign import generate_key, read_private_key, sign
 from flink_jobs.spec.public_keys import parse_public_key
 from tests.helpers.bomb import Bomb
@@ -25,6 +26,7 @@ from udfs.model import signatures
 from udfs.model.loading import load_version
 from udfs.model.manifest import digest
 from udfs.model.signatures import Trust
+from udfs.releases.log import BEGINNING
 
 ALICE, MALLORY = (Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in (1, 2))
 
@@ -164,6 +166,10 @@ def test_a_job_says_what_it_trusts(registry: Registry, tmp_path: Path) -> None:
     key = parse_public_key(str(tmp_path / "alice.pub"))
     signed = job(tmp_path, ", require_signature: true, trusted_keys: [alice.pub], pickle: allow")
     assert signed.model.trusted_keys == (key,)
+    with pytest.raises(InputError, match="release 1 is not signed"):
+        make_plan(signed)
+    signing = Signing(read_private_key(tmp_path / "alice"), adopt=True)
+    Releases(registry, "sums", signing=signing).promote(1, Activation(BEGINNING, past=True))
     with pytest.raises(InputError, match="it has no signature"):
         make_plan(signed)
     sign(registry, "sums", 1, read_private_key(tmp_path / "alice"))

@@ -14,13 +14,14 @@ from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import make_plan
 from flink_jobs.plan.model import trust_of
 from flink_jobs.registry import Registry, Release
-from flink_jobs.registry.releases import Activation, Releases
+from flink_jobs.registry.releases import Activation, Releases, Signing
 from flink_jobs.registry.sign import generate_key, read_private_key, sign
 from flink_jobs.registry.verify import checks
 from tests.helpers.memory_store import MemoryStore
 from tests.helpers.registered import ROWS, write
 from udfs.model.loading import load_version
 from udfs.model.manifest import Lineage
+from udfs.releases.log import BEGINNING
 from udfs.store import objects as object_store
 
 
@@ -90,6 +91,10 @@ def test_a_job_scores_with_a_signed_version_from_a_uri(registry: Registry, tmp_p
     generate_key(tmp_path / "k")
     job = load_job_text(JOB % registry.root, "job.yaml", tmp_path, {})
     assert job.model.registry == registry.root
+    with pytest.raises(InputError, match="release 1 is not signed"):
+        make_plan(job)
+    signing = Signing(read_private_key(tmp_path / "k"), adopt=True)
+    Releases(registry, "fraud", signing=signing).promote(1, Activation(BEGINNING, past=True))
     with pytest.raises(InputError, match="it has no signature"):
         make_plan(job)
     sign(registry, "fraud", 1, read_private_key(tmp_path / "k"))

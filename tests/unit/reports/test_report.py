@@ -23,7 +23,8 @@ from flink_jobs.reports.drift.reader import read, read_file
 from flink_jobs.reports.drift.series import grouped, headline, open_alerts
 from flink_jobs.reports.drift.summary import advice, periods
 from flink_jobs.reports.drift.table import print_report, sparkline
-from flink_jobs.reports.text import day, percent, plain
+from flink_jobs.reports.text import day, percent
+from flink_jobs.system.terminal import plain
 from tests.helpers.drift_records import alert_records, drift_records
 from udfs.alerts.records import AlertRecord, Segment, WindowSpan
 from udfs.drift.records import ColumnReport, DriftRecord, SequentialReport, Volume, encode

@@ -417,6 +417,9 @@ def test_checking_job_files_does_not_load_statistics() -> None:
         ("acks", "runtime.delivery"),
         ("enable.idempotence", "runtime.delivery"),
         ("group.id", "job"),
+        ("transactional.id", "job"),
+        ("sasl.mechanism", "kafka.security.mechanism"),
+        ("ssl.endpoint.identification.algorithm", "kafka.security"),
     ],
 )
 def test_a_property_cannot_contradict_what_another_key_promises(name: str, key: str) -> None:
@@ -425,3 +428,25 @@ def test_a_property_cannot_contradict_what_another_key_promises(name: str, key: 
         JobSpec.model_validate(job_data(kafka={"properties": {name: "x"}}))
     [error] = caught.value.errors()
     assert f"a property other than {name}, which comes from {key}" in str(error["ctx"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "key"),
+    [
+        ("execution.checkpointing.mode", "AT_LEAST_ONCE", "runtime.delivery"),
+        ("execution.checkpointing.interval", "1 d", "runtime.checkpoint.interval"),
+        ("parallelism.default", 99, "runtime.parallelism"),
+        ("pipeline.name", "another", "job"),
+        ("pipeline.jars", "file:///tmp/evil.jar", "Tailrace itself"),
+        ("pipeline.classpaths", "file:///tmp/evil.jar", "Tailrace itself"),
+        ("python.executable", "/tmp/evil", "runtime.python"),
+    ],
+)
+def test_a_flink_option_cannot_contradict_what_another_key_promises(
+    name: str, value: object, key: str
+) -> None:
+    """A mode under exactly_once repeats records; another name escapes the check for a job that runs twice."""
+    with pytest.raises(ValidationError) as caught:
+        JobSpec.model_validate(job_data(runtime={"flink": {name: value}}))
+    [error] = caught.value.errors()
+    assert f"an option other than {name}, which comes from {key}" in str(error["ctx"])

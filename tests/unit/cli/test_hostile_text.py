@@ -1,0 +1,184 @@
+"""Whoever writes records, releases or models writes to the terminal of who looks: nothing but text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from flink_jobs import cli
+from flink_jobs.cli import app, remote, topics
+from flink_jobs.cli.commands import COMMANDS
+from flink_jobs.errors import InputError, TailraceError
+from flink_jobs.kafka import Record
+from flink_jobs.registry import Registry
+from flink_jobs.registry.releases import Activation, Releases
+from flink_jobs.run.cluster import JobInfo
+from flink_jobs.system.terminal import plain
+from tests.helpers.drift_records import alert_records, drift_records
+from tests.helpers.registered import write
+from udfs.alerts.records import WindowSpan
+from udfs.model.manifest import Input, Lineage, Output, Signature
+from udfs.releases.log import BEGINNING
+from udfs.rollout.records import ComparisonRecord
+
+# Clears the screen, C1, right to left, a link of rich, a bell, an invisible space, DEL, a tag character.
+EVIL = "\x1b[2J\x9b31m\u202eevil\u2066[red]x[/red][link=file:///e]y[/]\a\u200b\x7f\U000e0041"
+MARKUP = "[red]x[/red][link=file:///e]y[/]"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Version 1 and its releases are named by an attacker; 2 is no version, and 3 is 1 once more."""
+    registry = Registry(tmp_path / "models")
+    signature = Signature(
+        inputs=(Input(name=EVIL, type="double"),), output=Output(kind="binary", classes=(0, 1))
+    )
+    for depth in (1, 2, 3):
+        write(
+            registry,
+            signature=signature,
+            golden_inputs=pa.table({EVIL: [-1.0, 3.0]}),
+            training={EVIL: EVIL, "purpose": EVIL},
+            metrics={EVIL: float(depth)},
+            lineage=Lineage(data=EVIL, code=EVIL, parameters={EVIL: [EVIL, depth]}),
+        )
+    releases = Releases(registry, "fraud")
+    releases.promote(1, Activation(BEGINNING, past=True, reason=EVIL, by=EVIL))
+    releases.canary(3, 0.5, EVIL, Activation(reason=EVIL, by=EVIL))
+    manifest = registry.folder("fraud", 2) / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_text(json.dumps({EVIL: EVIL}))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def drift(tmp_path: Path) -> Path:
+    records = drift_records(4, {"a": "input", EVIL: "input", "score": "score"}, [EVIL])
+    renamed = [msgspec.structs.replace(each, job=EVIL, model=EVIL) for each in records]
+    alerts = [msgspec.structs.replace(each, message=EVIL) for each in alert_records(records)]
+    path = tmp_path / "drift.jsonl"
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, [*renamed, *alerts])))
+    return path
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> Path:
+    span = WindowSpan("2026-01-01T00:00:00.000Z", "2026-01-01T00:05:00.000Z", "watermark")
+    record = ComparisonRecord(job=EVIL, model=EVIL, window=span, versions=(), pairs=(), action=EVIL)
+    path = tmp_path / "compared.jsonl"
+    path.write_bytes(msgspec.json.encode(record))
+    return path
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    text = json.dumps(EVIL[:-1])  # YAML has another escape for what is beyond 16 bits
+    path.write_text(f"job: {text}\n{text}: 1\nmodel: {{name: {text}}}\n")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topic and a cluster whose contents are an attacker's."""
+    text = EVIL.encode()
+    record = Record(value=text, key=text, headers=[(EVIL, text)], partition=0, offset=0, timestamp=0)
+
+    class Cluster:
+        url = "http://x"
+
+        def jobs(self) -> list[JobInfo]:
+            return [JobInfo("0" * 32, EVIL, "RUNNING", 0, 1)]
+
+        def find(self, job: str) -> JobInfo:
+            raise InputError(f"{job} must be one of {self.jobs()[0].name}")
+
+    monkeypatch.setattr(topics, "read_topic", lambda *_, **__: [record])
+    monkeypatch.setattr(remote, "cluster_at", lambda _: Cluster())
+
+
+def shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """All that a command prints, and the error that it ends with as a person sees it."""
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "1000"})
+    text = done.output
+    if done.exception and not isinstance(done.exception, SystemExit):
+        if not isinstance(done.exception, TailraceError):
+            raise done.exception
+        cli._show(done.exception)
+        text += capsys.readouterr().err
+    return text
+
+
+CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
+    # What is asked for, and whether its output shows the attacker's text.
+    "models list": (lambda f: ["models", "list", "--registry", f("models")], True),
+    "models show": (lambda f: ["models", "show", "fraud", "1", "--registry", f("models")], True),
+    "models show --json": (
+        lambda f: ["models", "show", "fraud", "1", "--json", "--registry", f("models")],
+        True,
+    ),
+    "models show of a bad one": (
+        lambda f: ["models", "show", "fraud", "2", "--registry", f("models")],
+        False,
+    ),
+    "models verify": (lambda f: ["models", "verify", "fraud", "3", "--registry", f("models")], False),
+    "models diff": (lambda f: ["models", "diff", "fraud/1", "3", "--registry", f("models")], True),
+    "models card": (lambda f: ["models", "card", "fraud", "1", "--registry", f("models")], False),
+    "release history": (lambda f: ["release", "history", "fraud", "--registry", f("models")], True),
+    "release history --json": (
+        lambda f: ["release", "history", "fraud", "--json", "--registry", f("models")],
+        True,
+    ),
+    "release shadow": (lambda f: ["release", "shadow", "fraud", "--registry", f("models")], True),
+    "release of no model": (lambda f: ["release", "promote", EVIL, "1", "--registry", f("models")], True),
+    "release compare": (lambda f: ["release", "compare", f("compared")], True),
+    "audit": (lambda f: ["audit", "fraud", "--registry", f("models")], True),
+    "audit --json": (lambda f: ["audit", "fraud", "--json", "--registry", f("models")], True),
+    "drift": (lambda f: ["drift", f("drift")], True),
+    "drift --json": (lambda f: ["drift", f("drift"), "--json"], True),
+    "drift --segment": (lambda f: ["drift", f("drift"), "--segment", "none"], True),
+    "drift --column": (lambda f: ["drift", f("drift"), "--column", "none"], True),
+    "read --pretty": (lambda _: ["read", "t", "--pretty"], True),
+    "read --json": (lambda _: ["read", "t", "--json"], True),
+    "jobs": (lambda _: ["jobs"], True),
+    "jobs --json": (lambda _: ["jobs", "--json"], True),
+    "validate": (lambda f: ["validate", f("job")], True),
+    "validate --json": (lambda f: ["validate", "--json", f("job")], True),
+    "plan": (lambda f: ["plan", f("job")], True),
+    "run": (lambda f: ["run", f("job")], True),
+    "submit": (lambda f: ["submit", f("job"), "--cluster", "http://localhost:1"], True),
+    "backtest": (lambda f: ["backtest", f("job"), f("drift")], False),
+    "stop": (lambda _: ["stop", EVIL], True),
+    "profile": (lambda f: ["profile", f("drift"), "--out", "x.json"], False),
+    "train": (lambda f: ["train", f("models")], False),
+    "retrain": (lambda f: ["retrain", f("models"), "--drift", f("drift")], False),
+}
+# They show nothing that others wrote: the schema, what this machine started, how many lines were sent.
+OWN = {"schema", "up", "down", "status", "produce"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_text(name: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+    words, appears = CASES[name]
+    text = shown(words(lambda fixture: str(request.getfixturevalue(fixture))), capsys)
+    assert text
+    assert [c for c in text if not c.isprintable() and c not in "\n\t"] == []
+    if appears:
+        assert MARKUP in text.replace("\\\\", "\\"), text
+        assert "evil" in text
+
+
+def test_all_commands_are_tried() -> None:
+    assert {name.split()[0] for name in CASES} | OWN == set(COMMANDS)
+    assert not {name.split()[0] for name in CASES} & OWN
+
+
+def test_what_is_escaped_is_still_told() -> None:
+    assert plain(EVIL).startswith("\\x1b[2J\\x9b31m\\u202eevil\\u2066[red]x[/red]")
