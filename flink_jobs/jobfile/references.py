@@ -23,6 +23,8 @@ from flink_jobs.spec.features import GROUP_WINDOW_KINDS, WINDOW_KINDS
 _UNIT_TYPES: Mapping[str, str] = {"iso8601": "string", "ms": "long", "s": "long", "us": "long"}
 _TYPE_UNITS = {"string": ("iso8601",), "long": ("ms", "s", "us")}
 KEY_TYPES = frozenset({"string", "long", "boolean"})
+# Columns that Flink's own windows add to those that they read.
+FLINKS_COLUMNS = ("window_start", "window_end", "window_time")
 # Aggregates whose result is one of the values themselves.
 REVEALING_AGGREGATES = frozenset({"min", "max", "first", "last", "lag", "percentile"})
 
@@ -97,6 +99,7 @@ def _window_kinds(job: Outline) -> Iterator[Diagnostic]:
             yield Diagnostic(location, expected, kind)
         elif kind in GROUP_WINDOW_KINDS:
             yield from _of_events(job, name)
+            yield from _as_flinks_columns(job, name)
 
 
 def _wrong_number(windows: int) -> Diagnostic:
@@ -124,6 +127,21 @@ def _of_events(job: Outline, window: str) -> Iterator[Diagnostic]:
         elif aggregate.where:
             expected = "an aggregate without where, which is for over and rows windows only"
             yield Diagnostic(result.location, expected, str(aggregate))
+
+
+def _as_flinks_columns(job: Outline, window: str) -> Iterator[Diagnostic]:
+    """Names of keys, aggregated fields and results that Flink's own windows have themselves."""
+    taken = f"other than {', '.join(FLINKS_COLUMNS)}, which each tumble, hop and session window has itself"
+    for location, name in texts((job.windows or {})[window], "by", ("features", "windows", window)):
+        if name in FLINKS_COLUMNS:
+            yield Diagnostic(location, f"a field {taken}", repr(name))
+    for result in job.results:
+        if result.window != window:
+            continue
+        if result.name in FLINKS_COLUMNS:
+            yield Diagnostic(result.location, f"a name {taken}", repr(result.name))
+        elif result.aggregate and result.aggregate.column in FLINKS_COLUMNS:
+            yield Diagnostic(result.location, f"an aggregate of a field {taken}", str(result.aggregate))
 
 
 def _kind(raw: object) -> str | None:
