@@ -33,6 +33,7 @@ CLIENT_FORMATS: dict[Format, ClientEntry] = {
     "skops": ClientEntry((".skops",), "sklearn"),
     "lightgbm": ClientEntry((".txt", ".lgb"), "lightgbm"),
     "xgboost": ClientEntry((".ubj", ".xgb", ".json"), "xgboost"),
+    "catboost": ClientEntry((".cbm", ".cb"), "catboost"),
     "onnx": ClientEntry((".onnx",), "onnx"),
     "torch": ClientEntry((".pt2",)),
     "keras": ClientEntry((".keras",)),

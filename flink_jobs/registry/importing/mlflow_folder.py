@@ -33,6 +33,7 @@ _VERSION_KEYS = {
     "sklearn": ("sklearn_version", "scikit-learn"),
     "lightgbm": ("lgb_version", "lightgbm"),
     "xgboost": ("xgb_version", "xgboost"),
+    "catboost": ("catboost_version", "catboost"),
 }
 _FLAVORS = tuple(dict.fromkeys(entry.flavor for entry in CLIENT_FORMATS.values() if entry.flavor))
 

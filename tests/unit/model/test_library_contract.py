@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,21 @@ def onnx_columns(frame: pd.DataFrame, y: Any) -> Fitted:
     return Fitted(graph, lambda table: fitted.predict_proba(rows(table))[:, 1])
 
 
+def catboosted(*categories: str) -> Fit:
+    """CatBoost's own classifier, told which columns are categories: whole numbers and texts."""
+
+    def fit(frame: pd.DataFrame, y: Any) -> Fitted:
+        import catboost
+
+        known = [name for name in categories if frame[name].dtype.kind != "f"]
+        fitted = catboost.CatBoostClassifier(
+            iterations=10, thread_count=1, verbose=False, allow_writing_files=False
+        ).fit(frame, y, cat_features=known)
+        return Fitted(fitted, lambda rows: fitted.predict_proba(rows)[:, 1])
+
+    return fit
+
+
 ONE_HOT = OneHotEncoder(handle_unknown="ignore")
 FREQUENT = SimpleImputer(strategy="most_frequent")
 FILLED = SimpleImputer(strategy="constant", fill_value="none")
@@ -211,8 +227,15 @@ MODELS: dict[str, tuple[Format, Fit, tuple[str, ...]]] = {
     "xgboost": ("xgboost", xgboost_booster, (*NUMBERS, *CATEGORIES)),
     "onnx, columns": ("onnx", onnx_columns, ("numbers", "ints", "strings")),
 }
-# scikit-learn's SimpleImputer refuses a bool column.
+# In the environment of scripts/formats_env, in which tests/processes/model runs these.
+if find_spec("catboost"):
+    MODELS |= {
+        "catboost": ("catboost", catboosted(), NUMBERS),
+        "catboost, categories": ("catboost", catboosted("q"), ("ints", "strings", *CATEGORIES)),
+    }
+# scikit-learn's SimpleImputer refuses a bool column, and CatBoost a category that is missing.
 NOT_FITTED = {(f"{f}, SimpleImputer, OneHotEncoder", "bools", False) for f in ("joblib", "skops")}
+NOT_FITTED |= {("catboost, categories", kind, True) for kind in ALL}
 CASES = [
     (model, kind, missing)
     for model, (_, _, kinds) in MODELS.items()

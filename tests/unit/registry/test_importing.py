@@ -7,6 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from flink_jobs.cli import app
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.importing import add, complete, find
+from flink_jobs.registry.serialize import serialized
 from tests.helpers.foreign import (
     FRAME,
     LATE,
@@ -94,6 +96,39 @@ FILES: dict[str, tuple[str, Callable[[], bytes], list[Input], Output]] = {
 }
 
 
+def catboosted() -> Any:
+    """Categories are whole numbers, which must not become floats, and texts."""
+    import catboost
+
+    model = catboost.CatBoostClassifier(iterations=3, verbose=False, allow_writing_files=False)
+    return model.fit(FRAME, LATE, cat_features=["n", "c"])
+
+
+def catboosted_numbers() -> Any:
+    import catboost
+
+    model = catboost.CatBoostRegressor(iterations=3, verbose=False, allow_writing_files=False)
+    return model.fit(NUMBERS, NUMBERS["a"])
+
+
+def cbm(model: Any) -> bytes:
+    return bytes(serialized(model, "catboost"))
+
+
+# In the environment of scripts/formats_env, in which tests/processes/model runs these.
+if find_spec("catboost"):
+    FILES["catboost with categories"] = (
+        "model.cbm",
+        lambda: cbm(catboosted()),
+        [
+            A,
+            Input(name="n", type="long", nullable=False, pandas="int64"),
+            Input(name="c", type="string", nullable=False),
+        ],
+        NAMED,
+    )
+
+
 @pytest.mark.parametrize("case", FILES)
 def test_a_file_tells_its_inputs_and_output(case: str, tmp_path: Path, rows: Path) -> None:
     file, make, inputs, output = FILES[case]
@@ -151,6 +186,10 @@ MLFLOW: dict[str, tuple[str, Callable[[], Any], pd.DataFrame, dict[str, Any], st
 }
 
 
+if find_spec("catboost"):
+    MLFLOW["catboost"] = ("catboost", catboosted_numbers, NUMBERS, {}, "catboost")
+
+
 @pytest.mark.parametrize("case", MLFLOW)
 def test_what_mlflow_saved_is_imported_with_its_signature(case: str, tmp_path: Path) -> None:
     flavor, make, frame, more, kind = MLFLOW[case]
@@ -203,7 +242,10 @@ def test_a_required_integer_of_mlflow_takes_no_missing_value(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("flavors: {spark: {}}", "must have one of the flavors sklearn, lightgbm, xgboost, onnx; got spark"),
+        (
+            "flavors: {spark: {}}",
+            "must have one of the flavors sklearn, lightgbm, xgboost, catboost, onnx; got spark",
+        ),
         ("[", "must be YAML that MLflow wrote"),
         ("flavors: {sklearn: {pickled_model: ../x}}", "must name a model file inside its folder; got '../x'"),
         ("flavors: {sklearn: {pickled_model: no.pkl}}", "no.pkl cannot be read: No such file"),
