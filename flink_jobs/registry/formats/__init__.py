@@ -37,6 +37,7 @@ CLIENT_FORMATS: dict[Format, ClientEntry] = {
     "onnx": ClientEntry((".onnx",), "onnx"),
     "torch": ClientEntry((".pt2",)),
     "keras": ClientEntry((".keras",)),
+    "pyfunc": ClientEntry((".pyfunc",), "python_function"),
 }
 ENDINGS: dict[str, Format] = {
     ending: name for name, entry in CLIENT_FORMATS.items() for ending in entry.endings
