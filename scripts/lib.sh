@@ -117,19 +117,25 @@ install_packages() {
   echo "$wanted" >"$stamp"
 }
 
-# MLflow's server wants packages that .venv must not have, so it gets an environment of its own, on top of .venv's.
-make_mlflow_env() {
-  local env=$ROOT/.venv-mlflow wanted
-  wanted=$(cat tests/mlflow/server.txt "$VENV/.tailrace-stamp" - <<<"$env" | checksum)
+# MLflow's server wants packages that .venv must not have, and libraries of models are large: they get environments of
+# their own, on top of .venv's.
+make_mlflow_env() { make_env_above .venv-mlflow tests/mlflow/server.txt "110 MB"; }
+
+make_formats_env() { make_env_above .venv-formats tests/processes/model/packages.txt "730 MB"; }
+
+# make_env_above NAME LIST SIZE: an environment with .venv's packages, and exactly those of the list.
+make_env_above() {
+  local env=$ROOT/$1 list=$2 size=$3 wanted
+  wanted=$(cat "$list" "$VENV/.tailrace-stamp" - <<<"$env" | checksum)
   if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
-  step "Making .venv-mlflow for the tests (110 MB)" "$ROOT/.tailrace/setup/mlflow.log" install_mlflow_server "$env"
+  step "Making $1 for the tests ($size)" "$ROOT/.tailrace/setup/${1#.venv-}.log" install_above "$env" "$list"
   echo "$wanted" >"$env/.tailrace-stamp"
 }
 
-install_mlflow_server() {
+install_above() {
   "$VENV/bin/python" -m venv --clear "$1" &&
     echo "$VENV/lib/python3.11/site-packages" >"$1/lib/python3.11/site-packages/tailrace.pth" &&
-    "$1/bin/python" -m pip install --disable-pip-version-check --no-deps -r tests/mlflow/server.txt
+    "$1/bin/python" -m pip install --disable-pip-version-check --no-deps -r "$2"
 }
 
 # Downloads into a directory beside the last one and renames; the stamp comes last, so that an interrupted run

@@ -89,18 +89,20 @@ def source_columns(where: EventTimeField | None, max_ahead_ms: int, out_of_order
             f"_{name} {RECORD[f'_{name}']} METADATA FROM '{name}' VIRTUAL"
             for name in ("partition", "offset", "headers", "timestamp")
         ),
-        "event_time AS _timestamp" if where is None else event_time_column(where, max_ahead_ms),
+        event_time_column(where, max_ahead_ms),
         f"WATERMARK FOR event_time AS event_time - {interval(out_of_order_ms + 1)}",
     )
 
 
-def event_time_column(where: EventTimeField, max_ahead_ms: int) -> str:
+def event_time_column(where: EventTimeField | None, max_ahead_ms: int) -> str:
     """The computed event time: the epoch where it is missing, unparsable or too far ahead.
 
-    The epoch never moves a watermark, and tells the worker that the record has no usable event time.
+    The epoch never moves a watermark, and tells the worker that the record has no usable event time. A Kafka
+    timestamp may be of a producer's wrong clock, so it counts up to now; Flink reads the clock once a record.
     """
-    time = _parsed_time(where)
-    limit = f"_timestamp + {interval(max_ahead_ms)}"
+    time = "_timestamp" if where is None else _parsed_time(where)
+    newest = "CURRENT_TIMESTAMP" if where is None else "LEAST(_timestamp, CURRENT_TIMESTAMP)"
+    limit = f"{newest} + {interval(max_ahead_ms)}"
     return f"event_time AS CASE WHEN {time} <= {limit} THEN {time} ELSE TO_TIMESTAMP_LTZ(0, 3) END"
 
 

@@ -50,6 +50,8 @@ def packed(code: Sequence[Path] | bytes) -> bytes | None:
 
 def needs_own_modules(model: Any, kind: Format, signature: Signature, trusted_types: Sequence[str]) -> bool:
     """Whether a model, or one given as bytes, needs modules that a worker may not have."""
+    if kind == "pyfunc":
+        return True  # what it is made of, only MLflow can tell
     if not FORMATS[kind].estimator:
         return False
     if isinstance(model, bytes):

@@ -143,7 +143,9 @@ def _whole(own: Library, signature: Signature, frame: pd.DataFrame, item: Input)
     rows = frame.head(_PROBED)
     said = own.say(rows, signature)
     floats = _tried(own, signature, rows.assign(**{item.name: rows[item.name].astype("float64")}))
-    if floats is not None and np.array_equal(_numbers(floats), _numbers(said)):
+    if floats is None:  # a row with a missing value, which is beside floats, is refused alone
+        return structs.replace(item, pandas="int64")
+    if np.array_equal(_numbers(floats), _numbers(said)):
         return item
     if item.nullable:
         raise ModelError(

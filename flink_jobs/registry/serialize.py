@@ -166,7 +166,7 @@ def _libraries(model: Any, kind: Format) -> list[str]:
     names = list(FORMATS[kind].libraries)
     parts = [model, *model.get_params().values()] if hasattr(model, "get_params") else [model]
     roots = {type(part).__module__.partition(".")[0] for part in parts}
-    return names + sorted((roots & {"lightgbm", "xgboost"}) - set(names))
+    return names + sorted((roots & {"lightgbm", "xgboost", "catboost"}) - set(names))
 
 
 def _encoded(manifest: Manifest) -> bytes:

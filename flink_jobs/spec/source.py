@@ -144,7 +144,7 @@ class EventTime(Section):
     max_ahead: Duration = Field(
         default="1h",
         validate_default=True,
-        description="Event times further beyond the Kafka timestamp are errors.",
+        description="Event times further beyond the Kafka timestamp, or beyond now, are errors.",
     )
 
     @model_validator(mode="after")

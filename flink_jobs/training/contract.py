@@ -87,6 +87,8 @@ class Trainer:
     format: Format = "joblib"
     #: Of skops: classes that the model may hold beyond those that are safe.
     trusted_types: Sequence[str] = ()
+    #: Modules and packages, relative to train.py, that the model needs where it is loaded: shipped with it.
+    code: Sequence[Path] = ()
     #: (DataFrame of n inputs, labels) to n sample weights.
     weights: Callable[[pd.DataFrame, npt.NDArray[Any]], npt.NDArray[Any]] | None = None
     #: Makes what the job file reads besides its records, such as lookup tables.
@@ -127,9 +129,10 @@ class Trainer:
 
 
 def load_trainer(folder: Path) -> Trainer:
-    """The Trainer that `folder`/train.py declares, with the place of its job file made absolute.
+    """The Trainer that `folder`/train.py declares, with the places of its job file and code made absolute.
 
-    Runs the file. Raises InputError when it is missing, cannot be run, or declares none.
+    Runs the file, which may import modules beside it, as a script may. Raises InputError when it is missing,
+    cannot be run, or declares none.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -138,7 +141,8 @@ def load_trainer(folder: Path) -> Trainer:
     if trainer.name != path.resolve().parent.name:
         raise InputError(f"{path}: name must be that of its folder, {path.resolve().parent.name!r}; "
                          f"got {trainer.name!r}")  # fmt: skip
-    return replace(trainer, job=(path.parent / trainer.job).resolve(), file=path.resolve())
+    code = tuple((path.parent / module).resolve() for module in trainer.code)
+    return replace(trainer, job=(path.parent / trainer.job).resolve(), code=code, file=path.resolve())
 
 
 def _declared(path: Path) -> Trainer:
@@ -147,6 +151,8 @@ def _declared(path: Path) -> Trainer:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
+    if (beside := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(beside)
     try:
         spec.loader.exec_module(module)
     except InputError as error:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 import flink_jobs
 import udfs
+from flink_jobs.registry.fresh import packed
 from flink_jobs.spec import JobSpec
 
 _NOT_FEATURES = {"cli", "drift_report", "training"}
@@ -89,12 +90,16 @@ def _code() -> str:
     return hashed.hexdigest()
 
 
-def code_version(train: Path | None) -> dict[str, str | None]:
-    """`code`: sha256:… of train.py; `commit`: what its folder is at in git. None where there is no such."""
+def code_version(train: Path | None, code: Sequence[Path] = ()) -> dict[str, str | None]:
+    """`code`: sha256:… of train.py, and of the `code` that it ships; `commit`: what its folder is at in git.
+
+    None where there is no such. Raises InputError for what cannot be shipped.
+    """
     found: dict[str, str | None] = {"code": None, "commit": None}
     if train is None:
         return found
-    found["code"] = f"sha256:{hashlib.sha256(train.read_bytes()).hexdigest()}"
+    shipped = packed(code) or b""
+    found["code"] = f"sha256:{hashlib.sha256(train.read_bytes() + shipped).hexdigest()}"
     command = ["git", "-C", str(train.resolve().parent), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)

@@ -118,7 +118,7 @@ def _folder(trainer: Trainer) -> Path:
 
 def study_key(trainer: Trainer, data: Data) -> str:
     """Names a search by what its trials depend on: they can only be compared with their like."""
-    code = lineage.code_version(trainer.file)["code"]
+    code = lineage.code_version(trainer.file, trainer.code)["code"]
     parts = [data.fingerprint, data.features_fingerprint, code, str(trainer.test_from), str(trainer.seed)]
     return f"{trainer.name}-{lineage.digest(parts)[:16]}"
 

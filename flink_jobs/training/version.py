@@ -63,7 +63,7 @@ def write(
     why: Mapping[str, Any] | None,
 ) -> Manifest:
     """The next version. Raises InputError when the model cannot be registered."""
-    code = lineage.code_version(trainer.file)
+    code = lineage.code_version(trainer.file, trainer.code)
     retrained = {"retrained_for": dict(why)} if why else {}
     return registry.write_version(
         trainer.name,
@@ -84,6 +84,7 @@ def write(
             parent=champion(registry, trainer.name),
         ),
         trusted_types=trainer.trusted_types,
+        code=trainer.code,
     )
 
 

@@ -1,6 +1,7 @@
 """A model whose native code ends its process on one value, and a process that scores records with it.
 
 python -m tests.helpers.crashing VERSION_FOLDER CUT FIRST LAST     # prints offset, kind and reason of each
+python -m tests.helpers.crashing VERSION_FOLDER CUT FIRST LAST 1   # with explanations: and their bases
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import Pipeline
 
 from flink_jobs.registry import Registry
 from udfs.features import FeatureParams
@@ -33,6 +36,32 @@ class Crashing(LinearRegression):  # type: ignore[misc]
         if (np.asarray(rows) == DEADLY).any():
             ctypes.CDLL(None).abort()
         return super().predict(rows)
+
+
+class Halved(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """A step that takes the process down likewise."""
+
+    def fit(self, rows: Any, y: Any = None) -> Halved:
+        self.n_features_in_ = 1
+        return self
+
+    def transform(self, rows: Any) -> Any:
+        if (np.asarray(rows) == DEADLY).any():
+            ctypes.CDLL(None).abort()
+        return np.asarray(rows) / 2
+
+
+class CrashingExplained(Pipeline):  # type: ignore[misc]
+    """Predicts without its first step, which an explanation goes through."""
+
+    def predict(self, rows: Any) -> Any:
+        return np.asarray(rows, dtype=float)[:, 0] / 2
+
+
+def fitted_explained() -> CrashingExplained:
+    rows = np.array([[0.0], [1.0]])
+    fitted = CrashingExplained([("halved", Halved()), ("linear", LinearRegression())])
+    return fitted.fit(rows, [0.0, 0.5])  # type: ignore[no-any-return]
 
 
 def fitted() -> Crashing:
@@ -58,12 +87,12 @@ def write(root: Path, model: Any = None) -> Path:
     return registry.folder("crashing", 1)
 
 
-def params_of(folder: Path) -> ScoreParams:
+def params_of(folder: Path, explain: int = 0) -> ScoreParams:
     return ScoreParams(
         SourceParams("numbers", Contract((Field("x", "double", required=True),))),
         FeatureParams(),
         ModelParams(str(folder), digest(read_manifest(folder)), 1, (("x", "x", "double"),)),
-        OutputParams(),
+        OutputParams(explain=explain),
     )
 
 
@@ -80,14 +109,24 @@ def batch(offsets: range) -> Batch:
     )
 
 
-def main(folder: Path, cut: int, first: int, last: int) -> None:
-    scorer = Scorer(params_of(folder))
+def main(folder: Path, cut: int, first: int, last: int, explain: int = 0) -> None:
+    scorer = Scorer(params_of(folder, explain))
     for start in range(first, last, cut):
         offsets = range(start, min(start + cut, last))
         outcomes = scorer.score(batch(offsets))
-        for offset, kind, problem in zip(offsets, outcomes.kind.tolist(), outcomes.problem, strict=True):
-            print(offset, kind, json.loads(problem)["reason"] if problem else "-", flush=True)
+        found = zip(offsets, outcomes.kind.tolist(), outcomes.problem, outcomes.prediction, strict=True)
+        for offset, kind, problem, line in found:
+            said = json.loads(problem)["reason"] if problem else "-"
+            print(offset, kind, said, *(_explained(line) if explain else ()), flush=True)
     scorer.close()
+
+
+def _explained(line: bytes | None) -> tuple[object, ...]:
+    """The prediction, and what its explanation adds up to, if there is one."""
+    made = json.loads(line or b"{}")
+    told = made["explanation"]
+    total = told and told["base"] + sum(told["contributions"].values()) + told["rest"]
+    return made["prediction"], "unexplained" if told is None else round(total, 6)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -201,3 +202,28 @@ def test_a_silent_partition_does_not_hold_windows_open(broker: Broker, base: Pat
     closed = [(p.json["window_start"], p.json["records"]) for p in results.predictions]
     assert sorted(closed) == [("2026-01-01T00:00:00.000Z", 6), ("2026-01-01T00:01:00.000Z", 6)]
     assert (results.dead_letters, results.late) == ([], [])
+
+
+def test_a_clock_that_is_ahead_in_the_kafka_timestamp_makes_nothing_late(broker: Broker, base: Path) -> None:
+    """A producer two hours ahead, and one in the year 9999; those within the hour are taken as they are."""
+    now = int(time.time() * 1000)
+    ahead = [now + 2 * HOUR, 253_402_300_799_999]
+    good = [now, now + 10_000, now + 5_000, now + HOUR // 2]
+    cases = [Case(None, at) for at in good[:2]] + [Case(None, "event_time_ahead")] * len(ahead)
+    cases += [Case(None, at) for at in good[2:]] + [Case(None, "late")]
+    times = [*good[:2], *ahead, *good[2:], now + HOUR // 2 - 5_001]
+    rows = [record({"id": number, "x": 1.0}, timestamp=at, partition=0) for number, at in enumerate(times)]
+    job = JOB.replace("HOW, ", "").replace("AT", "")
+    check(JobHarness(broker).run(job, rows, base=base), [cases])
+
+
+def test_a_clock_that_is_ahead_in_the_payload_and_in_kafka_too(broker: Broker, base: Path) -> None:
+    """The Kafka timestamp says that the event time is right, and both are wrong."""
+    now = int(time.time() * 1000)
+    cases = [Case(now, now), Case(now + 24 * HOUR, "event_time_ahead"), Case(now + 1, now + 1)]
+    rows = [
+        record({"id": number, "x": 1.0, "at": case.written}, timestamp=case.written, partition=0)  # type: ignore[arg-type]
+        for number, case in enumerate(cases)
+    ]
+    job = JOB.replace("HOW", "field: at").replace("AT", ", at: {type: long, required: true}")
+    check(JobHarness(broker).run(job, rows, base=base), [cases])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Format = Literal["joblib", "skops", "lightgbm", "xgboost", "onnx", "torch", "keras"]
+Format = Literal["joblib", "skops", "lightgbm", "xgboost", "catboost", "onnx", "torch", "keras", "pyfunc"]
 
 _EXACT = 1e-9
 # Formats that compute in 32 bits differ in the last of them between processors.
@@ -47,7 +47,17 @@ FORMATS: dict[Format, FormatEntry] = {
     ),
     "lightgbm": FormatEntry("lightgbm_text", "model.txt", _EXACT, ("python", "numpy", "lightgbm")),
     "xgboost": FormatEntry("xgboost_binary", "model.ubj", _SINGLE, ("python", "numpy", "xgboost")),
+    "catboost": FormatEntry(
+        "catboost_binary", "model.cbm", _EXACT, ("python", "numpy", "pandas", "catboost")
+    ),
     "onnx": FormatEntry("onnx_runtime", "model.onnx", _SINGLE, ("python", "numpy", "onnxruntime")),
     "torch": FormatEntry("torch_export", "model.pt2", _SINGLE, ("python", "numpy", "torch"), pickled=True),
     "keras": FormatEntry("keras_zip", "model.keras", _SINGLE, ("python", "numpy", "keras")),
+    "pyfunc": FormatEntry(
+        "mlflow_pyfunc",
+        "model.pyfunc",
+        _SINGLE,
+        ("python", "numpy", "pandas", "mlflow-skinny"),
+        pickled=True,
+    ),
 }

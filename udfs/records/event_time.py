@@ -34,15 +34,22 @@ class EventTimeField(msgspec.Struct, frozen=True):
     header: bool = False
 
 
-def explain_event_time(where: EventTimeField | None, record: Mapping[str, object]) -> Problem:
-    """The problem of a record whose event time Flink could not use."""
-    if where is None:
+def explain_event_time(where: EventTimeField | None, record: Mapping[str, object], time: int) -> Problem:
+    """The problem of a record whose event time Flink could not use, and of which it made `time`, in ms.
+
+    Kafka's sign for no timestamp is -1; what is too far ahead became 0.
+    """
+    if where is None and time < 0:
         return Problem("contract", "event_time_missing", "the Kafka record has no timestamp")
+    if where is None:
+        text = "the Kafka timestamp is too far ahead of now, or that of 1970"
+        return Problem("contract", "event_time_ahead", text)
     if where.header:
-        text = f"header {where.name!r}: missing, not in {where.unit}, or too far ahead of the Kafka timestamp"
+        ahead = "too far ahead of the Kafka timestamp or of now"
+        text = f"header {where.name!r}: missing, not in {where.unit}, or {ahead}"
         return Problem("contract", "event_time_unparsable", text)
     if is_event_time(record[where.name], where.unit):
-        text = f"$.{where.name}: too far ahead of the Kafka timestamp, or before 1970"
+        text = f"$.{where.name}: too far ahead of the Kafka timestamp or of now, or before 1970"
         return Problem("contract", "event_time_ahead", text)
     return Problem("contract", "event_time_unparsable", f"$.{where.name}: expected a time in {where.unit}")
 

@@ -89,7 +89,7 @@ class RecordChecker:
         if self._iso_field:
             timeless |= ~are_iso_8601(decoded.table.column(self._iso_field), times)
         if timeless.any():
-            decoded = self._without_event_time(decoded, timeless)
+            decoded = self._without_event_time(decoded, timeless, times)
         return self._with_conditions(decoded)
 
     def _with_conditions(self, decoded: Decoded) -> Decoded:
@@ -108,11 +108,13 @@ class RecordChecker:
         problems = {int(on_time[i]): problem for i, problem in decoded.problems.items()}
         return Decoded(decoded.table, on_time[decoded.rows], problems)
 
-    def _without_event_time(self, decoded: Decoded, timeless: npt.NDArray[np.bool_]) -> Decoded:
+    def _without_event_time(
+        self, decoded: Decoded, timeless: npt.NDArray[np.bool_], times: npt.NDArray[np.int64]
+    ) -> Decoded:
         problems = dict(decoded.problems)
         for row, i in zip(decoded.rows[timeless].tolist(), np.flatnonzero(timeless).tolist(), strict=True):
             record = decoded.table.slice(i, 1).to_pylist()[0]
-            problems[row] = explain_event_time(self._params.event_time, record)
+            problems[row] = explain_event_time(self._params.event_time, record, int(times[i]))
         return Decoded(decoded.table.filter(pa.array(~timeless)), decoded.rows[~timeless], problems)
 
 

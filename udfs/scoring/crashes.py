@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,14 +37,19 @@ class ModelCrashedError(Exception):
 
 @dataclass(frozen=True)
 class Crashes:
-    """Of n rows, those that take the process down; `alone`: they do so only together, so each goes alone."""
+    """Of n rows, those that take the process down; `alone`: they do so only together, so each goes alone.
+
+    `unexplained`: those that do so only when their prediction is explained.
+    """
 
     rows: frozenset[int] = frozenset()
     alone: bool = False
+    unexplained: frozenset[int] = frozenset()
 
     def check(self, start: int, stop: int) -> None:
         """Raise `ModelCrashedError` for a span that must not be predicted as it is."""
-        if (self.alone and stop - start > 1) or any(start <= row < stop for row in self.rows):
+        parted = self.alone or any(start <= row < stop for row in self.unexplained)
+        if (parted and stop - start > 1) or any(start <= row < stop for row in self.rows):
             raise ModelCrashedError("the process that predicts ended on this record")
 
 
@@ -116,15 +121,20 @@ def _ranges(featured: pa.Table) -> list[Range]:
 
 
 def _tried(version: ShadowParams, rows: pa.Table, places: npt.NDArray[np.intp]) -> Crashes:
-    trial = Trial(version)
-    try:
+    with closing(Trial(version)) as trial:
         if trial.survives(rows):
             return Crashes()
-        dead = frozenset(int(p) for i, p in enumerate(places) if not trial.survives(rows.slice(i, 1)))
-    finally:
-        trial.close()
-    log.error("crashes.tried", rows=rows.num_rows, dead=len(dead))
-    return Crashes(dead, alone=not dead)
+        deadly = [i for i in range(rows.num_rows) if not trial.survives(rows.slice(i, 1))]
+    unexplained = _only_explained(version, rows, deadly) if version.explain else set()
+    log.error("crashes.tried", rows=rows.num_rows, dead=len(deadly), unexplained=len(unexplained))
+    dead = frozenset(int(places[i]) for i in deadly if i not in unexplained)
+    return Crashes(dead, not deadly, frozenset(int(places[i]) for i in unexplained))
+
+
+def _only_explained(version: ShadowParams, rows: pa.Table, deadly: list[int]) -> set[int]:
+    """The deadly rows that are predicted without a death."""
+    with closing(Trial(msgspec.structs.replace(version, explain=0))) as trial:
+        return {i for i in deadly if trial.survives(rows.slice(i, 1))}
 
 
 class Trial:

@@ -33,7 +33,9 @@ def _planned(params: ScoreParams, model: ModelParams, counts: Counter[str]) -> V
     loaded = load_version(model.folder, digest=model.digest, trust=model.trust)
     number = loaded.manifest.version
     watch = BatchProfiler(params.drift, read_reference(loaded), number) if params.drift else None
-    elsewhere = ShadowParams(model.folder, model.digest, model.inputs, model.threshold, model.trust)
+    elsewhere = ShadowParams(
+        model.folder, model.digest, model.inputs, model.threshold, model.trust, params.output.explain
+    )
     return Version(
         loaded, model.inputs, model.threshold, watch, _explaining(params, loaded, counts), elsewhere
     )
@@ -50,7 +52,7 @@ def _followed(
         loaded = load_version(folder, digest=digest, trust=model.trust)
         inputs = _inputs(loaded.manifest.signature, follow, folder)
         watch = make_batch_profiler(params.drift, loaded, inputs, follow.watched) if params.drift else None
-        elsewhere = ShadowParams(folder, digest, inputs, model.threshold, model.trust)
+        elsewhere = ShadowParams(folder, digest, inputs, model.threshold, model.trust, params.output.explain)
         return Version(loaded, inputs, model.threshold, watch, _explaining(params, loaded, counts), elsewhere)
 
     def start_shadow(number: int, digest: str | None, release: int, waits: bool) -> Shadow:

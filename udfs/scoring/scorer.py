@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from udfs.isolate import isolate_spans
 from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
 from udfs.records.decode import Decoded
-from udfs.records.encode import json_objects
+from udfs.records.encode import RawJson, json_objects
 from udfs.records.problems import Problem, unexpected
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import VersionMetrics
@@ -218,7 +218,8 @@ class Scorer:
 
         def predict(start: int, stop: int) -> Predicted:
             crashes.check(start, stop)
-            return self._predict(group, featured.slice(start, stop - start))
+            explains = start not in crashes.unexplained
+            return self._predict(group, featured.slice(start, stop - start), explains=explains)
 
         spans, failures = isolate_spans(predict, featured.num_rows)
         took = self._model_ns - before
@@ -245,13 +246,13 @@ class Scorer:
             outcomes.told[rows] = label_lines(group, len(rows), predicted, answers)
             outcomes.label_key[rows] = self._label_keys(featured)  # type: ignore[index]
 
-    def _predict(self, group: ScoringGroup, featured: pa.Table) -> Predicted:
+    def _predict(self, group: ScoringGroup, featured: pa.Table, *, explains: bool) -> Predicted:
         """The predictions' bytes, the scores, and what the monitor counts; raises if the model does."""
         version = group.version
         inputs = version.inputs_of(featured)
         started = self._clock()
         try:
-            with self._guard.predicting(featured) if self._guard else nullcontext():
+            with self._noted(featured):
                 scored = version.predict(inputs)
             scores = score_columns(scored, version.loaded.manifest)
         except Exception as error:
@@ -259,9 +260,18 @@ class Scorer:
         finally:
             self._model_ns += self._clock() - started
         tail = version.tail(group.release, self._params.source.topic)
-        explanation = version.explaining(inputs, scored) if version.explaining else {}
-        lines = self._lines(self._included(featured) | scores | explanation, featured, tail)
+        explanation: Mapping[str, RawJson] = {}
+        if version.explaining and explains:
+            with self._noted(featured):
+                explanation = version.explaining(inputs, scored)
+        elif version.explaining:
+            explanation = version.explaining.nothing(featured.num_rows)
+        lines = self._lines({**self._included(featured), **scores, **explanation}, featured, tail)
         return lines, scores, self._watched(version.watch, featured) | scores if version.watch else {}
+
+    def _noted(self, featured: pa.Table) -> AbstractContextManager[None]:
+        """Within, a process that dies does so of these rows."""
+        return self._guard.predicting(featured) if self._guard else nullcontext()
 
     def _label_keys(self, featured: pa.Table) -> npt.NDArray[np.object_]:
         assert self._label_key is not None
@@ -275,7 +285,7 @@ class Scorer:
         return self._lines({"features": nested}, featured, {"topic": self._params.source.topic})
 
     def _lines(
-        self, columns: Mapping[str, pa.Array], featured: pa.Table, tail: Mapping[str, object]
+        self, columns: Mapping[str, pa.Array | RawJson], featured: pa.Table, tail: Mapping[str, object]
     ) -> npt.NDArray[np.object_]:
         lines: npt.NDArray[np.object_]
         lines = json_objects({**columns, **self._context(featured)}, tail).to_pandas().to_numpy()

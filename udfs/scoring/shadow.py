@@ -36,13 +36,17 @@ log = structlog.get_logger(__name__)
 
 
 class ShadowParams(msgspec.Struct, frozen=True):
-    """What the process is told: which version, whose digest must be this, fed by (name, column, type)."""
+    """What the process is told: which version, whose digest must be this, fed by (name, column, type).
+
+    With `explain` it explains what it predicts too, and tells nothing of that.
+    """
 
     folder: str
     digest: str | None
     inputs: tuple[tuple[str, str, ColumnType], ...]
     threshold: float = 0.5
     trust: Trust = Trust()
+    explain: int = 0
 
 
 @dataclass(frozen=True)

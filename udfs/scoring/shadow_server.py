@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from typing import IO
 
 import msgspec
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from udfs.errors import ModelError
 from udfs.isolate import isolate
+from udfs.model.explain.column import Explaining
 from udfs.model.loading import load_version
 from udfs.scoring.shadow import ShadowParams, read_frame, to_ipc, write_frame
 from udfs.scoring.version import Version, score_columns
@@ -31,7 +33,8 @@ def main() -> None:
     params = msgspec.msgpack.Decoder(ShadowParams).decode(read_frame(questions))
     try:
         loaded = load_version(params.folder, digest=params.digest, trust=params.trust)
-        version = Version(loaded, params.inputs, params.threshold)
+        explaining = Explaining(loaded.model, params.explain, Counter()) if params.explain else None
+        version = Version(loaded, params.inputs, params.threshold, explaining=explaining)
     except ModelError as error:
         write_frame(answers, str(error).encode() or b"it cannot be loaded")
         return
@@ -48,9 +51,15 @@ def score(version: Version, featured: pa.Table) -> pa.Table:
     """The version's score columns for n rows and `error`, null where there is none, and its time in ns."""
     manifest = version.loaded.manifest
     started = time.perf_counter_ns()
-    spans, failures = isolate(
-        lambda part: score_columns(version.predict(version.inputs_of(part)), manifest), featured
-    )
+
+    def columns_of(part: pa.Table) -> dict[str, pa.Array]:
+        inputs = version.inputs_of(part)
+        scored = version.predict(inputs)
+        if version.explaining:
+            version.explaining(inputs, scored)
+        return score_columns(scored, manifest)
+
+    spans, failures = isolate(columns_of, featured)
     took = time.perf_counter_ns() - started
     pieces = {start: (stop, pa.table(columns)) for start, stop, columns in spans}
     tables = []

@@ -33,9 +33,11 @@ CLIENT_FORMATS: dict[Format, ClientEntry] = {
     "skops": ClientEntry((".skops",), "sklearn"),
     "lightgbm": ClientEntry((".txt", ".lgb"), "lightgbm"),
     "xgboost": ClientEntry((".ubj", ".xgb", ".json"), "xgboost"),
+    "catboost": ClientEntry((".cbm", ".cb"), "catboost"),
     "onnx": ClientEntry((".onnx",), "onnx"),
     "torch": ClientEntry((".pt2",)),
     "keras": ClientEntry((".keras",)),
+    "pyfunc": ClientEntry((".pyfunc",), "python_function"),
 }
 ENDINGS: dict[str, Format] = {
     ending: name for name, entry in CLIENT_FORMATS.items() for ending in entry.endings

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flink_jobs.errors import InputError
-from flink_jobs.registry.formats import CLIENT_FORMATS, format_of
+from flink_jobs.registry.formats import CLIENT_FORMATS, client_format, format_of
 from flink_jobs.registry.importing.artifact import Artifact
 from udfs.model.format_table import FORMATS, Format
 from udfs.model.manifest import Input, InputType
@@ -33,12 +33,17 @@ _VERSION_KEYS = {
     "sklearn": ("sklearn_version", "scikit-learn"),
     "lightgbm": ("lgb_version", "lightgbm"),
     "xgboost": ("xgb_version", "xgboost"),
+    "catboost": ("catboost_version", "catboost"),
 }
+_PYFUNC = "python_function"
 _FLAVORS = tuple(dict.fromkeys(entry.flavor for entry in CLIENT_FORMATS.values() if entry.flavor))
 
 
 def read_folder(folder: Path) -> Artifact:
-    """The model of a flavor that Tailrace has a format for. Raises `InputError` for others."""
+    """The model of a flavor that Tailrace has a format for, else as MLflow's own function of DataFrames.
+
+    Raises `InputError` for what has neither.
+    """
     mlmodel = folder / "MLmodel"
     try:
         content: Any = YAML(typ="safe").load(mlmodel.read_bytes())
@@ -52,10 +57,12 @@ def read_folder(folder: Path) -> Artifact:
         known, got = ", ".join(_FLAVORS), ", ".join(map(str, flavors)) or "none"
         raise InputError(f"{mlmodel} must have one of the flavors {known}; got {got}")
     details = flavors[flavor]
+    if str(details.get("loader_module", "")).startswith("flink_jobs."):
+        raise InputError(f"{folder} is a version that Tailrace pushed: fetch it with models pull")
     name = details.get("pickled_model") or details.get("data")
     return Artifact(
-        _read(folder, name),
-        _format(flavor, str(name)),
+        client_format("pyfunc").dump(folder) if flavor == _PYFUNC else _read(folder, name),
+        "pyfunc" if flavor == _PYFUNC else _format(flavor, str(name)),
         inputs=_inputs(mlmodel, content.get("signature")),
         rows=_example(folder, content.get("saved_input_example_info")),
         origin=_origin(flavor, content),

@@ -16,7 +16,8 @@ from udfs.model.format_table import FORMATS, Format
 LIGHT = """
 import sys
 import udfs.model.formats, udfs.model.format_table, flink_jobs.registry.formats
-loaded = {"lightgbm", "xgboost", "onnx", "onnxruntime", "torch", "keras", "sklearn", "skops", "joblib"}
+loaded = {"lightgbm", "xgboost", "catboost", "onnx", "onnxruntime", "torch", "keras"}
+loaded |= {"sklearn", "skops", "joblib"}
 print(sorted(loaded & sys.modules.keys()))
 """
 

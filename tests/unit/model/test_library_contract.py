@@ -7,9 +7,13 @@ the model.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +178,49 @@ def onnx_columns(frame: pd.DataFrame, y: Any) -> Fitted:
     return Fitted(graph, lambda table: fitted.predict_proba(rows(table))[:, 1])
 
 
+def catboosted(*categories: str) -> Fit:
+    """CatBoost's own classifier, told which columns are categories: whole numbers and texts."""
+
+    def fit(frame: pd.DataFrame, y: Any) -> Fitted:
+        import catboost
+
+        known = [name for name in categories if frame[name].dtype.kind != "f"]
+        fitted = catboost.CatBoostClassifier(
+            iterations=10, thread_count=1, verbose=False, allow_writing_files=False
+        ).fit(frame, y, cat_features=known)
+        return Fitted(fitted, lambda rows: fitted.predict_proba(rows)[:, 1])
+
+    return fit
+
+
+def pyfunc(frame: pd.DataFrame, y: Any) -> Fitted:
+    """What MLflow saves of a pipeline, with its signature; MLflow itself loads it, and checks the dtypes."""
+    import mlflow.pyfunc
+    import mlflow.sklearn
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    columns: list[Any] = [ColSpec(_mlflow_type(frame[name]), str(name), required=False) for name in frame]
+    fitted = encoded(ONE_HOT)().fit(frame, y)
+    home = tempfile.mkdtemp()
+    folder = Path(home) / "model"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.sklearn.save_model(
+            fitted, str(folder), pyfunc_predict_fn="predict_proba", pip_requirements=[],
+            signature=ModelSignature(Schema(columns)), serialization_format="cloudpickle",
+        )  # fmt: skip
+        loaded = mlflow.pyfunc.load_model(str(folder))
+    weakref.finalize(loaded, shutil.rmtree, home)
+    return Fitted(folder, lambda rows: np.asarray(loaded.predict(rows))[:, 1])
+
+
+def _mlflow_type(column: Series) -> str:
+    if column.dtype.kind in "fi":
+        return "double" if column.dtype.kind == "f" else "long"
+    return "boolean" if set(column.dropna()) <= {True, False} else "string"
+
+
 ONE_HOT = OneHotEncoder(handle_unknown="ignore")
 FREQUENT = SimpleImputer(strategy="most_frequent")
 FILLED = SimpleImputer(strategy="constant", fill_value="none")
@@ -209,10 +256,21 @@ MODELS: dict[str, tuple[Format, Fit, tuple[str, ...]]] = {
     "skops, SimpleImputer, OneHotEncoder": ("skops", estimator(encoded(FREQUENT, ONE_HOT)), ALL),
     "lightgbm": ("lightgbm", lightgbm_booster, (*NUMBERS, *CATEGORIES)),
     "xgboost": ("xgboost", xgboost_booster, (*NUMBERS, *CATEGORIES)),
+    "pyfunc": ("pyfunc", pyfunc, ("numbers", "ints", "strings", "bools")),
     "onnx, columns": ("onnx", onnx_columns, ("numbers", "ints", "strings")),
 }
-# scikit-learn's SimpleImputer refuses a bool column.
+# In the environment of scripts/formats_env, in which tests/processes/model runs these.
+if find_spec("catboost"):
+    MODELS |= {
+        "catboost": ("catboost", catboosted(), NUMBERS),
+        "catboost, categories": ("catboost", catboosted("q"), ("ints", "strings", *CATEGORIES)),
+    }
+# scikit-learn's SimpleImputer refuses a bool column, and CatBoost a category that is missing.
 NOT_FITTED = {(f"{f}, SimpleImputer, OneHotEncoder", "bools", False) for f in ("joblib", "skops")}
+# A column of whole numbers and missing ones is of floats, for which MLflow takes no whole numbers later.
+# To MLflow a missing boolean is None: it takes no column of NaN alone for one.
+NOT_FITTED |= {("pyfunc", "ints", True), ("pyfunc", "bools", False)}
+NOT_FITTED |= {("catboost, categories", kind, True) for kind in ALL}
 CASES = [
     (model, kind, missing)
     for model, (_, _, kinds) in MODELS.items()

@@ -250,8 +250,28 @@ def keras_model(inputs: tuple[Input, ...], kind: str) -> Trained:
     return Trained(model, oracle)
 
 
+def catboost_model(inputs: tuple[Input, ...], kind: str) -> Trained:
+    """Of numbers without names, or of a DataFrame with a category, which is never missing."""
+    import catboost
+
+    def rows_of(table: pa.Table) -> Any:
+        frame: pd.DataFrame = table.to_pandas()
+        if "c" in frame:
+            return frame.astype({"a": "float64"})
+        return frame.to_numpy("float64")
+
+    options = {"iterations": 5, "thread_count": 1, "verbose": False, "allow_writing_files": False}
+    made = catboost.CatBoostRegressor if kind == "regression" else catboost.CatBoostClassifier
+    y = target(kind) if kind == "regression" else np.asarray(NAMES)[target(kind)]
+    categories = ["c"] if any(item.name == "c" for item in inputs) else None
+    fitted = made(**options).fit(rows_of(rows(inputs, 0, 300)), y, cat_features=categories)
+    method = fitted.predict if kind == "regression" else fitted.predict_proba
+    return Trained(fitted, lambda table: method(rows_of(table)))
+
+
 WHOLE_A = Input(name="a", type="double", nullable=False)
 WHOLE_B = Input(name="b", type="double", nullable=False)
+WHOLE_TEXT = Input(name="c", type="string", nullable=False)
 CASES: dict[str, tuple[Format, str, tuple[Input, ...], Callable[[tuple[Input, ...], str], Trained]]] = {
     "joblib binary matrix": ("joblib", "binary", (A, B, LONG, FLAG), sklearn_numbers),
     "joblib multiclass matrix": ("joblib", "multiclass", (A, B), sklearn_numbers),
@@ -284,6 +304,16 @@ CASES: dict[str, tuple[Format, str, tuple[Input, ...], Callable[[tuple[Input, ..
     "keras regression": ("keras", "regression", (WHOLE_A, WHOLE_B), keras_model),
     "onnx anomaly": ("onnx", "anomaly", (WHOLE_A, WHOLE_B), onnx_anomaly),
 }
+
+
+# In the environment of scripts/formats_env, in which tests/processes/model runs these.
+if importlib.util.find_spec("catboost"):
+    CASES |= {
+        "catboost binary": ("catboost", "binary", (A, B), catboost_model),
+        "catboost binary frame": ("catboost", "binary", (A, WHOLE_TEXT), catboost_model),
+        "catboost multiclass": ("catboost", "multiclass", (A, B, FLAG), catboost_model),
+        "catboost regression": ("catboost", "regression", (A, LONG), catboost_model),
+    }
 
 
 def signature(kind: Any, inputs: tuple[Input, ...]) -> Signature:

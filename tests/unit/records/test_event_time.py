@@ -43,5 +43,12 @@ def test_a_changed_letter_is_seen_by_both_or_by_none(time: datetime, place: int,
 def test_days_that_there_are_not(text: str) -> None:
     clamped = datetime(2026, 2, 28, tzinfo=UTC)
     assert judged([text, None], [int(clamped.timestamp() * 1000)] * 2) == [False, False]
-    problem = explain_event_time(EventTimeField("at", "iso8601"), {"at": text})
+    problem = explain_event_time(
+        EventTimeField("at", "iso8601"), {"at": text}, int(clamped.timestamp() * 1000)
+    )
     assert (problem.reason, problem.message) == ("event_time_unparsable", "$.at: expected a time in iso8601")
+
+
+def test_no_timestamp_is_told_from_one_of_a_clock_that_is_ahead() -> None:
+    reasons = [explain_event_time(None, {}, time).reason for time in (-1, 0)]
+    assert reasons == ["event_time_missing", "event_time_ahead"]

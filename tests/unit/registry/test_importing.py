@@ -7,6 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from flink_jobs.cli import app
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.registry.importing import add, complete, find
+from flink_jobs.registry.serialize import serialized
 from tests.helpers.foreign import (
     FRAME,
     LATE,
@@ -42,6 +44,7 @@ from tests.helpers.foreign import (
 from udfs.errors import ModelError
 from udfs.model.loading import load_version
 from udfs.model.manifest import Input, Lineage, Output
+from udfs.model.signatures import Trust
 from udfs.profile.reference import parse_reference
 
 runner = CliRunner()
@@ -92,6 +95,39 @@ FILES: dict[str, tuple[str, Callable[[], bytes], list[Input], Output]] = {
         Output(kind="regression"),
     ),
 }
+
+
+def catboosted() -> Any:
+    """Categories are whole numbers, which must not become floats, and texts."""
+    import catboost
+
+    model = catboost.CatBoostClassifier(iterations=3, verbose=False, allow_writing_files=False)
+    return model.fit(FRAME, LATE, cat_features=["n", "c"])
+
+
+def catboosted_numbers() -> Any:
+    import catboost
+
+    model = catboost.CatBoostRegressor(iterations=3, verbose=False, allow_writing_files=False)
+    return model.fit(NUMBERS, NUMBERS["a"])
+
+
+def cbm(model: Any) -> bytes:
+    return bytes(serialized(model, "catboost"))
+
+
+# In the environment of scripts/formats_env, in which tests/processes/model runs these.
+if find_spec("catboost"):
+    FILES["catboost with categories"] = (
+        "model.cbm",
+        lambda: cbm(catboosted()),
+        [
+            A,
+            Input(name="n", type="long", nullable=False, pandas="int64"),
+            Input(name="c", type="string", nullable=False),
+        ],
+        NAMED,
+    )
 
 
 @pytest.mark.parametrize("case", FILES)
@@ -151,6 +187,10 @@ MLFLOW: dict[str, tuple[str, Callable[[], Any], pd.DataFrame, dict[str, Any], st
 }
 
 
+if find_spec("catboost"):
+    MLFLOW["catboost"] = ("catboost", catboosted_numbers, NUMBERS, {}, "catboost")
+
+
 @pytest.mark.parametrize("case", MLFLOW)
 def test_what_mlflow_saved_is_imported_with_its_signature(case: str, tmp_path: Path) -> None:
     flavor, make, frame, more, kind = MLFLOW[case]
@@ -169,6 +209,64 @@ def test_what_mlflow_saved_is_imported_with_its_signature(case: str, tmp_path: P
         np.asarray(scored.score if flavor == "sklearn" else scored.prediction),
         rtol=1e-5,
     )
+
+
+def own_function() -> Any:
+    """A maker's own model, which only MLflow can load: a class of a script, pickled by its value."""
+    import mlflow.pyfunc
+
+    class Doubled(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            return model_input["small"].fillna(0.0) * 2 + model_input["n"] + (model_input["c"] == "x")
+
+    return Doubled()
+
+
+def test_a_function_of_mlflow_is_imported_and_called_by_mlflow(tmp_path: Path) -> None:
+    """The adversary is MLflow's own check of dtypes, which takes no float64 for a float."""
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    columns: list[Any] = [
+        ColSpec("float", "small", required=False),
+        ColSpec("integer", "n"),
+        ColSpec("string", "c", required=False),
+    ]
+    told = ModelSignature(Schema(columns), Schema([ColSpec("double")]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(
+            str(tmp_path / "mlflow"), python_model=own_function(), signature=told, pip_requirements=[]
+        )
+    frame = FRAME.rename(columns={"a": "small"})
+    pq.write_table(table(frame), tmp_path / "rows.parquet")
+    command = ["models", "import", "m", str(tmp_path / "mlflow"), "--rows", str(tmp_path / "rows.parquet")]
+    result = runner.invoke(app, [*command, "--registry", str(tmp_path)])
+    assert result.exit_code == 0, result.output + str(result.exception)
+    loaded = load_version(tmp_path / "m" / "versions" / "1")
+    assert loaded.manifest.format == "pyfunc"
+    assert loaded.manifest.training["imported"] == "MLflow python_function"
+    assert loaded.manifest.signature.output == Output(kind="regression")
+    own = mlflow.pyfunc.load_model(str(tmp_path / "mlflow"))
+    typed = frame.astype({"small": "float32", "n": "int32"})
+    typed.loc[::3, ["small", "c"]] = np.nan
+    rows = table(frame.assign(small=typed["small"].astype("float64"), c=typed["c"]))
+    np.testing.assert_array_equal(np.asarray(loaded.model.predict(rows).prediction), own.predict(typed))
+    with pytest.raises(ModelError, match="n must not be missing"):
+        loaded.model.predict(rows.set_column(1, "n", pa.nulls(len(frame), pa.int64())))
+    with pytest.raises(ModelError, match="format without pickles, as the job refuses them; got pyfunc"):
+        load_version(tmp_path / "m" / "versions" / "1", trust=Trust(pickles=False))
+
+
+def test_a_function_of_mlflow_without_a_signature_of_columns_is_refused(tmp_path: Path) -> None:
+    import mlflow.pyfunc
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=own_function(), pip_requirements=[])
+    with pytest.raises(InputError, match="must have an MLflow signature of named columns: save it with one"):
+        complete(find(tmp_path / "m"), rows=table(FRAME))
 
 
 def test_the_libraries_of_what_mlflow_saved_are_its_makers(tmp_path: Path) -> None:
@@ -203,7 +301,10 @@ def test_a_required_integer_of_mlflow_takes_no_missing_value(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("flavors: {spark: {}}", "must have one of the flavors sklearn, lightgbm, xgboost, onnx; got spark"),
+        (
+            "flavors: {spark: {}}",
+            "of the flavors sklearn, lightgbm, xgboost, catboost, onnx, python_function; got spark",
+        ),
         ("[", "must be YAML that MLflow wrote"),
         ("flavors: {sklearn: {pickled_model: ../x}}", "must name a model file inside its folder; got '../x'"),
         ("flavors: {sklearn: {pickled_model: no.pkl}}", "no.pkl cannot be read: No such file"),

@@ -29,9 +29,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return crashing.write(tmp_path / "models")
 
 
-def scored(folder: Path, cut: int) -> tuple[int, list[list[str]]]:
+def scored(folder: Path, cut: int, explain: int = 0) -> tuple[int, list[list[str]]]:
     """The exit code of a process that scores all records, and what it printed."""
-    command = [sys.executable, "-m", "tests.helpers.crashing", str(folder), str(cut), "0", str(len(OFFSETS))]
+    numbers = map(str, (cut, 0, len(OFFSETS), explain))
+    command = [sys.executable, "-m", "tests.helpers.crashing", str(folder), *numbers]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     lines = [line.split() for line in done.stdout.splitlines()]
     return done.returncode, [line for line in lines if line[0].isdecimal()]  # without what is logged
@@ -50,6 +51,25 @@ def test_the_record_is_a_dead_letter_after_one_restart(folder: Path, again: int)
     assert code == -signal.SIGABRT
     assert lines == expected()[:10]
     assert scored(folder, again) == (0, expected())
+
+
+@pytest.mark.parametrize("again", [40, 7])
+def test_a_crash_of_an_explanation_costs_only_the_explanation(
+    again: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prediction is there, and those of the neighbours are explained."""
+    monkeypatch.setenv(FOLDER, str(tmp_path / "crashes"))
+    folder = crashing.write(tmp_path / "models", crashing.fitted_explained())
+    code, lines = scored(folder, 10, explain=1)
+    assert (code, len(lines)) == (-signal.SIGABRT, 10)
+    code, lines = scored(folder, again, explain=1)
+    assert (code, len(lines)) == (0, len(OFFSETS))
+    for offset, kind, reason, prediction, explained in lines:
+        assert (kind, reason, float(prediction)) == (str(PREDICTED), "-", int(offset) / 2)
+        if float(offset) == crashing.DEADLY:
+            assert explained == "unexplained"
+        else:
+            assert float(explained) == pytest.approx(int(offset) / 2)
 
 
 def test_a_process_that_was_killed_for_another_reason_costs_no_record(folder: Path, tmp_path: Path) -> None:

@@ -342,6 +342,16 @@ def test_a_scored_window_has_all_other_aggregates(kind: dict[str, Any], aggregat
     assert reference_diagnostics(per_window(window)) == []
 
 
+@KINDS
+def test_a_scored_window_takes_fields_named_as_its_own_times(kind: dict[str, Any]) -> None:
+    """Flink's windows had columns of these names, and failed."""
+    window = {"by": "window_start", "select": {"window_time": "max(window_end)"}, **kind}
+    data = per_window(window)
+    data["source"]["schema"] |= {"window_start": "string", "window_end": "double"}
+    data["predictions"] = {"include": []}
+    assert reference_diagnostics(data) == []
+
+
 def test_a_lookup_can_follow_a_window() -> None:
     features = {
         "windows": {"w": {"by": "city", "rows": 2, "select": {"before": "lag(city)"}}},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
+import udfs
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
-from flink_jobs.training import TrainingSettings, load_trainer, train
+from flink_jobs.training import TrainingSettings, lineage, load_trainer, train
 from flink_jobs.training.data import Computed
 from tests.helpers.payments import in_memory, payments, settings, write_model
 from udfs.model.loading import load_version
@@ -236,3 +240,50 @@ def test_a_train_file_that_is_none(tmp_path: Path, text: str | None, message: st
     with pytest.raises(InputError) as error:
         load_trainer(tmp_path)
     assert message in str(error.value)
+
+
+OWN_MODULE = """
+from sklearn.base import BaseEstimator, TransformerMixin
+
+class Halved(TransformerMixin, BaseEstimator):
+    def fit(self, rows, y=None):
+        self.n_features_in_ = rows.shape[1]
+        return self
+
+    def transform(self, rows):
+        return rows * 0.5
+"""
+
+
+def test_code_beside_train_py_is_shipped_with_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adversary is a worker, which has nothing of the folder in which the model was trained."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    train_py = write_model(tmp_path) / "train.py"
+    (tmp_path / "cards" / "card_halves.py").write_text(OWN_MODULE)
+    plain = train_py.read_text().replace("import time\n", "import time\nfrom card_halves import Halved\n")
+    plain = plain.replace("make_pipeline(columns, ", "make_pipeline(columns, Halved(), ")
+    train_py.write_text(plain)
+    with pytest.raises(InputError, match=r"needs the module card_halves, which is not installed here"):
+        trained(tmp_path)
+    train_py.write_text(plain.replace("    folds=3,", "    folds=3,\n    code=[Path('card_halves.py')],"))
+    manifest = trained(tmp_path)
+    place = tmp_path / "cards/versions/1"
+    rows = {"amount": [5.0, 400.0], "country": ["US", None], "night": [True, False]}
+    said = joblib.load(place / "model.joblib").predict_proba(pd.DataFrame(rows).fillna(np.nan))[:, 1]
+    script = (
+        "import pyarrow as pa\nfrom udfs.model.loading import load_version\n"
+        f"print(load_version({str(place)!r}).model.predict(pa.table({rows!r})).score.tolist())"
+    )
+    home = str(Path(udfs.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd="/", env={"PYTHONPATH": home}
+    )
+    assert not done.returncode, done.stderr
+    assert json.loads(done.stdout) == said.tolist()
+    (tmp_path / "cards" / "card_halves.py").write_text(OWN_MODULE + "# changed\n")
+    assert (
+        lineage.code_version(train_py, [tmp_path / "cards" / "card_halves.py"])["code"]
+        != manifest.training["code"]
+    )

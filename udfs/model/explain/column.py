@@ -37,6 +37,11 @@ class Explaining:
         """The column by its name, or nothing when no explanations are wanted. Never raises."""
         return {EXPLANATION: self._column(inputs, scored)} if self._top else {}
 
+    def nothing(self, rows: int) -> dict[str, RawJson]:
+        """The same for rows that are not to be explained."""
+        self._counts[FAILURES] += rows
+        return {EXPLANATION: RawJson(pa.nulls(rows, pa.string()))} if self._top else {}
+
     def _explainer(self, model: Model) -> Explainer | None:
         try:
             return explainer(model)

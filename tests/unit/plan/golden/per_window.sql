@@ -8,7 +8,7 @@ CREATE TABLE source (
   _offset BIGINT METADATA FROM 'offset' VIRTUAL,
   _headers MAP<STRING, BYTES> METADATA FROM 'headers' VIRTUAL,
   _timestamp TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
-  event_time AS _timestamp,
+  event_time AS CASE WHEN _timestamp <= CURRENT_TIMESTAMP + INTERVAL '0 01:00:00.000' DAY(3) TO SECOND(3) THEN _timestamp ELSE TO_TIMESTAMP_LTZ(0, 3) END,
   WATERMARK FOR event_time AS event_time - INTERVAL '0 00:00:10.001' DAY(3) TO SECOND(3)
 ) WITH (
   'connector' = 'kafka',
