@@ -13,13 +13,15 @@ import pytest
 
 from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.testing import Broker, broker
+from tests.helpers.examples import LONG, SHORT
 from tests.helpers.s3 import s3_server
 
 __all__ = ["broker"]
 
 # How long an example takes says how busy the machine is, not whether the code is right.
-hypothesis.settings.register_profile("tailrace", deadline=None)
-hypothesis.settings.load_profile("tailrace")
+hypothesis.settings.register_profile("long", deadline=None, max_examples=LONG)
+hypothesis.settings.register_profile("short", deadline=None, max_examples=SHORT)
+hypothesis.settings.load_profile("short")
 
 # These JVMs live for seconds: compiling hot code a second time, better, would cost more than it brings.
 SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
