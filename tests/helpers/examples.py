@@ -1,6 +1,6 @@
 """How many examples a property is tried on: a third of them by default, all in the long form.
 
-@settings(max_examples=examples(200))     # pytest --hypothesis-profile long
+@settings(max_examples=examples(200))     # pytest --long
 
 Examples differ from run to run: many short ones find what a long one does.
 """
