@@ -51,6 +51,12 @@ class Summed:
     def predict(self, rows):
         return rows.sum(axis=1)
 """
+# In the process that tries whether the version loads, a library fails when that process ends.
+ENDS_BADLY = """
+import atexit, os, sys
+if len(sys.argv) > 2:
+    atexit.register(os.abort)
+"""
 SCRIPT = """
 import joblib, pandas as pd
 from sklearn.linear_model import LinearRegression
@@ -217,7 +223,7 @@ def test_a_class_of_a_script_is_refused_at_writing(folder: Path) -> None:
 
 
 def test_a_module_that_only_the_maker_has_is_refused_at_writing_or_shipped(folder: Path) -> None:
-    Path("makers/shop_sums.py").write_text(PLAIN)
+    Path("makers/shop_sums.py").write_text(PLAIN + ENDS_BADLY)
     twice = """
 import sys
 sys.path.append("makers")  # unlike PYTHONPATH, no other process has it
