@@ -14,13 +14,14 @@ import pytest
 
 from flink_jobs.kafka import ClientSettings, create_topics
 from flink_jobs.testing import Broker, broker
+from tests.helpers.examples import LONG, SHORT
 from tests.helpers.s3 import s3_server
 
 __all__ = ["broker"]
 
 # How long an example takes says how busy the machine is, not whether the code is right.
-hypothesis.settings.register_profile("tailrace", deadline=None)
-hypothesis.settings.load_profile("tailrace")
+hypothesis.settings.register_profile("long", deadline=None, max_examples=LONG)
+hypothesis.settings.register_profile("short", deadline=None, max_examples=SHORT)
 
 # These JVMs live for seconds: compiling hot code a second time, better, would cost more than it brings.
 SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
@@ -50,8 +51,23 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="all examples of properties, and tests marked `long`"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: only with --long; a smaller form of it is always run")
+    hypothesis.settings.load_profile("long" if config.getoption("long") else "short")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest files first, those without Flink last; the order within a file stays."""
+    if not config.getoption("long"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: _turn(item.path))
 
 
@@ -59,6 +75,12 @@ def pytest_collection_finish() -> None:
     """The garbage collector need not walk through all libraries and tests again and again."""
     gc.freeze()
     gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Collected once, for pytest to find what was never closed: pytest would do so five times over."""
+    gc.collect()
+    gc.freeze()
 
 
 def _turn(file: Path) -> int:

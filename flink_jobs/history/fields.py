@@ -16,11 +16,6 @@ from udfs.types import ARROW, ColumnType
 _MS_PER: dict[str, tuple[int, int]] = {"ms": (1, 1), "s": (1, 1000), "us": (1000, 1)}
 
 
-def event_time_kind(unit: Unit) -> ColumnType:
-    """The type of a field that holds an event time in this unit."""
-    return "string" if unit == "iso8601" else "long"
-
-
 def as_field(column: pa.ChunkedArray, kind: str, what: str, unit: Unit = "iso8601") -> pa.Array:
     """The column in the field's type, shape (rows,); NaN is null.
 

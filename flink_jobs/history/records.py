@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from flink_jobs.errors import InputError
-from flink_jobs.history.fields import as_field, as_milliseconds, event_time_kind
+from flink_jobs.history.fields import as_field, as_milliseconds
 from flink_jobs.history.table_files import open_table
 from flink_jobs.kafka import Message
 from flink_jobs.kafka.records import Headers
@@ -129,7 +129,7 @@ def _fields(job: JobSpec) -> dict[str, str]:
     fields: dict[str, str] = {name: field.type for name, field in job.source.fields.items()}
     when = job.source.event_time
     if when.field:
-        fields.setdefault(when.field, event_time_kind(when.unit))
+        fields.setdefault(when.field, when.type)
     return fields
 
 
@@ -171,8 +171,7 @@ def _headers(job: JobSpec, table: pa.Table, source: str) -> list[Headers]:
         return [()] * table.num_rows
     if when.header not in table.column_names:
         raise InputError(f"{source} must have a column {when.header!r}: the header that has the event time")
-    kind = event_time_kind(when.unit)
-    column = as_field(table.column(when.header), kind, f"{source}: column {when.header!r}", when.unit)
+    column = as_field(table.column(when.header), when.type, f"{source}: column {when.header!r}", when.unit)
     return [() if time is None else ((when.header, str(time).encode()),) for time in column.to_pylist()]
 
 

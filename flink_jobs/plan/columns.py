@@ -117,8 +117,7 @@ def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
     }
     when = job.source.event_time
     if when.field and when.field not in columns and job.score == "per_event":
-        kind: ColumnType = "string" if when.unit == "iso8601" else "long"
-        columns[when.field] = Column(when.field, kind, f"field of {job.source.topic}", False)
+        columns[when.field] = Column(when.field, when.type, f"field of {job.source.topic}", False)
     columns["event_time"] = Column("event_time", "timestamp", "event time of the record", False)
     return columns
 

@@ -52,7 +52,7 @@ def source_params(job: JobSpec, drift: DriftPlan | None = None) -> SourceParams:
         for name, field in source.fields.items()
     ]
     if when.field and when.field not in source.fields:
-        fields.append(Field(when.field, "string" if when.unit == "iso8601" else "long", required=True))
+        fields.append(Field(when.field, when.type, required=True))
     return SourceParams(
         topic=source.topic,
         contract=Contract(tuple(fields)),

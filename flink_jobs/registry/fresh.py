@@ -25,8 +25,9 @@ from udfs.model.format_table import FORMATS, Format
 from udfs.model.manifest import Signature
 
 _LIBRARIES = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+# It ends at once: threads of libraries can take down an interpreter that winds up, and have the last word.
 _LOAD = """
-import sys, warnings
+import os, sys, warnings
 warnings.simplefilter("ignore")
 sys.path.append(sys.argv[2])
 from udfs.errors import ModelError
@@ -34,7 +35,9 @@ from udfs.model.loading import load_version
 try:
     load_version(sys.argv[1])
 except ModelError as error:
-    sys.exit(str(error))
+    print(error, file=sys.stderr, flush=True)
+    os._exit(1)
+os._exit(0)
 """
 
 

@@ -147,6 +147,11 @@ class EventTime(Section):
         description="Event times further beyond the Kafka timestamp, or beyond now, are errors.",
     )
 
+    @property
+    def type(self) -> Literal["string", "long"]:
+        """Of a field that `schema` does not name."""
+        return "string" if self.unit == "iso8601" else "long"
+
     @model_validator(mode="after")
     def _check_origin(self) -> EventTime:
         if self.field and self.header:

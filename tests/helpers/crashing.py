@@ -14,11 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.linear_model import LinearRegression
-from sklearn.pipeline import Pipeline
 
-from flink_jobs.registry import Registry
 from udfs.features import FeatureParams
 from udfs.model.manifest import Input, Output, Signature, digest, read_manifest
 from udfs.records.contract import Contract, Field
@@ -29,53 +25,29 @@ DEADLY = 13.0
 NOON = 1_767_268_800_000
 
 
-class Crashing(LinearRegression):  # type: ignore[misc]
-    """Calls abort() of the C library, as a native library does on a failed assertion."""
+class Crashing:
+    """Calls abort() of the C library, as a native library does on a failed assertion.
+
+    It has an estimator's interface and no library behind it: many processes load it.
+    """
+
+    n_features_in_ = 1
 
     def predict(self, rows: Any) -> Any:
-        if (np.asarray(rows) == DEADLY).any():
+        values = np.asarray(rows, dtype=float)
+        if (values == DEADLY).any():
             ctypes.CDLL(None).abort()
-        return super().predict(rows)
-
-
-class Halved(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """A step that takes the process down likewise."""
-
-    def fit(self, rows: Any, y: Any = None) -> Halved:
-        self.n_features_in_ = 1
-        return self
-
-    def transform(self, rows: Any) -> Any:
-        if (np.asarray(rows) == DEADLY).any():
-            ctypes.CDLL(None).abort()
-        return np.asarray(rows) / 2
-
-
-class CrashingExplained(Pipeline):  # type: ignore[misc]
-    """Predicts without its first step, which an explanation goes through."""
-
-    def predict(self, rows: Any) -> Any:
-        return np.asarray(rows, dtype=float)[:, 0] / 2
-
-
-def fitted_explained() -> CrashingExplained:
-    rows = np.array([[0.0], [1.0]])
-    fitted = CrashingExplained([("halved", Halved()), ("linear", LinearRegression())])
-    return fitted.fit(rows, [0.0, 0.5])  # type: ignore[no-any-return]
-
-
-def fitted() -> Crashing:
-    model = Crashing()
-    model.fit(np.array([[0.0], [1.0]]), [0.0, 1.0])
-    return model
+        return values[:, 0]
 
 
 def write(root: Path, model: Any = None) -> Path:
     """Registers a version of it, or of its bytes, and gives its folder."""
+    from flink_jobs.registry import Registry  # takes as long to import as the processes that score live
+
     registry = Registry(root)
     registry.write_version(
         "crashing",
-        model=model or fitted(),
+        model=model or Crashing(),
         signature=Signature(
             inputs=(Input(name="x", type="double", nullable=False),), output=Output(kind="regression")
         ),

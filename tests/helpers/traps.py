@@ -39,18 +39,6 @@ class Trap(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         time.sleep(3600 if self.how == "hang" else 1.5)
 
 
-class Heavy(Trap):
-    """Behaves, and takes room."""
-
-    def __init__(self, megabytes: int = 16) -> None:
-        super().__init__("raise")
-        self.megabytes = megabytes
-
-    def fit(self, rows: Any, targets: Any) -> Self:
-        self.room_ = np.random.default_rng(0).integers(0, 16, self.megabytes * 2**20, dtype=np.uint8)
-        return super().fit(rows, targets)
-
-
 class Doubling(LinearRegression):  # type: ignore[misc]
     """A class that skops does not know."""
 

@@ -75,7 +75,7 @@ def test_a_record_that_crashes_the_model_is_a_dead_letter_when_the_job_comes_aga
 ) -> None:
     """Native code calls abort(): the worker's process is gone, with no exception to find the record by."""
     cloudpickle.register_pickle_by_value(crashing)
-    crashing.write(tmp_path / "models", cloudpickle.dumps(crashing.fitted()))
+    crashing.write(tmp_path / "models", cloudpickle.dumps(crashing.Crashing()))
     topic = new_topic()
     produce(kafka, topic, [record({"x": x}) for x in (1.0, crashing.DEADLY, 2.0, 3.0)])
     text = JOB.replace(", town: string", "").replace("name: m,", "name: crashing, use: 1,")

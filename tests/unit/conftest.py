@@ -1,15 +1,18 @@
-"""For unit tests: `memory://` as a store that many can read at once, and commands that are assembled once."""
+"""For unit tests: `memory://` as a store that many can read at once, and what is done once for all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 import typer.main
 import typer.testing
+from ruamel.yaml.events import StreamEndEvent
 
 import tests.helpers.memory_store  # noqa: F401  # registers itself with fsspec
+from flink_jobs.jobfile import reader
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,4 +22,26 @@ def _commands_assembled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", assembled)
         patch.setattr(typer.testing, "_get_command", assembled)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _texts_parsed_once() -> Iterator[None]:
+    """Many tests read the same job file: its events, which nobody changes, are kept if it has no mistake."""
+    parse = reader._events
+    known: dict[str, tuple[Any, ...]] = {}
+
+    def events(text: str) -> Iterator[Any]:
+        if text in known:
+            yield from known[text]
+            return
+        seen = []
+        for event in parse(text):
+            seen.append(event)
+            if isinstance(event, StreamEndEvent):  # after which nobody asks for more
+                known[text] = tuple(seen)
+            yield event
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_events", events)
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,15 @@ def test_the_label_is_kept_aside_and_missing_when_unknown(july: pd.DataFrame) ->
     assert not {"late", "arr_delay"} & json.loads(flights.payloads(july.head(1))[0]).keys()
 
 
-def test_a_departure_after_midnight_is_on_the_next_day() -> None:
-    events = flights.events(range(1, 13))
+@pytest.mark.parametrize(
+    ("months", "count"),
+    # The ends of the shortest month and of the year.
+    [pytest.param(range(1, 13), 328_521, marks=pytest.mark.long, id="the year"), ((2, 12), 50_800)],
+)
+def test_a_departure_after_midnight_is_on_the_next_day(months: Iterable[int], count: int) -> None:
+    events = flights.events(months)
     assert events["flight_id"].is_unique
-    assert len(events) == 328_521
+    assert len(events) == count
     at = pd.to_datetime(events["departed_at"])
     day = pd.to_datetime(events["flight_id"].str[:10] + events["flight_id"].str[-4:], format="%Y-%m-%d%H%M")
     minutes = (at.dt.tz_localize(None) - day) / pd.Timedelta("1min")

@@ -78,7 +78,7 @@ def test_a_moved_or_scaled_column_is_not_joint_drift(moved: Callable[[Floats], F
 
 
 @pytest.mark.parametrize("draw", [normal, lognormal, student])
-@pytest.mark.parametrize("n", [200, 1_000, 5_000])
+@pytest.mark.parametrize("n", [200, pytest.param(1_000, marks=pytest.mark.long), 5_000])
 def test_false_alarms_are_as_many_as_the_level_says(draw: Any, n: int) -> None:
     runs, rows = 300, 10_000
     random = np.random.default_rng(n)

@@ -68,7 +68,9 @@ def test_cell_laws_hold_for_bins_at_the_reference_s_own_quantiles(  # type: igno
     assert abs(above.mean() - LEVEL) <= FOUR
 
 
-@pytest.mark.parametrize("rows", [20, 100, 300])
+@pytest.mark.parametrize(
+    "rows", [pytest.param(20, marks=pytest.mark.long), 100, pytest.param(300, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("name", ["psi", "jensen_shannon", "hellinger", "l_infinity"])
 def test_small_laws_hold_with_few_rows(name: str, rows: int) -> None:
     shares = np.arange(1, 41) / np.arange(1, 41).sum()

@@ -59,13 +59,21 @@ def test_published_run_lengths() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "shift", "runs"), [(20, 1.0, 8_000), (500, 1.0, 4_000), (500, 0.5, 4_000), (5_000, 2.0, 2_000)]
+    ("steps", "shift", "runs"),
+    [
+        (20, 1.0, 8_000),
+        (500, 1.0, 4_000),
+        (500, 0.5, 4_000),
+        pytest.param(5_000, 2.0, 2_000, marks=pytest.mark.long),
+    ],
 )
 def test_the_measured_run_length_is_the_set_one(steps: int, shift: float, runs: int) -> None:
     assert measured(SequentialSettings(steps, shift), 0.0, runs, seed=1) == pytest.approx(steps, rel=0.1)
 
 
-@pytest.mark.parametrize(("reference_rows", "values"), [(300, 30), (5_000, 400)])
+@pytest.mark.parametrize(
+    ("reference_rows", "values"), [(300, 30), pytest.param(5_000, 400, marks=pytest.mark.long)]
+)
 def test_the_run_length_in_hours_is_the_set_one_however_small_the_reference(
     reference_rows: int, values: int
 ) -> None:

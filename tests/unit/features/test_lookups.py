@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from flink_jobs.errors import InputError
 from flink_jobs.plan.lookups import LookupFileError, describe_lookup
+from tests.helpers.examples import examples
 from udfs.features.lookup import LookupTable, LookupTableError, lookup_table
 from udfs.types import ARROW, ColumnType
 
@@ -167,7 +168,7 @@ def test_rows_without_a_key_are_left_out(tmp_path: Path) -> None:
         assert misses == 2
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     entries=st.dictionaries(st.text(min_size=1, max_size=3), st.one_of(st.none(), st.integers(-5, 5))),
     keys=st.lists(st.one_of(st.none(), st.text(max_size=3))),

@@ -17,6 +17,7 @@ from flink_jobs.jobfile import LARGEST_FILE, load_job, load_job_text
 from flink_jobs.jobfile.reader import DEEPEST, MOST_VALUES
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.json_schema import job_schema, job_schema_text
+from tests.helpers.examples import examples
 from tests.helpers.job_files import (
     ENVIRON,
     GOOD,
@@ -304,7 +305,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         assert str(caught.value).endswith(message)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.sampled_from(PLACES), TREES)
 def test_any_value_in_any_place_loads_or_is_explained(place: tuple[Any, ...], value: Any) -> None:
     data = copy.deepcopy(GOOD_DATA)
@@ -315,13 +316,13 @@ def test_any_value_in_any_place_loads_or_is_explained(place: tuple[Any, ...], va
     assert_explained(json.dumps(data))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(TREES)
 def test_any_data_loads_or_is_explained(data: Any) -> None:
     assert_explained(json.dumps(data))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     st.text(alphabet=st.characters(codec=None), max_size=30)
     | st.text("{}[]:,-?&*!|>'\"%@`#$ \n\tab0", max_size=30)

@@ -45,6 +45,7 @@ from flink_jobs.errors import InputError
 from flink_jobs.plan.model import check_explainable
 from flink_jobs.registry.serialize import serialized
 from tests.helpers import models
+from tests.helpers.examples import examples
 from udfs.errors import ModelError
 from udfs.model import formats
 from udfs.model.contract import Model
@@ -226,7 +227,7 @@ def explained(name: str, frame: pd.DataFrame) -> Contributions:
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(seed=st.integers(2, 10_000), count=st.integers(1, 40))
 def test_contributions_add_up_to_the_raw_score(name: str, seed: int, count: int) -> None:
     fitted, model = built(name)

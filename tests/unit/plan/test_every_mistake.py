@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from flink_jobs.errors import JobFileError
 from flink_jobs.plan.validate import validated_plan
+from tests.helpers.examples import examples
 from tests.helpers.job_files import ENVIRON, GOOD, PLACES, TREES, WRONG_FILES, WrongFile, parsed
 from tests.helpers.samples import write_model
 from udfs.profile.profile import reference_profile
@@ -175,7 +176,7 @@ def test_many_mistakes_in_as_many_sections_are_all_found_at_their_lines(folder: 
     assert str(error).splitlines()[0].startswith(f"{folder}/job.yaml:4:3: kafka.create_topics: must be true")
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(st.sampled_from(sorted(MISTAKES)), min_size=1))
 def test_any_of_the_mistakes_are_found_and_nothing_else(folder: Path, names: set[str]) -> None:
     error = mistakes(folder, changed(*sorted(names)))
@@ -199,7 +200,7 @@ def test_planning_adds_nothing_to_a_mistake_of_the_file(
     assert [line for line in known if "source.schema: must be without null" not in line] == [case.message]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(PLACES), TREES)
 def test_any_value_in_any_place_is_planned_or_explained(
     folder: Path, place: tuple[Any, ...], value: object

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from flink_jobs.plan.expressions import ExpressionError, compile_all, compile_expression
 from flink_jobs.plan.expressions.functions import FUNCTION_NAMES
+from tests.helpers.examples import examples
 from udfs.features.expressions import FeatureError, evaluate, nonfinite
 from udfs.types import ARROW, ColumnType
 
@@ -423,7 +424,7 @@ TOKENS = WORDS.split()
 SOUP = st.lists(st.sampled_from(TOKENS), max_size=14).map(" ".join)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.one_of(st.text(max_size=60), SOUP))
 def test_any_text_compiles_or_is_refused(text: str) -> None:
     try:
@@ -554,7 +555,7 @@ def oracle() -> sqlite3.Connection:
     return connection
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(_longs(3), _doubles(3), _booleans(3)))
 def test_agrees_with_sqlite(oracle: sqlite3.Connection, pair: Pair) -> None:
     ours, theirs = pair

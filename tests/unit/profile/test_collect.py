@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.examples import examples
 from udfs.drift.monitor import Kept, merge, pack, unpack
 from udfs.errors import ModelError
 from udfs.profile.batch_profiler import BatchProfiler
@@ -76,7 +77,7 @@ def by_window(parts: list[PartialProfile]) -> dict[int | None, bytes]:
     return {start: pack(merge(p for p in parts if p.start == start)) for start in {p.start for p in parts}}
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(rows_strategy, st.integers(1, 60), st.randoms())
 def test_batches_and_their_order_do_not_matter(rows: list[Row], size: int, random: object) -> None:
     batches = [rows[i : i + size] for i in range(0, len(rows), size)]
@@ -85,7 +86,7 @@ def test_batches_and_their_order_do_not_matter(rows: list[Row], size: int, rando
     assert by_window(parts) == by_window(collected(rows))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(rows_strategy)
 def test_counts_are_those_of_a_plain_loop(rows: list[Row]) -> None:
     parts = {(p.start, p.column, p.value): p.counts for p in collected(rows)}
@@ -137,7 +138,7 @@ def check_country(values: list[str | None], counts: CategoricalCounts) -> None:
     assert counts.null == values.count(None)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(rows_strategy)
 def test_parts_survive_the_wire(rows: list[Row]) -> None:
     parts = collected(rows)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.examples import examples
 from udfs.profile.numeric import Cells
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -23,7 +24,7 @@ def plain(edges: list[float], value: float) -> int:
     return sum(value >= edge for edge in edges[:inner]) + (value > edges[-1])
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(edge_lists, st.lists(st.one_of(finite, st.floats(-10, 10)), min_size=1, max_size=50))
 def test_each_value_is_in_its_cell(edges: list[float], values: list[float]) -> None:
     around = [math.nextafter(edge, way) for edge in edges for way in (-math.inf, edge, math.inf)]

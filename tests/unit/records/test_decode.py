@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.examples import examples
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.json import MAX_DEPTH, JsonDecoder
@@ -172,7 +173,7 @@ typical = st.builds(
 records = st.one_of(typical, objects, cut, st.binary(max_size=20), st.none())
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(records, max_size=12))
 def test_a_batch_decides_as_each_record_alone(raws: list[bytes | None]) -> None:
     together = decode(raws)
@@ -185,7 +186,7 @@ def test_a_batch_decides_as_each_record_alone(raws: list[bytes | None]) -> None:
             assert alone.table.to_pylist()[0] == rows[i]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(objects)
 def test_the_quick_way_accepts_what_the_careful_way_accepts(raw: bytes) -> None:
     decoder = JsonDecoder(CONTRACT, LIMIT)
@@ -200,7 +201,7 @@ def test_the_quick_way_accepts_what_the_careful_way_accepts(raw: bytes) -> None:
         assert table.to_pylist()[0] == expected
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=200))
 def test_decoding_never_raises(raw: bytes) -> None:
     decoded = decode([raw, GOOD, raw])

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import fuzz
+from tests.helpers.examples import examples
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.json import JsonDecoder
@@ -88,7 +89,7 @@ decimal = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.one_of(whole, decimal))
 def test_a_number_in_a_double_column_is_the_nearest_double(text: str) -> None:
     try:
@@ -104,7 +105,7 @@ def test_a_number_in_a_double_column_is_the_nearest_double(text: str) -> None:
             assert reading == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(whole)
 def test_a_number_in_a_long_column_is_exact(text: str) -> None:
     exact = int(text)
@@ -112,7 +113,7 @@ def test_a_number_in_a_long_column_is_exact(text: str) -> None:
     assert all(reading == expected for reading in readings(b'{"count":%s}' % text.encode()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.one_of(whole, decimal), min_size=1, max_size=4), st.one_of(whole, decimal))
 def test_allowed_values_of_a_double_are_compared_as_doubles(allowed: list[str], text: str) -> None:
     values = tuple(json.loads(one) for one in allowed)
@@ -131,7 +132,7 @@ def _nearest_or_infinite(text: str) -> float:
         return float("inf") if not text.startswith("-") else float("-inf")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.one_of(whole, decimal), st.one_of(whole, decimal))
 def test_bounds_of_a_double_are_compared_as_doubles(low: str, text: str) -> None:
     contract = Contract((Field("amount", "double", low=json.loads(low)),))
@@ -184,7 +185,7 @@ def test_a_value_that_arrow_cannot_hold_costs_its_record(monkeypatch: pytest.Mon
     assert decoded.problems[1].reason == "unexpected"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.lists(st.one_of(st.none(), st.integers(INT64_MIN, INT64_MAX)), max_size=5))
 def test_a_long_that_feeds_a_double_is_the_nearest(longs: list[int | None]) -> None:
     cast = cast_column(pa.chunked_array([pa.array(longs, pa.int64())]), "double")

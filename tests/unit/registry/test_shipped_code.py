@@ -5,6 +5,8 @@ The adversary is a worker: another process, without the maker's script, path and
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,50 +42,99 @@ class Scaled(TransformerMixin, BaseEstimator):
     def transform(self, rows):
         return rows * FACTOR
 """
+FACTORS = (2.0, 5.0)
+# A maker's class without a library, which is quick to load in the processes that do so.
+PLAIN = """
+class Summed:
+    n_features_in_ = 2
+
+    def predict(self, rows):
+        return rows.sum(axis=1)
+"""
+# In the process that tries whether the version loads, a library fails when that process ends.
+ENDS_BADLY = """
+import atexit, os, sys
+if len(sys.argv) > 2:
+    atexit.register(os.abort)
+"""
 SCRIPT = """
-import sys
-sys.path.append({path!r})
 import joblib, pandas as pd
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
-{body}
+from shop_features import Scaled
 frame = pd.read_csv("rows.csv")
 model = make_pipeline(Scaled(), LinearRegression()).fit(frame.to_numpy(), frame["a"] + frame["n"])
 joblib.dump(model, "m.joblib")
 """
 REGISTER = """
+from pathlib import Path
+from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 import pyarrow as pa
 from udfs.model.manifest import Input, Output, Signature
-import joblib
 inputs = (Input(name="a", type="double"), Input(name="n", type="long"))
-Registry("models").write_version(
-    "m", model=joblib.load("m.joblib"), golden_inputs=pa.table({"a": [0.5, 1.0], "n": [1, 2]}), profile={},
-    signature=Signature(inputs=inputs, output=Output(kind="regression")), metrics={}, training={}, CODE
-)
+
+def register(**code):
+    Registry("models").write_version(
+        "m", model=Summed(), golden_inputs=pa.table({"a": [0.5, 1.0], "n": [1, 2]}), profile={}, **code,
+        signature=Signature(inputs=inputs, output=Output(kind="regression")), metrics={}, training={}
+    )
 """
 ROWS = pa.table({"a": [0.5, -1.0], "n": [3, 4]})
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[float, bytes]:
+    """Models by their makers, in processes whose module is on a path that nobody else has."""
+    models = {}
+    for factor in FACTORS:
+        place = tmp_path_factory.mktemp("made")
+        FRAME[["a", "n"]].to_csv(place / "rows.csv", index=False)
+        (place / "shop_features.py").write_text(MODULE.format(factor=factor))
+        done = ran(SCRIPT, place)
+        assert not done.returncode, done.stderr
+        models[factor] = (place / "m.joblib").read_bytes()
+    return models
+
+
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: dict[float, bytes]) -> Path:
+    """Where a maker's model and rows are, and the module in a folder that is on no path."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(udfs.__file__).parents[1]))
     FRAME[["a", "n"]].to_csv("rows.csv", index=False)
     Path("makers").mkdir()
+    by_maker(made, 2.0)
     return tmp_path
 
 
-def ran(script: str) -> subprocess.CompletedProcess[str]:
-    Path("script.py").write_text(script)
-    return subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, made: dict[float, bytes]) -> Path:
+    """A registry with two versions whose modules differ in nothing but the factor."""
+    place = tmp_path_factory.mktemp("both")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        FRAME[["a", "n"]].to_csv("rows.csv", index=False)
+        Path("makers").mkdir()
+        for factor in FACTORS:
+            by_maker(made, factor)
+            result = imported("--code", "makers/shop_features.py")
+            assert result.exit_code == 0, result.exception
+    return place / "models"
 
 
-def write_model(factor: float = 2.0) -> None:
-    """By the maker, whose module is on a path that nobody else has."""
+def by_maker(made: dict[float, bytes], factor: float) -> None:
     Path("makers/shop_features.py").write_text(MODULE.format(factor=factor))
-    done = ran(SCRIPT.format(path="makers", body="from shop_features import Scaled"))
-    assert not done.returncode, done.stderr
+    Path("m.joblib").write_bytes(made[factor])
+
+
+def ran(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "script.py").write_text(script)
+    command = [sys.executable, "script.py"]
+    return subprocess.run(command, cwd=folder, env=our_path(), capture_output=True, text=True)
+
+
+def our_path() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(udfs.__file__).parents[1])}
 
 
 def imported(*more: str) -> Result:
@@ -97,25 +148,24 @@ def loaded_elsewhere(place: str) -> str:
         f"model = load_version({place!r}).model\n"
         "print(list(model.predict(pa.table({'a': [0.5, -1.0], 'n': [3, 4]})).prediction))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env=our_path()
+    )
     assert not done.returncode, done.stderr
     return done.stdout.strip()
 
 
-def test_a_module_is_shipped_with_the_version(folder: Path) -> None:
-    write_model()
+def test_a_module_is_shipped_with_the_version(folder: Path, both: Path) -> None:
     without = imported()
     assert isinstance(without.exception, InputError)
     assert "needs the module shop_features" in str(without.exception)
-    assert imported("--code", "makers/shop_features.py").exit_code == 0
+    shutil.copytree(both, folder / "models")
     place = folder / "models/m/versions/1"
     assert names_of((place / CODE_FILE).read_bytes()) == ["shop_features"]
     assert eval(loaded_elsewhere(str(place))) == pytest.approx([3.5, 3.0])
     # Its digest covers the code, and a job may refuse it.
     manifest = Registry("models").manifest("m", 1)
     assert CODE_FILE in manifest.files
-    Path("makers/shop_features.py").write_text(MODULE.format(factor=3.0))
-    assert imported("--code", "makers/shop_features.py").exit_code == 0
     assert digest(Registry("models").manifest("m", 2)) != digest(manifest)
     with pytest.raises(ModelError, match="format without pickles, as the job refuses them"):
         load_version(place, trust=Trust(pickles=False))
@@ -137,12 +187,8 @@ def test_code_is_refused_with_any_format(folder: Path) -> None:
         load_version("models/m/versions/1", trust=Trust(pickles=False))
 
 
-def test_versions_with_other_code_of_the_same_name_live_beside_each_other() -> None:
-    for factor in (2.0, 5.0):
-        write_model(factor)
-        result = imported("--code", "makers/shop_features.py")
-        assert result.exit_code == 0, result.exception
-    first, second = (load_version(f"models/m/versions/{n}").model for n in (1, 2))
+def test_versions_with_other_code_of_the_same_name_live_beside_each_other(both: Path) -> None:
+    first, second = (load_version(both / "m/versions" / n).model for n in "12")
     for model, factor in ((first, 2.0), (second, 5.0), (first, 2.0)):
         scaled = model.native.steps[0][1].transform(pd.Series([1.0]))  # type: ignore[attr-defined]
         assert scaled.tolist() == [factor]
@@ -166,25 +212,32 @@ def test_a_package_with_its_data_is_shipped(folder: Path) -> None:
         assert (shop.sub.FACTOR, shop.sub.name) == (2.5, "shop.deep")
 
 
-def test_a_class_of_a_script_is_refused_at_writing() -> None:
+def test_a_class_of_a_script_is_refused_at_writing(folder: Path) -> None:
     """The maker's own process, where all of it is there: only another one shows that it would not load."""
-    script = SCRIPT.format(path="makers", body=MODULE.format(factor=2.0)) + REGISTER.replace(", CODE", "")
-    done = ran(script)
+    done = ran(PLAIN + REGISTER + "register()", folder)
     assert done.returncode
     assert "the model does not load in a process of its own" in done.stderr
-    assert "it needs the class or function Scaled of its maker's script (__main__)" in done.stderr
-    assert "put Scaled into a module, import it from there, save the model again" in done.stderr
+    assert "it needs the class or function Summed of its maker's script (__main__)" in done.stderr
+    assert "put Summed into a module, import it from there, save the model again" in done.stderr
     assert not list(Path("models").glob("m/versions/*/manifest.json"))
 
 
-def test_a_module_that_only_the_maker_has_is_refused_at_writing_or_shipped() -> None:
-    Path("makers/shop_features.py").write_text(MODULE.format(factor=2.0))
-    script = SCRIPT.format(path="makers", body="from pathlib import Path\nfrom shop_features import Scaled")
-    done = ran(script + REGISTER.replace(", CODE", ""))
-    assert "it needs the module shop_features, which is not installed here" in done.stderr
-    done = ran(script + REGISTER.replace("CODE", "code=[Path('makers/shop_features.py')]"))
+def test_a_module_that_only_the_maker_has_is_refused_at_writing_or_shipped(folder: Path) -> None:
+    Path("makers/shop_sums.py").write_text(PLAIN + ENDS_BADLY)
+    twice = """
+import sys
+sys.path.append("makers")  # unlike PYTHONPATH, no other process has it
+from shop_sums import Summed
+try:
+    register()
+except InputError as error:
+    print(error)
+register(code=[Path("makers/shop_sums.py")])
+"""
+    done = ran(REGISTER + twice, folder)
     assert not done.returncode, done.stderr
-    assert eval(loaded_elsewhere(str(Path("models/m/versions/1").resolve()))) == pytest.approx([3.5, 3.0])
+    assert "it needs the module shop_sums, which is not installed here" in done.stdout
+    assert eval(loaded_elsewhere(str(folder / "models/m/versions/1"))) == pytest.approx([3.5, 3.0])
 
 
 @pytest.mark.parametrize(
@@ -199,7 +252,6 @@ def test_a_module_that_only_the_maker_has_is_refused_at_writing_or_shipped() -> 
     ],
 )
 def test_code_that_is_none(file: str, said: str) -> None:
-    write_model()
     if file.endswith(".py") and file != "gone.py":
         Path(file).write_text("")
     error = imported("--code", file).exception

@@ -7,6 +7,7 @@ records come again in other batches.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import crashing
+from tests.helpers import crashing, crashing_explained
 from udfs.scoring.crashes import FOLDER
 from udfs.scoring.in_flight import InFlight, Range
 from udfs.scoring.scorer import DEAD, PREDICTED, Scorer
@@ -23,17 +24,40 @@ from udfs.scoring.scorer import DEAD, PREDICTED, Scorer
 OFFSETS = range(40)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return crashing.write(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(autouse=True)
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a job notes what is in flight: no test finds the notes of another."""
     monkeypatch.setenv(FOLDER, str(tmp_path / "crashes"))
-    return crashing.write(tmp_path / "models")
+    return tmp_path / "crashes"
 
 
-def scored(folder: Path, cut: int, explain: int = 0) -> tuple[int, list[list[str]]]:
+@pytest.fixture(scope="module")
+def left(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The notes of a process that scored records in tens until the model took it down."""
+    left = tmp_path_factory.mktemp("crashes")
+    code, lines = scored(folder, 10, left)
+    assert code == -signal.SIGABRT
+    assert lines == expected()[:10]
+    return left
+
+
+def scored(folder: Path, cut: int, notes: Path, explain: int = 0) -> tuple[int, list[list[str]]]:
     """The exit code of a process that scores all records, and what it printed."""
     numbers = map(str, (cut, 0, len(OFFSETS), explain))
     command = [sys.executable, "-m", "tests.helpers.crashing", str(folder), *numbers]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+        env={**os.environ, FOLDER: str(notes)},
+    )
     lines = [line.split() for line in done.stdout.splitlines()]
     return done.returncode, [line for line in lines if line[0].isdecimal()]  # without what is logged
 
@@ -46,23 +70,22 @@ def expected() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("again", [40, 7])
-def test_the_record_is_a_dead_letter_after_one_restart(folder: Path, again: int) -> None:
-    code, lines = scored(folder, 10)
-    assert code == -signal.SIGABRT
-    assert lines == expected()[:10]
-    assert scored(folder, again) == (0, expected())
+def test_the_record_is_a_dead_letter_after_one_restart(
+    folder: Path, left: Path, notes: Path, again: int
+) -> None:
+    shutil.copytree(left, notes)
+    assert scored(folder, again, notes) == (0, expected())
 
 
 @pytest.mark.parametrize("again", [40, 7])
 def test_a_crash_of_an_explanation_costs_only_the_explanation(
-    again: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    again: int, tmp_path: Path, notes: Path
 ) -> None:
     """The prediction is there, and those of the neighbours are explained."""
-    monkeypatch.setenv(FOLDER, str(tmp_path / "crashes"))
-    folder = crashing.write(tmp_path / "models", crashing.fitted_explained())
-    code, lines = scored(folder, 10, explain=1)
+    folder = crashing.write(tmp_path / "models", crashing_explained.fitted())
+    code, lines = scored(folder, 10, notes, explain=1)
     assert (code, len(lines)) == (-signal.SIGABRT, 10)
-    code, lines = scored(folder, again, explain=1)
+    code, lines = scored(folder, again, notes, explain=1)
     assert (code, len(lines)) == (0, len(OFFSETS))
     for offset, kind, reason, prediction, explained in lines:
         assert (kind, reason, float(prediction)) == (str(PREDICTED), "-", int(offset) / 2)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from tests.helpers.following import NOW, add, batch, scorer, versions
-from tests.helpers.traps import Heavy
 
 MEGABYTES = 16
+
+
+def heavy() -> LogisticRegression:
+    """A library's own class, which needs no other process to show that it loads, and takes room."""
+    model = LogisticRegression()
+    model.room_ = np.ones(MEGABYTES * 2**20, dtype=np.uint8)
+    return model
 
 
 def resident_mb() -> float:
@@ -21,7 +30,7 @@ def resident_mb() -> float:
 def test_ten_swaps_leave_the_memory_as_it_was(tmp_path: Path) -> None:
     """Each version holds 16 MB; were they kept, 160 MB would be more than a tenth of a worker."""
     for _ in range(11):
-        add(tmp_path, Heavy(MEGABYTES))
+        add(tmp_path, heavy())
     log = Releases(Registry(tmp_path), "fraud")
     with scorer(tmp_path) as running:
         assert versions(running.score(batch([3.0]))) == [1]

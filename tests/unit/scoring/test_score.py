@@ -21,6 +21,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from flink_jobs.plan.expressions import compile_all
 from tests.helpers import models
+from tests.helpers.examples import examples
 from udfs.errors import ModelError
 from udfs.features import DerivedParams, FeatureParams
 from udfs.model.loading import load_version
@@ -143,7 +144,7 @@ def test_each_record_has_exactly_one_outcome(
     assert counted["dead"] == sum(counted[f"dead_{stage}"] for stage in REASONS)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(rows=ROWS)
 def test_outcomes_do_not_depend_on_the_batch(
     scorer: Scorer, rows: list[tuple[bytes | None, bool, int]]
@@ -158,7 +159,7 @@ def test_outcomes_do_not_depend_on_the_batch(
             assert one | {"offset": 0} == other
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(cities=st.lists(st.sampled_from("aaaaaaaabbbbcd"), min_size=1, max_size=300))
 def test_a_failing_model_loses_exactly_the_rows_that_it_fails_on(scorer: Scorer, cities: list[str]) -> None:
     outcomes = scorer.score(batch([payment(city=city) for city in cities]))
@@ -173,7 +174,7 @@ def test_a_failing_model_loses_exactly_the_rows_that_it_fails_on(scorer: Scorer,
     ]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(rows=st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.sampled_from([0.0, 2.0])), max_size=60))
 def test_rows_of_windows_are_predicted_or_dead_with_their_columns(
     scorer: Scorer, rows: list[tuple[str, float | None]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +131,7 @@ def test_readers_never_see_half_a_file(store: Store) -> None:
         polling = pool.submit(poll)
         store.write_once("log/1", data)
         while True not in seen and not polling.done():
-            pass
+            time.sleep(0.001)
         done.set()
         polling.result()
     assert seen == {None, True}

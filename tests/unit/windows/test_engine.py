@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.examples import examples
 from tests.helpers.windows_by_hand import Rows, aggregates, by_engine, by_hand, table, where, windows_of
 from udfs.types import ARROW, ColumnType
 from udfs.windows import store
@@ -107,7 +108,7 @@ SELECT |= where(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(ROWS, st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 12), st.integers(1, 6))
 def test_any_cut_and_any_restart(drawn: list[dict[str, Any]], sizes: list[int], over: int, last: int) -> None:
     rows = [

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.examples import examples
 from tests.helpers.windows_by_hand import aggregates, by_engine, by_hand, windows_of
 from udfs.types import ColumnType
 from udfs.windows import exact
@@ -45,13 +46,13 @@ def check(kind: ColumnType, values: Sequence[float | int | None], size: int) -> 
     assert overflow <= beyond
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.lists(CHOSEN | ANY | st.none(), min_size=1, max_size=9), st.integers(1, 9))
 def test_any_doubles(values: list[float | None], size: int) -> None:
     check("double", values, size)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(st.lists(LONGS | st.none(), min_size=1, max_size=9), st.integers(1, 9))
 def test_any_longs(values: list[int | None], size: int) -> None:
     check("long", values, size)

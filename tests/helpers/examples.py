@@ -1,0 +1,17 @@
+"""How many examples a property is tried on: a third of them by default, all in the long form.
+
+@settings(max_examples=examples(200))     # pytest --long
+
+Examples differ from run to run: many short ones find what a long one does.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+LONG, SHORT, FEWEST = 100, 33, 10
+
+
+def examples(count: int) -> int:
+    """`count` in the long form; in the short one no fewer than ten, where each example is a long story."""
+    return max(min(count, FEWEST), count * settings().max_examples // LONG)
