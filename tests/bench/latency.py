@@ -25,6 +25,10 @@ OUT_OF_ORDER_MS = 1_000
 JOBS: Mapping[str, Mapping[str, Any]] = {"stateless": {}, "windowed": {"features": window("card")}}
 
 
+class TooFewError(Exception):
+    """The job did not keep up with the stream."""
+
+
 def measure_latency(
     brokers: str,
     registry: str,
@@ -33,7 +37,10 @@ def measure_latency(
     name: str,
     changes: Mapping[str, Any] = JOBS["stateless"],
 ) -> tuple[float, float, int]:
-    """p50 and p99 in ms, and the number of records measured, after a warm-up."""
+    """p50 and p99 in ms, and the number of records measured, after a warm-up.
+
+    Raises TooFewError if the job did not keep up.
+    """
     source = f"{name}-source"
     topics = {f"{name}.{suffix}": PARTITIONS for suffix in OUTPUTS}
     create_topics(ClientSettings(brokers), topics, {"message.timestamp.type": "LogAppendTime"})
@@ -53,7 +60,7 @@ def measure_latency(
     # The last second's records wait for the watermark when the job ends.
     expected = rate * (seconds - 2)
     if len(waits) < expected * 0.95:
-        raise SystemExit(f"latency: must see about {expected} predictions; got {len(waits)}")
+        raise TooFewError(f"must see about {expected:,} predictions; got {len(waits):,}")
     return float(np.percentile(waits, 50)), float(np.percentile(waits, 99)), len(waits)
 
 
