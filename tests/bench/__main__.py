@@ -121,10 +121,12 @@ def _names(text: str) -> list[str]:
 
 
 def chosen(only: list[str] | None) -> tuple[list[str], list[str]]:
-    """The contenders in the order of their table, and why others cannot run."""
+    """The contenders in the order of their table, and which others do not run."""
     wanted = {BARE, *(DEFAULT if only is None else only)}
     contenders = [contender for contender in ALL if contender.name in wanted]
     missing = [reason for contender in contenders if (reason := left_out(contender))]
+    if skipped := [f"`{name}`" for name in DEFAULT if name not in wanted]:
+        missing.append(f"not asked for: {', '.join(skipped)}")
     return [contender.name for contender in contenders if not left_out(contender)], missing
 
 

@@ -74,7 +74,7 @@ def _notes(facts: Facts) -> list[str]:
             f"**A short run**, which shows that all of them work: numbers to go by take at least "
             f"{LONG_RECORDS:,} records and {LONG_ROUNDS} rounds.",
         )
-    return notes + [f"{reason[0].upper()}{reason[1:]}." for reason in facts["left_out"]]
+    return notes + [f"{reason[:1].upper()}{reason[1:]}." for reason in facts["left_out"]]
 
 
 def _short(facts: Facts) -> bool:

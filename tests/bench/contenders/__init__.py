@@ -126,5 +126,5 @@ def command(contender: Contender, work: Work) -> list[str]:
 def left_out(contender: Contender) -> str | None:
     """Why it cannot run here."""
     if contender.name == "quix" and not QUIX_PYTHON.exists():
-        return "quix is left out: its environment .venv-quix is not there; scripts/quix_env makes it"
+        return "`quix` is left out: its environment .venv-quix is not there; scripts/quix_env makes it"
     return None
