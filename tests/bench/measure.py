@@ -122,7 +122,9 @@ def steady(times: npt.NDArray[np.int64], used: CpuSeconds) -> tuple[float, float
     after = np.sort(times)[int(len(times) * WARM_UP) :] / 1000
     moments, place = np.unique(after, return_inverse=True)
     cpu = np.array([used.cpu_seconds(moment) for moment in moments])
-    return slope(after), 1e6 / slope(cpu[place])
+    # A run of few records may end before the clock, or the kernel's count, has moved on.
+    rate, per_cpu_second = slope(after) or len(after) / 0.001, slope(cpu[place])
+    return rate, 1e6 / (per_cpu_second or len(times) / used.cpu_seconds())
 
 
 def slope(spent: npt.NDArray[np.float64]) -> float:

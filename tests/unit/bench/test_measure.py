@@ -14,7 +14,7 @@ class Cpu:
     """Two cores, always busy."""
 
     def cpu_seconds(self, at: float | None = None) -> float:
-        return 2 * (at or 0.0)
+        return 20.0 if at is None else 2 * at
 
 
 def test_an_even_stream_has_its_rate() -> None:
@@ -35,6 +35,13 @@ def test_bundles_do_not_raise_the_rate(bundle: int) -> None:
 def test_a_slow_start_is_not_in_the_rate() -> None:
     slow, quick = np.arange(0, 20_000, 100), 20_000 + np.arange(1_000)
     assert steady(np.concatenate([slow, quick]), Cpu())[0] == pytest.approx(1_000, rel=0.01)
+
+
+def test_outputs_that_come_all_at_once_have_numbers_too() -> None:
+    """So few that no clock moved between them: CPU is then that of the whole run."""
+    rate, cpu = steady(np.full(500, 1_000, dtype=np.int64), Cpu())
+    assert rate == 400_000
+    assert cpu == 20.0 / 500 * 1e6
 
 
 def test_each_record_once_is_right() -> None:
