@@ -138,6 +138,20 @@ install_above() {
     "$1/bin/python" -m pip install --disable-pip-version-check --no-deps -r "$2"
 }
 
+# Quix Streams wants an older Kafka client than Tailrace, so the benchmark runs it in an environment of its own.
+make_quix_env() {
+  local env=$ROOT/.venv-quix wanted
+  wanted=$(cat tests/bench/quix.txt - <<<"$env" | checksum)
+  if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
+  step "Making .venv-quix for the benchmark (400 MB)" "$ROOT/.tailrace/setup/quix.log" install_quix "$env"
+  echo "$wanted" >"$env/.tailrace-stamp"
+}
+
+install_quix() {
+  "$VENV/bin/python" -m venv --clear "$1" &&
+    "$1/bin/python" -m pip install --disable-pip-version-check -r tests/bench/quix.txt || { rm -rf "$1"; return 1; }
+}
+
 # Downloads into a directory beside the last one and renames; the stamp comes last, so that an interrupted run
 # is repeated. Removes only what it fetched, since $TAILRACE_JARS may hold other things.
 fetch_jars() {

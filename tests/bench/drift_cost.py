@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flink_jobs.local.broker import Broker
-from tests.bench.data import TOPIC, load_topic, write_model
+from tests.bench.data import TOPIC, load_topic, usual, write_model
 from tests.bench.measure import Run, run
 
 console = Console(width=160)
@@ -56,13 +57,14 @@ def _rounds(features: int, records: int, rounds: int) -> tuple[list[Run], list[R
     with tempfile.TemporaryDirectory() as folder, Broker(heap="1g") as broker:
         registry = Path(folder) / "models"
         write_model(registry, features)
-        load_topic(broker.bootstrap, records, f"{TOPIC}-{features}", features)
+        topic = f"{TOPIC}-{features}"
+        load_topic(broker.bootstrap, usual(records), topic, features)
         for number in range(rounds):
             for drift in ("off", "on") if number % 2 == 0 else ("on", "off"):
                 name = f"{drift}-{features}-{number}-{uuid.uuid4().hex[:6]}"
-                done = run("features", broker.bootstrap, str(registry), name, str(features), drift)
-                if sum(done.counts.values()) != records:
-                    raise SystemExit(f"the accounts must add up to {records}; got {done.counts}")
+                contender = [sys.executable, "-m", "tests.bench.contenders", "features"]
+                place = [broker.bootstrap, str(registry), name, topic, str(records), str(features), drift]
+                done = run([*contender, *place], broker.bootstrap, name, records)
                 console.print(f"{features} features, drift {drift}: {done.rate:,.0f} records/s")
                 found[drift].append(done)
     return found["off"], found["on"]

@@ -31,7 +31,7 @@ from flink_jobs.run.access import Access
 from flink_jobs.run.cluster import Cluster
 from flink_jobs.run.program import Target, start
 from flink_jobs.system.processes import ProcessId, free_port, wait_until
-from tests.bench.measure import descendants
+from tests.bench.usage import descendants
 from tests.helpers import models
 from tests.proof.ledger import (
     OUT_OF_ORDER_MS,
