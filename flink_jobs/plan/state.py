@@ -205,7 +205,7 @@ def _judged_windows(old: StageState, new: StageState, before: JobState, *, first
         elif was == now:
             yield Verdict(_of(name, new), "goes on")
         else:
-            yield Verdict(_of(name, new), "changes", "; ".join(_filled(now, old, new, reach)))
+            yield Verdict(_of(name, new), "changes", "; ".join(_filled(was, now, old, new, reach)))
 
 
 def _other_types(old: StageState, new: StageState) -> str:
@@ -215,7 +215,9 @@ def _other_types(old: StageState, new: StageState) -> str:
     return "; ".join(f"{name} was a {was[name]}, and is a {now[name]}" for name in keys)
 
 
-def _filled(now: WindowState, old: StageState, new: StageState, reach: int) -> Iterator[str]:
+def _filled(
+    earlier: WindowState | None, now: WindowState, old: StageState, new: StageState, reach: int
+) -> Iterator[str]:
     """How right the results of an added or changed window are, and from when on."""
     was, kept = dict(old.kept), dict(new.kept)
     unknown = [name for name in kept if was.get(name) != kept[name] and _reads(now, name)]
@@ -224,8 +226,10 @@ def _filled(now: WindowState, old: StageState, new: StageState, reach: int) -> I
     if now.kind in ("over", "rows"):
         enough = now.kind == "over" and now.size <= reach
         yield "filled from the state" if enough else f"filled as far as the state reaches; {_complete(now)}"
+    elif earlier and (earlier.kind, earlier.size, earlier.every) == (now.kind, now.size, now.every):
+        yield "filled from the state"
     else:
-        yield "records that wait are in all of its windows"
+        yield "records that were in no scored window yet are in all of its windows"
 
 
 def _reads(window: WindowState, column: str) -> bool:

@@ -29,7 +29,7 @@ from udfs.windows.params import Columns, GroupParams
 class GroupLayout(Kept, frozen=True, kw_only=True):
     """What the rows of a stage are, and their windows.
 
-    `changed`: rows that were kept for other windows have not been in these yet.
+    `changed`: no window was taken yet since rows were kept for other ones.
     """
 
     group: GroupParams
@@ -71,8 +71,11 @@ class GroupShard:
         if not stored.changed:
             # What was taken may be in the state still.
             self._windows.take(self._segments, self._until, self._until)
-        changed = stored.group != self._layout.group
+        changed = _spans(stored.group) != _spans(self._layout.group)
         if changed:
+            # What was scored once is not scored again as a part of another window.
+            for segment in self._segments:
+                segment.keep(self._windows.unscored(segment.times, self._until))
             self._windows = windows_of(self._layout.group, self._layout.by)
             self._segments = [self._segment(segment.number, segment.rows) for segment in self._segments]
             self._windows.admit(self._segments, self._until)
@@ -142,3 +145,7 @@ class GroupShard:
             elif 2 * len(segment.rows) < segment.written:
                 self._write(segment)
         self._segments = [segment for segment in self._segments if len(segment.rows)]
+
+
+def _spans(group: GroupParams) -> tuple[int, int, int]:
+    return group.size_ms, group.every_ms, group.gap_ms

@@ -71,6 +71,9 @@ class Windows(Protocol):
     def completes(self, end: int) -> int:
         """The watermark that completes a window with this end."""
 
+    def unscored(self, times: Milliseconds, until: int, /) -> Bools:
+        """Which of rows at these times are in no window that `until` has completed."""
+
 
 def windows_of(group: GroupParams, by: Sequence[str]) -> Windows:
     """The windows of a new shard."""
@@ -127,6 +130,10 @@ class Aligned:
 
     def completes(self, end: int) -> int:
         return end - 1
+
+    def unscored(self, times: Milliseconds, until: int) -> Bools:
+        first_end = (times // self._every + 1) * self._every
+        return np.asarray(first_end - 1 > until)
 
 
 class Sessions:
@@ -213,6 +220,10 @@ class Sessions:
     def completes(self, end: int) -> int:
         """A row at the end itself would go on with the session."""
         return end
+
+    def unscored(self, times: Milliseconds, _until: int) -> Bools:
+        """A row is in one session, and leaves with it."""
+        return np.ones(len(times), dtype=np.bool_)
 
 
 def in_windows(schema: pa.Schema) -> pa.Schema:

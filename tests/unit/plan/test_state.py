@@ -179,6 +179,23 @@ def test_each_edit_has_its_verdict(folder: Path, name: str) -> None:
     assert [v[:3] for v in verdicts if v.outcome != "goes on"] == said
 
 
+def test_windows_that_are_scored_themselves_say_what_becomes_of_records_that_wait(folder: Path) -> None:
+    tens = (HOUR, "hour: {by: card, tumble: 10m, select: {n: count(*), spent: sum(fare)}}")
+    scored = [("job: rides", "job: rides\nscore: per_window"), tens]
+
+    def said(*edits: tuple[str, str]) -> list[tuple[str, str]]:
+        verdicts = judge(state(folder, *scored), state(folder, *scored, *edits))
+        return [(v.outcome, v.why) for v in verdicts if v.outcome != "goes on"]
+
+    assert said() == []
+    assert said(("sum(fare)}", "sum(fare), most: max(fare)}")) == [("changes", "filled from the state")]
+    assert said(("tumble: 10m", "tumble: 1h")) == [
+        ("changes", "records that were in no scored window yet are in all of its windows")
+    ]
+    (refused,) = refusals(judge(state(folder), state(folder, *scored)), ())
+    assert refused.names == ("hour",)
+
+
 def test_what_was_turned_off_stands_in_the_way_until_it_is_named(folder: Path) -> None:
     before = state(folder, ("predictions:", "drift: {window: 1h}\npredictions:"))
     verdicts = judge(before, state(folder))

@@ -221,19 +221,21 @@ EDITS = [
     (TUMBLE, msgspec.structs.replace(TUMBLE, size_ms=2_000, every_ms=2_000)),
     (SESSION, msgspec.structs.replace(SESSION, gap_ms=20)),
     (SESSION, msgspec.structs.replace(SESSION, gap_ms=2_000)),
+    (HOP, msgspec.structs.replace(HOP, every_ms=3_000)),
+    (HOP, msgspec.structs.replace(HOP, size_ms=6_000)),
 ]
 
 
 @pytest.mark.parametrize(("old", "new"), EDITS)
-def test_rows_that_waited_for_other_windows_are_in_all_of_the_new_ones(
+def test_rows_that_were_in_no_window_yet_are_in_all_of_the_new_ones(
     old: GroupParams, new: GroupParams
 ) -> None:
-    """An edit between savepoint and start: no row is lost, none is in two sets of windows."""
+    """An edit between savepoint and start: no row is lost, none is scored again, no window comes twice."""
     rows = stream(300, seed=2)
     made = Run(old)
     made.feed(rows[:150])
     made.advance(max(row.time for row in rows[:150]) - 301)
-    before = {window: result["_records"] for window, result in made.results.items()}
+    before = {window: (_ms(found["_window_end"]), found) for window, found in made.results.items()}
     made.results.clear()
     made.restart(new)
     made.restart(new)
@@ -243,14 +245,37 @@ def test_rows_that_waited_for_other_windows_are_in_all_of_the_new_ones(
     out = {
         row.offset
         for row in rows[:150]
-        if all(window in before for window in _windows_with(old, rows[:150], row))
+        if any(window in before for window in _windows_with(old, rows[:150], row))
     }
     check(made, [row for row in rows if row.offset not in out])
+    ends = {window: _ms(found["_window_end"]) for window, found in made.results.items()}
+    assert not {(*window, end) for window, (end, _) in before.items()} & {
+        (*w, end) for w, end in ends.items()
+    }
 
 
 def _windows_with(group: GroupParams, rows: list[Row], row: Row) -> list[Window]:
     of_card = sorted((r for r in rows if r.card == row.card), key=lambda r: (r.time, r.offset))
     return [(row.card, start) for start, _, inside in windows_of(group, of_card) if row in inside]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_added_result_changes_no_window(kind: str) -> None:
+    """Nor does a window come twice, of which some rows are in windows to come."""
+    rows, group = stream(300, seed=2), KINDS[kind]
+    fewer = msgspec.structs.replace(group, select={name: SELECT[name] for name in ("seen", "spent")})
+    made = Run(fewer)
+    made.feed(rows[:150])
+    made.advance(max(row.time for row in rows[:150]) - 301)
+    before = {**made.results}
+    made.restart(group)
+    made.feed(rows[150:])
+    made.advance(2**62)
+    whole = Run(group)
+    whole.feed(rows)
+    whole.advance(2**62)
+    assert {w: r["seen"] for w, r in made.results.items()} == {w: r["seen"] for w, r in whole.results.items()}
+    assert all(made.results[w]["pace"] == r["pace"] for w, r in whole.results.items() if w not in before)
 
 
 def test_an_added_result_is_of_all_rows_whose_columns_are_kept() -> None:
