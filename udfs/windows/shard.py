@@ -112,7 +112,7 @@ class Shard:
         return min((int(waiting.times[0]) for waiting in self._waiting), default=None)
 
     def release(self, watermark: int) -> pa.Table:
-        """The rows up to the watermark, by (event time, partition, offset); they wait no more."""
+        """The rows up to the watermark, in no order; they wait no more."""
         parts, left = [], []
         for waiting in self._waiting:
             due = int(np.searchsorted(waiting.times, watermark, "right"))
@@ -126,15 +126,15 @@ class Shard:
                 self._state.pending.put(rest.number, to_bytes(rest.rows))
                 left.append(rest)
         self._waiting = left
-        rows = pa.Table.from_batches(parts, self._schema).combine_chunks()
-        released = rows.take(pa.array(in_order(rows)))
+        released = pa.Table.from_batches(parts, self._schema)
         if len(released):
             self._keep(released)
         return released
 
     def _keep(self, released: pa.Table) -> None:
         """Adds to the state what windows need of the rows, and removes what none can need any more."""
-        (rows,) = released.select(self._kept_schema.names).combine_chunks().to_batches()
+        kept = released.select(self._kept_schema.names).combine_chunks()
+        (rows,) = kept.take(pa.array(in_order(released))).to_batches()
         self.until = int(times_of(rows)[-1])
         self._state.until.update(self.until)
         # Few large segments instead of many small ones.
