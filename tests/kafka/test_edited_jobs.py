@@ -6,6 +6,7 @@ to the next, so that state would go to another operator, or to none.
 
 from __future__ import annotations
 
+import json
 import uuid
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 
 from flink_jobs.errors import JobFailedError, WorkError
 from flink_jobs.jobfile import load_job_text
-from flink_jobs.kafka import ClientSettings, count_committed, create_topics, produce
+from flink_jobs.kafka import ClientSettings, count_committed, create_topics, produce, read_topic
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.state import judge, refusals, state_of
 from flink_jobs.run import preflight, program
@@ -35,8 +36,7 @@ source:
     card: {type: string, required: true}
     amount: {type: double, required: true}
 model: {name: sums, registry: models, inputs: {n: amount}}
-predictions: {include: [id]}
-runtime: {checkpoint: {interval: 500ms}}
+predictions: {include: [idINCLUDED]}
 """
 DRIFT = "drift: {window: 1h}\n"
 HOUR = "features: {windows: {h: {by: card, over: 1h, select: {seen: count(*)}}}}\n"
@@ -54,8 +54,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def plan(kafka: ClientSettings, base: Path, topic: str, *sections: str) -> Plan:
-    text = JOB.replace("TOPIC", topic).replace("BROKERS", kafka.brokers) + "".join(sections)
+def plan(kafka: ClientSettings, base: Path, topic: str, *sections: str, parallelism: int = 1) -> Plan:
+    included = ", seen, spent" if any("spent" in section for section in sections) else ""
+    runtime = f"runtime: {{parallelism: {parallelism}, checkpoint: {{interval: 500ms}}}}\n"
+    text = JOB.replace("TOPIC", topic).replace("BROKERS", kafka.brokers).replace("INCLUDED", included)
+    text += "".join(sections) + runtime
     return make_plan(load_job_text(text.replace("LABELS", f"{topic}-labels"), "job.yaml", base, {}))
 
 
@@ -103,6 +106,36 @@ def until(made: Plan, count: int, folder: Path, target: Target) -> str:
         savepoint = running.stop(str(folder))
         running.wait()
     return savepoint
+
+
+def test_rescaling_keeps_every_value(kafka: ClientSettings, base: Path, tmp_path: Path) -> None:
+    """1, 2, 4, 1 workers, each from the savepoint of the one before: the count of a card goes on."""
+    topic, cards, step = f"rescaled-{uuid.uuid4().hex[:8]}", 13, 200
+    create_topics(kafka, {topic: 4})
+    rows = [
+        record(
+            {"id": n, "card": f"c{n % cards}", "amount": 1.0}, timestamp=START + n * 1_000, partition=n % 4
+        )
+        for n in range(4 * step)
+    ]
+    # The watermark of the last ones passes all others.
+    far = [
+        record({"id": -1, "card": "-", "amount": 1.0}, timestamp=START + 10**8, partition=p) for p in range(4)
+    ]
+    windows = HOUR.replace("over: 1h", "over: 1d").replace("}}}}", ", spent: sum(amount)}}}}")
+    savepoint = None
+    for number, parallelism in enumerate((1, 2, 4, 1), 1):
+        produce(kafka, topic, rows[(number - 1) * step : number * step])
+        if number == 4:
+            produce(kafka, topic, far)
+        made = plan(kafka, base, topic, windows, parallelism=parallelism)
+        enough = number * step - (0 if number == 4 else 60)
+        savepoint = until(made, enough, tmp_path, Target(savepoint=savepoint))
+    told = [json.loads(r.value or b"") for r in read_topic(kafka, f"{topic}.predictions")]
+    assert {p["id"]: (p["seen"], p["spent"]) for p in told} == {
+        n: (n // cards + 1, n // cards + 1.0) for n in range(4 * step)
+    }
+    assert len(told) == 4 * step
 
 
 def test_outputs_come_and_go_and_no_record_is_lost_or_doubled(

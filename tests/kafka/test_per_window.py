@@ -68,7 +68,6 @@ def _aligned(rows: list[Row], size: int, every: int) -> Windows:
 
 def session(rows: list[Row]) -> Windows:
     """A silence longer than the gap ends a session."""
-    rows = sorted(rows, key=lambda row: row["time"])
     breaks = [i for i in range(1, len(rows)) if rows[i]["time"] - rows[i - 1]["time"] > GAP]
     for begin, end in zip([0, *breaks], [*breaks, len(rows)], strict=True):
         yield rows[begin]["time"], rows[end - 1]["time"] + GAP, rows[begin:end]
@@ -104,12 +103,22 @@ LATE = [{"site": "north", "degrees": 1e6}, {"site": "new", "degrees": "wrong as 
 BAD = [b"oops", b'{"sensor":1}', b'{"site":"north","step":101}', None]
 
 
-def fed() -> list[Message]:
-    """Rows up to 5 s out of order, bad ones among them, and late ones at the end of each partition."""
+def arriving() -> list[Row]:
+    """Rows up to 5 s out of order; partitions take turns."""
     draw = random.Random(4)
-    arriving = sorted(readings(), key=lambda row: row["time"] + draw.randrange(5_000))
+    return sorted(readings(), key=lambda row: row["time"] + draw.randrange(5_000))
+
+
+def in_order() -> list[Row]:
+    """By event time, partition and offset, which decides what is first and last."""
+    numbered = sorted(enumerate(arriving()), key=lambda at: (at[1]["time"], at[0] % PARTITIONS, at[0]))
+    return [row for _, row in numbered]
+
+
+def fed() -> list[Message]:
+    """Bad records among them, and late ones at the end of each partition."""
     messages = []
-    for number, row in enumerate(arriving):
+    for number, row in enumerate(arriving()):
         messages.append(record(row, timestamp=row["time"], partition=number % PARTITIONS))
         if number % 100 == 50:
             bad = BAD[number // 100 % len(BAD)]
@@ -139,7 +148,7 @@ def windows(kind: str) -> dict[tuple[bytes, str], Row]:
     """What each window has to be, by key and start."""
     by, _, divided = KINDS[kind]
     keys: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in readings():
+    for row in in_order():
         keys[tuple(row[column] for column in by)].append(row)
     return {
         (_key(key), _iso(start)): {

@@ -33,4 +33,5 @@ def test_the_suites_hold_for_catboost_and_keras() -> None:
     assert done.returncode == 0, done.stdout[-5000:]
     passed = re.search(r"^(\d+) passed, \d+ deselected", done.stdout, re.MULTILINE)
     assert passed is not None, done.stdout[-500:]
-    assert int(passed[1]) >= 30
+    assert "skipped" not in done.stdout
+    assert int(passed[1]) >= 25
