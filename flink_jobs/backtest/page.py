@@ -40,6 +40,7 @@ from flink_jobs.backtest.pictures import (
 )
 from flink_jobs.backtest.records import Backtest, ChangedRow, MetricComparison, Slice, VersionRun
 from flink_jobs.reports import style
+from flink_jobs.reports.markup import page, wide_table
 from flink_jobs.reports.svg import text
 from flink_jobs.reports.text import percent, plural
 
@@ -70,11 +71,7 @@ def render(found: Backtest) -> str:
         f"{_metrics(found)}{_time(found)}{_segments(found)}{_differences(found)}{_changed(found)}"
         f"{_outcomes(found)}</main>"
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{style.STYLE}{STYLE}</style></head><body>{body}</body></html>\n"
-    )
+    return page(title, style.STYLE + STYLE, body)
 
 
 def _facts(found: Backtest) -> str:
@@ -106,9 +103,10 @@ def _metrics(found: Backtest) -> str:
     meanings = "".join(
         f"<tr><td>{NAMES[m.name]}</td><td>{text(MEANING[m.name])}</td></tr>" for m in found.total.metrics
     )
+    meaning = wide_table(("metric", "meaning"), meanings)
     return (
-        f"<h2>Metrics</h2>{_table(titles, rows)}"
-        f"<details><summary>What the metrics are</summary>{_table(('metric', 'meaning'), meanings)}</details>"
+        f"<h2>Metrics</h2>{wide_table(titles, rows)}"
+        f"<details><summary>What the metrics are</summary>{meaning}</details>"
     )
 
 
@@ -165,7 +163,7 @@ def _slices(found: Backtest, slices: Sequence[Slice], what: str) -> str:
         left += "".join(f'<td class="n">{cell}</td>' for cell in cells)
         left += "".join(_chief_cells(metric_of(part, name), scales[name]) for name in chief)
         rows += f'<tr>{left}<td class="n">{_apart(found, part)}</td></tr>'
-    return _table(titles, rows)
+    return wide_table(titles, rows)
 
 
 def _chief_cells(metric: MetricComparison | None, scale: float) -> str:
@@ -201,7 +199,7 @@ def _differences(found: Backtest) -> str:
         for m in apart.moves
     )
     caption = "Differences of the scores: dark half of the rows, then 90%, then 98%; dashed: no difference."
-    table = _table((_chip("A"), _chip("B"), ">rows"), moves) if moves else ""
+    table = wide_table((_chip("A"), _chip("B"), ">rows"), moves) if moves else ""
     return f"<h2>Prediction differences</h2><p>{sentence}</p>{_figure(spread(apart), caption)}{table}"
 
 
@@ -214,7 +212,7 @@ def _changed(found: Backtest) -> str:
     titles += [text(found.label or "label")] if known else []
     titles += map(text, names)
     rows = "".join(_changed_row(row, names, known) for row in found.changed)
-    return f"<h2>The {plural(len(found.changed), 'row')} that changed most</h2>{_table(titles, rows)}"
+    return f"<h2>The {plural(len(found.changed), 'row')} that changed most</h2>{wide_table(titles, rows)}"
 
 
 def _changed_row(row: ChangedRow, names: Sequence[str], known: bool) -> str:
@@ -248,7 +246,7 @@ def _outcomes(found: Backtest) -> str:
         for side, run in (("A", found.a), ("B", found.b))
     )
     titles = ("version", ">predicted", ">dead letters", ">late", "reasons", "digest")
-    return f"<h2>What became of the {plural(found.read, 'record')}</h2>{_table(titles, rows)}"
+    return f"<h2>What became of the {plural(found.read, 'record')}</h2>{wide_table(titles, rows)}"
 
 
 def _reasons(run: VersionRun) -> str:
@@ -257,11 +255,3 @@ def _reasons(run: VersionRun) -> str:
 
 def _figure(picture: str, caption: str) -> str:
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>" if picture else ""
-
-
-def _table(titles: Sequence[str], rows: str) -> str:
-    """A title that begins with > is over numbers."""
-    head = "".join(
-        f'<th class="n">{title[1:]}</th>' if title[:1] == ">" else f"<th>{title}</th>" for title in titles
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'

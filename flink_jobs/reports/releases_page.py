@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flink_jobs.reports.markup import page, table, wide_table
 from flink_jobs.reports.running import MEASURES, Step, running_steps, signed, thinned
 from flink_jobs.reports.style import STYLE
 from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg, text
@@ -34,11 +35,7 @@ def render(records: Sequence[ComparisonRecord]) -> str:
         f'<main><h1>{title}</h1>{_headline(gate, steps)}<p class="dim">{text(span)}</p>{_over_time(steps)}'
         f"<h2>Versions</h2>{_versions(total.versions)}{_actions(records)}</main>"
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}{_OWN_STYLE}</style></head><body>{body}</body></html>\n"
-    )
+    return page(title, STYLE + _OWN_STYLE, body)
 
 
 def _headline(gate: GateReport | None, steps: Sequence[Step]) -> str:
@@ -77,7 +74,7 @@ def _over_time(steps: Sequence[Step]) -> str:
     return (
         f'<h2>Over time</h2><div class="charts"><figure>{_picture(steps)}<figcaption>{text(caption)}'
         f'</figcaption></figure></div><details class="print"><summary>Windows</summary>'
-        f'<div class="wide">{_table(titles, rows)}</div></details>'
+        f"{wide_table(titles, rows)}</details>"
     )
 
 
@@ -121,7 +118,7 @@ def _versions(versions: Sequence[VersionReport]) -> str:
         f'<td class="n">{report.errors:,}</td><td class="n">{_loss(report)}</td></tr>'
         for report in versions
     )
-    return _table(("version", "role", ">records", ">share", ">errors", ">loss"), rows)
+    return table(("version", "role", ">records", ">share", ">errors", ">loss"), rows)
 
 
 def _loss(report: VersionReport) -> str:
@@ -137,13 +134,4 @@ def _actions(records: Sequence[ComparisonRecord]) -> str:
         for record in records
         if record.action
     )
-    return f"<h2>What the job did</h2>{_table(('window', 'what'), rows)}" if rows else ""
-
-
-def _table(titles: Sequence[str], rows: str) -> str:
-    """Titles with > are of numbers."""
-    heads = "".join(
-        f'<th class="n">{text(title[1:])}</th>' if title.startswith(">") else f"<th>{text(title)}</th>"
-        for title in titles
-    )
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<h2>What the job did</h2>{table(('window', 'what'), rows)}" if rows else ""

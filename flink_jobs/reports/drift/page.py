@@ -21,6 +21,7 @@ from flink_jobs.reports.drift.series import (
     segment_name,
 )
 from flink_jobs.reports.drift.summary import Period, advice, periods
+from flink_jobs.reports.markup import page, wide_table
 from flink_jobs.reports.style import SCRIPT, STYLE
 from flink_jobs.reports.svg import text
 from flink_jobs.reports.text import day, percent, plural
@@ -49,12 +50,7 @@ def render(groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord]) -> st
     chapters = "".join(
         _chapter(group, alerts_of(group, firing), alerts_of(group, alerts)) for group in groups
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body>{_HATCH}{chapters or _EMPTY}"
-        f"<script>{SCRIPT}</script></body></html>\n"
-    )
+    return page(title, STYLE, f"{_HATCH}{chapters or _EMPTY}<script>{SCRIPT}</script>")
 
 
 def _chapter(group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord]) -> str:
@@ -70,7 +66,7 @@ def _chapter(group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequen
         f"{_what_to_do(advice(group, firing))}"
         f'<p class="dim">{_facts(total.windows)} {_PURPOSE}</p>'
         f"<h2>In short</h2>{_periods(periods(total, alerts))}"
-        f"<h2>Open alerts</h2>{_alert_table(firing)}"
+        f"<h2>Open alerts</h2>{_alertwide_table(firing)}"
         f"<h2>What changed, and when</h2>{_key()}"
         f'<div class="wide">{heat_map(total, total.lines)}</div>{_moves(total)}{_joint(total)}'
         f"{_segments(group)}<h2>Columns</h2>{sections}"
@@ -95,7 +91,7 @@ def _periods(found: Sequence[Period]) -> str:
         for period in found
     )
     titles = ("when", "windows drifted", "what moved (share of its rows), the most important first")
-    return _table(titles, rows)
+    return wide_table(titles, rows)
 
 
 def _moved_then(period: Period) -> str:
@@ -130,7 +126,7 @@ def _key() -> str:
     return f'<p class="key"><span>Share of the rows that moved:</span>{marks}</p>'
 
 
-def _alert_table(alerts: Sequence[AlertRecord]) -> str:
+def _alertwide_table(alerts: Sequence[AlertRecord]) -> str:
     if not alerts:
         return '<p class="dim">No alert is open.</p>'
     rows = "".join(
@@ -142,7 +138,7 @@ def _alert_table(alerts: Sequence[AlertRecord]) -> str:
         f'<td class="n">{percent(alert.impact)}</td></tr>'
         for alert in alerts
     )
-    return _table(("severity", "since", "where", "what", "bad windows", "impact on the model"), rows)
+    return wide_table(("severity", "since", "where", "what", "bad windows", "impact on the model"), rows)
 
 
 def _bad_windows(alert: AlertRecord) -> str:
@@ -163,7 +159,7 @@ def _moves(series: Series) -> str:
         return '<p class="dim">No column drifted in any window.</p>'
     rows = "".join(_move(line) for line in drifted)
     titles = ("column", "now", "windows drifted", "since", "largest effect", "what it was then")
-    return _table(titles, rows)
+    return wide_table(titles, rows)
 
 
 def _move(line: Line) -> str:
@@ -208,7 +204,7 @@ def _joint(series: Series) -> str:
         " the root-mean-square difference of their correlations is above what chance explains."
     )
     titles = ("window", "difference", "threshold", "q", "pairs that changed most (reference → window)")
-    return f"<h3>Columns together</h3><p>{lead}</p>{_table(titles, rows)}"
+    return f"<h3>Columns together</h3><p>{lead}</p>{wide_table(titles, rows)}"
 
 
 def _segments(group: VersionSeries) -> str:
@@ -252,7 +248,7 @@ def _problems(windows: Sequence[DriftRecord]) -> str:
         f'<tr><td class="n">{count:,}</td>{"".join(f"<td>{text(part)}</td>" for part in key)}</tr>'
         for key, count in most
     )
-    return f"<h2>Refused records</h2>{_table(('records', 'stage', 'reason', 'field'), rows)}"
+    return f"<h2>Refused records</h2>{wide_table(('records', 'stage', 'reason', 'field'), rows)}"
 
 
 def _closed(alerts: Iterable[AlertRecord]) -> str:
@@ -269,9 +265,4 @@ def _closed(alerts: Iterable[AlertRecord]) -> str:
         f"<td>{text(segment_name(alert.segment))}</td><td>{text(alert.message)}</td></tr>"
         for alert in resolved[:CLOSED_ALERTS]
     )
-    return f"<h2>Resolved alerts</h2>{_table(('since', 'until', 'where', 'what'), rows)}"
-
-
-def _table(titles: Sequence[str], rows: str) -> str:
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f"<h2>Resolved alerts</h2>{wide_table(('since', 'until', 'where', 'what'), rows)}"

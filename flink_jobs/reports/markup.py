@@ -1,0 +1,28 @@
+"""What all pages are built of: the page around its body, and tables. Texts of others are escaped before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def page(title: str, style: str, body: str) -> str:
+    """A whole page that needs nothing but itself."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{title}</title><style>{style}</style></head><body>{body}</body></html>\n"
+    )
+
+
+def table(titles: Sequence[str], rows: str) -> str:
+    """A title that begins with > is over numbers."""
+    head = "".join(
+        f'<th class="n">{title[1:]}</th>' if title.startswith(">") else f"<th>{title}</th>"
+        for title in titles
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def wide_table(titles: Sequence[str], rows: str) -> str:
+    """One that may be wider than the page."""
+    return f'<div class="wide">{table(titles, rows)}</div>'
