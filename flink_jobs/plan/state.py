@@ -16,7 +16,7 @@ from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.window_stages import WindowStages
 from flink_jobs.spec import JobSpec, Window
 from flink_jobs.spec.scalars import format_duration
-from udfs.windows.params import Columns, StageParams
+from udfs.windows.params import Columns, StageParams, columns_read
 
 MONITOR, ROLLOUT, ROLLOUT_WINDOWS = "tailrace-monitor", "tailrace-rollout", "tailrace-rollout-windows"
 LABEL_JOIN, LABELS_FIRST = "tailrace-label-join", "tailrace-labels-first"
@@ -118,7 +118,7 @@ def _stage(job: JobSpec, stage: StageParams) -> StageState:
     windows = {n: w for n, w in job.features.windows.items() if tuple(w.by) == stage.by}
     types = dict(stage.columns)
     of = stage.windows or ((stage.group,) if stage.group else ())
-    read = [name for w in of for a in w.select.values() for name in (a.column, a.where) if name]
+    read = columns_read(a for w in of for a in w.select.values())
     kept = tuple((name, types[name]) for name in dict.fromkeys((*stage.by, *read)))
     return StageState(
         windows_by(stage), stage.by, stage.columns, kept, {n: _window(w) for n, w in windows.items()}

@@ -36,7 +36,7 @@ from udfs.scoring.outcomes import (
     ROLLOUT_REPORT,
     SHADOW_LINES,
 )
-from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
+from udfs.scoring.params import LabelParams, PackParams, ScoreParams
 from udfs.scoring.rows import (
     LABEL_KEY,
     PROBLEM,
@@ -64,7 +64,7 @@ class Function:
     """A UDF: its class in `udfs.flink.functions`, what it is constructed with, and its result's fields."""
 
     kind: str
-    params: ScoreParams | SourceParams | PackParams | LabelParams = field(repr=False)
+    params: ScoreParams | PackParams | LabelParams = field(repr=False)
     columns: Columns
     result: Result
 
@@ -101,8 +101,10 @@ def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
     views = {"records": sql.with_lateness("source"), SCORED_VIEW: _called(call, _kept(job), "records")}
     functions = {"score_record": Function("ScoreFunction", params, column, types(scored_row(params)))}
-    inserts = _inserts(_scored(job, dead=_record_rows(SCORED_VIEW), late=SCORED_VIEW))
-    return Views(views, functions, inserts, _parts(job, SCORED_VIEW), _rollout(job))
+    inserts = _inserts(_scored(job))
+    parts = non_null(PROFILE, SCORED_VIEW) if job.drift else None
+    rollout = non_null(ROLLOUT, SCORED_VIEW) if job.comparisons else None
+    return Views(views, functions, inserts, parts, rollout)
 
 
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -154,20 +156,6 @@ def _record_key(job: JobSpec) -> tuple[str, Columns]:
     return ", DECODE(_key, 'ISO-8859-1')", ((RECORD_KEY, "string"),)
 
 
-def _parts(job: JobSpec, *tables: str) -> str | None:
-    """What the monitor is told, on one row of each batch."""
-    if not job.drift:
-        return None
-    return " UNION ALL ".join(non_null(PROFILE, table) for table in tables)
-
-
-def _rollout(job: JobSpec) -> str | None:
-    """What the comparison of versions is told, on one row of each batch."""
-    if not job.comparisons:
-        return None
-    return non_null(ROLLOUT, SCORED_VIEW)
-
-
 def _called(call: str, kept: Iterable[str], table: str) -> str:
     """The kept columns of the table, and a UDF's result as one ROW.
 
@@ -182,21 +170,12 @@ def non_null(column: RowColumn, view: str) -> str:
     return f"SELECT {selected(column)} FROM {view} AS r WHERE {result_field(column)} IS NOT NULL"
 
 
-def _record_rows(view: str) -> str:
-    columns = ", ".join((*RECORD, selected(PROBLEM)))
-    return f"SELECT {columns} FROM {view} AS r WHERE {is_kind(DEAD)}"
-
-
-def _scored(job: JobSpec, *, dead: str, late: str) -> Decided:
-    """Of a job whose rows are scored in the scored view; `late` is a view."""
+def _scored(job: JobSpec) -> Decided:
+    """Of a job whose records are scored in the scored view."""
     columns = ", ".join(RECORD)
-    return Decided(
-        job,
-        scored_predictions(),
-        dead,
-        f"SELECT {columns} FROM {late} AS r WHERE {is_kind(LATE)}",
-        scored_shadows(),
-    )
+    dead = f"SELECT {columns}, {selected(PROBLEM)} FROM {SCORED_VIEW} AS r WHERE {is_kind(DEAD)}"
+    late = f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {is_kind(LATE)}"
+    return Decided(job, scored_predictions(), dead, late, scored_shadows())
 
 
 def _inserts(decided: Decided) -> dict[str, str]:

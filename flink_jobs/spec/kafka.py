@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from flink_jobs.spec.diagnostics import wrong
-from flink_jobs.spec.scalars import Brokers, Property, matching
+from flink_jobs.spec.scalars import Brokers, Property, matching, not_owned
 from flink_jobs.spec.secrets import HIDDEN_IN_JSON, NoLiterals
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.security import Security
@@ -24,16 +23,10 @@ _OWNED_PROPERTIES = {
     "ssl.endpoint.identification.algorithm": "kafka.security",
     "sasl.mechanism": "kafka.security.mechanism",
 }
-
-
-def _not_owned(name: str) -> str:
-    if name in _OWNED_PROPERTIES:
-        raise wrong(f"a property other than {name}, which comes from {_OWNED_PROPERTIES[name]}", repr(name))
-    return name
-
-
 PropertyName = Annotated[
-    str, matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Kafka client property"), AfterValidator(_not_owned)
+    str,
+    matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Kafka client property"),
+    not_owned("a property", _OWNED_PROPERTIES),
 ]
 
 

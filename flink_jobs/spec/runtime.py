@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from flink_jobs.spec.diagnostics import wrong
 from flink_jobs.spec.paths import PathOrUri
-from flink_jobs.spec.scalars import CheckpointInterval, Scalar, matching, whole
+from flink_jobs.spec.scalars import CheckpointInterval, Scalar, matching, not_owned, whole
 from flink_jobs.spec.secrets import HIDDEN_IN_JSON, NoLiterals
 from flink_jobs.spec.section import Section
 
@@ -22,16 +21,10 @@ _OWNED_OPTIONS = {
     "pipeline.jars": "Tailrace itself",
     "pipeline.classpaths": "Tailrace itself",
 }
-
-
-def _not_owned(name: str) -> str:
-    if name in _OWNED_OPTIONS:
-        raise wrong(f"an option other than {name}, which comes from {_OWNED_OPTIONS[name]}", repr(name))
-    return name
-
-
 OptionName = Annotated[
-    str, matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Flink option"), AfterValidator(_not_owned)
+    str,
+    matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Flink option"),
+    not_owned("an option", _OWNED_OPTIONS),
 ]
 
 

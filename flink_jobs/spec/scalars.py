@@ -7,11 +7,11 @@ parse_size("512 KB")   # 512000, bytes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import AfterValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from flink_jobs.spec.diagnostics import wrong
@@ -63,6 +63,17 @@ def matching(pattern: str, expected: str) -> Parsed:
         raise wrong(expected)
 
     return Parsed(parse, {"type": "string", "pattern": f"^{pattern}$"})
+
+
+def not_owned(what: str, owners: Mapping[str, str]) -> AfterValidator:
+    """A name that no other key of the job file decides: `owners` are these keys, `what` is "an option"."""
+
+    def check(name: str) -> str:
+        if name in owners:
+            raise wrong(f"{what} other than {name}, which comes from {owners[name]}", repr(name))
+        return name
+
+    return AfterValidator(check)
 
 
 def whole(low: int, high: int) -> Parsed:

@@ -24,7 +24,7 @@ from udfs.windows.keys import Slots, distinct_keys
 from udfs.windows.kinds import monoid
 from udfs.windows.lags import FilteredLag
 from udfs.windows.monoids import Arrays, Need
-from udfs.windows.params import WindowParams
+from udfs.windows.params import WindowParams, columns_read
 from udfs.windows.ranges import Range, reduce_ranges, to_the_end, with_tails
 from udfs.windows.retention import Retention, looks_back
 from udfs.windows.runs import Run, place
@@ -50,7 +50,7 @@ class Engine:
     ) -> None:
         self._windows, self._types = windows, types
         aggregates = [aggregate for window in windows for aggregate in window.select.values()]
-        self._read = tuple(dict.fromkeys(c for a in aggregates for c in (a.column, a.where) if c))
+        self._read = columns_read(aggregates)
         self.columns: tuple[str, ...] = tuple(dict.fromkeys((*by, *self._read)))
         self._monoids = {
             need: monoid(need, types[need.column]) for a in aggregates for need in needs(a, types)

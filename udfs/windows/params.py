@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from udfs.types import ColumnType
@@ -23,6 +25,11 @@ class AggregateParams(msgspec.Struct, frozen=True):
     share: float = 0.5
     half_life_ms: int = 0
     where: str | None = None
+
+
+def columns_read(aggregates: Iterable[AggregateParams]) -> tuple[str, ...]:
+    """The columns and conditions of the aggregates, each once."""
+    return tuple(dict.fromkeys(name for a in aggregates for name in (a.column, a.where) if name))
 
 
 class WindowParams(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from udfs.windows.frames import Frame
 from udfs.windows.groups import END, START
 from udfs.windows.keys import distinct_keys
 from udfs.windows.kinds import monoid
-from udfs.windows.params import AggregateParams
+from udfs.windows.params import AggregateParams, columns_read
 from udfs.windows.ranges import Range, reduce_ranges
 from udfs.windows.retention import segments
 from udfs.windows.runs import Run, place
@@ -31,8 +31,7 @@ class Summary:
         self, by: Sequence[str], select: Mapping[str, AggregateParams], types: Mapping[str, ColumnType]
     ) -> None:
         self._by, self._select, self._types = by, select, types
-        read = (name for a in select.values() for name in (a.column, a.where) if name)
-        self._read = tuple(dict.fromkeys(read))
+        self._read = columns_read(select.values())
         self.columns: tuple[str, ...] = tuple(dict.fromkeys((*by, *self._read)))
         self._monoids = {
             need: monoid(need, types[need.column]) for a in select.values() for need in needs(a, types)
