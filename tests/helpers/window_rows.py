@@ -12,7 +12,8 @@ import pyarrow as pa
 from tests.helpers.shard_states import ShardStates
 from udfs.windows.blobs import pack, row_schema
 from udfs.windows.params import Columns
-from udfs.windows.stage import Stage, Windowed
+from udfs.windows.stage import Stage
+from udfs.windows.windowed import Windowed
 
 FIELDS: Columns = (("card", "string"), ("amount", "double"), ("items", "long"))
 SHARD_KEYS = (3, 1, 4, 15)

@@ -19,7 +19,9 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from udfs.flink.functions import Published
 from udfs.flink.results import BYTES
 from udfs.flink.worker import prepare_worker
+from udfs.isolate import isolate
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
+from udfs.records.problems import Problem, unexpected
 from udfs.scoring.outcomes import (
     DEAD,
     LABEL_KEPT,
@@ -35,14 +37,15 @@ from udfs.scoring.outcomes import (
 from udfs.scoring.params import PackParams, ScoreParams
 from udfs.scoring.recheck import Rechecker
 from udfs.scoring.rows import RECORD_KEY
-from udfs.scoring.scorer import RowBatch, Scorer, WindowedBatch, beyond_type
+from udfs.scoring.scorer import RowBatch, Scorer, WindowedBatch
 from udfs.scoring.tallies import count_problem
 from udfs.types import ARROW
 from udfs.windows.blobs import RECORD_NAMES, TIME, pack, times_of
 from udfs.windows.kept import ShardState
 from udfs.windows.params import StageParams
-from udfs.windows.stage import GroupStage, SlidingStage, Stage, Windowed
+from udfs.windows.stage import GroupStage, SlidingStage, Stage
 from udfs.windows.summary import WINDOW_END
+from udfs.windows.windowed import Windowed
 
 # Flink takes arrays apart in a time that grows faster than their length.
 ARRAY_ROWS = 64
@@ -170,7 +173,7 @@ class ScoringStage(_StageFunction):
             self._scored_columns(rows),
             times_of(rows),
             rows.column("_timestamp").to_numpy(),
-            windowed.overflow,
+            windowed.problems,
         )
         outcomes = self._scorer.score_windowed(batch)
         yield from _outcome_rows(rows, outcomes)
@@ -195,11 +198,11 @@ class WindowScoringStage(ScoringStage):
 
     def windowed(self, windowed: Windowed) -> Iterator[Row]:
         started = time.perf_counter_ns()
-        rows, overflow = windowed
+        rows, problems = windowed
         # The last millisecond of a window is its event time.
         event_time = rows.column(WINDOW_END).cast(pa.int64()).to_numpy() - 1
         columns = {name: rows.column(name).combine_chunks() for name in rows.column_names}
-        outcomes = self._scorer.score_rows(RowBatch(event_time, columns, overflow))
+        outcomes = self._scorer.score_rows(RowBatch(event_time, columns, problems))
         keys = window_keys([columns[name] for name in self._stage_params.by])
         yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)
         yield from _arrays(SHADOW_LINES, keys, outcomes.shadow, _present(outcomes.shadow))
@@ -231,13 +234,23 @@ class ReshardingStage(_StageFunction):
         yield from self._at_the_side(_rejected(LATE, rows, np.full(rows.num_rows, None, dtype=object)))
 
     def windowed(self, windowed: Windowed) -> Iterator[Any]:
-        rows, overflow = windowed
-        if overflow:
-            problems = np.array([problem_json(beyond_type(name)) for name in overflow.values()], dtype=object)
-            yield from self.dead(rows.take(pa.array(list(overflow))), problems)
-            rows = rows.take(pa.array(np.delete(np.arange(rows.num_rows), list(overflow))))
-        for key, blob in pack(_with_record_last(rows), self._following.by, self._following.shard_keys):
-            yield Row(key, blob)
+        rows, problems = windowed
+        yield from self._dead_of(rows, problems)
+        if problems:
+            rows = rows.take(pa.array(np.delete(np.arange(rows.num_rows), list(problems))))
+        spans, failures = isolate(self._packed, _with_record_last(rows))
+        yield from self._dead_of(rows, {row: unexpected("feature", error) for row, error in failures.items()})
+        for _, _, packed in spans:
+            for key, blob in packed:
+                yield Row(key, blob)
+
+    def _packed(self, rows: pa.Table) -> list[tuple[int, bytes]]:
+        return list(pack(rows, self._following.by, self._following.shard_keys))
+
+    def _dead_of(self, rows: pa.Table, problems: dict[int, Problem]) -> Iterator[Any]:
+        if problems:
+            told = np.array([problem_json(problem) for problem in problems.values()], dtype=object)
+            yield from self.dead(rows.take(pa.array(list(problems))), told)
 
     def dead(self, rows: pa.Table, problems: npt.NDArray[np.object_]) -> Iterator[Any]:
         for problem, event_time in zip(map(decoded_problem, problems), times_of(rows).tolist(), strict=True):

@@ -65,6 +65,11 @@ class RejectedError(Exception):
         self.problem = problem
 
 
+def beyond_type(result: str) -> Problem:
+    """What is wrong with a record whose windows have a result that its type cannot hold."""
+    return Problem("feature", "overflow", f"{result} is beyond the range of its type")
+
+
 def unexpected(stage: Stage, error: Exception) -> Problem:
     """The problem of a record on which Tailrace itself failed: the error's type and line, never its text."""
     frames = extract_tb(error.__traceback__)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from udfs.records.problems import Problem
 from udfs.times import Milliseconds
 
 
@@ -51,37 +52,37 @@ class Batch:
 class RowBatch:
     """n rows that windows made: the time of each in ms since the epoch, and its columns.
 
-    `overflow` is row → the result that is beyond its type.
+    `problems` is row → what is wrong with its windows.
     """
 
     event_time: Milliseconds
     columns: Mapping[str, pa.Array]
-    overflow: Mapping[int, str] = field(default_factory=dict)
+    problems: Mapping[int, Problem] = field(default_factory=dict)
 
     def slice(self, start: int, stop: int) -> RowBatch:
         columns = {name: column.slice(start, stop - start) for name, column in self.columns.items()}
-        return RowBatch(self.event_time[start:stop], columns, _between(self.overflow, start, stop))
+        return RowBatch(self.event_time[start:stop], columns, _between(self.problems, start, stop))
 
 
 @dataclass(frozen=True)
 class WindowedBatch:
     """n valid records with the results of their windows, and `event_time`, among the table's columns.
 
-    `overflow` is row → the result that is beyond its type. Times are in ms since the epoch.
+    `problems` is row → what is wrong with its windows. Times are in ms since the epoch.
     """
 
     table: pa.Table
     event_time: Milliseconds
     timestamp: Milliseconds
-    overflow: Mapping[int, str] = field(default_factory=dict)
+    problems: Mapping[int, Problem] = field(default_factory=dict)
 
     def slice(self, start: int, stop: int) -> WindowedBatch:
         if (start, stop) == (0, len(self.event_time)):
             return self
         at = slice(start, stop)
-        overflow = _between(self.overflow, start, stop)
+        problems = _between(self.problems, start, stop)
         return WindowedBatch(
-            self.table.slice(start, stop - start), self.event_time[at], self.timestamp[at], overflow
+            self.table.slice(start, stop - start), self.event_time[at], self.timestamp[at], problems
         )
 
     def routing_time(self) -> Milliseconds:
@@ -89,5 +90,5 @@ class WindowedBatch:
         return np.minimum(self.event_time, self.timestamp)
 
 
-def _between(overflow: Mapping[int, str], start: int, stop: int) -> dict[int, str]:
-    return {row - start: name for row, name in overflow.items() if start <= row < stop}
+def _between(problems: Mapping[int, Problem], start: int, stop: int) -> dict[int, Problem]:
+    return {row - start: problem for row, problem in problems.items() if start <= row < stop}

@@ -140,29 +140,29 @@ class Scorer:
     def _score_windowed(self, batch: WindowedBatch) -> Outcomes:
         count = len(batch.event_time)
         outcomes = self._undecided(count, np.zeros(count, dtype=np.bool_))
-        table, rows = self._without_overflow(batch.overflow, batch.table, outcomes, batch.event_time)
+        table, rows = self._without_problems(batch.problems, batch.table, outcomes, batch.event_time)
         self._score_table(table, rows, outcomes, batch.event_time, batch.routing_time())
         return outcomes
 
-    def _without_overflow(
+    def _without_problems(
         self,
-        overflow: Mapping[int, str],
+        problems: Mapping[int, Problem],
         table: pa.Table,
         outcomes: Outcomes,
         event_time: Milliseconds,
     ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-        """The rows whose results are all within their types, and their places; the others are dead."""
-        for row, name in overflow.items():
-            self._reject(outcomes, row, beyond_type(name), event_time, self._watch)
-        rows = np.delete(np.arange(table.num_rows), list(overflow))
-        return table.take(pa.array(rows)) if overflow else table, rows
+        """The rows whose windows are as they should be, and their places; the others are dead."""
+        for row, problem in problems.items():
+            self._reject(outcomes, row, problem, event_time, self._watch)
+        rows = np.delete(np.arange(table.num_rows), list(problems))
+        return table.take(pa.array(rows)) if problems else table, rows
 
     def _score_rows(self, batch: RowBatch) -> Outcomes:
         rows = len(batch.event_time)
         table = pa.table(dict(batch.columns))
         table = table.append_column("event_time", pa.array(batch.event_time).cast(ARROW["timestamp"]))
         outcomes = undecided(rows, np.zeros(rows, dtype=np.bool_))
-        held, places = self._without_overflow(batch.overflow, table, outcomes, batch.event_time)
+        held, places = self._without_problems(batch.problems, table, outcomes, batch.event_time)
         self._score_table(held, places, outcomes, batch.event_time, batch.event_time)
         dead = np.flatnonzero(outcomes.kind == DEAD)
         if len(dead):
@@ -335,11 +335,6 @@ class Scorer:
 
     def _profilers(self) -> list[BatchProfiler]:
         return [*self._versions.watches(), self._watch] if self._watch and self._versions else []
-
-
-def beyond_type(result: str) -> Problem:
-    """What is wrong with a record whose windows have a result that its type cannot hold."""
-    return Problem("feature", "overflow", f"{result} is beyond the range of its type")
 
 
 class _ModelRaisedError(Exception):

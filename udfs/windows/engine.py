@@ -10,7 +10,8 @@ Results depend on the rows alone, not on how they fell into batches, nor on a re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from udfs.windows.keys import Slots, distinct_keys
 from udfs.windows.kinds import monoid
 from udfs.windows.lags import FilteredLag
 from udfs.windows.monoids import Arrays, Need
-from udfs.windows.params import WindowParams, columns_read
+from udfs.windows.params import Columns, WindowParams, columns_read
 from udfs.windows.ranges import Range, reduce_ranges, to_the_end, with_tails
 from udfs.windows.retention import Retention, looks_back
 from udfs.windows.runs import Run, place
@@ -55,6 +56,9 @@ class Engine:
         self._monoids = {
             need: monoid(need, types[need.column]) for a in aggregates for need in needs(a, types)
         }
+        self.results: Columns = tuple(
+            (name, result_type(aggregate, types)) for w in windows for name, aggregate in w.select.items()
+        )
         self._needs = [{need for a in w.select.values() for need in needs(a, types)} for w in windows]
         self._slots = Slots(by)
         self._store = Store(self._monoids, Retention(windows))
@@ -70,20 +74,20 @@ class Engine:
         return len(self._slots)
 
     def add(self, rows: pa.Table, time: Ints) -> Results:
-        """The results of rows, which are kept."""
+        """The results of rows, which are kept, unless it raises: then nothing is changed."""
         if not rows.num_rows:
-            return Results({name: pa.array([], ARROW[kind]) for name, kind in self._results()}, {})
-        with np.errstate(all="ignore"):
+            return Results({name: pa.array([], ARROW[kind]) for name, kind in self.results}, {})
+        with np.errstate(all="ignore"), self._unchanged_by_errors():
             batch, order = self._sorted(rows, time)
             results = self._answered(batch, order)
             self._store.append(batch)
         return results
 
     def load(self, rows: pa.Table, time: Ints) -> None:
-        """Keeps rows from before a restart."""
+        """Keeps rows from before a restart, or none of them if it raises."""
         if not rows.num_rows:
             return
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), self._unchanged_by_errors():
             batch, _ = self._sorted(rows, time)
             self._aggregate(place_rows(batch), [])
             for sliding in self._sliding.values():
@@ -96,6 +100,19 @@ class Engine:
             return
         with np.errstate(all="ignore"):
             self._slots.keep(self._store.compact())
+        self._slide_anew()
+
+    @contextmanager
+    def _unchanged_by_errors(self) -> Iterator[None]:
+        runs = list(self._store.runs)
+        try:
+            yield
+        except Exception:
+            self._store.runs = runs
+            self._slide_anew()
+            raise
+
+    def _slide_anew(self) -> None:
         self._sliding = self._new_sliding()
         for run in self._store.runs:
             for sliding in self._sliding.values():
@@ -139,13 +156,6 @@ class Engine:
             for i, part in zip(asking, within, strict=True):
                 totals[i][need] = with_tails(part, frames[i].tails, need, of)
         return totals
-
-    def _results(self) -> list[tuple[str, ColumnType]]:
-        return [
-            (name, result_type(aggregate, self._types))
-            for window in self._windows
-            for name, aggregate in window.select.items()
-        ]
 
     def _new_sliding(self) -> dict[str, Sliding | FilteredLag]:
         made: dict[str, Sliding | FilteredLag] = {}

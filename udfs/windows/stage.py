@@ -7,28 +7,22 @@ Flink calls, `udfs.flink.windowing` carries out; here is no Flink.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from udfs.types import ARROW
 from udfs.windows.blobs import times_of
+from udfs.windows.columns import Ints
 from udfs.windows.engine import Engine
 from udfs.windows.group_shard import GroupLayout, GroupShard
 from udfs.windows.kept import ShardState
+from udfs.windows.keys import distinct_keys
 from udfs.windows.params import GroupParams, StageParams
 from udfs.windows.shard import Layout, Recheck, Rechecked, Shard, in_order
 from udfs.windows.summary import Summary
-
-
-class Windowed(NamedTuple):
-    """n rows with the results of their windows, or of windows.
-
-    `overflow` is row → the name of a result beyond its type.
-    """
-
-    rows: pa.Table
-    overflow: dict[int, str]
+from udfs.windows.windowed import Windowed, compute_apart, with_overflow
 
 
 class Shards(Protocol):
@@ -122,20 +116,48 @@ class SlidingStage(Stage[Shard]):
         self._layout = Layout(by=params.by, columns=params.columns, kept=kept, windows=params.windows)
 
     def compute(self, rows: pa.Table, watermark: int) -> Windowed:
+        """Rows on which the engine raises, and their peers, are dead, and in no window of others."""
         rows = rows.take(pa.array(in_order(rows))).combine_chunks()
-        results, overflow = self._engine.add(rows.select(list(self._engine.columns)), times_of(rows))
+        try:
+            windowed = self._with_results(rows)
+        except Exception:  # whatever it was, it is looked for among the rows
+            windowed = compute_apart(self._with_results, *self._by_key(rows), self._without_results)
         self._engine.forget(watermark)
-        for name, column in results.items():
-            rows = rows.append_column(name, column)
-        return Windowed(rows, overflow)
+        return windowed
 
     def open_shard(self, state: ShardState) -> Shard:
         """What windows need from before a restart goes to the engine once."""
         shard = Shard(state, self._layout, self._recheck)
         self._dead += shard.dead
         kept, shard.restored = shard.restored, shard.restored.slice(0, 0)
-        self._engine.load(kept.select(list(self._engine.columns)), np.ascontiguousarray(times_of(kept)))
+        try:
+            self._load(kept)
+        except Exception:  # those that were dead before the restart are among the rows
+            compute_apart(self._load, *self._by_key(kept), lambda failed: failed)
         return shard
+
+    def _with_results(self, rows: pa.Table) -> Windowed:
+        results, overflow = self._engine.add(rows.select(list(self._engine.columns)), times_of(rows))
+        for name, column in results.items():
+            rows = rows.append_column(name, column)
+        return with_overflow(rows, overflow)
+
+    def _without_results(self, rows: pa.Table) -> pa.Table:
+        for name, kind in self._engine.results:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, ARROW[kind]))
+        return rows
+
+    def _load(self, kept: pa.Table) -> Windowed:
+        self._engine.load(kept.select(list(self._engine.columns)), np.ascontiguousarray(times_of(kept)))
+        return Windowed(kept, {})
+
+    def _by_key(self, rows: pa.Table) -> tuple[pa.Table, Ints]:
+        """Rows in order key by key, and a number for each key and time."""
+        _, key = distinct_keys(rows, self._layout.by)
+        order = np.argsort(key, kind="stable")
+        time = times_of(rows)[order]
+        fresh = (np.diff(key[order]) != 0) | (np.diff(time) != 0)
+        return rows.take(pa.array(order)), np.append(0, np.cumsum(fresh))
 
 
 class GroupStage(Stage[GroupShard]):
@@ -150,7 +172,14 @@ class GroupStage(Stage[GroupShard]):
         self._layout = GroupLayout(by=params.by, kept=kept, group=group)
 
     def compute(self, rows: pa.Table, _watermark: int) -> Windowed:
-        return Windowed(*self._summary.of(rows))
+        try:
+            return self._summarized(rows)
+        except Exception:  # whatever it was, it is looked for among the windows
+            in_order_of_windows, window = self._summary.in_windows(rows)
+            return compute_apart(self._summarized, in_order_of_windows, window, self._summary.without_results)
+
+    def _summarized(self, rows: pa.Table) -> Windowed:
+        return with_overflow(*self._summary.of(rows))
 
     def open_shard(self, state: ShardState) -> GroupShard:
         return GroupShard(state, self._layout, self._columns)

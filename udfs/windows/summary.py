@@ -42,28 +42,37 @@ class Summary:
 
         And row → the name of a result beyond its type.
         """
-        order, window = self._in_windows(rows)
-        columns = {name: read_column(rows.column(name), self._types[name]).take(order) for name in self._read}
-        run = Run(*place(window, times_of(rows)[order]), columns, {})
-        heads, _ = segments(window)
-        frame = Frame(run, heads, np.append(heads[1:], len(window)), ())
+        rows, window = self.in_windows(rows)
+        columns = {name: read_column(rows.column(name), self._types[name]) for name in self._read}
+        run = Run(*place(window, times_of(rows)), columns, {})
+        edges = np.append(segments(window)[0], len(window))
+        frame = Frame(run, edges[:-1], edges[1:], ())
         with np.errstate(all="ignore"):
             results, overflow = self._results(frame)
-        first = pa.array(order[heads])
-        table = pa.table({name: rows.column(name).take(first) for name in self._by} | results)
-        for name, source in ((WINDOW_START, START), (WINDOW_END, END)):
-            table = table.append_column(name, rows.column(source).take(first).cast(ARROW["timestamp"]))
-        return table.append_column(RECORDS, pa.array(frame.lengths())), overflow
+        return self._row_per_window(rows, edges, results), overflow
 
-    def _in_windows(self, rows: pa.Table) -> tuple[Ints, Ints]:
-        """The positions of the rows, window by window, and the number of each one's window."""
+    def without_results(self, rows: pa.Table) -> pa.Table:
+        """The row of the only window of these rows, with nulls."""
+        kinds = {name: result_type(aggregate, self._types) for name, aggregate in self._select.items()}
+        nulls = {name: pa.nulls(1, ARROW[kind]) for name, kind in kinds.items()}
+        return self._row_per_window(rows, np.array([0, rows.num_rows]), nulls)
+
+    def in_windows(self, rows: pa.Table) -> tuple[pa.Table, Ints]:
+        """The rows, window by window, and the number of each one's window."""
         _, key = distinct_keys(rows, self._by)
         start, end, partition, offset = (
             rows.column(name).to_numpy() for name in (START, END, "_partition", "_offset")
         )
         order = np.lexsort((offset, partition, times_of(rows), key, start, end))
         fresh = (np.diff(key[order]) != 0) | (np.diff(start[order]) != 0)
-        return order, np.append(0, np.cumsum(fresh))
+        return rows.take(pa.array(order)), np.append(0, np.cumsum(fresh))
+
+    def _row_per_window(self, rows: pa.Table, edges: Ints, results: dict[str, pa.Array]) -> pa.Table:
+        first = pa.array(edges[:-1])
+        table = pa.table({name: rows.column(name).take(first) for name in self._by} | results)
+        for name, source in ((WINDOW_START, START), (WINDOW_END, END)):
+            table = table.append_column(name, rows.column(source).take(first).cast(ARROW["timestamp"]))
+        return table.append_column(RECORDS, pa.array(np.diff(edges)))
 
     def _results(self, frame: Frame) -> tuple[dict[str, pa.Array], dict[int, str]]:
         every, run = Range(frame.first, frame.stop), frame.batch

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from tests.helpers.window_reference import aggregated, ewma, percentile, rate, same
 from tests.helpers.window_rows import FIELDS, Row, StageRun, in_batches, stream
 from udfs.errors import StateError
+from udfs.records.problems import Problem, beyond_type
 from udfs.windows.params import AggregateParams, GroupParams, StageParams
-from udfs.windows.stage import GroupStage, Windowed
+from udfs.windows.stage import GroupStage
+from udfs.windows.windowed import Windowed
 
 SELECT = {
     "seen": AggregateParams("count"),
@@ -58,14 +60,14 @@ class Run(StageRun):
         super().__init__(GroupStage(stage_params(group), group))
         self.group = group
         self.results: dict[Window, dict[str, Any]] = {}
-        self.overflow: list[str] = []
+        self.problems: list[Problem] = []
 
     def restart(self, group: GroupParams) -> None:
         self.group = group
         self.restart_as(GroupStage(stage_params(group), group))
 
     def seen(self, windowed: Windowed) -> None:
-        self.overflow += windowed.overflow.values()
+        self.problems += windowed.problems.values()
         for row in windowed.rows.to_pylist():
             window = row["card"], _ms(row["_window_start"])
             assert window not in self.results
@@ -125,7 +127,7 @@ def check(made: Run, rows: list[Row]) -> None:
         )
     ]
     assert wrong == []
-    assert made.overflow == []
+    assert made.problems == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -304,7 +306,7 @@ def test_a_sum_beyond_a_long_is_named_and_the_window_next_to_it_is_right() -> No
     made.feed([Row("a", 1.0, 2**62, 10_000 + n, n) for n in range(2)])
     made.feed([Row("b", 1.0, 2**62, 10_000, 2)])
     made.advance(2**62)
-    assert made.overflow == ["total"]
+    assert made.problems == [beyond_type("total")]
     assert {card: row["total"] for (card, _), row in made.results.items()} == {"a": None, "b": 2**62}
 
 

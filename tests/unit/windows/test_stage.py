@@ -10,7 +10,8 @@ from tests.helpers.window_reference import aggregated, same
 from tests.helpers.window_rows import FIELDS, Row, StageRun, in_batches, stream
 from udfs.errors import StateError
 from udfs.windows.params import AggregateParams, Columns, StageParams, WindowParams
-from udfs.windows.stage import SlidingStage, Windowed
+from udfs.windows.stage import SlidingStage
+from udfs.windows.windowed import Windowed
 
 SPENT = WindowParams(
     over_ms=1_000,
@@ -47,7 +48,7 @@ class Run(StageRun):
         self.restart_as(SlidingStage(params))
 
     def seen(self, windowed: Windowed) -> None:
-        assert windowed.overflow == {}
+        assert windowed.problems == {}
         for row in windowed.rows.to_pylist():
             assert row["_offset"] not in self.results
             self.results[row["_offset"]] = row
