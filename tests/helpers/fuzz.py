@@ -18,6 +18,7 @@ from tests.helpers import strict_json
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import decode_batch
 from udfs.records.json import JsonDecoder
+from udfs.records.raws import Raws
 
 CONTRACT = Contract(
     (
@@ -73,7 +74,7 @@ def differences(raws: Sequence[bytes | None], rng: random.Random) -> tuple[Count
 
 
 def _outcomes(decoder: JsonDecoder, batch: Sequence[bytes | None]) -> Iterator[Outcome]:
-    decoded = decode_batch(decoder, batch)
+    decoded = decode_batch(decoder, Raws(pa.array(batch, pa.binary())))
     rows = dict(zip(decoded.rows.tolist(), decoded.table.to_pylist(), strict=True))
     assert sorted([*rows, *decoded.problems]) == list(range(len(batch))), "one outcome for each record"
     for i in range(len(batch)):

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
+from udfs.flink.arrow import hand_over_arrow
 from udfs.flink.worker import prepare_worker
+from udfs.records.raws import Raws
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED, Outcomes
@@ -37,6 +38,9 @@ from udfs.types import ARROW, ColumnType
 from udfs.windows.blobs import RECORD, pack, row_schema
 
 Columns = tuple[tuple[str, ColumnType], ...]
+# The columns of a ROW, by name.
+Given = dict[str, Any]
+_NO_TIME = -(2**63)
 
 COUNTERS = (
     "predicted",
@@ -74,11 +78,19 @@ class Published:
             self._published[name] = total
 
 
-class _Counting(ScalarFunction):  # type: ignore[misc]
+class _Vectorized(ScalarFunction):  # type: ignore[misc]
+    """One that takes Arrow arrays of all rows of a batch."""
+
+    def open(self, _function_context: FunctionContext) -> None:
+        prepare_worker()
+        hand_over_arrow()
+
+
+class _Counting(_Vectorized):
     """One that publishes what it counts."""
 
     def open(self, function_context: FunctionContext) -> None:
-        prepare_worker()
+        super().open(function_context)
         self.publish = Published(function_context.get_metric_group()).publish
 
 
@@ -98,27 +110,26 @@ class PackFunction(_Counting):
 
     def eval(
         self,
-        value: pd.Series,
-        event_time: pd.Series,
-        late: pd.Series,
-        *record: pd.Series,
-    ) -> pd.DataFrame:
+        value: pa.Array,
+        event_time: pa.Array,
+        late: pa.Array,
+        *record: pa.Array,
+    ) -> Given:
         started = time.perf_counter_ns()
         times = _milliseconds(event_time)
-        outcomes, table = self._checker.extract(value.tolist(), times, _flags(late, len(value)))
+        outcomes, table = self._checker.extract(Raws(value), times, _flags(late, len(value)))
         frame = _columns(checked_row(self._params.source), outcomes)
         frame[SHARDS.name] = self._packed(outcomes, table, (value, *record), times)
-        result = pd.DataFrame(frame, copy=False)
         self.publish(self._checker.counts, started)
-        return result
+        return frame
 
     def _packed(
-        self, outcomes: Outcomes, table: pa.Table, record: tuple[pd.Series, ...], times: Milliseconds
+        self, outcomes: Outcomes, table: pa.Table, record: tuple[pa.Array, ...], times: Milliseconds
     ) -> npt.NDArray[np.object_]:
         value, key, names, values, partition, offset, timestamp = record
         columns = (key, value, names, values, partition, offset, _milliseconds(timestamp), times)
         arrays = [
-            pa.array(column, type=kind, from_pandas=True)
+            column.cast(kind) if isinstance(column, pa.Array) else pa.array(column, type=kind)
             for column, (_, kind) in zip(columns, RECORD, strict=True)
         ]
         rows = pa.Table.from_arrays([*table.columns, *arrays], schema=self._schema)
@@ -146,88 +157,77 @@ class ScoreFunction(_Counting):
 
     def eval(
         self,
-        value: pd.Series,
-        event_time: pd.Series,
-        late: pd.Series | bool,
-        partition: pd.Series,
-        offset: pd.Series,
-        timestamp: pd.Series,
-        *windows: pd.Series,
-    ) -> pd.DataFrame:
+        value: pa.Array,
+        event_time: pa.Array,
+        late: pa.Array | bool,
+        partition: pa.Array,
+        offset: pa.Array,
+        timestamp: pa.Array,
+        *windows: pa.Array,
+    ) -> Given:
         started = time.perf_counter_ns()
         batch = Batch(
-            value.tolist(),
+            Raws(value),
             _milliseconds(event_time),
             _flags(late, len(value)),
-            partition.to_numpy(np.int64),
-            offset.to_numpy(np.int64),
+            partition.cast(pa.int64()).to_numpy(),
+            offset.to_numpy(),
             _milliseconds(timestamp),
-            _to_arrow(self._windows, windows),
+            _typed(self._windows, windows),
         )
-        result = _to_frame(self._scorer.score(batch), self._params)
+        frame = _columns(scored_row(self._params), self._scorer.score(batch))
         self.publish(self._scorer.counts, started)
-        return result
+        return frame
 
 
-class LabelFunction(ScalarFunction):  # type: ignore[misc]
+class LabelFunction(_Vectorized):
     """(value, event time, late) → ROW(_label_key, _label, _labels): records with labels, and their counts."""
 
     def __init__(self, params: LabelParams, columns: Columns = ()) -> None:
         self._params = params
 
     def open(self, function_context: FunctionContext) -> None:
-        prepare_worker()
+        super().open(function_context)
         self._reader = LabelReader(self._params.key, self._params.field, self._params.window_ms)
 
-    def eval(self, value: pd.Series, event_time: pd.Series, late: pd.Series) -> pd.DataFrame:
+    def eval(self, value: pa.Array, event_time: pa.Array, late: pa.Array) -> Given:
         rows = len(value)
-        read = self._reader.read(value.tolist(), _milliseconds(event_time), _flags(late, rows))
+        read = self._reader.read(list(Raws(value)), _milliseconds(event_time), _flags(late, rows))
         columns = (read.keys, read.labels, on_first_row(read.report, rows))
         names = (column.name for column in READ_LABEL)
-        return pd.DataFrame(dict(zip(names, columns, strict=True)), copy=False)
+        return dict(zip(names, columns, strict=True))
 
 
-class LabelledFunction(ScalarFunction):  # type: ignore[misc]
+class LabelledFunction(_Vectorized):
     """(told, label, first, time of the label) → ROW(_labels): how right the versions were, on one row."""
 
     def __init__(self, params: LabelParams, columns: Columns = ()) -> None:
         self._window_ms = params.window_ms
 
-    def open(self, function_context: FunctionContext) -> None:
-        prepare_worker()
-
-    def eval(
-        self, told: pd.Series, label: pd.Series, first: pd.Series, event_time: pd.Series
-    ) -> pd.DataFrame:
+    def eval(self, told: pa.Array, label: pa.Array, first: pa.Array, event_time: pa.Array) -> Given:
         rows, times = len(told), _milliseconds(event_time)
-        report = count_labels(told.tolist(), label.tolist(), _flags(first, rows), times, self._window_ms)
-        return pd.DataFrame({LABELS.name: on_first_row(report, rows)}, copy=False)
+        report = count_labels(
+            list(Raws(told)), list(Raws(label)), _flags(first, rows), times, self._window_ms
+        )
+        return {LABELS.name: on_first_row(report, rows)}
 
 
-def _to_frame(outcomes: Outcomes, params: ScoreParams) -> pd.DataFrame:
-    return pd.DataFrame(_columns(scored_row(params), outcomes), copy=False)
-
-
-def _columns(row: Iterable[OutcomeColumn], outcomes: Outcomes) -> dict[str, Any]:
+def _columns(row: Iterable[OutcomeColumn], outcomes: Outcomes) -> Given:
     return {column.name: column.values(outcomes) for column in row}
 
 
-def _milliseconds(times: pd.Series) -> npt.NDArray[np.int64]:
-    values: npt.NDArray[np.int64] = times.to_numpy().astype("datetime64[ms]").astype(np.int64)
+def _milliseconds(times: pa.Array) -> Milliseconds:
+    values: Milliseconds = times.cast(pa.timestamp("ms")).cast(pa.int64()).fill_null(_NO_TIME).to_numpy()
     return values
 
 
-def _flags(values: pd.Series | bool, rows: int) -> npt.NDArray[np.bool_]:
+def _flags(values: pa.Array | bool, rows: int) -> npt.NDArray[np.bool_]:
     """Flags per row; Flink passes a constant as a plain value."""
-    return np.full(rows, values, dtype=np.bool_)
+    if isinstance(values, bool):
+        return np.full(rows, values, dtype=np.bool_)
+    flags: npt.NDArray[np.bool_] = values.fill_null(False).to_numpy(zero_copy_only=False)
+    return flags
 
 
-def _to_arrow(columns: Columns, values: tuple[pd.Series, ...]) -> dict[str, pa.Array]:
-    """Series as Arrow arrays; pandas shows the nulls of doubles as NaN, from_pandas turns them back.
-
-    Longs beside nulls are exact as objects, which `udfs.flink.worker` sees to.
-    """
-    return {
-        name: pa.Array.from_pandas(series, type=ARROW[kind])
-        for (name, kind), series in zip(columns, values, strict=True)
-    }
+def _typed(columns: Columns, values: tuple[pa.Array, ...]) -> dict[str, pa.Array]:
+    return {name: array.cast(ARROW[kind]) for (name, kind), array in zip(columns, values, strict=True)}

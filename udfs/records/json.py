@@ -16,6 +16,7 @@ import pyarrow.json
 
 from udfs.records.contract import Contract
 from udfs.records.problems import Problem, RejectedError
+from udfs.records.raws import join_lines
 
 MAX_DEPTH = 100
 _NEWLINE, _OPEN, _CLOSE, _BRACKET = b"\n{}["
@@ -39,11 +40,8 @@ class JsonDecoder:
 
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
         """Columns of the whole batch, or None if any record is not plainly one valid object on one line."""
-        try:
-            blob = b"\n".join(raws)  # type: ignore[arg-type]
-        except TypeError:
-            return None
-        if not self._is_plain(blob, len(raws)):
+        blob = join_lines(raws)
+        if blob is None or not self._is_plain(blob, len(raws)):
             return None
         options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(blob) + 1)
         try:

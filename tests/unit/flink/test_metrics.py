@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
@@ -67,8 +66,8 @@ def sizes(*values: float | None) -> dict[str, pa.Array]:
 def score_once(params: ScoreParams) -> Group:
     group, function = Group(), ScoreFunction(params)
     function.open(SimpleNamespace(get_metric_group=lambda: group))
-    values, numbers = pd.Series([b'{"size":1}', b'{"size":2}']), pd.Series([0, 1])
-    times, late = pd.Series(pd.to_datetime([1, 1], unit="ms")), pd.Series([False, False])
+    values, numbers = pa.array([b'{"size":1}', b'{"size":2}']), pa.array([0, 1])
+    times, late = pa.array([1, 1], pa.timestamp("ms")), pa.array([False, False])
     function.eval(values, times, late, numbers, numbers, times)
     return group
 

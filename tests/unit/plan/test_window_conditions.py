@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 
 from flink_jobs.errors import JobFileError
@@ -129,17 +128,19 @@ class Counters:
         return SimpleNamespace(inc=inc)
 
 
-def packed(made: Runnable, records: Sequence[dict[str, Any]], counters: Counters) -> pd.DataFrame:
+def packed(made: Runnable, records: Sequence[dict[str, Any]], counters: Counters) -> dict[str, Any]:
     """What the UDF says of a batch of records; the time of each is in it."""
     function = PackFunction(packing(made))
     function.open(SimpleNamespace(get_metric_group=lambda: counters))
     rows = len(records)
-    times = pd.Series([datetime.fromtimestamp(r["time"] / 1000, UTC).replace(tzinfo=None) for r in records])
-    nothing = pd.Series([None] * rows, dtype=object)
-    values = pd.Series([json.dumps(r).encode() for r in records])
-    zeros, offsets = pd.Series(np.zeros(rows, np.int32)), pd.Series([r["n"] for r in records])
-    late = pd.Series(np.zeros(rows, np.bool_))
-    return function.eval(values, times, late, nothing, nothing, nothing, zeros, offsets, times)
+    times = pa.array([r["time"] for r in records], pa.timestamp("ms"))
+    keys, names, values = (
+        pa.nulls(rows, kind) for kind in (pa.binary(), pa.list_(pa.string()), pa.list_(pa.binary()))
+    )
+    raws = pa.array([json.dumps(r).encode() for r in records])
+    partitions, offsets = pa.array([0] * rows, pa.int32()), pa.array([r["n"] for r in records])
+    late = pa.array([False] * rows)
+    return function.eval(raws, times, late, keys, names, values, partitions, offsets, times)
 
 
 class Stream:

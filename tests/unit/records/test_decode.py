@@ -6,6 +6,7 @@ import json
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from tests.helpers.examples import examples
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.json import MAX_DEPTH, JsonDecoder
+from udfs.records.raws import Raws
 
 CONTRACT = Contract(
     (
@@ -74,7 +76,12 @@ MORE_BAD: list[tuple[bytes | None, str]] = [
 
 
 def decode(raws: list[bytes | None]) -> Decoded:
-    return decode_batch(JsonDecoder(CONTRACT, LIMIT), raws)
+    """From a list, and the same from the array in which Flink sends records."""
+    decoder = JsonDecoder(CONTRACT, LIMIT)
+    decoded, sent = decode_batch(decoder, raws), decode_batch(decoder, Raws(pa.array(raws, pa.binary())))
+    assert decoded.table.equals(sent.table)
+    assert (decoded.rows.tolist(), decoded.problems) == (sent.rows.tolist(), sent.problems)
+    return decoded
 
 
 @pytest.mark.parametrize(("raw", "reason"), [(raw, reason) for reason, (raw, _) in BAD.items()] + MORE_BAD)
