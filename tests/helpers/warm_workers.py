@@ -1,0 +1,146 @@
+"""Python workers of Flink that begin with their libraries imported, which takes longer than most tests' jobs.
+
+A server imports the libraries once and forks. What Flink takes for the interpreter is a small program that
+asks the server for a process, with its own arguments, environment, folder and files; it dies with that
+process, and that process with it. Jobs of commands and clusters (tests/docs) start workers as users do.
+
+with warm_python() as python:      # for Flink's option python.executable
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy
+
+# Of other projects only: `udfs` comes with each job.
+LIBRARIES = (
+    "apache_beam.portability.api.org.apache.beam.model.fn_execution.v1.beam_provision_api_pb2_grpc",
+    "pyflink.fn_execution.beam.beam_sdk_worker_main",
+    "fsspec",
+    "joblib",
+    "msgspec",
+    "pyarrow.parquet",
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "structlog",
+)
+# What Flink starts instead of an interpreter.
+CLIENT = """\
+#!{python} -IS
+import json, os, signal, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+wanted = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [len(wanted).to_bytes(8, "big")], [0, 1, 2])
+server.sendall(wanted)
+status = int(server.recv(16) or -signal.SIGKILL)
+if status < 0:
+    signal.signal(-status, signal.SIG_DFL) if -status not in (signal.SIGKILL, signal.SIGSTOP) else None
+    os.kill(os.getpid(), -status)
+os._exit(status)
+"""
+
+
+@contextmanager
+def warm_python() -> Iterator[Path]:
+    """The path of an interpreter that is warm, while the block runs; whoever is too early waits."""
+    with tempfile.TemporaryDirectory(prefix="tailrace-warm-") as folder:
+        address, client = f"{folder}/server", Path(folder) / "python"
+        client.write_text(CLIENT.format(python=sys.executable, address=address))
+        client.chmod(0o755)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(address)
+            listening.listen(64)
+            file = listening.fileno()
+            command = [sys.executable, "-P", __file__, str(file)]
+            server = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, pass_fds=[file])
+        with server:  # closes its standard input, which ends it
+            yield client
+
+
+def serve(file: int) -> None:
+    """Forks a process for each connection, until standard input ends."""
+    for library in LIBRARIES:
+        __import__(library)
+    gc.freeze()  # shared with all that are forked
+    with socket.socket(fileno=file) as listening:
+        while True:
+            ready, _, _ = select.select([listening, sys.stdin], [], [], 1.0)
+            _bury()
+            if sys.stdin in ready:
+                return
+            if listening in ready:
+                connection, _ = listening.accept()
+                if not os.fork():
+                    listening.close()
+                    supervise(connection)
+                    return
+                connection.close()
+
+
+def _bury() -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def supervise(connection: socket.socket) -> None:
+    """Forks what is asked for, and says how it ended; it must not outlive the one who asked."""
+    header, files, _, _ = socket.recv_fds(connection, 8, 3)
+    with connection.makefile("rb") as stream:
+        arguments, folder, environment = json.loads(stream.read(int.from_bytes(header, "big")))
+    lives, living = os.pipe()
+    pid = os.fork()
+    if not pid:
+        connection.close()
+        os.close(lives)
+        become(arguments, folder, environment, files)
+        return
+    os.close(living)
+    for file in files:
+        os.close(file)
+    ready, _, _ = select.select([connection.fileno(), lives], [], [])
+    if lives not in ready:
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with suppress(OSError):
+        connection.sendall(str(status).encode())
+
+
+def become(arguments: Sequence[str], folder: str, environment: dict[str, str], files: Sequence[int]) -> None:
+    """Runs `-m MODULE …` or `-c CODE …` as an interpreter of that folder and environment would."""
+    for target, file in enumerate(files):
+        os.dup2(file, target)
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = [folder, *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    numpy.random.seed()  # each process has its own
+    option, what, *more = arguments
+    if option == "-m":
+        sys.argv = [what, *more]
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = [option, *more]
+        exec(what, {"__name__": "__main__"})
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
