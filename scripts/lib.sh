@@ -123,6 +123,8 @@ make_mlflow_env() { make_env_above .venv-mlflow tests/mlflow/server.txt "110 MB"
 
 make_formats_env() { make_env_above .venv-formats tests/processes/model/packages.txt "730 MB"; }
 
+make_torch_env() { make_env_above .venv-torch tests/processes/model/torch.txt "5.3 GB"; }
+
 # make_env_above NAME LIST SIZE: an environment with .venv's packages, and exactly those of the list.
 make_env_above() {
   local env=$ROOT/$1 list=$2 size=$3 wanted

@@ -70,9 +70,9 @@ def _varied(base: pd.DataFrame, item: Input, values: Sequence[Any]) -> pd.DataFr
 def _values(column: pd.Series[Any], item: Input, inputs: int) -> list[Any]:
     """Other values than that of the first row: of the other rows, and numbers beyond these."""
     first, others = column.iloc[0], column.dropna()
-    if item.type == "boolean" and not isinstance(column.dtype, pd.CategoricalDtype):
+    if item.type == "boolean" and not _has_categories(column, item):
         return [value for value in (True, False) if pd.isna(first) or value != bool(first)]
-    if item.type in ("string", "boolean") or item.values:
+    if item.type in ("string", "boolean") or _has_categories(column, item):
         return [value for value in _known(column, item) if pd.isna(first) or value != first][:1]
     if others.empty:
         return [0, 1]
@@ -86,17 +86,18 @@ def _values(column: pd.Series[Any], item: Input, inputs: int) -> list[Any]:
 
 def _categories(base: pd.DataFrame, frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
     """Rows in which each input that has categories takes all of them, side by side."""
-    known = {
-        item.name: values
-        for item in signature.inputs
-        if (item.type == "string" or item.values) and (values := _known(frame[item.name], item))
-    }
+    named = [i for i in signature.inputs if i.type == "string" or _has_categories(frame[i.name], i)]
+    known = {item.name: values for item in named if (values := _known(frame[item.name], item))}
     count = max(map(len, known.values()), default=0)
     rows = base.loc[base.index.repeat(count)].reset_index(drop=True)
     for name, values in known.items():
         cycled = [values[row % len(values)] for row in range(count)]
         rows[name] = pd.Series(cycled, dtype=base[name].dtype)
     return rows
+
+
+def _has_categories(column: pd.Series[Any], item: Input) -> bool:
+    return bool(item.values) or isinstance(column.dtype, pd.CategoricalDtype)
 
 
 def _known(column: pd.Series[Any], item: Input) -> list[Any]:

@@ -79,7 +79,13 @@ def with_categories(own: Library, signature: Signature) -> Signature:
         known = item.pandas is not UNSET or (own.coded and (not own.facts.closed or bool(item.values)))
         item = structs.replace(item, values=typed(values, item))
         inputs[place] = item if known else structs.replace(item, pandas=_category(values))
+    if own.facts.unplaced and not own.coded:
+        inputs = [_as_category(item) if item.values and item.pandas is UNSET else item for item in inputs]
     return structs.replace(signature, inputs=tuple(inputs))
+
+
+def _as_category(item: Input) -> Input:
+    return structs.replace(item, pandas=_category(item.values))
 
 
 def fits(values: Sequence[Value], item: Input) -> bool:

@@ -122,6 +122,7 @@ def _golden(
     signature = with_categories(own, signature)
     built = formats.build(kind, data, signature, trusted_types)
     if isinstance(rows, pd.DataFrame):
+        rows = rows.rename(columns=str)  # pandas numbers columns without names
         frame = rows[[name for name in rows.columns if name in signature.names]]
         as_table(frame.head(1), signature)
         signature = fitted_as(own, described(signature, frame, coded=own.coded), frame)

@@ -15,6 +15,7 @@ from flink_jobs.registry.formats.encoders import missing_values
 from flink_jobs.registry.formats.onnx_graphs import of_sklearn
 from udfs.model.formats.base import Raw
 from udfs.model.formats.causes import check_estimator
+from udfs.model.formats.sklearn_joblib import fitted_names, wrapped
 from udfs.model.manifest import Output, Signature
 
 TO_ONNX: dict[str, Convert] = {f"with {bits}-bit floats": partial(of_sklearn, bits=bits) for bits in (32, 64)}
@@ -23,8 +24,8 @@ TO_ONNX: dict[str, Convert] = {f"with {bits}-bit floats": partial(of_sklearn, bi
 def estimator_facts(estimator: Any) -> Facts:
     """The columns that a fitted estimator names, its kind of output, and what encoders in it hold."""
     check_estimator(estimator)
-    fitted = getattr(estimator, "feature_names_in_", None)
-    names = None if fitted is None else tuple(map(str, fitted))
+    fitted = fitted_names(estimator)
+    names = None if fitted is None else tuple(fitted)
     told = Facts(names, missing=missing_values(estimator, names or ()))
     booster = _booster(estimator, names)
     if booster is not None:
@@ -39,16 +40,19 @@ def estimator_facts(estimator: Any) -> Facts:
     return told
 
 
-def _booster(estimator: Any, names: tuple[str, ...] | None) -> Any:
-    """The categories that a LightGBM or XGBoost estimator holds, if it gets the columns as they come."""
-    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+def _booster(estimator: Any, names: tuple[str, ...] | None, *, alone: bool = True) -> Any:
+    """The categories that a LightGBM or XGBoost estimator holds, if it gets the columns as they come.
+
+    `alone`: there is no step before it.
+    """
+    last, alone = (estimator.steps[-1][1], False) if hasattr(estimator, "steps") else (estimator, alone)
     library = type(last).__module__.partition(".")[0]
     if library == "lightgbm" and hasattr(last, "booster_"):
         # Start-up: optional and slow to load.
         from flink_jobs.registry.formats import lightgbm_text  # noqa: PLC0415
 
         booster = lightgbm_text.FORMAT.read(lightgbm_text.FORMAT.dump(last), ())
-        same = names is None or tuple(booster.feature_name()) == names or last is estimator
+        same = names is None or tuple(booster.feature_name()) == names or alone
         return lightgbm_text.category_facts(booster) if same else None
     if library == "xgboost" and hasattr(last, "get_booster"):
         # Start-up: optional and slow to load.
@@ -57,16 +61,16 @@ def _booster(estimator: Any, names: tuple[str, ...] | None) -> Any:
         booster = last.get_booster()
         same = booster.feature_names is None or tuple(booster.feature_names) == names
         return (xgboost_binary.category_facts(booster), ()) if same else None
-    return None
+    inner = wrapped(last)
+    return None if inner is None else _booster(inner, names, alone=alone)
 
 
 def says(estimator: Any, frame: pd.DataFrame, signature: Signature) -> Raw:
     """What it predicts for the maker's DataFrame, or, if it was fitted on none, for the numbers in that."""
     check_estimator(estimator)
     rows: Any = frame
-    fitted = getattr(estimator, "feature_names_in_", None)
-    if fitted is not None:
-        rows = frame[list(fitted)]
+    if (fitted := fitted_names(estimator)) is not None:
+        rows = frame[fitted]
     elif all(item.type != "string" for item in signature.inputs):
         narrow = set(frame.dtypes.astype(str)) == {"float32"}
         rows = frame.to_numpy("float32" if narrow else "float64", na_value=np.nan)

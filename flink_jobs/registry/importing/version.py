@@ -90,6 +90,11 @@ def _as_fitted(own: Library, signature: Signature, rows: pa.Table) -> tuple[Sign
         signature = fitted_as(own, described(signature, plain, coded=own.coded, objects=False), plain)
     except ModelError as error:
         raise InputError(f"{error}; {GIVE}") from error
+    except InputError:
+        raise
+    except Exception as error:  # whatever a library raises
+        why = f"{type(error).__name__}: {error}"
+        raise InputError(f"the model does not take rows of these types: {why}; {GIVE}") from error
     frame = restored(rows, as_frame(_cast(rows, signature), signature, coded=own.coded), signature)
     return signature, frame
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,25 @@ def xgboost_raw(fitted: Any, frame: pd.DataFrame) -> Any:
     return fitted.predict(xgboost.DMatrix(coded(frame)), output_margin=True)
 
 
+def catboost_model(kind: str) -> Any:
+    """Of numbers, some missing, and a category by its text."""
+    import catboost
+
+    made = catboost.CatBoostRegressor if kind == "regression" else catboost.CatBoostClassifier
+    options = {
+        "iterations": 10,
+        "depth": 3,
+        "thread_count": 1,
+        "verbose": False,
+        "allow_writing_files": False,
+    }
+    return made(**options).fit(rows(400, 0), target(kind), cat_features=["city"])
+
+
+def catboost_raw(fitted: Any, frame: pd.DataFrame) -> Any:
+    return fitted.predict(frame, prediction_type="RawFormulaVal")
+
+
 def wrapped_lightgbm(fitted: Any, frame: pd.DataFrame) -> Any:
     return fitted[-1].predict(fitted[:-1].transform(frame), raw_score=True)
 
@@ -206,12 +226,35 @@ CASES = {
     "xgboost of three": Case("xgboost", "multiclass", xgboost_model, xgboost_raw, 1e-5),
     "xgboost regression": Case("xgboost", "regression", xgboost_model, xgboost_raw, 1e-5),
 }
+# In the environment of scripts/formats_env, in which tests/processes/model runs these.
+if find_spec("catboost"):
+    CASES |= {
+        "catboost": Case("catboost", "binary", catboost_model, catboost_raw),
+        "catboost of three": Case("catboost", "multiclass", catboost_model, catboost_raw),
+        "catboost regression": Case("catboost", "regression", catboost_model, catboost_raw),
+        "catboost of a pickle": Case("joblib", "binary", catboost_model, catboost_raw),
+    }
+
+    @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+    def test_contributions_of_catboost_are_its_own_shapley_values(kind: str) -> None:
+        """Category, missing numbers and the class that was predicted; by the pool that a maker makes."""
+        import catboost
+
+        name = {"binary": "catboost", "multiclass": "catboost of three"}.get(kind, "catboost regression")
+        fitted, model = built(name)
+        frame = rows(60, 5)
+        own = fitted.get_feature_importance(catboost.Pool(frame, cat_features=["city"]), type="ShapValues")
+        if kind == "multiclass":
+            own = own[np.arange(60), np.asarray(model.predict(table(frame)).prediction, dtype=np.intp)]
+        found = explained(name, frame)
+        np.testing.assert_array_equal(found.values, own[:, :-1])
+        np.testing.assert_array_equal(found.base, own[:, -1])
 
 
 @cache
 def built(name: str) -> tuple[Any, Model]:
     case = CASES[name]
-    fitted, data = case.fit(case.kind), signature(case.kind, coded=case.format != "joblib")
+    fitted, data = case.fit(case.kind), signature(case.kind, coded=case.format not in ("joblib", "catboost"))
     return fitted, formats.build(case.format, serialized(fitted, case.format), data)  # type: ignore[arg-type]
 
 

@@ -7,282 +7,40 @@ the model.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import json
+import os
 import warnings
-import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import xgboost
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
+from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry, versions
+from flink_jobs.system.jars import PROJECT
+from tests.helpers.contract_models import CASES, CODED, KINDS, MODELS, Kind, floats, is_here
+from tests.helpers.pages import DOCS, names, table
+from tests.helpers.tensor_models import (
+    Fitted,
+    known_values,
+)
 from udfs.model.contract import Model
-from udfs.model.format_table import Format
+from udfs.model.format_table import FORMATS, Format
 from udfs.model.loading import load_version
-from udfs.model.manifest import Input, InputType, Output, Signature
+from udfs.model.manifest import Input, Output, Signature
 from udfs.types import ARROW
 
-Series = Any
 Rows = tuple[tuple[Any, Any], ...]  # pairs of `a` and `q`
 COUNT = 600
 # Of a situation: each value of a category several times, and a fourth of them unseen or missing. Where the
 # library raises, each row is predicted alone, which is what takes the time.
 ROWS = 24
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of column: type in a record, values that the fit saw and one that it did not, dtype."""
-
-    type: InputType
-    seen: tuple[Any, ...]
-    unseen: Any
-    series: Callable[[list[Any]], Series]
-    category: bool = False
-
-
-def floats(values: list[Any]) -> Series:
-    return pd.Series(values, dtype="float64")
-
-
-def objects(values: list[Any]) -> Series:
-    return pd.Series([np.nan if value is None else value for value in values], dtype=object)
-
-
-def integers(values: list[Any]) -> Series:
-    return pd.Series(values, dtype="float64" if None in values else "int64")
-
-
-def booleans(values: list[Any]) -> Series:
-    return objects(values) if None in values else pd.Series(values, dtype=bool)
-
-
-def category(dtype: Any) -> Callable[[list[Any]], Series]:
-    """As a maker has new rows: with the categories of these alone."""
-
-    def series(values: list[Any]) -> Series:
-        there = sorted({value for value in values if value is not None})
-        return pd.Series(pd.Categorical(values, categories=pd.Index(there, dtype=dtype)))
-
-    return series
-
-
-KINDS: dict[str, Kind] = {
-    "numbers": Kind("double", tuple(np.linspace(-3, 3, 40)), 1e9, floats),
-    "ints": Kind("long", tuple(range(-5, 6)), 2**40, integers),
-    "strings": Kind("string", ("x", "y", "z"), "unseen", objects),
-    "bools": Kind("boolean", (True, False), None, booleans),
-    "categories of ints": Kind("long", (10, 20, 30), 40, category("int64"), category=True),
-    "categories of strings": Kind("string", ("x", "y", "z"), "unseen", category(object), category=True),
-}
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A model, and its own library's probability of the positive class for a DataFrame.
-
-    `frame`: what it was fitted on, where that was made of the rows.
-    """
-
-    model: Any
-    oracle: Callable[[pd.DataFrame], Any]
-    frame: pd.DataFrame | None = None
-
-
-Fit = Callable[[pd.DataFrame, Any], Fitted]
-
-
-def estimator(make: Callable[[], Any]) -> Fit:
-    def fit(frame: pd.DataFrame, y: Any) -> Fitted:
-        fitted = make().fit(frame, y)
-        return Fitted(fitted, lambda rows: fitted.predict_proba(rows)[:, 1])
-
-    return fit
-
-
-def encoded(*encoders: Any, final: Any = None) -> Callable[[], Any]:
-    """`q` through the encoders, `a` through an imputer."""
-
-    def make() -> Any:
-        from sklearn.base import clone
-
-        steps = [clone(encoder) for encoder in encoders]
-        columns = make_column_transformer((make_pipeline(*steps), ["q"]), (SimpleImputer(), ["a"]))
-        return make_pipeline(columns, final or LogisticRegression())
-
-    return make
-
-
-def matrix(frame: pd.DataFrame, y: Any) -> Fitted:
-    fitted = make_pipeline(SimpleImputer(), LogisticRegression()).fit(frame.to_numpy("float64"), y)
-    return Fitted(fitted, lambda rows: fitted.predict_proba(rows.to_numpy("float64"))[:, 1])
-
-
-def plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """LightGBM and XGBoost take no objects: booleans beside missing values are floats to them."""
-    return frame.astype({name: "float64" for name in frame if frame[name].dtype == np.dtype(object)})
-
-
-def lightgbm_booster(frame: pd.DataFrame, y: Any) -> Fitted:
-    data = lightgbm.Dataset(plain(frame), y)
-    parameters = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
-    booster = lightgbm.train(parameters, data, 10)
-    return Fitted(booster, lambda rows: booster.predict(plain(rows)))
-
-
-def xgboost_booster(frame: pd.DataFrame, y: Any) -> Fitted:
-    data = xgboost.DMatrix(plain(frame), y, enable_categorical=True)
-    booster = xgboost.train({"objective": "binary:logistic", "nthread": 1}, data, 10)
-    return Fitted(
-        booster, lambda rows: booster.predict(xgboost.DMatrix(plain(rows), enable_categorical=True))
-    )
-
-
-def boosting(make: Callable[[], Any]) -> Fit:
-    def fit(frame: pd.DataFrame, y: Any) -> Fitted:
-        fitted = make().fit(plain(frame), y)
-        return Fitted(fitted, lambda rows: fitted.predict_proba(plain(rows))[:, 1], plain(frame))
-
-    return fit
-
-
-def onnx_columns(frame: pd.DataFrame, y: Any) -> Fitted:
-    """A graph of 32-bit floats and of strings, in which a missing string is "", as its maker must have it."""
-    text = frame["q"].dtype.kind == "O" and not set(frame["q"].dropna()) <= {True, False}
-    whole = frame["q"].dtype.kind == "i"
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        q = table["q"].fillna("") if text else table["q"].astype("int64" if whole else "float32")
-        return pd.DataFrame({"a": table["a"].astype("float32"), "q": q})
-
-    encoder = OneHotEncoder(handle_unknown="ignore") if text or whole else SimpleImputer()
-    columns = make_column_transformer((encoder, ["q"]), (SimpleImputer(), ["a"]))
-    logistic = LogisticRegression()
-    fitted = make_pipeline(columns, logistic).fit(rows(frame), y)
-    kind = StringTensorType if text else Int64TensorType if whole else FloatTensorType
-    types = [("a", FloatTensorType([None, 1])), ("q", kind([None, 1]))]
-    graph = to_onnx(fitted, initial_types=types, options={id(logistic): {"zipmap": False}})
-    return Fitted(graph, lambda table: fitted.predict_proba(rows(table))[:, 1])
-
-
-def catboosted(*categories: str) -> Fit:
-    """CatBoost's own classifier, told which columns are categories: whole numbers and texts."""
-
-    def fit(frame: pd.DataFrame, y: Any) -> Fitted:
-        import catboost
-
-        known = [name for name in categories if frame[name].dtype.kind != "f"]
-        fitted = catboost.CatBoostClassifier(
-            iterations=10, thread_count=1, verbose=False, allow_writing_files=False
-        ).fit(frame, y, cat_features=known)
-        return Fitted(fitted, lambda rows: fitted.predict_proba(rows)[:, 1])
-
-    return fit
-
-
-def pyfunc(frame: pd.DataFrame, y: Any) -> Fitted:
-    """What MLflow saves of a pipeline, with its signature; MLflow itself loads it, and checks the dtypes."""
-    import mlflow.pyfunc
-    import mlflow.sklearn
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    columns: list[Any] = [ColSpec(_mlflow_type(frame[name]), str(name), required=False) for name in frame]
-    fitted = encoded(ONE_HOT)().fit(frame, y)
-    home = tempfile.mkdtemp()
-    folder = Path(home) / "model"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.sklearn.save_model(
-            fitted, str(folder), pyfunc_predict_fn="predict_proba", pip_requirements=[],
-            signature=ModelSignature(Schema(columns)), serialization_format="cloudpickle",
-        )  # fmt: skip
-        loaded = mlflow.pyfunc.load_model(str(folder))
-    weakref.finalize(loaded, shutil.rmtree, home)
-    return Fitted(folder, lambda rows: np.asarray(loaded.predict(rows))[:, 1])
-
-
-def _mlflow_type(column: Series) -> str:
-    if column.dtype.kind in "fi":
-        return "double" if column.dtype.kind == "f" else "long"
-    return "boolean" if set(column.dropna()) <= {True, False} else "string"
-
-
-ONE_HOT = OneHotEncoder(handle_unknown="ignore")
-FREQUENT = SimpleImputer(strategy="most_frequent")
-FILLED = SimpleImputer(strategy="constant", fill_value="none")
-ORDINAL = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
-TARGET = TargetEncoder()
-TREES = HistGradientBoostingClassifier(max_iter=10, random_state=0)
-NUMBERS = ("numbers", "ints", "bools")
-CATEGORIES = ("categories of ints", "categories of strings")
-ALL = tuple(KINDS)
-MODELS: dict[str, tuple[Format, Fit, tuple[str, ...]]] = {
-    "joblib, matrix": ("joblib", matrix, NUMBERS),
-    "joblib, OneHotEncoder": ("joblib", estimator(encoded(ONE_HOT)), ALL),
-    "joblib, OneHotEncoder that knows all": ("joblib", estimator(encoded(OneHotEncoder())), ALL),
-    "joblib, SimpleImputer, OneHotEncoder": ("joblib", estimator(encoded(FREQUENT, ONE_HOT)), ALL),
-    "joblib, SimpleImputer of a constant": ("joblib", estimator(encoded(FILLED, ONE_HOT)), ("strings",)),
-    "joblib, OrdinalEncoder, trees": ("joblib", estimator(encoded(ORDINAL, final=TREES)), ALL),
-    "joblib, TargetEncoder": ("joblib", estimator(encoded(TARGET)), ALL),
-    "joblib, trees on the columns": (
-        "joblib",
-        estimator(lambda: HistGradientBoostingClassifier(max_iter=10, random_state=0)),
-        (*NUMBERS, *CATEGORIES),
-    ),
-    "joblib, LGBMClassifier": (
-        "joblib",
-        boosting(lambda: lightgbm.LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1, min_child_samples=5)),
-        (*NUMBERS, *CATEGORIES),
-    ),
-    "joblib, XGBClassifier": (
-        "joblib",
-        boosting(lambda: xgboost.XGBClassifier(n_estimators=10, n_jobs=1, enable_categorical=True)),
-        (*NUMBERS, *CATEGORIES),
-    ),
-    "skops, SimpleImputer, OneHotEncoder": ("skops", estimator(encoded(FREQUENT, ONE_HOT)), ALL),
-    "lightgbm": ("lightgbm", lightgbm_booster, (*NUMBERS, *CATEGORIES)),
-    "xgboost": ("xgboost", xgboost_booster, (*NUMBERS, *CATEGORIES)),
-    "pyfunc": ("pyfunc", pyfunc, ("numbers", "ints", "strings", "bools")),
-    "onnx, columns": ("onnx", onnx_columns, ("numbers", "ints", "strings")),
-}
-# In the environment of scripts/formats_env, in which tests/processes/model runs these.
-if find_spec("catboost"):
-    MODELS |= {
-        "catboost": ("catboost", catboosted(), NUMBERS),
-        "catboost, categories": ("catboost", catboosted("q"), ("ints", "strings", *CATEGORIES)),
-    }
-# scikit-learn's SimpleImputer refuses a bool column, and CatBoost a category that is missing.
-NOT_FITTED = {(f"{f}, SimpleImputer, OneHotEncoder", "bools", False) for f in ("joblib", "skops")}
-# A column of whole numbers and missing ones is of floats, for which MLflow takes no whole numbers later.
-# To MLflow a missing boolean is None: it takes no column of NaN alone for one.
-NOT_FITTED |= {("pyfunc", "ints", True), ("pyfunc", "bools", False)}
-NOT_FITTED |= {("catboost, categories", kind, True) for kind in ALL}
-CASES = [
-    (model, kind, missing)
-    for model, (_, _, kinds) in MODELS.items()
-    for kind in kinds
-    for missing in (True, False)
-    if (model, kind, missing) not in NOT_FITTED
-]
+HERE = [case for case in CASES if is_here(MODELS[case[0]][0])]
 
 
 @cache
@@ -318,26 +76,34 @@ SITUATIONS = ("plain", "missing", "all missing", "missing in a", "unseen", "one 
 
 
 def registered(model: str, kind: Kind, root: Path, *, missing: bool) -> tuple[Model, Fitted]:
-    format, fit, _ = MODELS[model]  # noqa: A001
     frame, y = training(kind, missing=missing)
-    fitted = fit(frame, y)
+    fitted = MODELS[model][1](frame, y)
+    return register(model, fitted, kind, frame, root), fitted
+
+
+def register(model: str, fitted: Fitted, kind: Kind, frame: pd.DataFrame, root: Path) -> Model:
+    values = tuple(known_values(frame)) if model in CODED else ()
     signature = Signature(
-        inputs=(Input(name="a", type="double"), Input(name="q", type=kind.type)),
+        inputs=(Input(name="a", type="double"), Input(name="q", type=kind.type, values=values)),
         output=Output(kind="binary", classes=(0, 1)),
     )
     registry, own = Registry(root), frame if fitted.frame is None else fitted.frame
     manifest = registry.write_version(
-        "m", model=fitted.model, format=format, signature=signature, golden_inputs=own.head(100),
+        "m", model=fitted.model, format=MODELS[model][0], signature=signature, golden_inputs=own.head(100),
         profile={}, metrics={}, training={},
     )  # fmt: skip
-    return load_version(registry.folder("m", manifest.version)).model, fitted
+    return load_version(registry.folder("m", manifest.version)).model
 
 
 def library_says(fitted: Fitted, kind: Kind, rows: Rows) -> list[float | None]:
-    return said_of(rows, kind, lambda some: np.asarray(fitted.oracle(frame_of(kind, some)), float).tolist())
+    def say(some: Rows) -> list[float | None]:
+        said = np.asarray(fitted.oracle(frame_of(kind, some)), float).tolist()
+        return [None if np.isnan(score) else score for score in said]
+
+    return said_of(rows, kind, say)
 
 
-def said_of(rows: Rows, kind: Kind, say: Callable[[Rows], list[float]]) -> list[float | None]:
+def said_of(rows: Rows, kind: Kind, say: Callable[[Rows], Sequence[float | None]]) -> list[float | None]:
     """Of all rows at once; where that raises, of those alike, then of each alone; None where that raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -403,12 +169,13 @@ def _tried_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "check_loads", lambda files: None)
 
 
-@pytest.mark.parametrize(("model", "kind", "missing"), CASES)
+@pytest.mark.parametrize(("model", "kind", "missing"), HERE)
 def test_rows_are_scored_as_by_the_library_itself(
     model: str, kind: str, missing: bool, tmp_path: Path
 ) -> None:
     column = KINDS[kind]
     loaded, fitted = registered(model, column, tmp_path, missing=missing)
+    taken_of: dict[str, bool] = {}
     for situation in SITUATIONS:
         if situation == "unseen" and column.unseen is None:
             continue
@@ -421,3 +188,103 @@ def test_rows_are_scored_as_by_the_library_itself(
         assert [value is None for value in got] == [value is None for value in expected], situation
         pairs = [(e, g) for e, g in zip(expected, got, strict=True) if e is not None and g is not None]
         np.testing.assert_allclose([g for _, g in pairs], [e for e, _ in pairs], atol=2e-6, err_msg=situation)
+        taken_of[situation] = _taken(column, situation, rows, got)
+    recorded(model, kind, missing, taken_of)
+
+
+def _taken(kind: Kind, situation: str, rows: Rows, got: list[float | None]) -> bool:
+    """Whether the rows that the situation is about are scored: all of them or none, and each other one."""
+    about = {"missing": None, "all missing": None, "unseen": kind.unseen}
+    of_it = [g is not None for (_, q), g in zip(rows, got, strict=True) if q == about.get(situation, q)]
+    if situation in about:
+        assert all(g is not None for (_, q), g in zip(rows, got, strict=True) if q != about[situation])
+    if situation == "missing in a":
+        of_it = [g is not None for (a, _), g in zip(rows, got, strict=True) if a is None]
+    assert len(set(of_it)) == 1, situation
+    return of_it[0]
+
+
+# What was found, by case: the table in docs/models.md is made of it.
+FOUND = PROJECT / "tests" / "libraries" / "model" / "library_contract.json"
+Outcomes = dict[str, dict[str, str]]
+
+
+def recorded(model: str, kind: str, missing: bool, taken_of: dict[str, bool]) -> None:
+    """Holds an outcome to the one that is on record, or records it."""
+    assert taken_of["plain"]
+    assert taken_of["one row"]
+    assert taken_of["10,000 rows"]
+    assert taken_of["missing"] == taken_of["all missing"]
+    found: dict[str, str] = {
+        s: "scored" if taken_of[s] else "refused" for s in ("missing", "unseen") if s in taken_of
+    }
+    known: dict[str, Outcomes] = json.loads(FOUND.read_text())
+    fit = "missing values in the fit" if missing else "none in the fit"
+    if os.environ.get("TAILRACE_UPDATE_GOLDEN"):
+        known.setdefault(model, {}).setdefault(f"{kind}, {fit}", {}).update(found)
+        FOUND.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    assert known[model][f"{kind}, {fit}"] == found
+
+
+def test_each_case_is_on_record() -> None:
+    """Those of libraries that are not here too: the table is of all formats."""
+    fits = {True: "missing values in the fit", False: "none in the fit"}
+    on_record = {(model, case) for model, cases in json.loads(FOUND.read_text()).items() for case in cases}
+    assert on_record == {(model, f"{kind}, {fits[missing]}") for model, kind, missing in CASES}
+    assert {entry[0] for entry in MODELS.values()} == set(FORMATS)
+
+
+# What no model of a format takes: it is refused when it is registered, with what to do.
+NO_TEXTS = "string input q must have values"
+REFUSED: dict[tuple[Format, str], tuple[str, str]] = {
+    ("lightgbm", "strings"): ("numbers", NO_TEXTS),
+    ("xgboost", "strings"): ("numbers", NO_TEXTS),
+    ("torch", "strings"): ("numbers", NO_TEXTS),
+    ("keras", "strings"): ("numbers", NO_TEXTS),
+    ("pyfunc", "categories of ints"): ("ints", "Can not safely convert category to int64"),
+    ("pyfunc", "categories of strings"): ("strings", "Can not safely convert category to"),
+}
+
+
+@pytest.mark.parametrize(("kind", "of"), [(kind, name) for name, kind in REFUSED if is_here(name)])
+def test_what_a_format_does_not_take_is_refused_when_it_is_registered(
+    kind: str, of: Format, tmp_path: Path
+) -> None:
+    """The model is one of what the format does take."""
+    fitted_on, message = REFUSED[of, kind]
+    fitted = MODELS[of][1](*training(KINDS[fitted_on], missing=False))
+    frame, _ = training(KINDS[kind], missing=False)
+    with pytest.raises(InputError, match=message):
+        register(of, fitted, KINDS[kind], frame, tmp_path)
+
+
+MARKS = {frozenset({"scored"}): "✓", frozenset({"refused"}): "✗", frozenset({"scored", "refused"}): "±"}
+
+
+def cell(of: Format, kind: str) -> str:
+    """Of values of the fit, missing ones and unseen ones."""
+    if (of, kind) in REFUSED:
+        return "not taken"
+    known: dict[str, Outcomes] = json.loads(FOUND.read_text())
+    cases = [
+        outcome
+        for model, entry in MODELS.items()
+        if entry[0] == of
+        for case, outcome in known[model].items()
+        if case.rpartition(", ")[0] == kind
+    ]
+    assert cases, (of, kind)
+    marks = ["✓"]
+    for situation in ("missing", "unseen"):
+        found = frozenset(outcome[situation] for outcome in cases if situation in outcome)
+        marks.append(MARKS[found] if found else "–")
+    return " ".join(marks)
+
+
+def test_the_documented_table_is_what_was_found() -> None:
+    """A row for each format, a cell for each kind of column: no cell without a test."""
+    cells = {name: [cell(name, kind) for kind in KINDS] for name in FORMATS}
+    made = "\n".join(f"| `{name}` | {' | '.join(row)} |" for name, row in cells.items())
+    documented = table(DOCS["models.md"], "| format |")
+    assert [row[1:] for row in documented] == list(cells.values()), f"the rows must be\n{made}"
+    assert [names(row[0]) for row in documented] == [[name] for name in FORMATS]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +206,12 @@ def network_rows(table: pa.Table) -> Any:
 
 
 def torch_program(inputs: tuple[Input, ...], kind: str) -> Trained:
-    torch = pytest.importorskip("torch")
+    import torch
+
     torch.manual_seed(0)
     count = {"binary": 2, "multiclass": 3, "regression": 1}[kind]
 
-    class Network(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Network(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(len(inputs), count)
@@ -231,8 +232,6 @@ def torch_program(inputs: tuple[Input, ...], kind: str) -> Trained:
 
 
 def keras_model(inputs: tuple[Input, ...], kind: str) -> Trained:
-    if importlib.util.find_spec("keras") is None:
-        pytest.skip("could not import 'keras'")
     keras = keras_zip.import_keras()
     keras.utils.set_random_seed(0)
     units, activation = {
@@ -298,18 +297,28 @@ CASES: dict[str, tuple[Format, str, tuple[Input, ...], Callable[[tuple[Input, ..
     "onnx multiclass zipmap": ("onnx", "multiclass", (A, B), onnx_matrix(True)),
     "onnx regression": ("onnx", "regression", (A, B), onnx_matrix(False)),
     "onnx columns": ("onnx", "binary", (A, TEXT), onnx_columns),
-    "torch binary": ("torch", "binary", (A, LONG, CODED), torch_program),
-    "torch multiclass": ("torch", "multiclass", (A, B), torch_program),
-    "torch regression": ("torch", "regression", (A, B), torch_program),
-    "keras binary": ("keras", "binary", (WHOLE_A, WHOLE_B), keras_model),
-    "keras multiclass": ("keras", "multiclass", (WHOLE_A, WHOLE_B), keras_model),
-    "keras regression": ("keras", "regression", (WHOLE_A, WHOLE_B), keras_model),
     "onnx anomaly": ("onnx", "anomaly", (WHOLE_A, WHOLE_B), onnx_anomaly),
 }
 
 
-# In the environment of scripts/formats_env, in which tests/processes/model runs these.
-if importlib.util.find_spec("catboost"):
+# In environments of their own: of scripts/formats_env, in which tests/processes/model runs these, and of
+# scripts/torch_env.
+NETWORKS: dict[Format, Any] = {}
+if find_spec("torch"):
+    NETWORKS["torch"] = torch_program
+    CASES |= {
+        "torch binary": ("torch", "binary", (A, LONG, CODED), torch_program),
+        "torch multiclass": ("torch", "multiclass", (A, B), torch_program),
+        "torch regression": ("torch", "regression", (A, B), torch_program),
+    }
+if find_spec("keras"):
+    NETWORKS["keras"] = keras_model
+    CASES |= {
+        "keras binary": ("keras", "binary", (WHOLE_A, WHOLE_B), keras_model),
+        "keras multiclass": ("keras", "multiclass", (WHOLE_A, WHOLE_B), keras_model),
+        "keras regression": ("keras", "regression", (WHOLE_A, WHOLE_B), keras_model),
+    }
+if find_spec("catboost"):
     CASES |= {
         "catboost binary": ("catboost", "binary", (A, B), catboost_model),
         "catboost binary frame": ("catboost", "binary", (A, WHOLE_TEXT), catboost_model),
@@ -518,29 +527,35 @@ def test_a_skops_model_holds_only_types_that_the_manifest_trusts(tmp_path: Path)
         load_version(folder, trust=Trust(pickles=False))
 
 
-def test_a_keras_model_with_code_in_it_is_refused(tmp_path: Path) -> None:
-    keras_model((WHOLE_A,), "regression")
-    keras = keras_zip.import_keras()
-    layers = [keras.layers.Input((1,)), keras.layers.Lambda(lambda rows: rows * 2)]
-    keras.Sequential(layers).save(tmp_path / "lambda.keras")
-    data = (tmp_path / "lambda.keras").read_bytes()
-    with pytest.raises(ModelError, match=r"the keras model cannot be loaded: .*[Ll]ambda"):
-        formats.build("keras", data, signature("regression", (WHOLE_A,)))
+if find_spec("keras"):
+
+    def test_a_keras_model_with_code_in_it_is_refused(tmp_path: Path) -> None:
+        keras_model((WHOLE_A,), "regression")
+        keras = keras_zip.import_keras()
+        layers = [keras.layers.Input((1,)), keras.layers.Lambda(lambda rows: rows * 2)]
+        keras.Sequential(layers).save(tmp_path / "lambda.keras")
+        data = (tmp_path / "lambda.keras").read_bytes()
+        with pytest.raises(ModelError, match=r"the keras model cannot be loaded: .*[Ll]ambda"):
+            formats.build("keras", data, signature("regression", (WHOLE_A,)))
 
 
-def test_a_torch_program_unpickles_so_that_jobs_can_refuse_it(tmp_path: Path) -> None:
-    inputs = (A, B)
-    folder = write(tmp_path, torch_program(inputs, "binary"), "binary", inputs, "torch")
-    with pytest.raises(ModelError, match="as the job refuses them; got torch"):
-        load_version(folder, trust=Trust(pickles=False))
+if find_spec("torch"):
+
+    def test_a_torch_program_unpickles_so_that_jobs_can_refuse_it(tmp_path: Path) -> None:
+        inputs = (A, B)
+        folder = write(tmp_path, torch_program(inputs, "binary"), "binary", inputs, "torch")
+        with pytest.raises(ModelError, match="as the job refuses them; got torch"):
+            load_version(folder, trust=Trust(pickles=False))
 
 
-@pytest.mark.parametrize(("name", "train"), [("torch", torch_program), ("keras", keras_model)])
-def test_networks_that_do_not_fit_are_refused(name: Any, train: Any) -> None:
-    data = serialized(train((A, B), "binary").model, name)
-    with pytest.raises(ModelError, match="must have 2 inputs as the model does; got 3"):
-        formats.build(name, data, signature("binary", (A, B, LONG)))
-    with pytest.raises(ModelError, match="the signature says anomaly"):
-        formats.build(name, data, signature("anomaly", (A, B)))
-    with pytest.raises(ModelError, match="shape"):
-        formats.build(name, data, signature("multiclass", (A, B))).predict(rows((A, B)))
+if NETWORKS:
+
+    @pytest.mark.parametrize("name", NETWORKS)
+    def test_networks_that_do_not_fit_are_refused(name: Format) -> None:
+        data = serialized(NETWORKS[name]((A, B), "binary").model, name)
+        with pytest.raises(ModelError, match="must have 2 inputs as the model does; got 3"):
+            formats.build(name, data, signature("binary", (A, B, LONG)))
+        with pytest.raises(ModelError, match="the signature says anomaly"):
+            formats.build(name, data, signature("anomaly", (A, B)))
+        with pytest.raises(ModelError, match="shape"):
+            formats.build(name, data, signature("multiclass", (A, B))).predict(rows((A, B)))

@@ -128,6 +128,19 @@ if find_spec("catboost"):
         ],
         NAMED,
     )
+    # A pickled one has forgotten how many columns it was fitted on.
+    FILES["joblib of catboost with categories"] = (
+        "model.joblib",
+        lambda: dumped(catboosted()),
+        FILES["catboost with categories"][2],
+        NAMED,
+    )
+    FILES["joblib of catboost"] = (
+        "model.joblib",
+        lambda: dumped(catboosted_numbers()),
+        [A, N],
+        Output(kind="regression"),
+    )
 
 
 @pytest.mark.parametrize("case", FILES)

@@ -17,11 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 import xgboost
 from skl2onnx import to_onnx
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import IsolationForest, VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -141,6 +143,43 @@ def test_a_pickled_classifier_of_category_columns_is_imported(library: str, tmp_
     np.testing.assert_allclose(score(model, records(new)), fitted.predict_proba(new)[:, 1], atol=1e-6)
 
 
+WRAPPED = {
+    "search of lightgbm": lambda: GridSearchCV(CLASSIFIERS["lightgbm"](), {"num_leaves": [5, 7]}, cv=2),
+    "search of xgboost": lambda: GridSearchCV(CLASSIFIERS["xgboost"](), {"max_depth": [2, 3]}, cv=2),
+    "calibration": lambda: CalibratedClassifierCV(CLASSIFIERS["lightgbm"](), cv=2),
+    "vote": lambda: VotingClassifier([(n, CLASSIFIERS["lightgbm"]()) for n in "ab"], voting="soft"),
+}
+
+
+@pytest.mark.parametrize("case", WRAPPED)
+def test_what_wraps_a_classifier_of_category_columns_is_imported(case: str, tmp_path: Path) -> None:
+    fitted = WRAPPED[case]().fit(CODED, LATE)
+    manifest, model = imported(tmp_path, "m.joblib", dumped(fitted), records(CODED))
+    assert [item.values for item in manifest.signature.inputs] == [OF_N, (), OF_C]
+    np.testing.assert_allclose(score(model, records(CODED)), fitted.predict_proba(CODED)[:, 1], atol=1e-6)
+    unseen = pa.table({"n": [10], "a": [0.5], "c": ["xx"]})
+    if case == "search of xgboost":
+        with pytest.raises(ModelError, match="c must be one of the categories of the fit"):
+            model.predict(unseen)
+
+
+def test_a_pickled_classifier_of_ordered_categories_is_imported(tmp_path: Path) -> None:
+    """To LightGBM they are numbers, whose columns it does not tell: the rows do."""
+    frame = CODED.assign(c=pd.Categorical(WORDS, categories=["z", "x", "y"], ordered=True))
+    fitted = CLASSIFIERS["lightgbm"]().fit(frame, LATE)
+    manifest, model = imported(tmp_path, "m.joblib", dumped(fitted), records(frame))
+    assert [item.values for item in manifest.signature.inputs] == [OF_N, (), ("z", "x", "y")]
+    np.testing.assert_allclose(score(model, records(frame)), fitted.predict_proba(frame)[:, 1], atol=1e-12)
+
+
+def test_rows_that_the_library_refuses_are_said_with_its_own_words(tmp_path: Path) -> None:
+    """The adversary is a column of another kind than in the fit: no traceback of a library."""
+    fitted = CLASSIFIERS["xgboost"]().fit(CODED[["a"]].assign(n=NUMBERS), LATE)
+    rows = pa.table({"a": ["x", "y"], "n": [10, 20]})
+    with pytest.raises(InputError, match=r"does not take rows of these types: ValueError: .*a:"):
+        imported(tmp_path, "m.joblib", dumped(fitted), rows)
+
+
 @pytest.mark.parametrize("kind", ["lightgbm", "xgboost"])
 def test_a_signature_of_other_categories_is_refused(kind: Any, tmp_path: Path) -> None:
     model = lightgbm_booster() if kind == "lightgbm" else xgboost_booster()
@@ -244,6 +283,18 @@ def test_narrow_floats_are_rounded_as_in_the_fit(kind: Any, tmp_path: Path) -> N
 
 X = RNG.normal(size=(200, 2)).astype(np.float32)
 PAIR = tuple(Input(name=name, type="double", nullable=False) for name in "ab")
+
+
+@pytest.mark.parametrize("make", [LogisticRegression, CLASSIFIERS["lightgbm"], CLASSIFIERS["xgboost"]])
+def test_columns_that_pandas_numbered_are_named_by_their_numbers(make: Any, tmp_path: Path) -> None:
+    frame = pd.DataFrame(X.astype(float))
+    fitted = make().fit(frame, LATE[:200])
+    inputs = (Input(name="0", type="double"), Input(name="1", type="double"))
+    written(tmp_path, fitted, frame.head(50), BINARY, *inputs)
+    rows = pa.table({"0": X[:, 0].astype(float), "1": X[:, 1].astype(float)})
+    np.testing.assert_allclose(score(loaded(tmp_path), rows), fitted.predict_proba(frame)[:, 1], atol=1e-6)
+
+
 DETECTORS = {
     "forest": lambda: IsolationForest(n_estimators=10, random_state=0),
     "forest with contamination": lambda: make_pipeline(

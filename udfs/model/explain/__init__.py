@@ -19,8 +19,9 @@ from udfs.model.manifest import Signature
 __all__ = ["EXPLAINED", "Contributions", "Explainer", "explainer"]
 
 EXPLAINED = (
-    "LightGBM and XGBoost models, and scikit-learn's linear models, decision trees, forests and gradient "
-    "boosting, alone or behind scalers, encoders, imputers and column transformers, calibrated or not"
+    "LightGBM, XGBoost and CatBoost models, and scikit-learn's linear models, decision trees, forests and "
+    "gradient boosting, alone or behind scalers, encoders, imputers and column transformers, calibrated or "
+    "not"
 )
 
 

@@ -1,4 +1,4 @@
-"""Explains LightGBM's and XGBoost's trees by Shapley values, which the libraries themselves compute."""
+"""Explains LightGBM's, XGBoost's and CatBoost's trees by Shapley values, which these libraries compute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from udfs.model.contract import Floats
 from udfs.model.explain.base import Contributions, Indices, ModelExplainer
 
-LIBRARIES = ("lightgbm", "xgboost")
+LIBRARIES = ("lightgbm", "xgboost", "catboost")
 
 
 def build(native: Any, inputs: int) -> ModelExplainer:
@@ -17,6 +17,8 @@ def build(native: Any, inputs: int) -> ModelExplainer:
     if type(native).__module__.startswith("lightgbm"):
         booster = getattr(native, "booster_", native)
         return lambda rows, chosen: _split(_lightgbm(booster, rows, inputs), chosen)
+    if type(native).__module__.startswith("catboost"):
+        return lambda rows, chosen: _split(_catboost(native, rows), chosen)
     booster = native.get_booster() if hasattr(native, "get_booster") else native
     return lambda rows, chosen: _split(_xgboost(booster, rows), chosen)
 
@@ -37,6 +39,15 @@ def _xgboost(booster: Any, rows: Any) -> Floats:
         matrix, pred_contribs=True, iteration_range=(0, int(best) + 1 if best else 0), validate_features=False
     )
     found = np.asarray(found, dtype=np.float64)
+    return found if found.ndim == 3 else found[:, np.newaxis, :]
+
+
+def _catboost(model: Any, rows: Any) -> Floats:
+    # Start-up: optional library.
+    import catboost  # noqa: PLC0415
+
+    pool = catboost.Pool(rows, cat_features=model.get_cat_feature_indices(), thread_count=1)
+    found = np.asarray(model.get_feature_importance(pool, type="ShapValues", thread_count=1))
     return found if found.ndim == 3 else found[:, np.newaxis, :]
 
 

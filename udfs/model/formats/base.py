@@ -124,6 +124,14 @@ def same_count(fitted: int, signature: Signature) -> None:
         )
 
 
+def any_rows(shape: Sequence[Any], what: str) -> None:
+    """Raise `ModelError` for a tensor whose shape fixes how many rows come at once."""
+    if shape and isinstance(shape[0], int):
+        raise ModelError(
+            f"{what} must take any number of rows; it takes {shape[0]}: leave its first size open"
+        )
+
+
 def need_codes(signature: Signature) -> None:
     """Raise `ModelError` unless each string input has `values`, whose positions are its codes."""
     for item in signature.inputs:

@@ -10,6 +10,7 @@ from typing import Any
 
 import catboost
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from udfs.errors import ModelError
@@ -54,7 +55,7 @@ class CatBoostModel(FormatModel):
 
     def __init__(self, model: Any, signature: Signature) -> None:
         super().__init__(signature)
-        self._model = model
+        self.native = model
         self._names = column_names(model)
         self._frames = arrow.Frames(signature)
         same_count(len(model.feature_names_), signature)
@@ -65,13 +66,15 @@ class CatBoostModel(FormatModel):
         _check_output(model, signature)
 
     def infer(self, inputs: pa.Table) -> Raw:
-        rows = self._frames(inputs)
-        if self._names is None:
-            rows = rows.set_axis(range(len(rows.columns)), axis=1)
+        rows = self.rows(inputs)
         if self.signature.output.kind == "regression":
-            return Raw(np.asarray(self._model.predict(rows, thread_count=1)))
-        said = np.asarray(self._model.predict_proba(rows, thread_count=1))
+            return Raw(np.asarray(self.native.predict(rows, thread_count=1)))
+        said = np.asarray(self.native.predict_proba(rows, thread_count=1))
         return Raw(said[:, 1] if self.signature.output.kind == "binary" else said)
+
+    def rows(self, inputs: pa.Table) -> pd.DataFrame:
+        rows = self._frames(inputs)
+        return rows if self._names is not None else rows.set_axis(range(len(rows.columns)), axis=1)
 
 
 def _check_output(model: Any, signature: Signature) -> None:

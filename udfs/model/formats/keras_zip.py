@@ -19,7 +19,7 @@ import pyarrow as pa
 from udfs.errors import ModelError
 from udfs.model.contract import Floats
 from udfs.model.formats import inputs as arrow
-from udfs.model.formats.base import FormatModel, Raw, need_codes, same_count
+from udfs.model.formats.base import FormatModel, Raw, any_rows, need_codes, same_count
 from udfs.model.formats.neural import as_output, check_kind
 from udfs.model.manifest import Signature
 
@@ -62,6 +62,8 @@ class KerasModel(FormatModel):
         self._rounded = arrow.rounding(signature)
         self._model = model
         self._to_numpy = import_keras().ops.convert_to_numpy
+        for node in model.inputs:
+            any_rows(node.shape, f"the model's input {node.name}")
         self._nodes = self._named() if column_names(model) is not None else None
         if self._nodes is None:
             same_count(int(model.inputs[0].shape[1]), signature)

@@ -83,4 +83,17 @@ class PyfuncModel(FormatModel):
         self._frames = arrow.Frames(structs.replace(signature, inputs=tuple(typed)))
 
     def infer(self, inputs: pa.Table) -> Raw:
-        return Raw(numbers(self._model.predict(self._frames(inputs)), self.signature))
+        said = self._model.predict(self._frames(_never_missing_alone(inputs)))
+        return Raw(numbers(said, self.signature)[: inputs.num_rows])
+
+
+def _never_missing_alone(inputs: pa.Table) -> pa.Table:
+    """With one row more where a column of booleans is all missing: MLflow would take that for one of floats.
+
+    Else what becomes of a record would depend on others of its batch.
+    """
+    row = inputs.slice(0, 1)
+    for place, field in enumerate(inputs.schema):
+        if pa.types.is_boolean(field.type) and inputs.column(place).null_count == inputs.num_rows:
+            row = row.set_column(place, field, pa.array([True]))
+    return inputs if row.equals(inputs.slice(0, 1)) else pa.concat_tables([inputs, row])

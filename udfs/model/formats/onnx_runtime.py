@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from udfs.errors import ModelError
 from udfs.model.formats import inputs as arrow
-from udfs.model.formats.base import FormatModel, Raw, need_codes, same_count
+from udfs.model.formats.base import FormatModel, Raw, any_rows, need_codes, same_count
 from udfs.model.manifest import Signature
 
 NUMBERS: dict[str, type[np.generic]] = {
@@ -89,6 +89,8 @@ class OnnxModel(FormatModel):
 
     def _feeder(self) -> Callable[[pa.Table], Feed]:
         nodes = {node.name: node for node in self._session.get_inputs()}
+        for name, node in nodes.items():
+            any_rows(node.shape, f"the graph's input {name}")
         if nodes.keys() == set(self.signature.names):
             _check_texts(nodes, self.signature)
             return lambda table: {name: self._column(table[name], node) for name, node in nodes.items()}

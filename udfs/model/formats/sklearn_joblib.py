@@ -9,6 +9,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pyarrow as pa
+from sklearn.frozen import FrozenEstimator
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from udfs.errors import ModelError
@@ -84,19 +85,41 @@ def _check_classes(estimator: Any, signature: Signature) -> None:
 
 
 def _wants_frame(estimator: Any, signature: Signature) -> bool:
-    fitted = getattr(estimator, "feature_names_in_", None)
+    fitted = fitted_names(estimator)
     if fitted is not None:
-        same_names([str(name) for name in fitted], signature)
+        same_names(fitted, signature)
         return True
-    count = getattr(estimator, "n_features_in_", None)
-    if count is not None:
+    # CatBoost has forgotten it, and says 0, when it comes out of a pickle.
+    if count := getattr(estimator, "n_features_in_", None):
         same_count(int(count), signature)
     return any(item.type == "string" for item in signature.inputs)
 
 
+def fitted_names(estimator: Any) -> list[str] | None:
+    """The columns that an estimator was fitted on; None for a matrix. CatBoost numbers those of a matrix."""
+    if type(estimator).__module__.startswith("catboost."):
+        names = [str(name) for name in estimator.feature_names_ or ()]
+        return None if names == [str(index) for index in range(len(names))] else names
+    fitted = getattr(estimator, "feature_names_in_", None)
+    return None if fitted is None else [str(name) for name in fitted]
+
+
+def wrapped(estimator: Any) -> Any:
+    """What a search, a calibration or an ensemble holds, one of its fitted estimators; else None."""
+    if calibrated := getattr(estimator, "calibrated_classifiers_", None):
+        return calibrated[0].estimator
+    if (best := getattr(estimator, "best_estimator_", None)) is not None:
+        return best
+    members = getattr(estimator, "estimators_", None)
+    if isinstance(members, list) and members:
+        return members[0]
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else None
+
+
 def _last(estimator: Any) -> str:
-    """The module of a pipeline's last step."""
-    return type(estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator).__module__
+    """The module of what predicts in the end: of a pipeline's last step, in whatever wraps it."""
+    inner = estimator.steps[-1][1] if hasattr(estimator, "steps") else wrapped(estimator)
+    return type(estimator).__module__ if inner is None else _last(inner)
 
 
 def _matrix_dtype(signature: Signature) -> str:

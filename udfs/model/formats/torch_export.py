@@ -16,7 +16,7 @@ import torch
 
 from udfs.errors import ModelError
 from udfs.model.formats import inputs as arrow
-from udfs.model.formats.base import FormatModel, Raw, need_codes, same_count
+from udfs.model.formats.base import FormatModel, Raw, any_rows, need_codes, same_count
 from udfs.model.formats.neural import as_output, check_kind
 from udfs.model.manifest import Signature
 
@@ -77,5 +77,6 @@ def number_type(program: torch.export.ExportedProgram, signature: Signature) -> 
     if len(tensors) != 1 or tensors[0].ndim != 2 or tensors[0].dtype not in _NUMBERS:
         found = ", ".join(f"{tensor.dtype} of {tensor.ndim} dimensions" for tensor in tensors)
         raise ModelError(f"the program's only input must be a matrix of floats; got {found or 'none'}")
+    any_rows(tensors[0].shape, "the program's input")
     same_count(int(tensors[0].shape[1]), signature)
     return _NUMBERS[tensors[0].dtype]

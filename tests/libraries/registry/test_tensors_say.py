@@ -167,6 +167,15 @@ def test_a_text_without_a_code_cannot_be_a_number(tmp_path: Path) -> None:
             written(tmp_path, "onnx", data, pd.DataFrame({"q": ["1", "2"]}), text)
 
 
+def test_a_graph_of_a_fixed_number_of_rows_is_refused(tmp_path: Path) -> None:
+    """As exporters write it that were given one example row."""
+    nodes = [helper.make_node("MatMul", ["rows", "weights"], ["sum"])]
+    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [1, 2])
+    data = _model(nodes, [rows], [1.0, 2.0], TensorProto.FLOAT)
+    with pytest.raises(InputError, match="input rows must take any number of rows; it takes 1: leave"):
+        written(tmp_path, "onnx", data, FRAME, NUMBER, CITY)
+
+
 def network(inputs: int) -> Any:
     keras = keras_zip.import_keras()
     layers = [keras.layers.Input((inputs,)), keras.layers.Dense(1, kernel_initializer="ones")]
@@ -340,6 +349,11 @@ if find_spec("torch"):
             InputError, match="must have 2 inputs as the model does; got 3; give a --signature"
         ):
             complete(find(tmp_path / "m.pt2"), rows=more)
+
+    def test_a_torch_program_of_a_fixed_number_of_rows_is_refused(tmp_path: Path) -> None:
+        fixed = torch.export.export(Net().eval(), (torch.zeros(4, 2),))
+        with pytest.raises(InputError, match="input must take any number of rows; it takes 4: leave"):
+            written(tmp_path, "torch", fixed, FRAME, NUMBER, CITY)
 
     def test_other_files_of_torch_are_told_by_what_they_are(tmp_path: Path) -> None:
         rows = pa.table({"a": [0.5, 1.0], "b": [0.0, 2.0]})
