@@ -24,7 +24,7 @@ _UNIT_TYPES: Mapping[str, str] = {"iso8601": "string", "ms": "long", "s": "long"
 _TYPE_UNITS = {"string": ("iso8601",), "long": ("ms", "s", "us")}
 KEY_TYPES = frozenset({"string", "long", "boolean"})
 # Aggregates whose result is one of the values themselves.
-REVEALING_AGGREGATES = frozenset({"min", "max", "first", "last", "lag", "percentile"})
+REVEALING_AGGREGATES = frozenset({"min", "max", "first", "last", "lag", "percentile", "top"})
 
 
 def reference_diagnostics(data: object) -> list[Diagnostic]:

@@ -56,6 +56,7 @@ def _source_data(job: JobSpec) -> dict[str, Any]:
         "format": source.format,
         "start": source.start,
         "max_bytes": source.max_bytes,
+        "read_ahead": source.read_ahead,
         "event_time": {"from": _time_origin(job), "name": when.field or when.header, "unit": when.unit}
         | {"out_of_order": when.out_of_order, "idle": when.idle, "max_ahead": when.max_ahead},
     }
@@ -217,8 +218,13 @@ def _event_time(job: JobSpec) -> str:
     return (
         f"{origin}; up to {format_duration(when.out_of_order)} out of order, else late; more than "
         f"{format_duration(when.max_ahead)} ahead is an error; a partition is idle after "
-        f"{format_duration(when.idle)}"
+        f"{format_duration(when.idle)}{_read_ahead(job)}"
     )
+
+
+def _read_ahead(job: JobSpec) -> str:
+    bound = job.source.read_ahead
+    return f"; none is read more than {format_duration(bound)} ahead of the slowest" if bound else ""
 
 
 def _window(name: str, window: Window) -> Rows:

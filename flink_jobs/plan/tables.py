@@ -14,6 +14,8 @@ from udfs.records.event_time import EventTimeField
 
 STARTUP = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
 TRANSACTION_TIMEOUT_MS = 900_000
+# In one such interval all partitions together advance at most by `read_ahead`.
+READ_AHEAD_CHECKED_MS = 100
 
 
 def event_time_field(job: JobSpec) -> EventTimeField | None:
@@ -59,6 +61,12 @@ def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sq
         **sql.RAW_FORMAT,
         **_properties(job, own),
     }
+    if isinstance(read, Source) and read.read_ahead is not None:
+        options |= {
+            "scan.watermark.alignment.group": f"{job.job}-{name}",
+            "scan.watermark.alignment.max-drift": f"{read.read_ahead} ms",
+            "scan.watermark.alignment.update-interval": f"{READ_AHEAD_CHECKED_MS} ms",
+        }
     if bounded:
         options["scan.bounded.mode"] = "latest-offset"
     columns = sql.source_columns(_time_field(when), when.max_ahead, when.out_of_order)

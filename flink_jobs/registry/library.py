@@ -22,6 +22,7 @@ from flink_jobs.registry.maker_rows import is_object, without
 from udfs.errors import ModelError
 from udfs.model.contract import Scored
 from udfs.model.format_table import Format
+from udfs.model.formats import why_not
 from udfs.model.formats.base import scored
 from udfs.model.manifest import Input, Missing, Signature, Value
 
@@ -46,12 +47,15 @@ class Library:
         return _tried(self, signature, frame) is not None
 
 
-def library(model: Any, data: bytes, kind: Format, trusted_types: Sequence[str]) -> Library | None:
-    """The maker's object, or what the library reads from its bytes; None for formats of tensors alone."""
-    found = client_format(kind)
-    if found.says is None or found.read is None:
-        return None
-    own = found.read(data, trusted_types) if isinstance(model, bytes) else model
+def library(model: Any, data: bytes, kind: Format, trusted_types: Sequence[str]) -> Library:
+    """The maker's object, or what the library reads from its bytes. Raises `ModelError` if it cannot."""
+    try:
+        found = client_format(kind)
+        own = found.read(data, trusted_types) if isinstance(model, bytes) else found.asked(model)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(why_not(kind, error, data)) from error
     try:
         facts = found.inspect(data, trusted_types)
     except Exception:  # of what is no estimator or booster; the worker's half says so

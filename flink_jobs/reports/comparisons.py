@@ -18,7 +18,7 @@ from flink_jobs.jobfile import load_job
 from flink_jobs.kafka import ClientSettings, read_topic
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.params import gate_of
-from udfs.rollout.compare import add_up
+from udfs.rollout.compare import add_up, with_designs
 from udfs.rollout.gate import Evidence, Gate, judge_gate
 from udfs.rollout.label_tests import as_labelled, on_same_records
 from udfs.rollout.records import ComparisonRecord, GateReport
@@ -67,8 +67,9 @@ def judge_records(gate: Gate, records: Sequence[ComparisonRecord], version: int)
     timed = [ratio for ratio in ratios if ratio is not None]
     watched = [r.gate for r in records if r.gate and r.gate.version == version]
     known = as_labelled(watched[-1].quality) if watched and watched[-1].quality else None
+    total = add_up(newest)
     found = Evidence(
-        add_up(newest),
+        with_designs(total, watched[-1]) if watched else total,
         newest[-1],
         looks=max(watched[-1].windows if watched else 0, len(about)),
         timed=len(timed),

@@ -72,7 +72,7 @@ def plan_report(found: Measured, gate: Gate, automatic: Automatic, power: float)
 
     def needed(part: float) -> float:
         effects = [_squared(effect, squares=squares) for effect in gate.effects]
-        return information(_squared(part, squares=squares), gate.error, power, effects)
+        return information(_squared(part, squares=squares), gate.error, power, effects, effects[0])
 
     name = MEASURES[found.measure]
     yield Text(

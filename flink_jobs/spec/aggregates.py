@@ -21,7 +21,7 @@ from udfs.suggest import nearest
 EVENT_AGGREGATES = ("lag", "time_since_last")
 AGGREGATES = (
     *("count", "sum", "avg", "min", "max", "stddev", "first", "last"),
-    *("lag", "percentile", "ewma", "rate", "delta", "time_since_last"),
+    *("lag", "percentile", "top", "ewma", "rate", "delta", "time_since_last"),
 )
 NUMERIC_AGGREGATES = frozenset({"sum", "avg", "stddev", "percentile", "ewma", "rate", "delta"})
 # What is written for them; {x} is the column.
@@ -48,6 +48,10 @@ _OTHER_NAMES = {
     "difference": "delta({x})",
     "change": "delta({x})",
     "previous": "lag({x})",
+    "mode": "top({x})",
+    "most_common": "top({x})",
+    "most_frequent": "top({x})",
+    "top_k": "top({x}, 3)",
     "time_since": "time_since_last()",
     "since_last": "time_since_last()",
 }
@@ -59,14 +63,15 @@ _AGGREGATE = re.compile(
 )
 _LONGEST = 2_000
 _LARGEST_LAG = 10_000
+_LAST_PLACE = 100
 
 
 @dataclass(frozen=True)
 class Aggregate:
     """One result of a window. `column` is None for count(*) and time_since_last().
 
-    `offset` is given for lag only, `share` for percentile and `half_life`, in ms, for ewma. `where` is an SQL
-    expression: only records count of which it is true.
+    `offset` is given for lag, and the place for top; `share` for percentile and `half_life`, in ms, for ewma.
+    `where` is an SQL expression: only records count of which it is true.
     """
 
     function: str
@@ -123,24 +128,28 @@ def parse_aggregate(value: object) -> Aggregate:
 
 
 def _second(function: str, column: str, text: str | None) -> tuple[int | None, float | None, int | None]:
-    """The offset of lag, the share of percentile, and the half life of ewma."""
+    """The offset of lag or place of top, the share of percentile, and the half life of ewma."""
     match function:
         case "lag":
-            return _offset(text or "1"), None, None
+            return _whole(text, _LARGEST_LAG, f"a lag of 1 to {_LARGEST_LAG} rows"), None, None
+        case "top":
+            expected = f"top({column}, n) with a place from 1 to {_LAST_PLACE}"
+            return _whole(text, _LAST_PLACE, expected), None, None
         case "percentile":
             return None, _share(column, text), None
         case "ewma":
             return None, None, _half_life(column, text)
     if text:
-        raise wrong(f"{function}({column}), as a second argument is for lag, percentile and ewma only")
+        raise wrong(f"{function}({column}), as a second argument is for lag, top, percentile and ewma only")
     return None, None, None
 
 
-def _offset(text: str) -> int:
-    offset = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
-    if not 1 <= offset <= _LARGEST_LAG:
-        raise wrong(f"a lag of 1 to {_LARGEST_LAG} rows")
-    return offset
+def _whole(text: str | None, most: int, expected: str) -> int:
+    """A number from 1 on; 1 if there is none."""
+    number = 1 if text is None else int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    if not 1 <= number <= most:
+        raise wrong(expected)
+    return number
 
 
 def _share(column: str, text: str | None) -> float:
@@ -186,6 +195,7 @@ _AGGREGATE_SCHEMA = {
         "avg(x)",
         "lag(x, 2)",
         "percentile(x, 0.9)",
+        "top(x, 3)",
         "ewma(x, 10m)",
         "time_since_last()",
         "count(* where x > 100)",

@@ -181,6 +181,10 @@ class Source(Section):
         default="512 KB", validate_default=True, description="Larger records are dead letters."
     )
     event_time: EventTime = Field(default_factory=EventTime, description="Event time and watermarks.")
+    read_ahead: PositiveDuration | None = Field(
+        default=None,
+        description="How far, in event time, partitions are read ahead of the slowest; default: no bound.",
+    )
     fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
         alias="schema", description="The data contract: the fields of a record. Others are ignored."
     )

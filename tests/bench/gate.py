@@ -24,13 +24,14 @@ from scipy import stats
 
 from udfs.alerts.records import WindowSpan
 from udfs.releases.log import Canary, ReleaseLog, ReleaseRecord
-from udfs.rollout.chance import score_drift
+from udfs.releases.route import BUCKETS
+from udfs.rollout.compare import compare_window
 from udfs.rollout.events import Role
 from udfs.rollout.gate import Automatic, Evidence, Gate, decide, judge_gate
 from udfs.rollout.label_tests import labelled
 from udfs.rollout.labels import LabelSums
 from udfs.rollout.losses import FINE, FLOOR, LossSum, Quality
-from udfs.rollout.records import ComparisonRecord, PairReport, VersionReport
+from udfs.rollout.records import ComparisonRecord
 from udfs.rollout.version_metrics import SCORE_BINS, VersionCounts
 from udfs.times import iso
 
@@ -41,6 +42,7 @@ ERRORS = 0.002
 POWER = 0.9
 # Records of one key lie so near each other in likelihood.
 ALIKE = POOL // 4
+KEYS = (5_000, 1_000, 200, 50)
 GATE = Gate(records=1_000, latency=None, quality=0.05)
 AUTOMATIC = Automatic()
 Floats = npt.NDArray[np.float64]
@@ -91,33 +93,45 @@ class Side:
     """One version under one release: what was counted of it."""
 
     counts: VersionCounts = field(default_factory=VersionCounts)
-    scores: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(SCORE_BINS, dtype=np.intp))
     quality: Quality = field(default_factory=lambda: Quality("binary"))
 
-    @property
-    def errors(self) -> float:
-        return self.counts.errors / max(self.counts.errors + self.counts.rows, 1)
-
     def add(self, other: Side) -> None:
-        self.counts = VersionCounts(
-            self.counts.rows + other.counts.rows, self.counts.errors + other.counts.errors
-        )
-        self.scores = self.scores + other.scores
+        self.counts = self.counts.merged(other.counts)
         self.quality = self.quality.merged(other.quality)
 
 
-Draw = Callable[[int], npt.NDArray[np.intp]]
+Ints = npt.NDArray[np.intp]
+# n records of one side: their places in the pool, and the buckets of their keys.
+Draw = Callable[[int], tuple[Ints, Ints]]
 
 
 def scored(population: Population, n: int, labels: int, draw: Draw, random: np.random.Generator) -> Side:
     """n records, of which so many have labels."""
-    chosen = draw(n)
-    losses = population.losses[chosen[:labels]]
-    total, squares = float(losses.sum()), float((losses**2).sum())
+    chosen, buckets = draw(n)
+    score_bins = population.score_bins[chosen]
+    losses = np.rint(population.losses[chosen[:labels]] * FINE).astype(np.int64).astype(object)
+    failed = random.random(n) < ERRORS
+    sums = [np.bincount(buckets, each, BUCKETS) for each in (~failed, failed, score_bins * ~failed)]
+    by_bucket = np.zeros((2, BUCKETS), dtype=object)
+    np.add.at(by_bucket[0], buckets[:labels], 1)
+    np.add.at(by_bucket[1], buckets[:labels], losses)
+    bad = int(failed.sum())
     return Side(
-        VersionCounts(n, int(random.binomial(n, ERRORS))),
-        np.bincount(population.score_bins[chosen], minlength=SCORE_BINS),
-        Quality("binary", LossSum(labels, round(total * FINE), round(squares * FINE))),
+        VersionCounts(
+            n - bad,
+            bad,
+            histogram={b: c for b, c in enumerate(np.bincount(score_bins[~failed]).tolist()) if c},
+            clusters={
+                b: (int(rows), int(wrong), int(total))
+                for b, (rows, wrong, total) in enumerate(zip(*sums, strict=True))
+                if rows or wrong
+            },
+        ),
+        Quality(
+            "binary",
+            LossSum(labels, sum(losses), sum(loss * loss // FINE for loss in losses)),
+            clusters={b: (k, total) for b, (k, total) in enumerate(by_bucket.T.tolist()) if k},
+        ),
     )
 
 
@@ -140,15 +154,19 @@ class Plan:
     def draws(self, random: np.random.Generator) -> tuple[Draw, Draw]:
         """The records of the canary, and of the champion."""
         if not self.keys:
-            whole: Draw = lambda n: random.integers(0, POOL, n)  # noqa: E731
+            whole: Draw = lambda n: (random.integers(0, POOL, n), random.integers(0, BUCKETS, n))  # noqa: E731
             return whole, whole
-        places = random.integers(0, POOL, self.keys)
+        places, buckets = random.integers(0, POOL, self.keys), random.integers(0, BUCKETS, self.keys)
         cut = max(round(self.keys * self.share), 1)
 
-        def of(mine: npt.NDArray[np.intp]) -> Draw:
-            return lambda n: (random.choice(mine, n) + random.integers(0, ALIKE, n)) % POOL
+        def of(first: int, stop: int) -> Draw:
+            def draw(n: int) -> tuple[Ints, Ints]:
+                keys = random.integers(first, stop, n)
+                return (places[keys] + random.integers(0, ALIKE, n)) % POOL, buckets[keys]
 
-        return of(places[:cut]), of(places[cut:])
+            return draw
+
+        return of(0, cut), of(cut, self.keys)
 
 
 @dataclass
@@ -161,11 +179,13 @@ class Run:
     labels_passed: int = 0
 
 
-def follow(plan: Plan, champion: Population, canary: Population, random: np.random.Generator) -> Run:
+def follow(
+    plan: Plan, champion: Population, canary: Population, random: np.random.Generator, looks: int = LOOKS
+) -> Run:
     """One canary, until it is rolled back or promoted; without steps it is never promoted."""
     run, share, number, passes = Run(), plan.share, 2, 0
     sums, sides, draws = LabelSums(), (Side(), Side()), plan.draws(random)
-    for look in range(1, LOOKS + 1):
+    for look in range(1, looks + 1):
         sizes = (round(plan.records * share), round(plan.records * (1 - share)))
         own, other = (
             scored(of, n, round(n * plan.labels), draw, random)
@@ -225,20 +245,8 @@ def _evidence(
 
 
 def _record(span: WindowSpan, number: int, canary: Side, champion: Side) -> ComparisonRecord:
-    """As `compare_window` makes it, of what the gate asks for: the rest takes most of the time."""
-    sides: tuple[tuple[int, Role, Side], ...] = ((1, "champion", champion), (2, "canary", canary))
-    reports = tuple(
-        VersionReport(
-            version, role, number, side.counts.rows, side.counts.errors, side.errors, 0, None, None, None,
-            None, None, None, (),
-        )
-        for version, role, side in sides
-    )  # fmt: skip
-    drift, p = score_drift(champion.scores.tolist(), canary.scores.tolist())
-    pair = PairReport(
-        2, "canary", 1, 0, None, None, None, None, drift, p, canary.errors - champion.errors, None
-    )
-    return ComparisonRecord(job="job", model="model", window=span, versions=reports, pairs=(pair,))
+    sides = {_key("canary", number): canary.counts, _key("champion", number): champion.counts}
+    return compare_window("job", "model", span, sides)
 
 
 PLANS = (
@@ -247,15 +255,15 @@ PLANS = (
     Plan("5% worse, at 50%: the limit", 0.05),
     Plan("equal, by steps from 1%", 0.0, records=10_000, share=0.01, steps=True),
     Plan("20% worse, by steps from 1%", 0.2, records=10_000, share=0.01, steps=True),
-    Plan("equal, at 50%, of 5,000 keys", 0.0, keys=5_000),
-    Plan("equal, at 50%, of 200 keys", 0.0, keys=200),
+    Plan("equal, by steps from 1%, of 5,000 keys", 0.0, records=10_000, share=0.01, steps=True, keys=5_000),
+    *(Plan(f"equal, at 50%, of {keys:,} keys", 0.0, keys=keys) for keys in KEYS),
+    *(Plan(f"20% worse, at 50%, of {keys:,} keys", 0.2, keys=keys) for keys in KEYS),
 )
 
 
 def runs_of(plan: Plan, runs: int, world: World, seed: int) -> list[Run]:
     champion, canary = world.version(), world.version(plan.worse)
-    random = np.random.default_rng(seed)
-    return [follow(plan, champion, canary, random) for _ in range(runs)]
+    return [follow(plan, champion, canary, np.random.default_rng([seed, run])) for run in range(runs)]
 
 
 @dataclass(frozen=True)
@@ -306,7 +314,12 @@ def measure(runs: int, seed: int = 20_260_101) -> dict[str, Any]:
             }
         )  # fmt: skip
         print(f"{plan.title}: {some} runs", file=sys.stderr, flush=True)
+    keyed = [row for plan, row in zip(PLANS, rows, strict=True) if plan.keys and not plan.steps]
     shares = {"equal_rolled_back": rows[0]["rolled_back"], "worse_20_promoted": rows[1]["promoted"]}
+    shares |= {
+        "equal_rolled_back_by_keys": max(row["rolled_back"] for row in keyed[: len(KEYS)]),
+        "worse_20_promoted_by_keys": max(row["promoted"] for row in keyed[len(KEYS) :]),
+    }
     return {**shares, "looks": LOOKS, "runs": runs, "rows": rows}
 
 

@@ -33,6 +33,7 @@ def aggregates(types: Mapping[str, ColumnType]) -> dict[str, AggregateParams]:
         functions = ["count", "min", "max", "first", "last"]
         functions += ["sum", "avg", "stddev"] if kind in ("double", "long") else []
         found |= {f"{function}({column})": AggregateParams(function, column) for function in functions}
+        found |= {f"top({column}, {n})": AggregateParams("top", column, offset=n) for n in (1, 3)}
         found |= {f"lag({column}, {n})": AggregateParams("lag", column, offset=n) for n in (1, 3)}
         found[f"count(distinct {column})"] = AggregateParams("count", column, distinct=True)
         if kind in ("double", "long"):
@@ -104,6 +105,9 @@ def _result(aggregate: AggregateParams, values: list[Any], times: list[int], now
     if not values:
         return None
     match aggregate.function:
+        case "top":
+            ranked = sorted(set(values), key=lambda value: (-values.count(value), value))
+            return ranked[aggregate.offset - 1] if len(ranked) >= aggregate.offset else None
         case "percentile":
             return _quantile(np.array(values, dtype=np.float64), aggregate.share)
         case "ewma":

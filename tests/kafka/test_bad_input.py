@@ -33,15 +33,18 @@ source:
 features:
   windows:
     recent: {by: account, over: 12h, select: {n: count(*), total: sum(amount)}}
+    latest: {by: account, rows: 1, select: {before: "lag(id, 1)"}}
   derive: {share: amount / weight}
 model: {name: fraud, registry: models}
-predictions: {include: [id, n, total, share]}
+predictions: {include: [id, n, total, share, before]}
 runtime: {parallelism: 2, checkpoint: {interval: 1s}}
 """
 PARTITIONS = 2
 NOW = 1_767_225_600_000
 HOUR, CENTURY = 3_600_000, 100 * 365 * 86_400_000
 LARGEST = 1_048_588 - 400
+# Whole numbers that no float holds: ids just below the largest long, and one in a column of doubles.
+FAR, BEYOND = 2**63 - 1 - 500, 2**53 + 1
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,8 @@ def event_time_cases() -> Iterator[Case]:
 
 def good(partition: int, number: int) -> Case:
     """With and without key and headers; the event times of a partition rise by a second each."""
-    changes = {"id": number, "at": NOW + number * 1_000, "account": f"account-{partition}"}
+    changes = {"id": FAR + number, "at": NOW + number * 1_000, "account": f"account-{partition}"}
+    changes["weight"] = BEYOND if number % 4 == 1 else 4.0
     key = None if number % 5 == 0 else b"k%d" % number
     headers = (("trace", b"%d" % number),) if number % 3 == 0 else ()
     return Case("good", payment(**changes, amount=float(number)), "predicted", "", key, headers)
@@ -238,6 +242,8 @@ def test_good_neighbours_are_predicted_as_if_alone(results: Results) -> None:
         for number, place in enumerate(places):
             [made] = at(results.predictions, place)
             total += number
-            expected = {"id": number, "n": number + 1, "total": total, "share": number / 4.0}
+            share = number / (2.0**53 if number % 4 == 1 else 4.0)
+            before = FAR + number - 1 if number else None
+            expected = {"id": FAR + number, "n": number + 1, "total": total, "share": share, "before": before}
             assert {name: made.json[name] for name in expected} == expected
             assert made.key == FED[place].key

@@ -19,15 +19,17 @@ def spent(error: float, look: int) -> float:
     return error / (look * (look + 1))
 
 
-def errors_p(errors: int, seen: int, champion_errors: int, champion_seen: int) -> float:
+def errors_p(errors: int, seen: int, champion_errors: int, champion_seen: int, design: float = 1.0) -> float:
     """One-sided, exact given how many errors there were: each is the version's by its share of the records.
 
-    Przyborowski and Wilenski (1940), "Homogeneity of results in testing samples from Poisson series".
+    Przyborowski and Wilenski (1940), "Homogeneity of results in testing samples from Poisson series". Where
+    `design` records count as one, by the effective numbers: Korn and Graubard, "Confidence intervals for
+    proportions with small expected number of positive counts" (Survey Methodology, 1998).
     """
     total = errors + champion_errors
     if not errors or not champion_seen:
         return 1.0
-    return _at_least(errors, total, seen / (seen + champion_seen))
+    return _at_least(errors / design, total / design, seen / (seen + champion_seen))
 
 
 def slow_p(slow: int, windows: int) -> float:
@@ -35,17 +37,20 @@ def slow_p(slow: int, windows: int) -> float:
     return _at_least(slow, windows, SLOW_WINDOWS) if slow else 1.0
 
 
-def _at_least(count: int, n: int, p: float) -> float:
+def _at_least(count: float, n: float, p: float) -> float:
     """P(X ≥ count) of a binomial X, as scipy.stats.binom.sf(count - 1, n, p)."""
     from scipy.special import betainc  # Start-up: scipy is slow to import.  # noqa: PLC0415
 
     return float(betainc(count, n - count + 1, p))
 
 
-def score_drift(first: Sequence[int], second: Sequence[int]) -> tuple[float | None, float | None]:
+def score_drift(
+    first: Sequence[int], second: Sequence[int], design: float = 1.0
+) -> tuple[float | None, float | None]:
     """Kolmogorov-Smirnov distance of two histograms on the same bins, and its p; None where one is empty.
 
-    By the asymptotic distribution, as scipy.stats.kstwobign; on bins it errs towards no difference.
+    By the asymptotic distribution, as scipy.stats.kstwobign; on bins it errs towards no difference. Where
+    `design` records count as one, by the effective numbers.
     """
     n, m = sum(first), sum(second)
     if not n or not m:
@@ -53,4 +58,4 @@ def score_drift(first: Sequence[int], second: Sequence[int]) -> tuple[float | No
     from scipy.special import kolmogorov  # Start-up: scipy is slow to import.  # noqa: PLC0415
 
     distance = float(np.abs(np.cumsum(first) / n - np.cumsum(second) / m).max())
-    return distance, float(kolmogorov(distance * np.sqrt(n * m / (n + m))))
+    return distance, float(kolmogorov(distance * np.sqrt(n * m / (n + m) / design)))

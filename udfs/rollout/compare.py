@@ -9,11 +9,12 @@ import numpy as np
 
 from udfs.alerts.records import WindowSpan
 from udfs.rollout.chance import score_drift
+from udfs.rollout.clusters import design_effect
 from udfs.rollout.events import Role
 from udfs.rollout.label_tests import as_quality, quality_pair, quality_report
 from udfs.rollout.labels import LabelCounts, LabelSums
 from udfs.rollout.losses import Quality
-from udfs.rollout.records import ComparisonRecord, LabelTotals, PairReport, VersionReport
+from udfs.rollout.records import ComparisonRecord, GateReport, LabelTotals, PairReport, VersionReport
 from udfs.rollout.version_metrics import FIXED, SCORE_BINS, CountsKey, VersionCounts
 
 Totals = dict[tuple[Role, int], tuple[int, VersionCounts]]
@@ -41,7 +42,13 @@ def compare_window(
     )
     champion = _champion(versions)
     pairs = tuple(
-        _pair(report, totals[report.role, report.version][1], _beside(champion, report, counts), qualities)
+        _pair(
+            report,
+            totals[report.role, report.version][1],
+            champion,
+            _beside(champion, report, counts),
+            qualities,
+        )
         for report in versions
         if champion and report.role != "champion"
     )
@@ -110,7 +117,7 @@ def _version(
 
 def _beside(
     champion: VersionReport, report: VersionReport, counts: Mapping[CountsKey, VersionCounts]
-) -> VersionReport:
+) -> VersionCounts:
     """The champion in the windows in which the other version scored too: other records prove nothing."""
     starts = {
         key[0] for key, found in counts.items() if key[1:3] == (report.version, report.role) and _all(found)
@@ -119,13 +126,19 @@ def _beside(
     for (start, version, role, _), found in counts.items():
         if start in starts and (role, version) == ("champion", champion.version):
             total = total.merged(found)
-    return _version("champion", champion.version, champion.release, total, 0, None)
+    return total
 
 
 def _pair(
-    report: VersionReport, counts: VersionCounts, champion: VersionReport, qualities: Qualities
+    report: VersionReport,
+    counts: VersionCounts,
+    known: VersionReport,
+    beside: VersionCounts,
+    qualities: Qualities,
 ) -> PairReport:
-    drift, p = score_drift(champion.scores, report.scores)
+    champion = _version("champion", known.version, known.release, beside, 0, None)
+    error_design, score_design = _designs((beside, counts)) if report.role == "canary" else (1.0, 1.0)
+    drift, p = score_drift(champion.scores, report.scores, score_design)
     own, other = qualities.get((report.role, report.version)), qualities.get(("champion", champion.version))
     ratio = None
     if report.us_per_record is not None and champion.us_per_record:
@@ -144,7 +157,49 @@ def _pair(
         error_rise=report.error_rate - champion.error_rate,
         latency_ratio=ratio,
         labels=quality_pair(own, other) if own and other else None,
+        error_design=error_design,
+        score_design=score_design,
     )
+
+
+def _designs(sides: Sequence[VersionCounts]) -> tuple[float, float]:
+    """How many records count as one, for errors and for scores: of the side where they are the most alike."""
+    found = [(1.0, 1.0)]
+    for side in sides:
+        errors = {b: (n + bad, bad) for b, (n, bad, _) in side.clusters.items()}
+        scores = {b: (n, total) for b, (n, _, total) in side.clusters.items() if n}
+        rate = side.errors / max(_all(side), 1)
+        found.append(
+            (design_effect(errors, rate * (1 - rate)), design_effect(scores, _spread(side.histogram)))
+        )
+    return max(e for e, _ in found), max(s for _, s in found)
+
+
+def _spread(histogram: Mapping[int, int]) -> float:
+    """The variance of the scores' bins."""
+    n = sum(histogram.values())
+    if not n:
+        return 0.0
+    mean = sum(score_bin * count for score_bin, count in histogram.items()) / n
+    return sum((score_bin - mean) ** 2 * count for score_bin, count in histogram.items()) / n
+
+
+def with_designs(total: ComparisonRecord, gate: GateReport) -> ComparisonRecord:
+    """Windows do not hold their records by key: how many count as one is what the job's gate knew."""
+    pairs = []
+    for pair in total.pairs:
+        known = pair
+        if (pair.version, pair.role) == (gate.version, gate.role):
+            sides = {(r.role, r.version): r.scores for r in total.versions}
+            scores = (sides.get(("champion", pair.champion), ()), sides[pair.role, pair.version])
+            known = msgspec.structs.replace(
+                pair,
+                score_drift_p=score_drift(*scores, gate.score_design)[1],
+                error_design=gate.error_design,
+                score_design=gate.score_design,
+            )
+        pairs.append(known)
+    return msgspec.structs.replace(total, pairs=tuple(pairs))
 
 
 def add_up(records: Sequence[ComparisonRecord]) -> ComparisonRecord:

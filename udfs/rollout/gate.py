@@ -16,15 +16,17 @@ from udfs.releases.log import ReleaseLog
 from udfs.rollout.chance import errors_p, slow_p, spent
 from udfs.rollout.label_tests import Labelled
 from udfs.rollout.records import ComparisonRecord, GateReport, PairReport, RunningLoss, VersionReport
-from udfs.rollout.sequential import log_evidence, lower_bound, upper_bound
+from udfs.rollout.sequential import LEAST_FREEDOM, log_evidence, lower_bound, upper_bound
 
 # What looks like more than chance at one look: it fails nothing, but nothing passes either.
 SUSPECT = 0.01
 FEW = 100
 # How the error of a rollback is divided: labels are scarce, and all that came say more than a window's.
-QUALITY_PART, WINDOW_PART = 0.5, 0.1
+QUALITY_PART, WINDOW_PART = 0.8, 0.05
 # Where `quality` is 0 or tiny, the gate would look for differences that no number of labels shows.
 LEAST_EFFECT = 1e-3
+# A version that is worse by so many times `quality` is to be found with the fewest labels.
+FAR_WORSE = 4
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ class Gate(msgspec.Struct, frozen=True):
     def effects(self) -> tuple[float, float]:
         """Parts of the champion's loss that are found with the fewest labels."""
         effect = max(self.quality or 0.0, LEAST_EFFECT)
-        return effect, 4 * effect
+        return effect, FAR_WORSE * effect
 
 
 class Automatic(msgspec.Struct, frozen=True):
@@ -117,7 +119,7 @@ def judge_gate(gate: Gate, found: Evidence, version: int, share: float = 1.0) ->
     def said(outcome: Literal["pass", "fail", "wait"], reasons: list[str]) -> GateReport:
         return GateReport(
             version, outcome, tuple(reasons), report.role, pair.champion, found.looks, report.records,
-            allowed, running,
+            allowed, running, pair.error_design, pair.score_design,
         )  # fmt: skip
 
     if failures := [*_failures(gate, found, version), *_worse(gate, found)]:
@@ -197,7 +199,9 @@ def _suspicions(gate: Gate, record: ComparisonRecord, version: int) -> list[_Sus
 def _errors_p(record: ComparisonRecord, pair: PairReport, report: VersionReport) -> float:
     champions = [r for r in record.versions if (r.role, r.version) == ("champion", pair.champion)]
     errors, records = sum(r.errors for r in champions), sum(r.records for r in champions)
-    return errors_p(report.errors, report.errors + report.records, errors, errors + records)
+    return errors_p(
+        report.errors, report.errors + report.records, errors, errors + records, pair.error_design
+    )
 
 
 def _slow(gate: Gate, found: Evidence, version: int) -> str | None:
@@ -220,7 +224,8 @@ def _worse(gate: Gate, found: Evidence) -> list[str]:
     for labelled, chance in errors:
         if labelled is None or labelled.estimate.part <= _on_squares(gate.quality, labelled):
             continue
-        if log_evidence(labelled.estimate, 0.0, _effects(gate, labelled)) >= -math.log(chance):
+        effects = _effects(gate, labelled)
+        if log_evidence(labelled.estimate, 0.0, effects, sought=effects[1]) >= -math.log(chance):
             return [_said_worse(labelled, 1 - gate.error)]
     return []
 
@@ -276,8 +281,13 @@ def _unproven(
     known = min(labelled.n, labelled.champion_n) if labelled else 0
     if labelled is None or running is None or known < gate.labels:
         return [f"{known:,} of {gate.labels:,} labels"]
+    if (groups := labelled.estimate.freedom) is not None and groups < LEAST_FREEDOM:
+        return [
+            f"labels of too few keys: they count as {groups + 1:.0f}, and must as {LEAST_FREEDOM + 1:.0f}"
+        ]
+    effects = _effects(gate, labelled)
     evidence = log_evidence(
-        labelled.estimate, _on_squares(allowed, labelled), _effects(gate, labelled), better=True
+        labelled.estimate, _on_squares(allowed, labelled), effects, better=True, sought=effects[0]
     )
     if evidence >= -math.log(gate.error):
         return []
@@ -289,7 +299,7 @@ def _unproven(
 def _running(gate: Gate, labelled: Labelled) -> RunningLoss:
     _, loss, champion = _losses(labelled)
     effects, error = _effects(gate, labelled), gate.error * QUALITY_PART * (1 - WINDOW_PART)
-    high = upper_bound(labelled.estimate, effects, gate.error)
+    high = upper_bound(labelled.estimate, effects, gate.error, effects[0])
     return RunningLoss(
         measure="rmse" if labelled.kind == "regression" else "log_loss",
         n=labelled.n,
@@ -298,7 +308,7 @@ def _running(gate: Gate, labelled: Labelled) -> RunningLoss:
         loss=loss,
         champion_loss=champion,
         part=_on_roots(max(labelled.estimate.part, -1.0), labelled),
-        low=_on_roots(lower_bound(labelled.estimate, effects, error), labelled),
+        low=_on_roots(lower_bound(labelled.estimate, effects, error, effects[1]), labelled),
         high=None if high is None else _on_roots(high, labelled),
         estimate=labelled.estimate,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from udfs.rollout.clusters import Stratum, clustered
 from udfs.rollout.events import Role
 from udfs.rollout.labels import LabelSums
 from udfs.rollout.losses import FINE, Kind, LossSum, Quality
@@ -77,8 +78,11 @@ class Labelled:
 def labelled(sums: LabelSums, version: int, role: Role, champion: int, least: int) -> Labelled | None:
     """All labels, release by release: under one release alone both see the same share of the same time.
 
-    A release with fewer than `least` labels of either does not count: its variance is not known well.
+    A release with fewer than `least` labels of either does not count: its variance is not known well. Of a
+    canary whose keys are known, labels of records without one do not count, nor those from before they were.
     """
+    if strata := _strata(sums, version, role, champion):
+        return _of_keys(strata, least)
     parts: list[tuple[float, Estimate]] = []
     n = champion_n = paired = 0
     kind: Kind | None = None
@@ -96,6 +100,25 @@ def labelled(sums: LabelSums, version: int, role: Role, champion: int, least: in
         if min(own.loss.n, other.loss.n) >= max(least, 2):
             parts.append(_estimate(own, other))
     return Labelled(kind, n, champion_n, paired, pooled(parts)) if kind and parts else None
+
+
+def _strata(sums: LabelSums, version: int, role: Role, champion: int) -> dict[Kind, list[Stratum]]:
+    """By release, where both have labels of known keys."""
+    found: dict[Kind, list[Stratum]] = {}
+    for release in sorted({key[3] for key in sums.qualities} if role == "canary" else ()):
+        own = sums.qualities.get((0, version, role, release))
+        other = sums.qualities.get((0, champion, "champion", release))
+        if own and other and own.kind == other.kind and own.clusters and other.clusters:
+            found.setdefault(own.kind, []).append(Stratum(own.clusters, other.clusters))
+    return found
+
+
+def _of_keys(strata: dict[Kind, list[Stratum]], least: int) -> Labelled | None:
+    kind, releases = next(iter(strata.items()))
+    sizes = [[sum(n for n, _ in side.values()) for side in each] for each in releases]
+    known = [each for each, size in zip(releases, sizes, strict=True) if min(size) >= max(least, 2)]
+    own, other = (sum(size[side] for size in sizes) for side in (0, 1))
+    return Labelled(kind, own, other, 0, clustered(known, FINE)) if known else None
 
 
 def as_labelled(found: RunningLoss) -> Labelled:

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from udfs.log_loss import log_loss
+from udfs.rollout.clusters import merged_clusters
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import SCORE_BINS
 
@@ -25,7 +26,10 @@ FARTHEST = 1e9
 
 
 class ScoredRow(msgspec.Struct, frozen=True):
-    """What one version predicted for a record: `score` if binary, `probabilities` by class if multiclass."""
+    """What one version predicted for a record: `score` if binary, `probabilities` by class if multiclass.
+
+    `bucket` is that of the record's key, where a canary is chosen by key.
+    """
 
     version: int
     role: Role
@@ -35,10 +39,14 @@ class ScoredRow(msgspec.Struct, frozen=True):
     prediction: Any
     score: float | None = None
     probabilities: dict[str, float | None] | None = None
+    bucket: int | None = None
 
 
 class RecordLoss(NamedTuple):
-    """A record: its loss and second loss (Brier, or absolute error) in units, its bin in a histogram."""
+    """A record: its loss and second loss (Brier, or absolute error) in units, its bin in a histogram.
+
+    `bucket` as of a `ScoredRow`.
+    """
 
     kind: Kind
     loss: int
@@ -46,6 +54,7 @@ class RecordLoss(NamedTuple):
     right: bool
     positive: bool
     score_bin: int
+    bucket: int | None = None
 
 
 class LossSum(msgspec.Struct, frozen=True, array_like=True):
@@ -82,6 +91,7 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
 
     On records that the champion scored too, so for shadows only: `rises` above the champion's losses, these
     themselves (`beside`), and the sum of the products of the two, in units.
+    `clusters` are the number and the sum of the losses by bucket of the key, where a canary is chosen by it.
     """
 
     kind: Kind
@@ -93,6 +103,7 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
     rises: LossSum = LossSum()
     beside: LossSum = LossSum()
     products: int = 0
+    clusters: dict[int, tuple[int, int]] = {}
 
     def merged(self, other: Quality) -> Quality:
         """Of the same kind; else that of which there is more, as a loss is not another's."""
@@ -108,11 +119,17 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
             self.rises.merged(other.rises),
             self.beside.merged(other.beside),
             self.products + other.products,
+            merged_clusters(self.clusters, other.clusters),
         )
 
 
 def measured(scored: ScoredRow, label: object) -> RecordLoss | None:
     """How far off it was; None where the label is not one of its classes, or it gave no finite number."""
+    found = _measured(scored, label)
+    return found and found._replace(bucket=scored.bucket)
+
+
+def _measured(scored: ScoredRow, label: object) -> RecordLoss | None:
     if scored.kind == "regression":
         return _off(scored.prediction, label)
     if not any(type(label) is type(known) and label == known for known in scored.classes):
@@ -163,7 +180,17 @@ def quality_of(rows: Sequence[RecordLoss], beside: Iterable[tuple[int, int]] = (
         _sum(rises),
         _sum([champion for _, champion in pairs]),
         sum(rise * champion // FINE for rise, (_, champion) in zip(rises, pairs, strict=True)),
+        _clusters(rows),
     )
+
+
+def _clusters(rows: Iterable[RecordLoss]) -> dict[int, tuple[int, int]]:
+    found: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        if row.bucket is not None:
+            n, total = found.get(row.bucket, (0, 0))
+            found[row.bucket] = n + 1, total + row.loss
+    return dict(sorted(found.items()))
 
 
 def _sum(values: Sequence[int]) -> LossSum:

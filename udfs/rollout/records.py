@@ -96,6 +96,7 @@ class PairReport(msgspec.Struct, frozen=True):
     On the same records, so for shadows only: `n` of them, the share with the same prediction, and the
     difference of the scores (other − champion). For both: `score_drift`, the Kolmogorov-Smirnov distance of
     the two distributions of scores, with its p; and how much higher error rate and time per record are.
+    `error_design` and `score_design`: records of one key are alike, so that this many count as one.
     """
 
     version: int
@@ -111,6 +112,8 @@ class PairReport(msgspec.Struct, frozen=True):
     error_rise: float
     latency_ratio: float | None
     labels: QualityPair | None = None
+    error_design: float = 1.0
+    score_design: float = 1.0
 
 
 class RunningLoss(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +141,8 @@ class GateReport(msgspec.Struct, frozen=True):
 
     By all `windows` since the version began as what it is (`role`, beside this `champion`); `records` are
     those under the newest release, and `quality` is of all. `allowed` is the part of the champion's loss by
-    which its own may be higher, for the step that is next.
+    which its own may be higher, for the step that is next. `error_design` and `score_design` as of a pair, of
+    all these records.
     """
 
     version: int
@@ -150,6 +154,8 @@ class GateReport(msgspec.Struct, frozen=True):
     records: int = 0
     allowed: float | None = None
     quality: RunningLoss | None = None
+    error_design: float = 1.0
+    score_design: float = 1.0
 
 
 class ComparisonRecord(msgspec.Struct, frozen=True, kw_only=True):

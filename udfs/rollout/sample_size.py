@@ -1,8 +1,8 @@
 """Tells how many labels the gate will need.
 
->>> needed = information(0.05, error=0.01, power=0.9, effects=(0.05, 0.2))
+>>> needed = information(0.05, error=0.01, power=0.9, effects=(0.05, 0.2), sought=0.05)
 >>> round(needed * 0.05**2)  # a test of one look alone needs 13
-23
+19
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from statistics import NormalDist
 from udfs.rollout.sequential import SMALLEST, Estimate, log_evidence
 
 
-def information(distance: float, error: float, power: float, effects: Sequence[float]) -> float:
+def information(
+    distance: float, error: float, power: float, effects: Sequence[float], sought: float | None = None
+) -> float:
     """1 / variance of the part by which losses differ, with which a difference of `distance` is shown.
 
     With the probability `power`, by the end of the looks; the mean is lower, as most are decided before.
@@ -25,7 +27,7 @@ def information(distance: float, error: float, power: float, effects: Sequence[f
     def shown(needed: float) -> bool:
         seen = distance - beyond / math.sqrt(needed)
         found = Estimate(1.0, seen, 1 / needed, 0.0, 0.0)
-        return seen > 0 and log_evidence(found, 0.0, effects) >= -math.log(error)
+        return seen > 0 and log_evidence(found, 0.0, effects, sought=sought) >= -math.log(error)
 
     low, high = 0.0, 1 / distance**2
     while not shown(high):

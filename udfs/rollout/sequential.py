@@ -7,9 +7,10 @@ True
 The asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central
 limit theory and asymptotic confidence sequences" (Annals of Statistics, 2024), with the one-sided normal
 mixture of Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence
-sequences" (Annals of Statistics, 2021), proposition 6. It needs sums alone, so that order and parallelism
-do not matter. What it assumes: finite variances, some hundred records, and records whose losses are
-independent of each other.
+sequences" (Annals of Statistics, 2021), proposition 6. Most of the weight is on the difference that is sought
+(Wald, "Sequential tests of statistical hypotheses", 1945): it is found with little more than a test of one
+look needs. It needs sums alone, so that order and parallelism do not matter. What it assumes: finite
+variances, some hundred records, and records, or clusters of them (`freedom`), independent of each other.
 """
 
 from __future__ import annotations
@@ -24,16 +25,26 @@ SMALLEST = 1e-12
 # A part of the champion's loss above which no bound is looked for.
 FARTHEST_PART = 1e6
 _STEPS = 60
+# Of the weight of all differences, that of the one which is sought, taken so many times as large: a test with
+# 1% error then finds it in 9 of 10 cases with 1.5 times the records of a test of one look, or fewer.
+SOUGHT_WEIGHT = 0.75
+_SOUGHT_PART = 0.7
+# Below, a variance is known too badly to say anything.
+LEAST_FREEDOM = 9.0
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """The champion's mean loss (`base`), by how much another's is higher, and how sure both means are."""
+    """The champion's mean loss (`base`), by how much another's is higher, and how sure both means are.
+
+    `freedom`: the degrees of freedom of the variances, where they are of clusters; None: as good as known.
+    """
 
     base: float
     rise: float
     rise_variance: float
     base_variance: float
     covariance: float
+    freedom: float | None = None
 
     @property
     def part(self) -> float:
@@ -66,16 +77,42 @@ def pooled(weighted: Sequence[tuple[float, Estimate]]) -> Estimate:
     )
 
 
-def log_evidence(found: Estimate, part: float, effects: Sequence[float], *, better: bool = False) -> float:
+def log_evidence(
+    found: Estimate,
+    part: float,
+    effects: Sequence[float],
+    *,
+    better: bool = False,
+    sought: float | None = None,
+) -> float:
     """Ln of the e-value against "the loss is higher by at most `part` of the champion's".
 
     With `better` against "by at least `part`". It is 20 or more at any time in at most one of 20 versions of
-    which that is true. `effects` are the sizes of difference, as parts, at which it needs the fewest records.
+    which that is true. `effects` are the sizes of difference, as parts, at which it needs the fewest records;
+    `sought` is the one for which it needs fewer still.
     """
+    if found.freedom is not None and found.freedom < LEAST_FREEDOM:
+        return -math.inf
     beyond, variance = found.beyond(part)
     information = 1 / variance
-    score = (-beyond if better else beyond) * information
-    return _log_mean([_log_mixture(score, information, 1 / effect**2) for effect in effects])
+    z = _as_normal(beyond / math.sqrt(variance), found.freedom)
+    score = (-z if better else z) * math.sqrt(information)
+    logs = [_log_mixture(score, information, 1 / effect**2) for effect in effects]
+    if sought is None:
+        return _log_mean(logs, [1.0] * len(logs))
+    slope = _SOUGHT_PART * sought
+    rest = (1 - SOUGHT_WEIGHT) / len(logs)
+    return _log_mean(
+        [slope * score - slope**2 * information / 2, *logs], [SOUGHT_WEIGHT, *[rest] * len(logs)]
+    )
+
+
+def _as_normal(t: float, freedom: float | None) -> float:
+    """The normal value as rare as this of Student's t: Wallace, Annals of Mathematical Statistics (1959)."""
+    if freedom is None:
+        return t
+    z = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
+    return math.copysign(z, t)
 
 
 def _log_mixture(score: float, information: float, precision: float) -> float:
@@ -92,16 +129,19 @@ def _log_normal(z: float) -> float:
     return -z * z / 2 - math.log(-z * math.sqrt(2 * math.pi))
 
 
-def _log_mean(logs: Sequence[float]) -> float:
+def _log_mean(logs: Sequence[float], weights: Sequence[float]) -> float:
     largest = max(logs)
-    return largest + math.log(math.fsum(math.exp(each - largest) for each in logs) / len(logs))
+    parts = [weight * math.exp(each - largest) for each, weight in zip(logs, weights, strict=True)]
+    return largest + math.log(math.fsum(parts) / math.fsum(weights))
 
 
-def lower_bound(found: Estimate, effects: Sequence[float], error: float) -> float:
+def lower_bound(
+    found: Estimate, effects: Sequence[float], error: float, sought: float | None = None
+) -> float:
     """The part of the champion's loss by which another's is higher at least, but for this error."""
 
     def missing(part: float) -> float:
-        return -math.log(error) - log_evidence(found, part, effects)
+        return -math.log(error) - log_evidence(found, part, effects, sought=sought)
 
     near, step = max(found.part, -1.0), _deviation(found)
     while missing(far := max(near - step, -1.0)) > 0:
@@ -111,11 +151,13 @@ def lower_bound(found: Estimate, effects: Sequence[float], error: float) -> floa
     return _zero(missing, far, near)
 
 
-def upper_bound(found: Estimate, effects: Sequence[float], error: float) -> float | None:
+def upper_bound(
+    found: Estimate, effects: Sequence[float], error: float, sought: float | None = None
+) -> float | None:
     """By which it is higher at most; None where it could be anything."""
 
     def missing(part: float) -> float:
-        return -math.log(error) - log_evidence(found, part, effects, better=True)
+        return -math.log(error) - log_evidence(found, part, effects, better=True, sought=sought)
 
     near, step = max(found.part, -1.0), _deviation(found)
     while missing(far := near + step) > 0:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from udfs.rollout.clusters import merged_clusters
 from udfs.rollout.events import Event, Role
 from udfs.times import window_start
 
@@ -27,7 +28,8 @@ class VersionCounts(msgspec.Struct, array_like=True):
 
     `total` is the sum of scores in millionths. `missed` rows were not asked of a shadow, or not answered in
     time. Beside the champion: on how many rows both predicted (`paired`), said the same (`agreed`), and how
-    far scores were apart (`difference`, `distance` in millionths; `farthest`).
+    far scores were apart (`difference`, `distance` in millionths; `farthest`). By bucket of the key, where a
+    canary is chosen by key, `clusters` are rows, errors and the sum of the scores' bins.
     """
 
     rows: int = 0
@@ -41,6 +43,7 @@ class VersionCounts(msgspec.Struct, array_like=True):
     difference: int = 0
     distance: int = 0
     farthest: float = 0.0
+    clusters: dict[int, tuple[int, int, int]] = {}
 
     def merged(self, other: VersionCounts) -> VersionCounts:
         histogram = dict(self.histogram)
@@ -58,6 +61,7 @@ class VersionCounts(msgspec.Struct, array_like=True):
             self.difference + other.difference,
             self.distance + other.distance,
             max(self.farthest, other.farthest),
+            merged_clusters(self.clusters, other.clusters),
         )
 
 
@@ -126,18 +130,25 @@ class VersionMetrics:
         event_time: Ints,
         scores: Mapping[str, pa.Array],
         took_ns: int,
+        buckets: Ints | None = None,
     ) -> None:
         """Counts n rows that the version predicted, and the time that it took for all of them."""
         values = score_values(scores)
         for start, chosen in self._windows(event_time):
             of_window = values[chosen]
             share = len(of_window) * took_ns // max(len(values), 1)
-            self._report.add((start, version, role, release), counted(of_window, share))
+            found = counted(of_window, share)
+            found.clusters = _clusters(buckets, chosen, _score_bins(of_window) if found.histogram else None)
+            self._report.add((start, version, role, release), found)
 
-    def failed(self, version: int, role: Role, release: int, event_time: Ints) -> None:
+    def failed(
+        self, version: int, role: Role, release: int, event_time: Ints, buckets: Ints | None = None
+    ) -> None:
         """Counts n rows on which the version raised."""
         for start, chosen in self._windows(event_time):
-            self._report.add((start, version, role, release), VersionCounts(errors=len(chosen)))
+            clusters = {b: (0, n, 0) for b, (n, _, _) in _clusters(buckets, chosen, None).items()}
+            found = VersionCounts(errors=len(chosen), clusters=clusters)
+            self._report.add((start, version, role, release), found)
 
     def missed(self, version: int, release: int, event_time: Ints) -> None:
         """Counts n rows that a shadow did not score."""
@@ -200,10 +211,26 @@ def counted(values: Floats, took_ns: int) -> VersionCounts:
     """The counts of n scores."""
     histogram: dict[int, int] = {}
     if len(values) and values.min() >= 0 and values.max() <= 1:
-        score_bins = np.minimum((values * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
-        counts = np.bincount(score_bins)
+        counts = np.bincount(_score_bins(values))
         histogram = {int(score_bin): int(counts[score_bin]) for score_bin in np.flatnonzero(counts)}
     return VersionCounts(len(values), took_ns=took_ns, total=int(_fixed(values).sum()), histogram=histogram)
+
+
+def _score_bins(values: Floats) -> Ints:
+    return np.minimum((values * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+
+
+def _clusters(
+    buckets: Ints | None, chosen: npt.NDArray[np.intp], score_bins: Ints | None
+) -> dict[int, tuple[int, int, int]]:
+    """Of the chosen rows, but those of null keys."""
+    if buckets is None:
+        return {}
+    mine = buckets[chosen]
+    known = mine >= 0
+    rows = np.bincount(mine[known])
+    sums = np.zeros(len(rows)) if score_bins is None else np.bincount(mine[known], score_bins[known])
+    return {b: (int(rows[b]), 0, int(sums[b])) for b in np.flatnonzero(rows).tolist()}
 
 
 def _fixed(values: Floats) -> Ints:

@@ -31,12 +31,20 @@ def label_lines(
     about = _about(group)
     shadows = [_of_shadow(about, version, table) for version, table in answers]
     for start, stop, scores in predicted:
-        own = json_objects(scores, about).cast(pa.string())
+        own = json_objects({**scores, **_buckets(group, start, stop)}, about).cast(pa.string())
         parts = [own, *(shadow.slice(start, stop - start) for shadow in shadows)]
         joined = pc.binary_join_element_wise(*parts, ",", null_handling="skip")
         whole = pc.binary_join_element_wise("[", joined, "]", "").cast(pa.binary())
         lines[start:stop] = whole.to_pandas().to_numpy()
     return lines
+
+
+def _buckets(group: ScoringGroup, start: int, stop: int) -> Scores:
+    """Null for a null key, which is no key that a canary could have."""
+    if group.buckets is None:
+        return {}
+    buckets = group.buckets[start:stop]
+    return {"bucket": pa.array(buckets, mask=buckets < 0)}
 
 
 def _about(group: ScoringGroup) -> dict[str, Any]:

@@ -230,12 +230,15 @@ class Scorer:
                 watch.predicted(watched, times[start:stop])
             if metrics:
                 share = took * (stop - start) // featured.num_rows
-                metrics.scored(*_who(group), times[start:stop], scores, share)
+                buckets = None if group.buckets is None else group.buckets[start:stop]
+                metrics.scored(*_who(group), times[start:stop], scores, share, buckets)
         for i, error in failures.items():
             problem = _inference_problem(error, group)
             self._reject(outcomes, int(rows[i]), problem, event_time, watch or self._watch)
         if metrics and failures:
-            metrics.failed(*_who(group), times[list(failures)])
+            chosen = list(failures)
+            buckets = None if group.buckets is None else group.buckets[chosen]
+            metrics.failed(*_who(group), times[chosen], buckets)
         predicted = [(start, stop, scores) for start, stop, (_, scores, _) in spans]
         if shadowing:
             outcomes.shadow[rows] = shadowing.lines(

@@ -19,7 +19,7 @@ from udfs.model.cache import VersionCache
 from udfs.profile.batch_profiler import BatchProfiler
 from udfs.releases.follow import Follower
 from udfs.releases.log import ReleaseLog, State
-from udfs.releases.route import in_canary
+from udfs.releases.route import Buckets, routed
 from udfs.rollout.events import Event, Role
 from udfs.scoring.shadow import Shadow
 from udfs.scoring.version import Version
@@ -32,13 +32,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ScoringGroup:
-    """Rows of a batch that one version scores. `rows` are positions, None for all of them."""
+    """Rows of a batch that one version scores. `rows` are positions, None for all of them.
+
+    `buckets` are those of the rows' keys, where a canary is chosen by key.
+    """
 
     version: Version
     release: int | None
     role: Role = "champion"
     rows: Rows | None = None
     shadows: tuple[Shadow, ...] = ()
+    buckets: Buckets | None = None
 
 
 class Versions(Protocol):
@@ -220,12 +224,15 @@ class FollowedVersions:
             return [champion]
         keys = featured.column(state.canary.key).combine_chunks()
         salt = f"{self._model}/{state.canary.version}"
-        chosen = in_canary(keys if rows is None else keys.take(pa.array(rows)), state.canary.share, salt)
+        mine = keys if rows is None else keys.take(pa.array(rows))
+        chosen, buckets = routed(mine, state.canary.share, salt)
         if not chosen.any():
-            return [champion]
+            return [replace(champion, buckets=buckets)]
         every = np.arange(featured.num_rows) if rows is None else rows
-        canary = ScoringGroup(self._use(state.canary.version), state.number, "canary", every[chosen], shadows)
-        rest = [replace(champion, rows=every[~chosen])] if not chosen.all() else []
+        version = self._use(state.canary.version)
+        canary = ScoringGroup(version, state.number, "canary", every[chosen], shadows, buckets[chosen])
+        others = replace(champion, rows=every[~chosen], buckets=buckets[~chosen])
+        rest = [others] if not chosen.all() else []
         return [*rest, canary]
 
     def _missing_key(self, state: State) -> None:

@@ -45,7 +45,7 @@ def slides(aggregate: AggregateParams, types: Mapping[str, ColumnType]) -> bool:
     """Whether the aggregate needs each value itself."""
     if aggregate.function in ("min", "max"):
         return types[aggregate.column or ""] == "string"
-    return aggregate.distinct or aggregate.function == "percentile"
+    return aggregate.distinct or aggregate.function in ("percentile", "top")
 
 
 def needs(aggregate: AggregateParams, types: Mapping[str, ColumnType]) -> tuple[Need, ...]:

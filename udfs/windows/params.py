@@ -14,8 +14,8 @@ Columns = tuple[tuple[str, ColumnType], ...]
 class AggregateParams(msgspec.Struct, frozen=True):
     """One result. `column` is None for count(*) and time_since_last().
 
-    `offset` is that of lag, `share` that of percentile, from 0 to 1, and `half_life_ms` that of ewma. With
-    `where`, only rows count in which that boolean column is true.
+    `offset` is that of lag and the place of top, `share` that of percentile, from 0 to 1, and `half_life_ms`
+    that of ewma. With `where`, only rows count in which that boolean column is true.
     """
 
     function: str

@@ -1,4 +1,4 @@
-"""Aggregates that need each value, kept by key in Python: distinct ones, percentiles, extremes of strings."""
+"""Aggregates that need each value, kept by key in Python: frequent ones, percentiles, extremes of text."""
 
 from __future__ import annotations
 
@@ -106,6 +106,41 @@ class Percentile:
         return between(float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)]), place - below)
 
 
+class Top:
+    """The value that comes n-th most often; of values that come as often, the least is first."""
+
+    __slots__ = ("_counts", "_place", "_ranked", "_rows")
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+        self._rows: deque[tuple[int, Any]] = deque()
+        self._counts: Counter[Any] = Counter()
+        self._ranked: list[tuple[int, Any]] = []
+
+    def push(self, position: int, value: Any) -> None:
+        self._rows.append((position, value))
+        self._count(value, 1)
+
+    def drop(self, before: int) -> None:
+        rows = self._rows
+        while rows and rows[0][0] < before:
+            self._count(rows.popleft()[1], -1)
+
+    def result(self) -> Any:
+        ranked = self._ranked
+        return ranked[self._place - 1][1] if len(ranked) >= self._place else None
+
+    def _count(self, value: Any, more: int) -> None:
+        ranked, count = self._ranked, self._counts[value]
+        if count:
+            del ranked[bisect_left(ranked, (-count, value))]
+        self._counts[value] = count = count + more
+        if count:
+            insort(ranked, (-count, value))
+        else:
+            del self._counts[value]
+
+
 def between(a: float, b: float, part: float) -> float:
     """A part of the way from a to b, in numpy's order of operations, but in halves where they overflow."""
     way = b - a
@@ -177,6 +212,8 @@ def _values(aggregate: AggregateParams) -> Callable[[], Values]:
     match aggregate.function:
         case "percentile":
             return partial(Percentile, aggregate.share)
+        case "top":
+            return partial(Top, aggregate.offset)
         case "count":
             return Distinct
         case "min":

@@ -35,7 +35,7 @@ CLIENT_FORMATS: dict[Format, ClientEntry] = {
     "xgboost": ClientEntry((".ubj", ".xgb", ".json"), "xgboost"),
     "catboost": ClientEntry((".cbm", ".cb"), "catboost"),
     "onnx": ClientEntry((".onnx",), "onnx"),
-    "torch": ClientEntry((".pt2",)),
+    "torch": ClientEntry((".pt2", ".pt", ".pth")),
     "keras": ClientEntry((".keras",)),
     "pyfunc": ClientEntry((".pyfunc",), "python_function"),
 }

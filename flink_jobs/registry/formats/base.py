@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -32,9 +32,9 @@ class Facts:
     closed: bool = False
 
 
-def no_facts(_data: bytes, _trusted_types: Sequence[str]) -> Facts:
-    """The facts of a format whose files do not tell."""
-    return Facts()
+def as_given(model: Any) -> Any:
+    """The maker's object, where that predicts itself."""
+    return model
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,20 @@ class ClientFormat:
     trusted by name. `to_onnx` has converters by what tells them apart, the likeliest first.
 
     `read` makes the library's own model of the bytes, and `says` gives its predictions for a DataFrame as the
-    maker has it; `coded` libraries want category columns there for inputs with values.
+    maker has it; `coded` libraries want category columns there for inputs with values. `asked` makes what
+    predicts of the maker's object, where that does not do so itself. `tensors`: it takes numbers alone, which
+    have no names if they are one matrix.
     """
 
     dump: Callable[[Any], bytes]
-    inspect: Callable[[bytes, Sequence[str]], Facts] = no_facts
+    inspect: Callable[[bytes, Sequence[str]], Facts]
     to_onnx: Mapping[str, Convert] = field(default_factory=dict)
-    read: Callable[[bytes, Sequence[str]], Any] | None = None
-    says: Says | None = None
+    _: KW_ONLY
+    read: Callable[[bytes, Sequence[str]], Any]
+    says: Says
     coded: bool = False
+    asked: Callable[[Any], Any] = as_given
+    tensors: bool = False
 
 
 def classifier(classes: Sequence[Any]) -> Output:
@@ -65,3 +70,16 @@ def classifier(classes: Sequence[Any]) -> Output:
     if all(isinstance(label, float) and label.is_integer() for label in classes):
         classes = [int(label) for label in classes]
     return Output(kind="binary" if len(classes) == 2 else "multiclass", classes=tuple(classes))
+
+
+def network_output(end: str, width: int) -> Output | None:
+    """The output of a network by its last function and how many numbers that gives; None if they do not tell.
+
+    Classes are numbered, as networks know them.
+
+    >>> network_output("softmax", 3)
+    Output(kind='multiclass', classes=(0, 1, 2), offset=UNSET)
+    """
+    if (end == "sigmoid" and width == 1) or (end == "softmax" and width > 1):
+        return classifier(range(max(width, 2)))
+    return None

@@ -47,7 +47,7 @@ def _booster(estimator: Any, names: tuple[str, ...] | None) -> Any:
         # Start-up: optional and slow to load.
         from flink_jobs.registry.formats import lightgbm_text  # noqa: PLC0415
 
-        booster = lightgbm_text.FORMAT.read(lightgbm_text.FORMAT.dump(last), ())  # type: ignore[misc]
+        booster = lightgbm_text.FORMAT.read(lightgbm_text.FORMAT.dump(last), ())
         same = names is None or tuple(booster.feature_name()) == names or last is estimator
         return lightgbm_text.category_facts(booster) if same else None
     if library == "xgboost" and hasattr(last, "get_booster"):

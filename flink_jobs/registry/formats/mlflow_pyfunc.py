@@ -56,10 +56,9 @@ def _inspect(data: bytes, trusted_types: Sequence[str]) -> Facts:
 def _says(model: Any, frame: pd.DataFrame, signature: Signature) -> Raw:
     """What MLflow says of the rows, which must have its own dtypes where it converts nothing itself."""
     worker = _worker()
-    loaded = model if hasattr(model, "metadata") else _read(_dump(model), ())
-    types = worker.column_types(loaded)
+    types = worker.column_types(model)
     narrow = {name: worker.DTYPES[kind] for name, kind in types.items() if kind in ("integer", "float")}
-    return Raw(worker.numbers(loaded.predict(frame[list(types)].astype(narrow)), signature))
+    return Raw(worker.numbers(model.predict(frame[list(types)].astype(narrow)), signature))
 
 
-FORMAT = ClientFormat(_dump, _inspect, read=_read, says=_says)
+FORMAT = ClientFormat(_dump, _inspect, read=_read, says=_says, asked=lambda folder: _read(_dump(folder), ()))

@@ -1,4 +1,4 @@
-"""Writes and inspects ONNX graphs. Writing one needs no library; `onnx` is for inspection."""
+"""Writes, inspects and asks ONNX graphs. Writing one needs no library; `onnx` is for inspection."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from msgspec import UNSET, structs
 
 from flink_jobs.registry.formats.base import ClientFormat, Facts, classifier
-from udfs.model.manifest import Output, Signature
+from flink_jobs.registry.formats.tensors import matrix, numbers, texts, whole
+from udfs.model.formats.base import Raw
+from udfs.model.manifest import Input, Output, Signature
 
 
 def _dump(model: Any) -> bytes:
@@ -74,4 +78,70 @@ def _rho(onnx: Any, node: Any) -> float | None:
     return -float(rho[0]) if len(rho) == 1 else None
 
 
-FORMAT = ClientFormat(_dump, _inspect)
+def _read(data: bytes, _trusted_types: Sequence[str]) -> Any:
+    """A session as anybody would make it, on one thread."""
+    # Start-up: optional and slow to load.
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _says(session: Any, frame: pd.DataFrame, signature: Signature) -> Raw:
+    """What ONNX Runtime gives for tensors of the maker's columns, or for one of all of them."""
+    # Start-up: optional and slow to load.
+    from udfs.model.formats.onnx_runtime import NUMBERS, values_output  # noqa: PLC0415
+
+    nodes = {node.name: node for node in session.get_inputs()}
+    inputs = {item.name: item for item in signature.inputs}
+    if nodes.keys() != inputs.keys():
+        (only,) = nodes.values()
+        feed = {only.name: matrix(frame, signature).astype(NUMBERS[only.type])}
+    else:
+        feed = {name: _column(frame[name], inputs[name], node) for name, node in nodes.items()}
+    names = [node.name for node in session.get_outputs()]
+    said = dict(zip(names, session.run(None, feed), strict=True))
+    values = _table(said[values_output(session.get_outputs())], signature.output.classes)
+    if signature.output.kind == "anomaly":
+        (labels,) = (np.ravel(found) for name, found in said.items() if "float" not in str(found.dtype))
+        offset = 0.0 if signature.output.offset is UNSET else signature.output.offset
+        return Raw(-values.ravel() - offset, labels == -1)
+    if signature.output.kind == "multiclass":
+        return Raw(values)
+    return Raw(values[:, 1] if signature.output.classes and values.shape[1:] == (2,) else values.ravel())
+
+
+def _column(column: pd.Series[Any], item: Input, node: Any) -> Any:
+    # Start-up: optional and slow to load.
+    from udfs.model.formats.onnx_runtime import NUMBERS  # noqa: PLC0415
+
+    if node.type == "tensor(string)":
+        made = texts(column)
+    else:
+        kind = np.dtype(NUMBERS[node.type])
+        values = (numbers if kind.kind == "f" else whole)(column, item)
+        made = values.astype(kind)
+        if kind.kind != "f" and (made != values).any():
+            raise ValueError(f"{item.name} must be of the graph's {kind}")
+    return made.reshape(len(made), *(1 for _ in node.shape[1:]))
+
+
+def _table(values: Any, classes: Sequence[Any]) -> Any:
+    """A tensor, or ZipMap's dicts in the order of the classes that they name."""
+    if not isinstance(values, list):
+        return np.asarray(values)
+    found = pd.DataFrame(values)
+    return (found[list(classes)] if set(found.columns) == set(classes) else found).to_numpy()
+
+
+FORMAT = ClientFormat(
+    _dump,
+    _inspect,
+    read=_read,
+    says=_says,
+    coded=True,
+    asked=lambda graph: _read(_dump(graph), ()),
+    tensors=True,
+)

@@ -26,4 +26,4 @@ def _inspect(data: bytes, trusted_types: Sequence[str]) -> Facts:
     return estimator_facts(_read(data, trusted_types))
 
 
-FORMAT = ClientFormat(_dump, _inspect, TO_ONNX, _read, says)
+FORMAT = ClientFormat(_dump, _inspect, TO_ONNX, read=_read, says=says)

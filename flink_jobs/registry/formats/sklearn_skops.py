@@ -20,4 +20,4 @@ def _inspect(data: bytes, trusted_types: Sequence[str]) -> Facts:
     return estimator_facts(read_estimator(data, trusted_types))
 
 
-FORMAT = ClientFormat(_dump, _inspect, TO_ONNX, read_estimator, says)
+FORMAT = ClientFormat(_dump, _inspect, TO_ONNX, read=read_estimator, says=says)

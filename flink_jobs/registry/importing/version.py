@@ -136,9 +136,9 @@ def _signature(found: Artifact, rows: pa.Table) -> Signature:
     if found.inputs:
         return _made(found.inputs, facts.output)
     signature = _made(_inputs(facts, rows), facts.output)
-    if client_format(found.format).says is not None:
-        return signature
-    return _made(tuple(_tried(found, signature, rows, item) for item in signature.inputs), facts.output)
+    if client_format(found.format).tensors:
+        _check_fits(found, signature)
+    return signature
 
 
 def _made(inputs: tuple[Input, ...], output: Output) -> Signature:
@@ -188,20 +188,12 @@ def _probed(own: Library, signature: Signature, frame: pd.DataFrame) -> Signatur
     return msgspec.structs.replace(signature, inputs=inputs)
 
 
-def _tried(found: Artifact, signature: Signature, rows: pa.Table, item: Input) -> Input:
-    """The same for a model of tensors."""
-    row = _cast(rows.slice(0, 1), signature)
-    index = row.column_names.index(item.name)
-    nothing = row.set_column(index, item.name, pa.nulls(1, row.schema.field(index).type))
+def _check_fits(found: Artifact, signature: Signature) -> None:
+    """Of a network or graph, by its own shapes: its library would tell of tensors, not of inputs."""
     try:
-        model = formats.build(found.format, found.data, signature, found.trusted_types)
+        formats.build(found.format, found.data, signature, found.trusted_types)
     except ModelError as error:
         raise InputError(f"{error}; {GIVE}") from error
-    try:
-        model.predict(nothing)
-    except Exception:
-        return msgspec.structs.replace(item, nullable=False)
-    return item
 
 
 def _cast(rows: pa.Table, signature: Signature) -> pa.Table:

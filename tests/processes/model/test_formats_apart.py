@@ -9,9 +9,9 @@ from flink_jobs.system.jars import PROJECT
 
 PYTHON = PROJECT / ".venv-formats" / "bin" / "python"
 SUITES = (
-    "tests/unit/model/test_library_contract.py",
-    "tests/unit/model/test_model_formats.py",
-    "tests/unit/registry/test_importing.py",
+    "tests/libraries/model/test_library_contract.py",
+    "tests/libraries/model/test_model_formats.py",
+    "tests/libraries/registry/test_importing.py",
 )
 
 

@@ -162,3 +162,38 @@ def test_looks_at_each_of_288_windows_cost_nothing() -> None:
     bad = [follow(Plan("", 0.2), champion, worse, random) for _ in range(20)]
     assert [run.passed for run in bad] == [None] * 20
     assert all(run.failed for run in bad)
+
+
+@pytest.mark.parametrize("sought", [None, 0.05, 0.2])
+@pytest.mark.parametrize("information", [20.0, 400.0, 10_000.0])
+def test_evidence_against_the_truth_is_one_in_the_mean(information: float, sought: float | None) -> None:
+    """So that it is a hundred in one of a hundred cases at most: Markov, and Ville at all times."""
+
+    def weighted(z: float) -> float:
+        found = Estimate(1.0, z / math.sqrt(information), 1 / information, 0.0, 0.0)
+        return math.exp(log_evidence(found, 0.0, EFFECTS, sought=sought) + stats.norm.logpdf(z))
+
+    middle = 0.7 * (sought or 0.2) * math.sqrt(information)
+    mean = integrate.quad(weighted, -40, 250, points=[-5, 0, 5, middle], limit=400)[0]
+    assert mean == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("sought", "error"), [(0.05, 0.01), (0.2, 0.0076)])
+def test_what_is_sought_is_found_with_half_as_many_more_records_as_at_one_look(
+    sought: float, error: float
+) -> None:
+    """In nine of ten cases; Brownian motion looked at 300 times on the way."""
+    one_look = (stats.norm.isf(0.01) + stats.norm.isf(0.1)) ** 2 / sought**2
+    draw = np.random.default_rng(9)
+    step = one_look / 200
+    paths = np.cumsum(draw.normal(sought * step, math.sqrt(step), (300, 300)), axis=1)
+    times = np.arange(1, 301) * step
+    decided = [
+        any(
+            log_evidence(Estimate(1.0, s / v, 1 / v, 0.0, 0.0), 0.0, EFFECTS, sought=sought)
+            >= -math.log(error)
+            for v, s in zip(times.tolist(), path.tolist(), strict=True)
+        )
+        for path in paths
+    ]
+    assert np.mean(decided) > 0.88

@@ -168,7 +168,7 @@ GATE = Gate(quality=0.05, drift=None, latency=None)
 @pytest.mark.parametrize(
     ("found", "outcome", "reason"),
     [
-        (evidence(0.0), "wait", "log loss may be up to +7.3% of the champion's, by 2,000 labels"),
+        (evidence(0.0), "wait", "log loss may be up to +7.5% of the champion's, by 2,000 labels"),
         (evidence(-0.04), "pass", ""),
         (evidence(0.0, role="shadow"), "pass", ""),
         (evidence(0.15), "fail", "quality: log loss 0.6"),
@@ -199,7 +199,7 @@ def test_a_difference_that_chance_could_make_does_not_fail() -> None:
     report = judge_gate(msgspec.structs.replace(GATE, labels=100), found, 2)
     assert report.quality is not None
     assert report.quality.part > 0.05
-    assert (report.outcome, report.reasons[0][:31]) == ("wait", "log loss may be up to +31.0% of")
+    assert (report.outcome, report.reasons[0][:31]) == ("wait", "log loss may be up to +33.9% of")
 
 
 def test_a_step_to_a_small_share_needs_less_proof() -> None:

@@ -117,6 +117,7 @@ def test_what_is_no_broker(brokers: object) -> None:
 
 SECOND: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "lag": st.integers(1, 10_000).map(lambda n: {"offset": n}),
+    "top": st.integers(1, 100).map(lambda n: {"offset": n}),
     "percentile": st.floats(0, 1).map(lambda share: {"share": share}),
     "ewma": st.integers(1, 10**9).map(lambda ms: {"half_life": ms}),
 }
@@ -146,6 +147,8 @@ def test_aggregates_survive_writing(aggregate: Aggregate) -> None:
         ("count(distinct)", Aggregate("count", "distinct")),
         ("lag(x)", Aggregate("lag", "x", offset=1)),
         ("lag(x,3)", Aggregate("lag", "x", offset=3)),
+        ("top(x)", Aggregate("top", "x", offset=1)),
+        ("top(x, 3 where a)", Aggregate("top", "x", offset=3, where="a")),
         ("percentile(x, 0.9)", Aggregate("percentile", "x", share=0.9)),
         ("percentile(x, 90%)", Aggregate("percentile", "x", share=0.9)),
         ("ewma(x, 10m)", Aggregate("ewma", "x", half_life=600_000)),
@@ -195,7 +198,16 @@ def test_aggregates(text: str, aggregate: Aggregate) -> None:
             "ewma(a)",
         ),
         *("percentile(a, 1.1)", "percentile(a, nan)", "ewma(a, 0s)", "ewma(a, 5)", "lag(a, 0)", "lag(a, b)"),
-        *("rate(a, 1s)", "delta(*)", "time_since_last(a)", "top(a, 3)", "lag(a, 1, 2)", "avg(distinct a)"),
+        *(
+            "rate(a, 1s)",
+            "delta(*)",
+            "time_since_last(a)",
+            "top(a, 0)",
+            "top(*)",
+            "top(a, 101)",
+            "lag(a, 1, 2)",
+            "avg(distinct a)",
+        ),
     ],
 )
 def test_what_is_no_aggregate(text: object) -> None:
@@ -219,7 +231,10 @@ def test_what_is_no_aggregate(text: object) -> None:
         ("diff(x)", "delta(x)"),
         ("time_since(x)", "time_since_last()"),
         ("time_since_last(x)", "time_since_last(where x IS NOT NULL)"),
-        ("top(x, 3)", None),
+        ("mode(x)", "top(x)"),
+        ("most_common(x)", "top(x)"),
+        ("topp(x, 3)", "top(x, 3)"),
+        ("histogram(x, 3)", None),
     ],
 )
 def test_what_was_meant_by_another_aggregate(text: str, meant: str | None) -> None:

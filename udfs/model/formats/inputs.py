@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import UNSET, structs
 
+from udfs.errors import ModelError
 from udfs.model.contract import Floats
 from udfs.model.manifest import Input, InputType, Output, Signature
 from udfs.types import ARROW
 
 _MISSING = {UNSET: None, "none": None, "nan": np.nan, "NA": pd.NA}
 # Floats that hold less than a double: a value is rounded as it was in the DataFrame of the fit.
-_NARROW = ("float32", "float16")
+NARROW = ("float32", "float16")
 _INDEX = {"string": "object", "long": "int64", "double": "float64", "boolean": "bool"}
 _TYPES: dict[pa.DataType, InputType] = {ARROW[kind]: kind for kind in ("double", "long", "string", "boolean")}
 
@@ -58,7 +59,7 @@ def category_columns(signature: Signature) -> dict[str, pa.Array]:
 
 def rounding(signature: Signature) -> Callable[[Floats], Floats]:
     """Rounds the columns of a matrix that were narrower than float64 in the fit, in place."""
-    narrow = [(i, str(item.pandas)) for i, item in enumerate(signature.inputs) if item.pandas in _NARROW]
+    narrow = [(i, str(item.pandas)) for i, item in enumerate(signature.inputs) if item.pandas in NARROW]
 
     def rounded(rows: Floats) -> Floats:
         for index, dtype in narrow:
@@ -66,6 +67,15 @@ def rounding(signature: Signature) -> Callable[[Floats], Floats]:
         return rows
 
     return rounded
+
+
+def exactly(values: npt.NDArray[Any], kind: type[np.generic], name: str) -> npt.NDArray[Any]:
+    """Numbers as an integer or boolean type has them. Raises `ModelError` where it has no such number."""
+    with np.errstate(invalid="ignore"):
+        made = values.astype(kind)
+    if not np.array_equal(made, values):
+        raise ModelError(f"{name} must be a number that the model's {np.dtype(kind)} can hold")
+    return made
 
 
 class Frames:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,17 @@ from udfs.model.formats import inputs as arrow
 from udfs.model.formats.base import FormatModel, Raw, need_codes, same_count
 from udfs.model.manifest import Signature
 
-_NUMBERS: dict[str, type[np.generic]] = {
+NUMBERS: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
+    **{
+        f"tensor({kind.__name__})": kind
+        for kind in (np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint32, np.uint16, np.uint8)
+    },
     "tensor(bool)": np.bool_,
 }
-_WHOLE = ("tensor(int64)", "tensor(int32)", "tensor(bool)")
+_FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 Feed = dict[str, npt.NDArray[Any]]
 
 
@@ -45,9 +48,13 @@ class OnnxModel(FormatModel):
         super().__init__(signature)
         self._session = session
         self._categories = arrow.categories(signature)
+        self._rounded = arrow.rounding(signature)
+        self._narrow = {
+            item.name: str(item.pandas) for item in signature.inputs if item.pandas in arrow.NARROW
+        }
         self._feed = self._feeder()
         outputs = session.get_outputs()
-        self._values = _values_output(outputs)
+        self._values = values_output(outputs)
         self._labels = next((item.name for item in outputs if item.name != self._values), None)
         offset = signature.output.offset
         self._offset = 0.0 if offset is UNSET else offset
@@ -83,6 +90,7 @@ class OnnxModel(FormatModel):
     def _feeder(self) -> Callable[[pa.Table], Feed]:
         nodes = {node.name: node for node in self._session.get_inputs()}
         if nodes.keys() == set(self.signature.names):
+            _check_texts(nodes, self.signature)
             return lambda table: {name: self._column(table[name], node) for name, node in nodes.items()}
         if len(nodes) != 1:
             raise ModelError(
@@ -91,35 +99,47 @@ class OnnxModel(FormatModel):
         return self._matrix_feeder(next(iter(nodes.values())))
 
     def _matrix_feeder(self, node: Any) -> Callable[[pa.Table], Feed]:
-        kind = _NUMBERS.get(node.type)
-        if node.type in _WHOLE or kind is None:
+        kind = NUMBERS.get(node.type)
+        if node.type not in _FLOATS or kind is None:
             raise ModelError(
                 f"the graph's only input must be a tensor of floats; got {node.name} {node.type}"
             )
         need_codes(self.signature)
         if isinstance(node.shape[-1], int):
             same_count(node.shape[-1], self.signature)
-        return lambda table: {node.name: arrow.matrix(table, self._categories).astype(kind)}
+        return lambda table: {node.name: self._rounded(arrow.matrix(table, self._categories)).astype(kind)}
 
     def _column(self, column: pa.ChunkedArray, node: Any) -> npt.NDArray[Any]:
         shape = (len(column), 1) if len(node.shape) == 2 else (len(column),)
         if node.type == "tensor(string)":
             return _strings(column).reshape(shape)
-        if node.type not in _NUMBERS:
+        if node.type not in NUMBERS:
             raise ModelError(f"the graph's input {node.name} must be a number or string; got {node.type}")
-        if node.type in _WHOLE and column.null_count:
-            raise ModelError(f"{node.name} must not be null: the graph's input is a {node.type}")
         coded = self._categories.get(node.name)
-        values = _numbers(column) if coded is None else arrow.codes(column, coded)
-        if coded is not None and node.type in _WHOLE and np.isnan(values).any():
+        values = self._numbers(column, node.name) if coded is None else arrow.codes(column, coded)
+        if node.type in _FLOATS:
+            return values.astype(NUMBERS[node.type]).reshape(shape)
+        if column.null_count:
+            raise ModelError(f"{node.name} must not be null: the graph's input is a {node.type}")
+        if coded is not None and np.isnan(values).any():
             raise ModelError(f"{node.name} must be one of its values: the graph's input is a {node.type}")
-        return values.astype(_NUMBERS[node.type]).reshape(shape)
+        return arrow.exactly(values, NUMBERS[node.type], node.name).reshape(shape)
+
+    def _numbers(self, column: pa.ChunkedArray, name: str) -> npt.NDArray[Any]:
+        """Integers without null keep their 64 bits."""
+        if pa.types.is_integer(column.type) and not column.null_count:
+            return np.asarray(column.to_numpy())
+        values = arrow.floats(column)
+        return values.astype(self._narrow.get(name, values.dtype))
 
 
-def _numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Integers without null keep their 64 bits."""
-    whole = pa.types.is_integer(column.type) and not column.null_count
-    return np.asarray(column.to_numpy()) if whole else arrow.floats(column)
+def _check_texts(nodes: Mapping[str, Any], signature: Signature) -> None:
+    for item in signature.inputs:
+        if item.type == "string" and not item.values and nodes[item.name].type != "tensor(string)":
+            raise ModelError(
+                f"the string input {item.name} must have values, as the graph takes their codes: a "
+                f"{nodes[item.name].type}"
+            )
 
 
 def _strings(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -129,7 +149,7 @@ def _strings(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return filled
 
 
-def _values_output(outputs: list[Any]) -> str:
+def values_output(outputs: list[Any]) -> str:
     """The output with probabilities, scores or predictions: the last that is not a label."""
     floats = [item.name for item in outputs if "float" in item.type or "double" in item.type]
     if not floats:

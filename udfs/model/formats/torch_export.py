@@ -7,6 +7,7 @@ pickles refuse it too.
 from __future__ import annotations
 
 import io
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,29 @@ _NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 
 def load(data: bytes, signature: Signature) -> TorchModel:
     """Load an exported program. `data` must have been verified before: loading may run code."""
-    return TorchModel(torch.export.load(io.BytesIO(data)), signature)
+    return TorchModel(read(data), signature)
+
+
+def read(data: bytes) -> torch.export.ExportedProgram:
+    """The library's own program."""
+    _check_file(data)
+    return torch.export.load(io.BytesIO(data))
+
+
+def _check_file(data: bytes) -> None:
+    """PyTorch has other files, and says of none what it is."""
+    names = zipfile.ZipFile(io.BytesIO(data)).namelist() if data.startswith(b"PK") else []
+    ends = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in ends and "archive_format" not in ends:
+        found = "a TorchScript module (torch.jit.save)"
+    elif "data.pkl" in ends and "archive_format" not in ends:
+        found = "what torch.save wrote, weights or a pickled module"
+    else:
+        return
+    raise ModelError(
+        f"the torch file must be a program that torch.export.save wrote; got {found}: export the module with "
+        "torch.export.export, as docs/models.md says"
+    )
 
 
 class TorchModel(FormatModel):
@@ -35,18 +58,19 @@ class TorchModel(FormatModel):
         torch.set_num_threads(1)
         check_kind(signature)
         need_codes(signature)
-        self._number = _input_type(program, signature)
+        self._number = number_type(program, signature)
         self._categories = arrow.categories(signature)
+        self._rounded = arrow.rounding(signature)
         self._run = program.module()
 
     def infer(self, inputs: pa.Table) -> Raw:
-        rows = torch.from_numpy(arrow.matrix(inputs, self._categories).astype(self._number))
+        rows = self._rounded(arrow.matrix(inputs, self._categories)).astype(self._number)
         with torch.inference_mode():
-            values = self._run(rows)
+            values = self._run(torch.from_numpy(rows))
         return Raw(as_output(values.numpy(), self.signature))
 
 
-def _input_type(program: torch.export.ExportedProgram, signature: Signature) -> Any:
+def number_type(program: torch.export.ExportedProgram, signature: Signature) -> Any:
     """The NumPy type of the program's only input, which must have a column for each of the signature's."""
     names = program.graph_signature.user_inputs
     tensors = [node.meta["val"] for node in program.graph.nodes if node.name in names]

@@ -121,7 +121,9 @@ def sklearn_anomaly(inputs: tuple[Input, ...], kind: str) -> Trained:
 
 def sklearn_lightgbm(inputs: tuple[Input, ...], kind: str) -> Trained:
     x = np.asarray(rows(inputs, 0, 300).to_pandas())
-    fitted = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(x, np.asarray(NAMES)[target(kind)])
+    fitted = lightgbm.LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1).fit(
+        x, np.asarray(NAMES)[target(kind)]
+    )
     return Trained(fitted, lambda table: fitted.booster_.predict(np.asarray(table.to_pandas())))
 
 
