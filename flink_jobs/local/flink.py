@@ -19,7 +19,7 @@ from flink_jobs.errors import InputError, WorkError
 from flink_jobs.local.broker import HOST
 from flink_jobs.local.variables import passed_on
 from flink_jobs.system.jars import connector_jars, token_jars
-from flink_jobs.system.processes import ProcessId, free_port, spawn, tail, wait_until
+from flink_jobs.system.processes import FEW_ARENAS, ProcessId, free_port, spawn, tail, wait_until
 
 # What `tailrace` calls a process, and what Flink's scripts call it in the names of logs.
 _SERVICES = {"jobmanager": "standalonesession", "taskmanager": "taskexecutor"}
@@ -171,7 +171,7 @@ class SessionCluster:
         return {f"metrics.reporter.prom.{key}": value for key, value in settings.items()}
 
     def _environment(self) -> dict[str, str]:
-        return passed_on(os.environ) | {
+        return {**FEW_ARENAS, **passed_on(os.environ)} | {
             "FLINK_CONF_DIR": str(self.directory / "conf"),
             "FLINK_LOG_DIR": str(self.directory / "log"),
             "FLINK_PID_DIR": str(self.directory / "pid"),

@@ -27,7 +27,7 @@ from flink_jobs.run.operators import name_operators
 from flink_jobs.run.savepoints import as_parameter
 from flink_jobs.run.tokens import prepare_tokens, token_url
 from flink_jobs.system.jars import connector_jars, token_jars
-from flink_jobs.system.processes import free_port
+from flink_jobs.system.processes import FEW_ARENAS, free_port
 
 POLL_SECONDS = 0.25
 RESTARTS: Mapping[str, str] = {
@@ -117,7 +117,8 @@ def start(plan: Runnable, target: Target) -> RunningJob:
 
     Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`.
     """
-    os.environ.setdefault("JVM_ARGS", "-XX:+UseParallelGC")
+    for name, value in {"JVM_ARGS": "-XX:+UseParallelGC", **FEW_ARENAS}.items():
+        os.environ.setdefault(name, value)
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 (Flink's name)
     scratch = None if target.cluster else Path(tempfile.mkdtemp(prefix="tailrace-run-"))
     os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))

@@ -30,6 +30,10 @@ _LINUX = platform.system() == "Linux"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 
+# glibc gives threads heaps of their own, up to eight for each core, which keep what was once used. A worker
+# has dozens of threads, of which few allocate at once.
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+
 
 @dataclass(frozen=True)
 class ProcessId:

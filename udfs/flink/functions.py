@@ -207,7 +207,7 @@ class LabelledFunction(_Vectorized):
     def eval(self, told: pa.Array, label: pa.Array, first: pa.Array, event_time: pa.Array) -> Given:
         rows, times = len(told), _milliseconds(event_time)
         report = count_labels(
-            list(Raws(told)), list(Raws(label)), _flags(first, rows), times, self._window_ms
+            told.to_pylist(), label.to_pylist(), _flags(first, rows), times, self._window_ms
         )
         return {LABELS.name: on_first_row(report, rows)}
 

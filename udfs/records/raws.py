@@ -35,7 +35,8 @@ class Raws(Sequence[bytes | None]):
         return Raws(self._values[at]) if isinstance(at, slice) else self._values[at].as_py()
 
     def __iter__(self) -> Iterator[bytes | None]:
-        return iter(self._values.to_numpy(zero_copy_only=False).tolist())
+        records: list[bytes | None] = self._values.to_numpy(zero_copy_only=False).tolist()
+        return iter(records)
 
     def joined(self) -> bytes | None:
         """All records, a line break between; None if there is no record, or one without a value."""

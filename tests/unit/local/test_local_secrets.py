@@ -61,6 +61,17 @@ def test_no_secret_of_the_shell_goes_to_the_cluster(
         assert environment["PATH"] == os.environ["PATH"]
 
 
+@pytest.mark.parametrize("own", [None, "8"])
+def test_workers_of_many_threads_keep_little_memory_unless_told_otherwise(
+    tmp_path: Path, environments: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    if own:
+        monkeypatch.setenv("MALLOC_ARENA_MAX", own)
+    list(SessionCluster(tmp_path, port=1, slots=1, memory="1g").launch())
+    assert [environment["MALLOC_ARENA_MAX"] for environment in environments] == [own or "2"] * 2
+
+
 def test_state_is_for_its_owner(tmp_path: Path, environments: list[dict[str, str]]) -> None:
     directory = tmp_path / "stack"
     list(SessionCluster(directory, port=1, slots=1, memory="1g").launch())
