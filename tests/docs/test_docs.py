@@ -45,6 +45,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `kafka.security.kerberos`": "KerberosLogin",
         "## `source`\n": "Source",
         "## `source.event_time`": "EventTime",
+        "## `source.schema_registry`": "SchemaRegistry",
         "## `source.schema`": "SchemaField",
         "## `features`\n": "Features",
         "## `features.windows`": "Window",
