@@ -7,6 +7,7 @@ python -m tests.bench.formats --fuzz 500000        # both ways of reading, held 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import random
 import resource
@@ -14,13 +15,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from google.protobuf import json_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
 from tests.helpers.avro_records import differences, write
+from tests.helpers.protobuf_records import message_class
 from udfs.records.avro import AvroDecoder
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import Decoder, decode_batch
 from udfs.records.json import JsonDecoder
+from udfs.records.protobuf import ProtobufDecoder, writer_file
+from udfs.records.registry_params import RegistryParams
+from udfs.records.schema_cache import SchemaCache
+from udfs.records.schema_registry import Schema
 
 FIELDS: dict[str, Any] = {
     "id": "string",
@@ -65,6 +75,24 @@ def schema(nullable: bool) -> str:
     return json.dumps({"type": "record", "name": "Flight", "fields": fields})
 
 
+def protobuf(made: Sequence[dict[str, Any]], optional: bool) -> tuple[Decoder, list[bytes]]:
+    """The same as messages of which all fields, or none, tell absence from a default."""
+    kinds = {"string": "STRING", "long": "INT64", "double": "DOUBLE", "boolean": "BOOL"}
+    fields = [
+        {"name": name, "number": number, "type": f"TYPE_{kinds[kind]}", "label": "LABEL_OPTIONAL"}
+        | ({"proto3Optional": True, "oneofIndex": number - 1} if optional else {})
+        for number, (name, kind) in enumerate(FIELDS.items(), 1)
+    ]
+    groups = [{"name": f"_{name}"} for name in FIELDS] if optional else []
+    message = {"name": "Flight", "field": fields, "oneofDecl": groups}
+    file = {"name": "flight.proto", "syntax": "proto3", "messageType": [message]}
+    text = base64.b64encode(json_format.ParseDict(file, FileDescriptorProto()).SerializeToString()).decode()
+    cache = SchemaCache(lambda _: Schema(text, "PROTOBUF"), partial(writer_file, CONTRACT), 0.0)
+    kind = message_class(file, "Flight")
+    raws = [b"\0\0\0\0\1\0" + kind(**row).SerializeToString() for row in made]
+    return ProtobufDecoder(CONTRACT, MAX_BYTES, RegistryParams("http://127.0.0.1:1"), cache), raws
+
+
 def cpu_seconds(decoder: Decoder, raws: Sequence[bytes], batch: int) -> float:
     """For a million records; the best of three rounds."""
     rounds = []
@@ -85,6 +113,8 @@ def speed() -> None:
     for name, nullable in (("avro", False), ("avro, all or null", True)):
         raws = [write(schema(nullable), row) for row in made]
         ways[name] = (AvroDecoder(CONTRACT, MAX_BYTES, schema(nullable)), raws)
+    ways["protobuf"] = protobuf(made, optional=False)
+    ways["protobuf, optional"] = protobuf(made, optional=True)
     for batch in (500, 2_000, 10_000):
         base = cpu_seconds(*ways["json"], batch)
         for name, (decoder, raws) in ways.items():
