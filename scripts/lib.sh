@@ -125,6 +125,26 @@ make_formats_env() { make_env_above .venv-formats tests/processes/model/packages
 
 make_torch_env() { make_env_above .venv-torch tests/processes/model/torch.txt "5.3 GB"; }
 
+make_registry_env() { make_env_above .venv-registry tests/registry/packages.txt "10 MB"; }
+
+# A schema registry for the tests, unpacked beside the other environments.
+fetch_registry() {
+  local wanted part
+  wanted=$(checksum <tests/registry/pom.xml)
+  if [ -f "$ROOT/.registry/stamp" ] && [ "$(cat "$ROOT/.registry/stamp")" = "$wanted" ]; then return; fi
+  need_maven
+  part=$(mktemp -d "$ROOT/.registry.part.XXXXXX")
+  # shellcheck disable=SC2064  # the name as it is now
+  trap "rm -rf $(printf %q "$part")" EXIT
+  step "Fetching a schema registry for the tests with Maven (110 MB)" "$ROOT/.tailrace/setup/registry.log" \
+    mvn --batch-mode --file tests/registry/pom.xml -Dregistry="$part" package
+  tar -xzf "$part"/*.tar.gz -C "$part"
+  rm -rf "$part"/*.tar.gz "$ROOT/.registry"
+  mv "$part" "$ROOT/.registry"
+  trap - EXIT
+  echo "$wanted" >"$ROOT/.registry/stamp"
+}
+
 # make_env_above NAME LIST SIZE: an environment with .venv's packages, and exactly those of the list.
 make_env_above() {
   local env=$ROOT/$1 list=$2 size=$3 wanted

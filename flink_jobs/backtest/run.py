@@ -88,7 +88,7 @@ def backtest(
     note(f"reading {request.file}")
     ready = _prepare(replayed(job), request)
     note("starting a Kafka broker")
-    with Replay(job, ready.file.records, brokers=brokers) as replay:
+    with Replay(ready.file.read_by(job), ready.file.records, brokers=brokers) as replay:
         histories = []
         for side, plan in zip("AB", ready.plans, strict=True):
             name, version = plan.manifest.name, plan.manifest.version

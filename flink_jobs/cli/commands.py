@@ -47,7 +47,7 @@ COMMANDS = {
         ("remote",),
         "Stop a job with a savepoint, whose path is printed; tailrace submit --savepoint goes on from it.",
     ),
-    "schema": Entry("Jobs", ("jobs",), "Print the JSON Schema of job files, for editors."),
+    "schema": Entry("Jobs", ("schema",), "Print the JSON Schema of job files, for editors."),
     "train": Entry("Models", ("train",), "Train a model and register it as its next version."),
     "retrain": Entry(
         "Models",

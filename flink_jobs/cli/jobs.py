@@ -1,4 +1,4 @@
-"""`tailrace validate`, `plan` and `schema`: what a job file says, before anything runs."""
+"""`tailrace validate` and `plan`: what a job file says, before anything runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from rich.text import Text
 
 from flink_jobs.cli.connection import environment
 from flink_jobs.errors import Diagnostic, InputError, JobFileError
+from flink_jobs.jobfile import JobFile as JobFileRead
+from flink_jobs.jobfile import read_job
 from flink_jobs.plan import Plan, describe
+from flink_jobs.plan.formats import misfits
 from flink_jobs.plan.state import Verdict, in_words, refusals
-from flink_jobs.plan.validate import validated_plan
+from flink_jobs.plan.validate import plan_file, validated_plan
+from flink_jobs.run.registered import newest
 from flink_jobs.run.savepoints import judged
-from flink_jobs.spec.json_schema import job_schema_text
 from flink_jobs.system.masks import PROCESS
 from flink_jobs.system.terminal import open_console, say
 
@@ -31,10 +34,17 @@ def validate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the problems as JSON, for programs.")
     ] = False,
+    registry: Annotated[
+        bool,
+        typer.Option(
+            "--registry", help="Ask schema registries too, whether the newest schemas have the fields."
+        ),
+    ] = False,
 ) -> None:
     """Check job files, with their models, lookups and expressions; starts and reaches nothing.
 
-    Shows every problem of every file as file:line:column: key path: what it must be; got what it is.
+    Shows every problem of every file as file:line:column: key path: what it must be; got what it is. With
+    [bold]--registry[/] the schema registries of the jobs are asked, too.
 
     [bold]Examples[/]
 
@@ -47,7 +57,9 @@ def validate(
     wrong: list[dict[str, object]] = []
     for file in files:
         try:
-            verdict = _verdict(file, validated_plan(file, environ=environment()))
+            read = read_job(file, environment())
+            found = plan_file(read)
+            verdict = _verdict(file, found) + (_registered(read, found) if registry else "")
         except InputError as error:
             wrong += _as_data(file, error)
             if not as_json:
@@ -59,6 +71,21 @@ def validate(
         _print_diagnostics(wrong)
     if wrong:
         raise typer.Exit(2)
+
+
+def _registered(file: JobFileRead, found: Plan) -> str:
+    """What the registry says of the job's fields, in words. Raises JobFileError where it lacks one."""
+    source = found.job.source
+    if source.schema_registry is None:
+        return ""
+    schema, level = newest(source.schema_registry, source.subject)
+    problems = [
+        Diagnostic(location, expected, got, None, name, choices)
+        for location, expected, got, name, choices in misfits(source, schema.node)
+    ]
+    if problems:
+        raise file.error(problems)
+    return f"; {source.subject} version {schema.version}, compatibility {level or 'not said'}"
 
 
 def _as_data(file: Path, error: InputError) -> list[dict[str, object]]:
@@ -139,13 +166,3 @@ def _savepoint_as_data(verdicts: Sequence[Verdict] | None) -> list[dict[str, obj
     if verdicts is None:
         return None
     return [{"part": v.part, "outcome": v.outcome, "reason": v.why, "names": [*v.names]} for v in verdicts]
-
-
-def schema() -> None:
-    """Print the JSON Schema of job files, for editors.
-
-    [bold]Example[/]
-
-      tailrace schema > job.schema.json
-    """
-    print(job_schema_text(), end="")

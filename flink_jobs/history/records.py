@@ -5,8 +5,8 @@
     read.columns.column("late")     # all columns of the file, row by row: labels, segments
 
 Parquet and CSV: a column for each field of the job's schema, read from CSV as the schema says; or in Parquet
-a binary column `value` with whole records. Where the schema has no such fields, `key` and `timestamp` (a
-time, or ms) are the Kafka record's. JSON lines: a record each.
+a binary column `value` with whole records, in the source's format. Where the schema has no such fields, `key`
+and `timestamp` (a time, or ms) are the Kafka record's. JSON lines: a record each.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,11 +42,26 @@ LINES = (".jsonl", ".ndjson", ".json")
 
 @dataclass(frozen=True)
 class HistoryFile:
-    """The records of a file, and its columns, one row for each record; `absent` fields are null in all."""
+    """The records of a file, and its columns, one row for each record; `absent` fields are null in all.
+
+    `written` says what they were: whole values in the source's format, or JSON, made of columns or lines.
+    """
 
     records: list[Message]
     columns: pa.Table
     absent: tuple[str, ...] = ()
+    written: Literal["columns", "lines", "values"] = "columns"
+
+    def read_by(self, job: JobSpec) -> JobSpec:
+        """The job, as it reads these records."""
+        if self.written == "values":
+            return job
+        source = job.source
+        fields = dict(source.fields)
+        if self.written == "columns":
+            fields = {name: field.model_copy(update={"field": None}) for name, field in fields.items()}
+        json = {"format": "json", "schema_file": None, "schema_registry": None, "fields": fields}
+        return job.model_copy(update={"source": source.model_copy(update=json)})
 
 
 def read_records(
@@ -107,7 +123,8 @@ def from_table(job: JobSpec, table: pa.Table, source: str = "the table") -> Hist
         raise InputError(f"{source} must have each column once; repeated: {', '.join(repeated)}")
     fields = _fields(job)
     absent: tuple[str, ...] = ()
-    if "value" in table.column_names and _is_binary(table.schema.field("value").type):
+    whole = "value" in table.column_names and _is_binary(table.schema.field("value").type)
+    if whole:
         values = table.column("value").to_pylist()
     else:
         absent = _absent(job, fields, table, source)
@@ -121,7 +138,7 @@ def from_table(job: JobSpec, table: pa.Table, source: str = "the table") -> Hist
     keys, times = _keys(table, fields), _timestamps(table, fields, source)
     headers = _headers(job, table, source)
     messages = [Message(*parts) for parts in zip(values, keys, headers, times, strict=True)]
-    return HistoryFile(messages, table, absent)
+    return HistoryFile(messages, table, absent, "values" if whole else "columns")
 
 
 def _fields(job: JobSpec) -> dict[str, str]:
@@ -186,7 +203,7 @@ def _from_lines(path: Path, limit: int | None) -> HistoryFile:
             lines = [line.rstrip(b"\r\n") for line in islice(file, limit)]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return HistoryFile([Message(line) for line in lines], _columns_of(lines))
+    return HistoryFile([Message(line) for line in lines], _columns_of(lines), written="lines")
 
 
 def _columns_of(lines: list[bytes]) -> pa.Table:

@@ -14,6 +14,7 @@ from flink_jobs.plan.columns import JobColumns, ModelInput, collect_columns, col
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.drift import DriftPlan, drift_plan
 from flink_jobs.plan.flink_options import flink_options
+from flink_jobs.plan.formats import collect_format
 from flink_jobs.plan.label_views import with_labels
 from flink_jobs.plan.model import ModelVersion, collect_explainable, find_version
 from flink_jobs.plan.params import (
@@ -78,6 +79,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
     version = find_version(job, found)
     columns = collect_columns(job, found, version.manifest if version else None)
     collect_clients(job, found)
+    collect_format(job, found)
     _check_included(job, columns, found)
     _check_parallelism(job, found)
     _check_labels(job, columns, version, found)

@@ -8,11 +8,11 @@ import msgspec
 
 from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.drift import DriftPlan
+from flink_jobs.plan.formats import contract_of, format_params
 from flink_jobs.plan.model import release_trust_of, trust_of
 from flink_jobs.plan.tables import event_time_field
 from flink_jobs.spec import Comparisons, JobSpec
 from udfs.features import DerivedParams, FeatureParams, LookupParams
-from udfs.records.contract import Contract, Field
 from udfs.releases.chain import Head
 from udfs.releases.follow import LEAD_REFRESHES
 from udfs.rollout.controller import RolloutControllerParams
@@ -45,20 +45,15 @@ WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end
 
 
 def source_params(job: JobSpec, drift: DriftPlan | None = None) -> SourceParams:
-    """The data contract; an event-time field that the schema does not name is required."""
-    source, when = job.source, job.source.event_time
-    fields = [
-        Field(name, field.type, field.required, field.low, field.high, tuple(field.values))
-        for name, field in source.fields.items()
-    ]
-    if when.field and when.field not in source.fields:
-        fields.append(Field(when.field, when.type, required=True))
+    """How workers read and check the source's records."""
+    source = job.source
     return SourceParams(
         topic=source.topic,
-        contract=Contract(tuple(fields)),
+        contract=contract_of(source),
         max_bytes=source.max_bytes,
         event_time=event_time_field(job),
         counted=drift.collect if drift else None,
+        written=format_params(job),
     )
 
 

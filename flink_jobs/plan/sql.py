@@ -110,7 +110,7 @@ def _parsed_time(where: EventTimeField) -> str:
     if where.header:
         written = f"CAST(_headers[{text(where.name)}] AS STRING)"
     else:
-        written = f"JSON_VALUE(CAST(_value AS STRING), {text('$.' + where.name)})"
+        written = f"JSON_VALUE(CAST(_value AS STRING), {text('$.' + (where.path or where.name))})"
     if where.unit == "iso8601":
         bare = f"REPLACE(REGEXP_REPLACE({written}, 'Z$', ''), 'T', ' ')"
         time = f"TRY_CAST({bare} AS TIMESTAMP(3))"

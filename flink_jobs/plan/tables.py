@@ -7,7 +7,7 @@ from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import largest_message, producer_properties
 from flink_jobs.plan.outputs import Output, outputs_of
 from flink_jobs.plan.topics import labels_of
-from flink_jobs.spec import EventTime, JobSpec
+from flink_jobs.spec import JobSpec
 from flink_jobs.spec.rollout import Labels
 from flink_jobs.spec.source import Source
 from udfs.records.event_time import EventTimeField
@@ -20,12 +20,17 @@ READ_AHEAD_CHECKED_MS = 100
 
 def event_time_field(job: JobSpec) -> EventTimeField | None:
     """Where the event time is, or None for the Kafka record's timestamp."""
-    return _time_field(job.source.event_time)
+    return _time_field(job.source)
 
 
-def _time_field(when: EventTime) -> EventTimeField | None:
+def _time_field(read: Source | Labels) -> EventTimeField | None:
+    when = read.event_time
     name = when.field or when.header
-    return EventTimeField(name, when.unit, header=when.header is not None) if name else None
+    if name is None:
+        return None
+    declared = read.fields.get(name) if isinstance(read, Source) and when.field else None
+    path = declared.field if declared and declared.field else ""
+    return EventTimeField(name, when.unit, header=when.header is not None, path=path)
 
 
 def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
@@ -69,7 +74,7 @@ def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sq
         }
     if bounded:
         options["scan.bounded.mode"] = "latest-offset"
-    columns = sql.source_columns(_time_field(when), when.max_ahead, when.out_of_order)
+    columns = sql.source_columns(_time_field(read), when.max_ahead, when.out_of_order)
     return sql.Table(name, columns, options)
 
 

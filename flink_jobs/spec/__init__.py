@@ -27,7 +27,7 @@ from flink_jobs.spec.runtime import Checkpoint, Runtime
 from flink_jobs.spec.scalars import matching
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.security import Security
-from flink_jobs.spec.source import EventTime, FieldType, SchemaField, Source
+from flink_jobs.spec.source import EventTime, FieldType, SchemaField, SchemaRegistry, Source
 from flink_jobs.system.masks import Masks
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Predictions",
     "Runtime",
     "SchemaField",
+    "SchemaRegistry",
     "Security",
     "Shadows",
     "Source",

@@ -111,6 +111,7 @@ OWN_KEYS: Mapping[Location, Rule] = {
     ("kafka", "security", "keystore_password"): VALUE,
     ("kafka", "security", "oauth", "client_secret"): VALUE,
     **{("cluster", key): VALUE for key in ("key_password", "password", "token")},
+    **{("source", "schema_registry", key): VALUE for key in ("key_password", "password", "token")},
     ("predictions", "pii_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
     ("alerts", "webhook", "headers", "*"): HEADER,
@@ -126,6 +127,7 @@ OPTIONS: tuple[Location, ...] = (("kafka", "properties"), ("runtime", "flink"))
 _PRIVATE: tuple[Location, ...] = (
     ("kafka", "security"),
     ("cluster",),
+    ("source", "schema_registry"),
     ("predictions", "pii_key"),
     ("alerts", "webhook"),
     *OPTIONS,
@@ -134,12 +136,14 @@ _PUBLIC_SECURITY = (
     *("protocol", "mechanism", "username", "region"),
     *("ca_file", "certificate_file", "key_file", "keystore_file"),
 )
+_PUBLIC_ACCESS = ("username", "ca_file", "certificate_file", "key_file")
 # Plain to read, although they are below a private key.
 _PUBLIC: tuple[Location, ...] = (
     *(("kafka", "security", key) for key in _PUBLIC_SECURITY),
     *(("kafka", "security", "oauth", key) for key in ("client_id", "scopes", "ca_file")),
     ("kafka", "security", "kerberos"),
-    *(("cluster", key) for key in ("username", "ca_file", "certificate_file", "key_file")),
+    *(("cluster", key) for key in _PUBLIC_ACCESS),
+    *(("source", "schema_registry", key) for key in (*_PUBLIC_ACCESS, "subject", "wait")),
     *(("alerts", "webhook", key) for key in ("timeout", "retries")),
 )
 

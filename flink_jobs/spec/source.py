@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from flink_jobs.errors import Location
 from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
+from flink_jobs.spec.http_access import HttpAccess, WebUrl
+from flink_jobs.spec.paths import AbsolutePath
 from flink_jobs.spec.scalars import ColumnName, Duration, Parsed, PositiveDuration, Scalar, Size, matching
 from flink_jobs.spec.section import Section, Topic
 
@@ -49,10 +52,22 @@ _RANGE_SCHEMA = {
 Range = Annotated[tuple[Number | None, Number | None], Parsed(_parse_range, _RANGE_SCHEMA)]
 
 
+FieldPath = Annotated[
+    str,
+    matching(
+        r"[A-Za-z_][A-Za-z0-9_]{0,199}(\.[A-Za-z_][A-Za-z0-9_]{0,199}){0,19}",
+        "a path of names with dots between, such as user.address.country",
+    ),
+]
+
+
 class SchemaField(Section):
     """One field of the records, and what it may hold. `name: string` is short for `name: {type: string}`."""
 
     type: FieldType = Field(description="Type of the field. No value is ever converted to it.")
+    field: FieldPath | None = Field(
+        default=None, description="Where it is in the record, a.b.c; default: at the top, under its own name."
+    )
     required: bool = Field(
         default=False, description="A record without the field, or with null, is a dead letter."
     )
@@ -162,14 +177,46 @@ class EventTime(Section):
         return self
 
 
+class SchemaRegistry(HttpAccess):
+    """A schema registry with Confluent's API: each record begins with the id of its schema."""
+
+    url: WebUrl = Field(description="Address of the registry's API.")
+    ca_file: AbsolutePath | None = Field(default=None, description="PEM file of the registry's authority.")
+    subject: Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,500}", "the name of a subject")] | None = Field(
+        default=None,
+        description="Subject that validate and schema import look at; default: the topic with -value.",
+    )
+    wait: Duration = Field(
+        default="30s",
+        validate_default=True,
+        description="How long records with an unknown id wait for a registry that does not answer.",
+    )
+
+
 Isolation = Literal["read_committed", "read_uncommitted"]
+
+
+_NEEDLESS = {
+    "protobuf": ("schema_file",),
+    **dict.fromkeys(("json", "json_schema"), ("schema_file", "schema_registry")),
+}
 
 
 class Source(Section):
     """The topic that the job reads."""
 
     topic: Topic = Field(description="Kafka topic to read.")
-    format: Literal["json"] = Field(default="json", description="How the records are written.")
+    format: Literal["json", "json_schema", "avro", "protobuf"] = Field(
+        default="json", description="How the records are written."
+    )
+    schema_file: AbsolutePath | None = Field(
+        default=None,
+        description="For avro: the .avsc file that all records are written with, or with schema_registry the "
+        "reader's, for aliases and defaults.",
+    )
+    schema_registry: SchemaRegistry | None = Field(
+        default=None, description="For avro and protobuf: where the schemas of records are."
+    )
     start: Literal["earliest", "latest", "committed"] = Field(
         default="earliest",
         description="Where the first run starts; later runs start where the last one ended.",
@@ -188,3 +235,35 @@ class Source(Section):
     fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
         alias="schema", description="The data contract: the fields of a record. Others are ignored."
     )
+
+    @property
+    def subject(self) -> str:
+        """What the registry calls the schemas of the topic's values."""
+        given = self.schema_registry.subject if self.schema_registry else None
+        return given or f"{self.topic}-value"
+
+    @model_validator(mode="after")
+    def _check_format(self) -> Source:
+        errors = dict(self._format_errors())
+        if errors:
+            raise wrong_at(errors)
+        return self
+
+    def _format_errors(self) -> Iterator[tuple[Location, PydanticCustomError]]:
+        if self.event_time.field and self.format != "json":
+            expected = (
+                f"left out, as Flink cannot read it from {self.format}: take the Kafka timestamp, or a header"
+            )
+            yield ("event_time", "field"), wrong(expected, describe(self.event_time.field))
+        for key in _NEEDLESS.get(self.format, ()):
+            if getattr(self, key) is not None:
+                yield (key,), wrong(f"left out, as the format is {self.format}", "a value")
+        if self.format == "protobuf" and self.schema_registry is None:
+            yield ("schema_registry",), wrong("given, as the format is protobuf", "nothing")
+        if self.format != "avro":
+            return
+        if self.schema_file is None and self.schema_registry is None:
+            yield (
+                ("schema_file",),
+                wrong("given, unless schema_registry is, as the format is avro", "nothing"),
+            )

@@ -96,7 +96,7 @@ def features_on_flink(
     Raises JobFailedError when the job fails, WorkError when the broker does not come up.
     """
     read = from_table(job, records, "history()")
-    with Replay(job, read.records, brokers=brokers) as replay:
+    with Replay(read.read_by(job), read.records, brokers=brokers) as replay:
         note(f"{len(read.records):,} records on a broker")
         found = replay.features(columns, lambda counts: note(f"{counts['read']:,} of {len(read.records):,}"))
     times = found.context.column("event_time").cast(pa.timestamp("ms")).to_numpy()

@@ -29,7 +29,8 @@ Mask = npt.NDArray[np.bool_]
 class Field(msgspec.Struct, frozen=True):
     """One field of the record; `low` and `high` are inclusive, and integers for a long.
 
-    For a double they and the `values` stand for their nearest doubles, as the record's number does.
+    For a double they and the `values` stand for their nearest doubles, as the record's number does. `path` is
+    where it is in the record, if not at the top under its own name.
     """
 
     name: str
@@ -38,6 +39,17 @@ class Field(msgspec.Struct, frozen=True):
     low: int | float | None = None
     high: int | float | None = None
     values: tuple[str | int | float | bool, ...] = ()
+    path: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names that lead to it, from the top of the record."""
+        return self.path or (self.name,)
+
+    @property
+    def path_text(self) -> str:
+        """The path as messages show it."""
+        return f"$.{'.'.join(self.steps)}"
 
     @property
     def bounds(self) -> tuple[int | float | None, int | float | None]:
@@ -106,7 +118,7 @@ def _outside(field: Field, column: pa.ChunkedArray) -> Mask:
 
 
 def _check_field(field: Field, record: Mapping[str, object]) -> Problem | None:
-    path = f"$.{field.name}"
+    path = field.path_text
     if field.name not in record:
         return _problem("missing", f"{path}: required {field.type} is missing") if field.required else None
     value = record[field.name]

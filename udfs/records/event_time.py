@@ -27,11 +27,15 @@ ISO_8601 = (
 
 
 class EventTimeField(msgspec.Struct, frozen=True):
-    """Where the event time is: a field of the record or a header, and its unit."""
+    """Where the event time is: a field of the record or a header, and its unit.
+
+    `path` leads to the field in the record, a.b.c, where it is not at the top under its own name.
+    """
 
     name: str
     unit: Unit
     header: bool = False
+    path: str = ""
 
 
 def explain_event_time(where: EventTimeField | None, record: Mapping[str, object], time: int) -> Problem:
@@ -49,9 +53,11 @@ def explain_event_time(where: EventTimeField | None, record: Mapping[str, object
         text = f"header {where.name!r}: missing, not in {where.unit}, or {ahead}"
         return Problem("contract", "event_time_unparsable", text)
     if is_event_time(record[where.name], where.unit):
-        text = f"$.{where.name}: too far ahead of the Kafka timestamp or of now, or before 1970"
+        text = f"$.{where.path or where.name}: too far ahead of the Kafka timestamp or of now, or before 1970"
         return Problem("contract", "event_time_ahead", text)
-    return Problem("contract", "event_time_unparsable", f"$.{where.name}: expected a time in {where.unit}")
+    return Problem(
+        "contract", "event_time_unparsable", f"$.{where.path or where.name}: expected a time in {where.unit}"
+    )
 
 
 def is_event_time(value: object, unit: Unit) -> bool:

@@ -27,6 +27,11 @@ DECODE_REASONS = (
     "not_an_object",
     "too_deep",
     "duplicate_key",
+    "not_framed",
+    "schema_unknown",
+    "schema_incompatible",
+    "not_avro",
+    "not_protobuf",
     UNEXPECTED,
 )
 CONTRACT_REASONS = (

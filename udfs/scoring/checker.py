@@ -15,7 +15,7 @@ from udfs.isolate import Span
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.event_time import are_iso_8601, explain_event_time
-from udfs.records.json import JsonDecoder
+from udfs.records.formats import make_decoder
 from udfs.records.problems import Problem
 from udfs.scoring.last_net import score_all
 from udfs.scoring.outcomes import DEAD, LATE, NO_EVENT_TIME, PREDICTED, Outcomes, problem_json, undecided
@@ -32,7 +32,7 @@ class RecordChecker:
     def __init__(self, params: SourceParams, conditions: tuple[DerivedParams, ...] = ()) -> None:
         self._params = params
         self._conditions = FeatureBuilder(FeatureParams(derived=conditions))
-        self._decoder = JsonDecoder(params.contract, params.max_bytes)
+        self._decoder = make_decoder(params.contract, params.max_bytes, params.written)
         self._iso_field = _iso_field(params)
         self._watch = BatchProfiler(params.counted, None, NO_VERSION) if params.counted else None
         self.counts: Counter[str] = Counter()

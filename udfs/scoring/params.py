@@ -10,6 +10,7 @@ from udfs.model.signatures import Trust
 from udfs.profile.params import CollectParams
 from udfs.records.contract import Contract
 from udfs.records.event_time import EventTimeField
+from udfs.records.formats import FormatParams
 from udfs.releases.chain import ReleaseTrust
 from udfs.types import ColumnType
 
@@ -44,6 +45,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     max_bytes: int = 512_000
     event_time: EventTimeField | None = None
     counted: CollectParams | None = None
+    written: FormatParams = FormatParams()
 
 
 class PackParams(msgspec.Struct, frozen=True):

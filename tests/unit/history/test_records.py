@@ -144,3 +144,31 @@ def test_files(tmp_path: Path) -> None:
     parquet.write_bytes(b"oops")
     with pytest.raises(InputError, match="must be a Parquet file"):
         read_records(job(), parquet)
+
+
+def test_rows_for_an_avro_job_are_read_as_the_json_that_they_were_made_to() -> None:
+    written = JOB.format(event_time="{}", kind="string", required="false").replace(
+        "  topic: orders", "  topic: orders\n  format: avro\n  schema_registry: {url: 'http://r'}"
+    )
+    avro = load_job_text(
+        written.replace("amount: double", "amount: {type: double, field: a.b}"), "job.yaml", Path()
+    )
+    made = from_table(avro, rows(amount=[1.0, 2.0]))
+    source = made.read_by(avro).source
+    assert (source.format, source.schema_registry, source.fields["amount"].field) == ("json", None, None)
+    assert json.loads(made.records[0].value or b"")["amount"] == 1.0
+    whole = from_table(avro, pa.table({"value": pa.array([b"\0\0\0\0\1x"], pa.binary())}))
+    assert whole.read_by(avro) is avro
+    assert from_table(job(), rows()).read_by(job()).source == job().source
+
+
+def test_rows_for_fields_within_others_are_read_flat_and_lines_as_they_are(tmp_path: Path) -> None:
+    text = JOB.format(event_time="{}", kind="string", required="false")
+    nested = load_job_text(
+        text.replace("amount: double", "amount: {type: double, field: a.b}"), "job.yaml", Path()
+    )
+    assert from_table(nested, rows(amount=[1.0, 2.0])).read_by(nested).source.fields["amount"].field is None
+    (tmp_path / "lines.jsonl").write_text('{"id": "a", "a": {"b": 1.5}}')
+    assert (
+        read_records(nested, tmp_path / "lines.jsonl").read_by(nested).source.fields["amount"].field == "a.b"
+    )

@@ -19,7 +19,7 @@ from udfs.profile.profile import reference_profile
 
 HERE = Path(__file__).parent
 SECRET = "correct-horse-battery-staple"
-KINDS = ("stateless", "windowed", "per_window", "all_outputs")
+KINDS = ("stateless", "windowed", "per_window", "all_outputs", "avro")
 
 
 @pytest.fixture(params=KINDS)
@@ -45,6 +45,7 @@ def name(plan: Plan) -> str:
         "score-trips": "windowed",
         "score-sensors": "per_window",
         "score-orders": "all_outputs",
+        "score-rides": "avro",
     }[plan.job.job]
 
 

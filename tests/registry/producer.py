@@ -1,0 +1,48 @@
+"""Writes records by Confluent's own serializers, in an environment of its own: JSON lines in, hex lines out.
+
+Each line has `subject` (its topic is what comes before `-value`), `schema` and `records`, and may have
+`references`, (name, subject, version) each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.schema_registry.json_schema import JSONSerializer
+from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+from google.protobuf import json_format
+
+from tests.helpers.protobuf_records import message_class
+
+
+def main(url: str) -> None:
+    """Serves until the input ends."""
+    client = SchemaRegistryClient({"url": url})
+    for line in sys.stdin:
+        asked: dict[str, Any] = json.loads(line)
+        topic = asked["subject"].removesuffix("-value")
+        references = [SchemaReference(*each) for each in asked.get("references", ())]
+        kind = asked.get("kind", "AVRO")
+        schema = Schema(json.dumps(asked["schema"]), kind, references)
+        if kind == "PROTOBUF":
+            message = message_class(asked["schema"], asked["message"])
+            made = ProtobufSerializer(message, client, {"use.deprecated.format": False})
+            context = SerializationContext(topic, MessageField.VALUE)
+            parsed = [json_format.ParseDict(record, message()) for record in asked["records"]]
+            print(json.dumps([made(record, context).hex() for record in parsed]), flush=True)
+            continue
+        if not asked["records"]:
+            client.register_schema(asked["subject"], schema)
+        avro = kind == "AVRO"
+        serialize = AvroSerializer(client, schema) if avro else JSONSerializer(schema, client)
+        context = SerializationContext(topic, MessageField.VALUE)
+        print(json.dumps([serialize(record, context).hex() for record in asked["records"]]), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,107 @@
+-- score_record is udfs.flink.functions.ScoreFunction
+
+CREATE TABLE source (
+  _value BYTES,
+  _key BYTES,
+  _partition INT METADATA FROM 'partition' VIRTUAL,
+  _offset BIGINT METADATA FROM 'offset' VIRTUAL,
+  _headers MAP<STRING, BYTES> METADATA FROM 'headers' VIRTUAL,
+  _timestamp TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  event_time AS CASE WHEN _timestamp <= CURRENT_TIMESTAMP + INTERVAL '0 01:00:00.000' DAY(3) TO SECOND(3) THEN _timestamp ELSE TO_TIMESTAMP_LTZ(0, 3) END,
+  WATERMARK FOR event_time AS event_time - INTERVAL '0 00:00:05.001' DAY(3) TO SECOND(3)
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'rides',
+  'scan.startup.mode' = 'earliest-offset',
+  'scan.watermark.idle-timeout' = '30000 ms',
+  'scan.watermark.emit.strategy' = 'on-event',
+  'value.format' = 'raw',
+  'key.format' = 'raw',
+  'key.fields' = '_key',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'properties.group.id' = 'score-rides',
+  'properties.auto.offset.reset' = 'earliest',
+  'properties.isolation.level' = 'read_committed',
+  'properties.max.partition.fetch.bytes' = '2097176',
+  'properties.bootstrap.servers' = 'localhost:9092'
+);
+
+CREATE TABLE predictions (
+  _key BYTES,
+  _value BYTES
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'score-rides.predictions',
+  'value.format' = 'raw',
+  'key.format' = 'raw',
+  'key.fields' = '_key',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'sink.delivery-guarantee' = 'exactly-once',
+  'sink.transactional-id-prefix' = 'score-rides-predictions',
+  'sink.transaction-naming-strategy' = 'POOLING',
+  'properties.linger.ms' = '20',
+  'properties.batch.size' = '524288',
+  'properties.compression.type' = 'lz4',
+  'properties.max.request.size' = '2097176',
+  'properties.transaction.timeout.ms' = '900000',
+  'properties.bootstrap.servers' = 'localhost:9092'
+);
+
+CREATE TABLE dead_letters (
+  _key BYTES,
+  _value BYTES,
+  _headers MAP<STRING, BYTES> METADATA FROM 'headers'
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'score-rides.dead-letters',
+  'value.format' = 'raw',
+  'key.format' = 'raw',
+  'key.fields' = '_key',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'sink.delivery-guarantee' = 'exactly-once',
+  'sink.transactional-id-prefix' = 'score-rides-dead_letters',
+  'sink.transaction-naming-strategy' = 'POOLING',
+  'properties.linger.ms' = '20',
+  'properties.batch.size' = '524288',
+  'properties.compression.type' = 'lz4',
+  'properties.max.request.size' = '2097176',
+  'properties.transaction.timeout.ms' = '900000',
+  'properties.bootstrap.servers' = 'localhost:9092'
+);
+
+CREATE TABLE late (
+  _key BYTES,
+  _value BYTES,
+  _headers MAP<STRING, BYTES> METADATA FROM 'headers'
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'score-rides.late',
+  'value.format' = 'raw',
+  'key.format' = 'raw',
+  'key.fields' = '_key',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'sink.delivery-guarantee' = 'exactly-once',
+  'sink.transactional-id-prefix' = 'score-rides-late',
+  'sink.transaction-naming-strategy' = 'POOLING',
+  'properties.linger.ms' = '20',
+  'properties.batch.size' = '524288',
+  'properties.compression.type' = 'lz4',
+  'properties.max.request.size' = '2097176',
+  'properties.transaction.timeout.ms' = '900000',
+  'properties.bootstrap.servers' = 'localhost:9092'
+);
+
+CREATE TEMPORARY VIEW records AS
+SELECT _key, _value, _partition, _offset, _timestamp, event_time, CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers, (CURRENT_WATERMARK(event_time) IS NOT NULL AND event_time <= CURRENT_WATERMARK(event_time) AND event_time > TO_TIMESTAMP_LTZ(0, 3)) AS _late FROM source;
+
+CREATE TEMPORARY VIEW scored AS
+SELECT _key, _value, _partition, _offset, _timestamp, _headers, score_record(_value, CAST(event_time AS TIMESTAMP(3)), _late, _partition, _offset, CAST(_timestamp AS TIMESTAMP(3))) AS _result
+FROM records;
+
+INSERT INTO predictions SELECT _key, r._result._prediction FROM scored AS r WHERE r._result._kind = 0;
+
+INSERT INTO dead_letters SELECT _key, _value, MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), MAP['tailrace.job', CAST(COALESCE('score-rides', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('rides', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES), 'tailrace.stage', CAST(COALESCE(JSON_VALUE(_problem, '$.stage'), '') AS BYTES), 'tailrace.reason', CAST(COALESCE(JSON_VALUE(_problem, '$.reason'), '') AS BYTES), 'tailrace.message', CAST(COALESCE(JSON_VALUE(_problem, '$.message'), '') AS BYTES), 'tailrace.model', CAST(COALESCE(JSON_VALUE(_problem, '$.model'), '') AS BYTES)])
+FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._problem AS _problem FROM scored AS r WHERE r._result._kind = 1);
+
+INSERT INTO late SELECT _key, _value, MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), MAP['tailrace.job', CAST(COALESCE('score-rides', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('rides', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES)])
+FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers FROM scored AS r WHERE r._result._kind = 2);

@@ -1,0 +1,129 @@
+"""A job and the Avro schema beside it: what does not fit is told before anything starts, with its place.
+
+The adversaries are a schema that has changed, one that is none, and a worker that must start fast.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flink_jobs.errors import JobFileError
+from flink_jobs.plan.params import source_params
+from flink_jobs.plan.validate import validated_plan
+from tests.helpers.samples import write_model
+from udfs.records.event_time import explain_event_time
+
+JOB = """\
+job: rides
+source:
+  topic: rides
+  format: avro
+  schema_file: rides.avsc
+  schema:
+    km: {type: double, required: true}
+    city: {type: string, field: rider.city}
+model: {name: m, registry: models, inputs: {x: km}}
+"""
+RIDER = {"type": "record", "name": "Rider", "fields": [{"name": "city", "type": ["null", "string"]}]}
+SCHEMA = {
+    "type": "record",
+    "name": "Ride",
+    "fields": [{"name": "km", "type": "float"}, {"name": "rider", "type": RIDER}],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_model(tmp_path / "models", "m", "x")
+    (tmp_path / "rides.avsc").write_text(json.dumps(SCHEMA))
+    return tmp_path
+
+
+def problems(folder: Path, text: str = JOB) -> list[str]:
+    (folder / "job.yaml").write_text(text)
+    try:
+        validated_plan(folder / "job.yaml")
+    except JobFileError as error:
+        return [str(found).partition("job.yaml:")[2].replace(str(folder), "") for found in error.diagnostics]
+    return []
+
+
+def test_a_job_whose_schema_has_all_its_fields_is_planned(folder: Path) -> None:
+    assert problems(folder) == []
+    plan = validated_plan(folder / "job.yaml")
+    assert plan.columns["city"].type == "string"
+    written = pickle.loads(pickle.dumps(source_params(plan.job))).written
+    assert (written.name, json.loads(written.schema), written.registry) == ("avro", SCHEMA, None)
+
+
+def test_fields_that_the_schema_does_not_have_are_told_with_their_lines(folder: Path) -> None:
+    text = JOB.replace("km: {type: double", "km: {type: long").replace("rider.city", "rider.town")
+    text = text.replace("    city:", "    ridr: string\n    city:").replace("{x: km}", "{x: dist}")
+    text = text.replace(
+        "km: {type: long", "dist: {type: double, required: true, field: km}\n    km: {type: long"
+    )
+    assert problems(folder, text) == [
+        "8:10: source.schema.km.type: must be a type that the Avro schema has there; "
+        "got $.km: expected long, the writer has float",
+        "9:5: source.schema.ridr: must be a field of the Avro schema (km, rider); "
+        "got $.ridr; did you mean 'rider'?",
+        "10:5: source.schema.city: must be a field of the Avro schema (km, rider); got $.rider.town",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        (None, "a readable file; got /rides.avsc (No such file or directory)"),
+        (b"\xff", "a readable file; got /rides.avsc (not UTF-8 text)"),
+        (b"{", "a file with an Avro schema; got /rides.avsc, which is not JSON"),
+        (
+            b'{"type": "array", "items": "null"}',
+            "a file with an Avro schema; got /rides.avsc, which has an array",
+        ),
+    ],
+)
+def test_a_schema_file_that_is_none_is_told(folder: Path, written: bytes | None, problem: str) -> None:
+    (folder / "rides.avsc").unlink()
+    if written is not None:
+        (folder / "rides.avsc").write_bytes(written)
+    (found,) = problems(folder)
+    assert found.startswith(f"5:3: source.schema_file: must be {problem}")
+
+
+def test_certificates_of_the_registry_are_read_before_the_start(folder: Path) -> None:
+    access = "schema_registry: {url: 'https://r', ca_file: nothing.pem}"
+    (found,) = problems(folder, JOB.replace("schema_file: rides.avsc", access))
+    assert found.startswith("5:3: source.schema_registry: must be readable PEM files; got ")
+
+
+def test_the_event_time_of_a_json_record_is_read_at_its_path(folder: Path) -> None:
+    text = JOB.replace("avro\n  schema_file: rides.avsc", "json\n  event_time: {field: at}")
+    assert (
+        problems(
+            folder, text.replace("    km:", "    at: {type: long, field: meta.at, required: true}\n    km:")
+        )
+        == []
+    )
+    plan = validated_plan(folder / "job.yaml")
+    assert "JSON_VALUE(CAST(_value AS STRING), '$.meta.at')" in plan.tables[0].ddl()
+    where = source_params(plan.job).event_time
+    assert where is not None
+    problem = explain_event_time(where, {"at": "soon"}, 0)
+    assert problem.message == "$.meta.at: expected a time in ms"
+
+
+def test_workers_of_json_jobs_import_nothing_for_avro() -> None:
+    code = (
+        "import sys, udfs.flink.functions, udfs.records.formats\n"
+        "names = ('fastavro', 'udfs.records.avro', 'udfs.records.schema_registry')\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "[]"

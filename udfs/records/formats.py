@@ -1,0 +1,40 @@
+"""Which decoder reads a source's records; only what a format needs is imported."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from udfs.records.contract import Contract
+from udfs.records.decode import Decoder
+from udfs.records.framed_json import FramedJsonDecoder
+from udfs.records.json import JsonDecoder
+from udfs.records.nested_json import NestedJsonDecoder
+from udfs.records.registry_params import RegistryParams
+
+FormatName = Literal["json", "json_schema", "avro", "protobuf"]
+
+
+class FormatParams(msgspec.Struct, frozen=True):
+    """How records are written; `schema` is the text of the one that the job names."""
+
+    name: FormatName = "json"
+    schema: str | None = None
+    registry: RegistryParams | None = None
+
+
+def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> Decoder:
+    """The decoder of the format."""
+    if written.name == "avro":
+        from udfs.records.avro import AvroDecoder  # Start-up: fastavro is for this format.  # noqa: PLC0415
+
+        return AvroDecoder(contract, max_bytes, written.schema, written.registry)
+    if written.name == "protobuf":
+        from udfs.records.protobuf import ProtobufDecoder  # Start-up, as above.  # noqa: PLC0415
+
+        assert written.registry
+        return ProtobufDecoder(contract, max_bytes, written.registry)
+    nested = any(field.path for field in contract.fields)
+    decoder = NestedJsonDecoder(contract, max_bytes) if nested else JsonDecoder(contract, max_bytes)
+    return FramedJsonDecoder(decoder, max_bytes) if written.name == "json_schema" else decoder

@@ -1,0 +1,37 @@
+r"""Confluent's wire format: a zero byte, the id of a schema in four bytes, then the record.
+
+>>> schema_id(b"\x00\x00\x00\x00\x07abc")
+7
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from udfs.records.problems import Problem, RejectedError
+
+HEAD = 5
+
+
+def schema_id(raw: bytes) -> int:
+    """Raises RejectedError for bytes without an id."""
+    if len(raw) < HEAD or raw[0]:
+        found = "a shorter value" if len(raw) < HEAD else "another first byte"
+        reject("not_framed", f"expected a zero byte and the id of a schema, got {found}")
+    return int.from_bytes(raw[1:HEAD], "big")
+
+
+def check_value(raw: bytes | None, max_bytes: int) -> bytes:
+    """The value, if there is one and it is not too large. Raises RejectedError."""
+    if raw is None:
+        reject("tombstone", "the record has no value")
+    if not raw:
+        reject("empty", "the value is empty")
+    if len(raw) > max_bytes:
+        reject("too_large", f"expected at most {max_bytes} bytes, got {len(raw)}")
+    return raw
+
+
+def reject(reason: str, message: str) -> NoReturn:
+    """Raises RejectedError of the stage `decode`."""
+    raise RejectedError(Problem("decode", reason, message))

@@ -1,0 +1,125 @@
+"""JSON records whose columns are also within objects, found by their paths.
+
+>>> from udfs.records.contract import Field
+>>> decoder = NestedJsonDecoder(Contract((Field("land", "string", path=("user", "country")),)))
+>>> decoder.decode_record(b'{"user": {"country": "NZ"}}')
+{'land': 'NZ'}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from udfs.records.contract import Contract, Field
+from udfs.records.json import (
+    JsonDecoder,
+    _is_unicode,
+    _json_type,
+    _NotFinite,
+    _Pairs,
+    _reject,
+    _reject_constants,
+)
+from udfs.records.problems import Problem, RejectedError
+from udfs.types import ARROW
+
+
+@dataclass
+class _Level:
+    """What the job takes of a member of an object: columns that it is, and members of its own."""
+
+    columns: list[Field] = field(default_factory=list)
+    members: dict[str, _Level] = field(default_factory=dict)
+
+    def add(self, column: Field) -> None:
+        level = self
+        for step in column.steps:
+            level = level.members.setdefault(step, _Level())
+        level.columns.append(column)
+
+    def plain(self) -> bool:
+        """Whether nothing is both a column and an object with columns, or a column of two types."""
+        kinds = {column.type for column in self.columns}
+        if len(kinds) > 1 or (kinds and self.members):
+            return False
+        return all(member.plain() for member in self.members.values())
+
+    def arrow(self) -> pa.DataType:
+        if self.columns:
+            return ARROW[self.columns[0].type]
+        return pa.struct([(name, member.arrow()) for name, member in self.members.items()])
+
+    def below(self) -> list[Field]:
+        """All columns here and further down."""
+        return self.columns + [column for member in self.members.values() for column in member.below()]
+
+
+class NestedJsonDecoder(JsonDecoder):
+    """Decodes UTF-8 JSON objects of at most `max_bytes` bytes, as `JsonDecoder` does."""
+
+    def __init__(self, contract: Contract, max_bytes: int = 512_000) -> None:
+        super().__init__(contract, max_bytes)
+        self._top = _Level()
+        for column in contract.fields:
+            self._top.add(column)
+        self._plain = self._top.plain()
+        if self._plain:
+            self._schema = pa.schema(list(self._top.arrow()))
+            self._parse = pyarrow.json.ParseOptions(
+                explicit_schema=self._schema, unexpected_field_behavior="ignore", newlines_in_values=False
+            )
+
+    def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
+        """Columns of the whole batch, or None if any record is not plainly one valid object on one line."""
+        table = super().decode_columns(raws) if self._plain else None
+        if table is None:
+            return None
+        columns = [_column(table, column.steps) for column in self.contract.fields]
+        return pa.Table.from_arrays(columns, schema=self.contract.arrow_schema())
+
+    def _select(self, pairs: _Pairs) -> dict[str, object]:
+        record: dict[str, object] = {}
+        _collect(pairs, self._top, "$", record)
+        for _, value in pairs.items:
+            _reject_constants(value)
+        return record
+
+
+def _column(table: pa.Table, steps: tuple[str, ...]) -> pa.ChunkedArray:
+    column = table.column(steps[0])
+    return pc.struct_field(column, list(steps[1:])) if len(steps) > 1 else column
+
+
+def _collect(pairs: _Pairs, level: _Level, path: str, record: dict[str, object]) -> None:
+    seen: set[str] = set()
+    for name, value in pairs.items:
+        member = level.members.get(name)
+        if member is None:
+            continue
+        where = f"{path}.{name}"
+        if name in seen:
+            _reject("duplicate_key", f"{where}: stands more than once")
+        seen.add(name)
+        if isinstance(value, _NotFinite):
+            raise RejectedError(Problem("contract", "not_finite", f"{where}: got {value.text}"))
+        if isinstance(value, str) and not _is_unicode(value):
+            _reject("invalid_utf8", f"{where}: has half of a surrogate pair")
+        record |= {column.name: {} if isinstance(value, _Pairs) else value for column in member.columns}
+        _collect_members(value, member, where, record)
+
+
+def _collect_members(value: object, member: _Level, where: str, record: dict[str, object]) -> None:
+    if not member.members:
+        return
+    if isinstance(value, _Pairs):
+        _collect(value, member, where, record)
+    elif value is None:
+        record |= {column.name: None for column in member.below()}
+    else:
+        found = f"{where}: expected an object, got {_json_type(value)}"
+        raise RejectedError(Problem("contract", "wrong_type", found))

@@ -1,0 +1,215 @@
+"""Protobuf records in Confluent's wire format: an id, the place of the message in its file, then the message.
+
+The registry gives the file's descriptor; protobuf's own library reads the records.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import google.protobuf.any_pb2
+import google.protobuf.duration_pb2
+import google.protobuf.struct_pb2
+import google.protobuf.timestamp_pb2
+import google.protobuf.wrappers_pb2  # noqa: F401  These files are known without a registry.
+import pyarrow as pa
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.message import DecodeError
+
+from udfs.records.avro_schema import SchemaError
+from udfs.records.contract import Contract
+from udfs.records.framing import HEAD, check_value, reject, schema_id
+from udfs.records.numbers import to_column
+from udfs.records.problems import RejectedError
+from udfs.records.protobuf_columns import MessageColumn, find_columns
+from udfs.records.registry_params import RegistryParams
+from udfs.records.schema_cache import SchemaCache
+from udfs.records.schema_registry import Schema, SchemaRegistry
+
+MOST_LEVELS, MOST_MESSAGES = 20, 100
+_WELL_KNOWN = "google/protobuf/"
+
+
+class ProtobufDecoder:
+    """Decodes records of at most `max_bytes` bytes, each by the schema that it was written with."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        max_bytes: int,
+        registry: RegistryParams,
+        cache: SchemaCache[WriterFile] | None = None,
+    ) -> None:
+        self.contract = contract
+        self.max_bytes = max_bytes
+        client = SchemaRegistry(registry, "serialized")
+        self._cache = cache or SchemaCache(client.by_id, partial(writer_file, contract), registry.wait_s)
+
+    def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
+        """Columns of the whole batch, or None if any record is not plainly valid."""
+        try:
+            table = self._read([*raws])
+        except RejectedError:
+            return None
+        return table
+
+    def _read(self, raws: list[bytes | None]) -> pa.Table | None:
+        """The columns, if all records are of one message."""
+        bodies: list[bytes] = []
+        kinds: set[WriterMessage] = set()
+        for raw in raws:
+            value = check_value(raw, self.max_bytes)
+            place, start = message_place(value, HEAD)
+            kinds.add(self._cache.get(schema_id(value)).message(place))
+            bodies.append(value[start:])
+        return kinds.pop().read_columns(bodies, self.contract) if len(kinds) == 1 else None
+
+    def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
+        """The columns of one record; raises RejectedError with the reason."""
+        value = check_value(raw, self.max_bytes)
+        found = self._cache.get(schema_id(value))
+        place, start = message_place(value, HEAD)
+        return found.message(place).read(value[start:])
+
+
+class WriterMessage:
+    """How records of one message become columns. Raises SchemaError if they cannot."""
+
+    def __init__(self, kind: Any, columns: tuple[MessageColumn, ...]) -> None:
+        self._kind = kind
+        self._columns = columns
+
+    def read(self, body: bytes) -> dict[str, object]:
+        """One record's columns; raises RejectedError."""
+        message = self._parsed(body)
+        return {column.field.name: column.read(message) for column in self._columns if column.read}
+
+    def read_columns(self, bodies: Iterable[bytes], contract: Contract) -> pa.Table:
+        """The columns of all records; raises RejectedError, or as Arrow does for what is too large."""
+        messages = [self._parsed(body) for body in bodies]
+        columns = []
+        for column in self._columns:
+            read = column.read
+            values = [read(message) for message in messages] if read else [None] * len(messages)
+            columns.append(to_column(values, column.field.type))
+        return pa.Table.from_arrays(columns, schema=contract.arrow_schema())
+
+    def _parsed(self, body: bytes) -> Any:
+        try:
+            return self._kind.FromString(body)
+        except DecodeError:
+            reject("not_protobuf", "the bytes are not of the message")
+
+
+class WriterFile:
+    """A file of messages, of which a record names one."""
+
+    def __init__(self, number: int, file: FileDescriptorProto, pool: Any, contract: Contract) -> None:
+        self._number, self._file, self._pool, self._contract = number, file, pool, contract
+        self._known: dict[tuple[int, ...], WriterMessage | str] = {}
+
+    def message(self, place: tuple[int, ...]) -> WriterMessage:
+        """The message of that place. Raises RejectedError."""
+        found = self._known.get(place)
+        if found is None:
+            found = self._made(place)
+            if len(self._known) < MOST_MESSAGES:
+                self._known[place] = found
+        if isinstance(found, str):
+            reject("schema_incompatible", f"schema {self._number}: {found}")
+        return found
+
+    def _made(self, place: tuple[int, ...]) -> WriterMessage | str:
+        name = self._name(place)
+        if name is None:
+            return "has no message of that index"
+        descriptor = self._pool.FindMessageTypeByName(name)
+        try:
+            columns = find_columns(descriptor, self._contract)
+        except SchemaError as error:
+            return str(error)
+        return WriterMessage(message_factory.GetMessageClass(descriptor), columns)
+
+    def _name(self, place: tuple[int, ...]) -> str | None:
+        names = [self._file.package] if self._file.package else []
+        level: Sequence[DescriptorProto] = self._file.message_type
+        for index in place:
+            if not 0 <= index < len(level):
+                return None
+            names.append(level[index].name)
+            level = level[index].nested_type
+        return ".".join(names)
+
+
+def writer_file(contract: Contract, number: int, schema: Schema) -> WriterFile:
+    """What was registered under the number, for the contract. Raises RejectedError."""
+    try:
+        if schema.kind != "PROTOBUF":
+            raise SchemaError(f"is {schema.kind}, not PROTOBUF")
+        pool = descriptor_pool.DescriptorPool()
+        for name, text in schema.references:
+            _add(pool, _file(text, name))
+        file = _file(schema.text, f"{number}.proto")
+        _add(pool, file)
+    except SchemaError as error:
+        reject("schema_incompatible", f"schema {number}: {error}")
+    return WriterFile(number, file, pool, contract)
+
+
+def _file(text: str, name: str) -> FileDescriptorProto:
+    try:
+        file = FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError, DecodeError):
+        raise SchemaError("is given by the registry as text only, and not as a descriptor") from None
+    file.name = name
+    return file
+
+
+def _add(pool: Any, file: FileDescriptorProto) -> None:
+    """With the files that all know, which no registry need have."""
+    try:
+        for name in file.dependency:
+            if name.startswith(_WELL_KNOWN):
+                _add_known(pool, name)
+        pool.Add(file)
+        pool.FindFileByName(file.name)
+    except (TypeError, KeyError) as error:
+        raise SchemaError(f"cannot be used: {error!s:.200}") from None
+
+
+def _add_known(pool: Any, name: str) -> None:
+    known = FileDescriptorProto()
+    descriptor_pool.Default().FindFileByName(name).CopyToProto(known)
+    for needed in known.dependency:
+        _add_known(pool, needed)
+    pool.Add(known)
+
+
+def message_place(value: bytes, at: int) -> tuple[tuple[int, ...], int]:
+    """The indexes of the message in its file, from the outermost on, and where the message starts."""
+    if value[at : at + 1] == b"\0":
+        return (0,), at + 1
+    count, at = _varint(value, at)
+    if count == 0:
+        return (0,), at
+    if not 0 < count <= MOST_LEVELS:
+        reject("not_framed", f"expected at most {MOST_LEVELS} indexes of a message")
+    place = []
+    for _ in range(count):
+        index, at = _varint(value, at)
+        place.append(index)
+    return tuple(place), at
+
+
+def _varint(value: bytes, at: int) -> tuple[int, int]:
+    number = 0
+    for shift, byte in zip(range(0, 35, 7), value[at : at + 5], strict=False):
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (number >> 1) ^ -(number & 1), at + shift // 7 + 1
+    return reject("not_framed", "expected the indexes of a message after the schema's id")
