@@ -112,6 +112,7 @@ OWN_KEYS: Mapping[Location, Rule] = {
     ("kafka", "security", "oauth", "client_secret"): VALUE,
     **{("cluster", key): VALUE for key in ("key_password", "password", "token")},
     ("predictions", "pii_key"): VALUE,
+    ("privacy", "encrypt_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
     ("alerts", "webhook", "headers", "*"): HEADER,
 }
@@ -127,6 +128,7 @@ _PRIVATE: tuple[Location, ...] = (
     ("kafka", "security"),
     ("cluster",),
     ("predictions", "pii_key"),
+    ("privacy", "encrypt_key"),
     ("alerts", "webhook"),
     *OPTIONS,
 )

@@ -37,7 +37,7 @@ model: {name: tiny, use: 1, inputs: {a: known, b: orders}}
 predictions: {include: [id, till, share, buyer], pii_key: "${PII_KEY}"}
 runtime: {parallelism: 2}
 """
-ENVIRON = {"PII_KEY": "pepper"}
+ENVIRON = {"PII_KEY": "pepper and more pepper"}
 START = 1_767_225_600_000
 EPOCH = pa.scalar(datetime(1970, 1, 1, tzinfo=UTC), ARROW["timestamp"])
 

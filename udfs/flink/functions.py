@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow as pa
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from udfs.flink.worker import prepare_worker
+from udfs.records.personal import Treating
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED, Outcomes
@@ -32,6 +34,7 @@ from udfs.scoring.rows import (
     scored_row,
 )
 from udfs.scoring.scorer import Batch, Scorer
+from udfs.scoring.sealing import Sealing
 from udfs.times import Milliseconds
 from udfs.types import ARROW, ColumnType
 from udfs.windows.blobs import RECORD, pack, row_schema
@@ -95,6 +98,7 @@ class PackFunction(_Counting):
         super().open(function_context)
         self._checker = RecordChecker(self._params.source, self._params.conditions)
         self._schema = row_schema(checked_columns(self._params))
+        self._sealing = Sealing(self._params.source.privacy, self._params.source.topic)
 
     def eval(
         self,
@@ -106,11 +110,18 @@ class PackFunction(_Counting):
         started = time.perf_counter_ns()
         times = _milliseconds(event_time)
         outcomes, table = self._checker.extract(value.tolist(), times, _flags(late, len(value)))
+        outcomes = self._with_envelopes(outcomes, (value, *record))
         frame = _columns(checked_row(self._params.source), outcomes)
         frame[SHARDS.name] = self._packed(outcomes, table, (value, *record), times)
         result = pd.DataFrame(frame, copy=False)
         self.publish(self._checker.counts, started)
         return result
+
+    def _with_envelopes(self, outcomes: Outcomes, record: tuple[pd.Series, ...]) -> Outcomes:
+        if not self._params.source.privacy.seals:
+            return outcomes
+        *whole, partition, offset, _ = record
+        return replace(outcomes, sealed=self._sealing.sealed(outcomes.kind, whole, partition, offset))
 
     def _packed(
         self, outcomes: Outcomes, table: pa.Table, record: tuple[pd.Series, ...], times: Milliseconds
@@ -131,7 +142,10 @@ class PackFunction(_Counting):
 
 
 class ScoreFunction(_Counting):
-    """(value, event time, late, partition, offset, timestamp, windows…) → ROW(_kind, _prediction, …)."""
+    """(value, event time, late, partition, offset, timestamp, columns…) → ROW(_kind, _prediction, …).
+
+    Where privacy asks for them, key, header names and header values come last.
+    """
 
     def __init__(self, params: ScoreParams, windows: Columns = ()) -> None:
         self._params = params
@@ -140,6 +154,8 @@ class ScoreFunction(_Counting):
     def open(self, function_context: FunctionContext) -> None:
         super().open(function_context)
         self._scorer = Scorer(self._params)
+        source = self._params.source
+        self._sealing, self._treating = Sealing(source.privacy, source.topic), Treating(source.privacy)
 
     def close(self) -> None:
         self._scorer.close()
@@ -152,9 +168,10 @@ class ScoreFunction(_Counting):
         partition: pd.Series,
         offset: pd.Series,
         timestamp: pd.Series,
-        *windows: pd.Series,
+        *others: pd.Series,
     ) -> pd.DataFrame:
         started = time.perf_counter_ns()
+        columns = others[: len(self._windows)]
         batch = Batch(
             value.tolist(),
             _milliseconds(event_time),
@@ -162,11 +179,24 @@ class ScoreFunction(_Counting):
             partition.to_numpy(np.int64),
             offset.to_numpy(np.int64),
             _milliseconds(timestamp),
-            _to_arrow(self._windows, windows),
+            _to_arrow(self._windows, columns),
         )
-        result = _to_frame(self._scorer.score(batch), self._params)
+        outcomes = self._private(self._scorer.score(batch), batch, others[len(columns) :])
+        result = _to_frame(outcomes, self._params)
         self.publish(self._scorer.counts, started)
         return result
+
+    def _private(self, outcomes: Outcomes, batch: Batch, record: tuple[pd.Series, ...]) -> Outcomes:
+        """With keys and whole records as privacy asks for them."""
+        privacy = self._params.source.privacy
+        if privacy.seals:
+            whole = (batch.raws, *record)
+            sealed = self._sealing.sealed(outcomes.kind, whole, batch.partition, batch.offset)
+            outcomes = replace(outcomes, sealed=sealed)
+        if privacy.key:
+            keys = np.array([*self._treating.keys(record[0].tolist()), None], dtype=object)[:-1]
+            outcomes = replace(outcomes, key=keys)
+        return outcomes
 
 
 class LabelFunction(ScalarFunction):  # type: ignore[misc]
