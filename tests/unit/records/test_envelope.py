@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import stat
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -130,6 +132,19 @@ def test_encrypted_values_are_bound_to_their_column() -> None:
         open_value(text, {key_id(KEY): KEY}, "phone")
     with pytest.raises(EnvelopeError, match="no envelope"):
         open_value("nonsense!", {key_id(KEY): KEY}, "email")
+
+
+def test_the_snippet_of_the_docs_opens_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "privacy.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "2026.key").write_text(KEY.hex() + "\n")
+    monkeypatch.chdir(tmp_path)
+    treating = Treating(PrivacyParams({"ssn": "encrypt"}, encryption=EncryptionKey(KEY.hex())))
+    (sealed,) = treating.column("ssn", "encrypt", pa.array(["123-45-6789"])).to_pylist()
+    names: dict[str, Any] = {"prediction": {"ssn": sealed}}
+    exec(block, names)
+    assert names["ssn"] == "123-45-6789"
 
 
 @pytest.mark.parametrize("text", [KEY.hex(), base64.b64encode(KEY).decode(), f" {KEY.hex().upper()}\n"])
