@@ -108,13 +108,23 @@ make_venv() {
   step "Making .venv with $python" "$ROOT/.tailrace/setup/venv.log" "$python" -m venv --clear "$VENV"
 }
 
+# Exactly the files whose hashes conf/requirements.txt has (scripts/lock makes it). For a platform that has other files,
+# TAILRACE_UNLOCKED=1 takes the versions of conf/constraints.txt as the registry has them.
 install_packages() {
   local stamp=$VENV/.tailrace-stamp wanted
-  wanted=$(cat setup.cfg setup.py conf/constraints.txt - <<<"$VENV" | checksum)
+  wanted=$(cat setup.cfg setup.py conf/constraints.txt conf/requirements.txt - <<<"$VENV ${TAILRACE_UNLOCKED:-}" | checksum)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
-  step "Installing Python packages (1 to 3 minutes, 900 MB)" "$ROOT/.tailrace/setup/pip.log" \
-    "$VENV/bin/python" -m pip install --disable-pip-version-check -c conf/constraints.txt -e '.[models,train,mlflow,demo,test]'
+  step "Installing Python packages (1 to 3 minutes, 900 MB)" "$ROOT/.tailrace/setup/pip.log" install_locked
   echo "$wanted" >"$stamp"
+}
+
+install_locked() {
+  local pip=("$VENV/bin/python" -m pip install --disable-pip-version-check)
+  if [ -n "${TAILRACE_UNLOCKED:-}" ]; then
+    "${pip[@]}" -c conf/constraints.txt -e '.[models,train,mlflow,demo,test]'
+  else
+    "${pip[@]}" --require-hashes -r conf/requirements.txt && "${pip[@]}" --no-deps -e .
+  fi
 }
 
 # MLflow's server wants packages that .venv must not have, and libraries of models are large: they get environments of
@@ -187,12 +197,35 @@ fetch_jars() {
   trap "rm -rf $(printf %q "$part")" EXIT
   step "Fetching jars with Maven (50 MB)" "$ROOT/.tailrace/setup/maven.log" \
     mvn --batch-mode --file conf/pom.xml -Djars="$part" package
+  check_jars "$part"
   mkdir -p "$JARS"
   rm -rf "$JARS/stamp" "$JARS/flink" "$JARS/kafka"
   mv "$part/flink" "$part/kafka" "$JARS"
   rmdir "$part"
   trap - EXIT
   echo "$wanted" >"$JARS/stamp"
+}
+
+# The jars are those of conf/jars.sha256, all of them and no others.
+check_jars() {
+  local sums=$ROOT/conf/jars.sha256
+  (cd "$1" && sha256sum --quiet --check --strict "$sums" >&2) || die "the jars are not those of conf/jars.sha256"
+  diff <(cut -c 67- "$sums") <(cd "$1" && find flink kafka -name '*.jar' | LC_ALL=C sort) >&2 ||
+    die "there are jars that conf/jars.sha256 does not have"
+}
+
+# The tools that scripts/lock and scripts/audit run; they are no part of Tailrace.
+make_audit_env() {
+  local env=$ROOT/.venv-audit wanted
+  wanted=$(cat conf/audit.txt - <<<"$env" | checksum)
+  if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
+  step "Making .venv-audit (60 MB)" "$ROOT/.tailrace/setup/audit.log" install_audit "$env"
+  echo "$wanted" >"$env/.tailrace-stamp"
+}
+
+install_audit() {
+  "$VENV/bin/python" -m venv --clear "$1" &&
+    "$1/bin/python" -m pip install --disable-pip-version-check -r conf/audit.txt || { rm -rf "$1"; return 1; }
 }
 
 setup() {

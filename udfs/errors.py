@@ -1,4 +1,4 @@
-"""The errors of models, of the stores that hold them, and of state from before a restart."""
+"""The errors of models, of their stores, of state from before a restart, and of encrypted bytes."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class StoreError(Exception):
 
 class StateError(Exception):
     """The state of a savepoint is that of another job, and must not be read as this one's."""
+
+
+class EnvelopeError(Exception):
+    """Encrypted bytes cannot be opened, or there is no key to encrypt with."""

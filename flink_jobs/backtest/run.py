@@ -28,6 +28,7 @@ from flink_jobs.history.replay import replayed, with_version
 from flink_jobs.history.table_files import label_type
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.columns import job_columns
+from flink_jobs.plan.personal import personal_columns
 from flink_jobs.registry import Registry
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.scalars import format_duration
@@ -119,9 +120,11 @@ def _prepare(job: JobSpec, request: Request) -> _Prepared:
     kinds = _label_types(job, request, versions[0])
     file = read_records(job, request.file, request.limit, kinds)
     labels = _labels(job, request, file, kinds)
-    wanted = [request.by] if request.by else []
-    wanted += [key for key in labels.keys if key != WINDOW_START] if labels else []
-    include = _include(job, wanted, file)
+    keys = [key for key in labels.keys if key != WINDOW_START] if labels else []
+    asked = [key for key in keys if not _of_file(job, file, key)]
+    if request.by and not _of_file(job, file, request.by, shown=True):
+        asked.insert(0, request.by)
+    include = _include(job, asked)
     first, second = (
         make_plan(with_version(job, version, name, include), bounded=True) for name, version in versions
     )
@@ -157,25 +160,26 @@ def _labels(
     return None
 
 
-def _include(job: JobSpec, wanted: Sequence[str], file: HistoryFile) -> tuple[str, ...]:
-    """The included columns, and those that are wanted and not in the file."""
+def _include(job: JobSpec, asked: Sequence[str]) -> tuple[str, ...]:
+    """The included columns, and those that are asked for beside them."""
     include = dict.fromkeys(job.predictions.include)
-    asked = [name for name in wanted if not _of_file(job, file, name)]
     if asked:
-        columns = job_columns(job).columns
+        found = job_columns(job)
+        columns, labels = found.columns, personal_columns(job, found)
         for name in asked:
             if name not in columns and name not in PREDICTION_FIELDS:
                 known = ", ".join(columns)
                 raise InputError(f"--by and --labels must name columns of the job ({known}); got {name!r}")
-            found = job.source.fields.get(name)
-            if found and found.pii and name not in include:
+            if name in labels and name not in include:
                 raise InputError(f"--by and keys of --labels must not be personal data; got {name!r}")
             include[name] = None
     return tuple(include)
 
 
-def _of_file(job: JobSpec, file: HistoryFile, name: str) -> bool:
-    return job.score == "per_event" and name in file.columns.column_names
+def _of_file(job: JobSpec, file: HistoryFile, name: str, *, shown: bool = False) -> bool:
+    """Whether the column is taken from the file; personal data is not, where it is `shown`."""
+    private = shown and name in job.source.fields and job.source.fields[name].pii
+    return job.score == "per_event" and name in file.columns.column_names and not private
 
 
 def _require_alike(a: Plan, b: Plan) -> None:
@@ -218,7 +222,9 @@ def _compared(ready: _Prepared, request: Request, a: History, b: History) -> Bac
         seed=request.draws.seed,
         total=compare.slice_of(rows, settings),
         windows=compare.over_time(rows, settings),
-        segments=compare.by_segment(rows, by, _column(ready, a, pairs, by), settings) if by else None,
+        segments=compare.by_segment(rows, by, _column(ready, a, pairs, by, shown=True), settings)
+        if by
+        else None,
         changed=compare.changed_rows(rows, first, second, numbers, labels),
     )
 
@@ -248,10 +254,10 @@ def _truth(
     return label_values(ready.output, labels, _label_text(request, ready.labels))
 
 
-def _column(ready: _Prepared, a: History, pairs: Pairs, name: str) -> pa.ChunkedArray:
+def _column(ready: _Prepared, a: History, pairs: Pairs, name: str, *, shown: bool = False) -> pa.ChunkedArray:
     """A column of the paired rows: of the file, of the windows, or as the predictions carry it."""
     places = pa.array(pairs.a)
-    if _of_file(ready.job, ready.file, name):
+    if _of_file(ready.job, ready.file, name, shown=shown):
         return ready.file.columns.column(name).take(pa.array(a.rows[pairs.a]))
     if name in a.context.column_names:
         return a.context.column(name).take(places)

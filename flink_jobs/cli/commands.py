@@ -76,6 +76,11 @@ COMMANDS = {
     ),
     "produce": Entry("Topics", ("topics",), "Write lines to a topic, one record each, as they are."),
     "read": Entry("Topics", ("topics",), "Show a topic's committed records."),
+    "dlq": Entry(
+        "Topics",
+        ("dlq",),
+        "Print the records of a job's dead letters as they were; encrypted ones for who has the key.",
+    ),
     "up": Entry(
         "Local stack",
         ("stack",),

@@ -111,6 +111,9 @@ def plan(
     file: JobFile,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for programs.")] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the Flink SQL too.")] = False,
+    privacy: Annotated[
+        bool, typer.Option("--privacy", help="Say where personal data can be, how treated and how long.")
+    ] = False,
     savepoint: Annotated[
         str | None,
         typer.Option(
@@ -131,6 +134,8 @@ def plan(
 
       tailrace plan conf/flight_delay.yaml --sql
 
+      tailrace plan conf/flight_delay.yaml --privacy
+
       tailrace plan conf/flight_delay.yaml --savepoint savepoints/savepoint-1f2e
 
       tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
@@ -144,11 +149,15 @@ def plan(
         raise typer.Exit(2) from None
     verdicts = judged(found, savepoint) if savepoint else ()
     if as_json:
+        data = describe.as_data(found)
+        if privacy:
+            data = {key: data[key] for key in ("schema", "job", "privacy")}
         of_savepoint = {"savepoint": _savepoint_as_data(verdicts)} if savepoint else {}
-        print(json.dumps(describe.as_data(found) | of_savepoint, indent=2))
+        print(json.dumps(data | of_savepoint, indent=2))
     else:
         console = open_console(soft_wrap=True)
-        text = Text(describe.as_text(found) + (_savepoint_as_text(savepoint, verdicts) if savepoint else ""))
+        shown = describe.privacy_text(found) if privacy else describe.as_text(found)
+        text = Text(shown + (_savepoint_as_text(savepoint, verdicts) if savepoint else ""))
         text.highlight_regex(r"(?m)^\S.*$", "bold")
         console.print(text, end="")
         if sql:

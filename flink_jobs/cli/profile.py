@@ -10,8 +10,12 @@ import pyarrow.types as types
 import typer
 
 from flink_jobs.cli.column_types import Types, declared_types
+from flink_jobs.cli.connection import environment
 from flink_jobs.errors import InputError
 from flink_jobs.history.table_files import read_table
+from flink_jobs.jobfile import load_job
+from flink_jobs.plan.columns import job_columns
+from flink_jobs.plan.personal import personal_columns
 from flink_jobs.registry.importing.version import read_signature
 from flink_jobs.system.terminal import say
 from udfs.profile.profile import encode_profile, reference_profile
@@ -51,6 +55,12 @@ def profile(
         typer.Option(help="YAML or JSON file: the model's inputs, for their types.", show_default=False),
     ] = None,
     type_: Types = None,
+    job: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Leave out what this job file calls personal data.", show_default=False
+        ),
+    ] = None,
     bins: Annotated[int, typer.Option(min=2, max=1000, help="Bins of a numeric column.")] = 64,
     top: Annotated[int, typer.Option(min=1, max=10_000, help="Values kept of a categorical column.")] = 100,
 ) -> None:
@@ -75,6 +85,9 @@ def profile(
     times = _times(event_time, table, file) if event_time else None
     others = {*made_names, event_time}
     names = _names(columns, table, file) or [name for name in table.column_names if name not in others]
+    if private := _private(job, [*names, *parts]):
+        say(f"left out, as personal data: {', '.join(private)}")
+        names, parts = ([name for name in listed if name not in private] for listed in (names, parts))
     _require_usable(table.select(list(dict.fromkeys([*names, *made_names, *parts]))), file)
     made = reference_profile(
         table.select(names),
@@ -90,6 +103,15 @@ def profile(
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
     _print_summary(out, table, names, made_names)
     _print_parts(made)
+
+
+def _private(job: Path | None, names: list[str]) -> list[str]:
+    """The inputs, or columns, that carry a label in the job file."""
+    if job is None:
+        return []
+    found = load_job(job, environment())
+    labels = personal_columns(found, job_columns(found))
+    return [name for name in dict.fromkeys(names) if found.model.inputs.get(name, name) in labels]
 
 
 def _types(signature: Path | None, given: list[str] | None) -> dict[str, ColumnType]:

@@ -29,9 +29,9 @@ def as_line(topic: str, record: Record) -> str:
             "partition": record.partition,
             "offset": record.offset,
             "timestamp": record.timestamp,
-            "key": _text_or_base64(record.key),
-            "headers": [[name, _text_or_base64(value)] for name, value in record.headers],
-            "value": _text_or_base64(record.value),
+            "key": text_or_base64(record.key),
+            "headers": [[name, text_or_base64(value)] for name, value in record.headers],
+            "value": text_or_base64(record.value),
         }
     )
 
@@ -77,7 +77,8 @@ def _time(timestamp: int) -> str:
         return f"{timestamp} ms"
 
 
-def _text_or_base64(value: bytes | None) -> str | dict[str, str] | None:
+def text_or_base64(value: bytes | None) -> str | dict[str, str] | None:
+    """Bytes in JSON."""
     if value is None:
         return None
     try:

@@ -22,6 +22,7 @@ from flink_jobs.plan.columns import job_columns
 from flink_jobs.plan.flink_options import largest_message
 from flink_jobs.plan.isolate import isolated
 from flink_jobs.plan.model import release_trust_of
+from flink_jobs.plan.personal import without_records
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.registry import Registry
 from flink_jobs.run import preflight
@@ -173,7 +174,7 @@ def replayed(job: JobSpec) -> JobSpec:
     source = job.source.model_copy(update={"start": "earliest"})
     predictions = job.predictions.model_copy(update={"explain": 0})
     changed = {"source": source, "runtime": runtime, "predictions": predictions}
-    return job.model_copy(update={**dict.fromkeys(OPTIONAL_SUFFIXES), **changed})
+    return without_records(job.model_copy(update={**dict.fromkeys(OPTIONAL_SUFFIXES), **changed}))
 
 
 def _without_checkpoints(plan: Runnable) -> Runnable:

@@ -96,8 +96,7 @@ def _class_type(output: Output) -> pa.DataType:
 
 
 def _included_type(plan: Plan, name: str) -> pa.DataType:
-    field = plan.job.source.fields.get(name)
-    return pa.string() if field and field.pii == "hash" else ARROW[plan.columns[name].type]
+    return pa.string() if name in plan.labels else ARROW[plan.columns[name].type]
 
 
 def _context_schema(plan: Runnable) -> pa.Schema:

@@ -17,6 +17,7 @@ from flink_jobs.spec import JobSpec
 from flink_jobs.spec.aggregates import Aggregate, parse_aggregate
 from flink_jobs.spec.section import known_keys
 from flink_jobs.spec.source import FieldType
+from udfs.records.personal import Treatment
 
 RawMapping = dict[str, Any]
 
@@ -112,7 +113,7 @@ class Outline:
     def pii(self, name: str) -> str | None:
         raw = (self.fields or {}).get(name)
         pii = raw.get("pii") if isinstance(raw, dict) else None
-        return pii if pii in ("hash", "drop") else None
+        return pii if pii in get_args(Treatment) else None
 
     def _part_of_features(self, key: str) -> RawMapping | None:
         return _optional(_optional(self.data, (), "features"), ("features",), key)

@@ -192,7 +192,7 @@ def _column_expected(job: Outline) -> str:
 
 
 def _private(job: Outline, location: Location, name: str, has_key: bool) -> Iterator[Diagnostic]:
-    """Personal data leaves the job as a keyed hash only, and not by way of a window either."""
+    """Personal data leaves the job only as its label says; `flink_jobs.plan.personal` follows it further."""
     pii = job.pii(name)
     if pii == "drop":
         yield Diagnostic(location, "a column without pii: drop", repr(name))
@@ -200,14 +200,25 @@ def _private(job: Outline, location: Location, name: str, has_key: bool) -> Iter
         yield Diagnostic(
             location, "a column without pii: hash, unless predictions.pii_key is given", repr(name)
         )
+    elif pii == "encrypt" and (mapping(job.data, "privacy") or {}).get("encrypt_key") is None:
+        yield Diagnostic(
+            location, "a column without pii: encrypt, unless privacy.encrypt_key is given", repr(name)
+        )
     for result in job.results:
         aggregate = result.aggregate
         if result.name == name and aggregate and aggregate.function in REVEALING_AGGREGATES:
             hidden = job.pii(aggregate.column or "")
-            if hidden:
+            if hidden and name not in _declassified(job):
                 yield Diagnostic(
                     location, "a column without personal data", f"{name!r}, a value of a pii: {hidden} field"
                 )
+
+
+def _declassified(job: Outline) -> list[str]:
+    listed = (mapping(job.data, "privacy") or {}).get("declassify")
+    return [
+        name for each in (listed if isinstance(listed, list) else []) for _, name in texts(each, "column", ())
+    ]
 
 
 def _topics(job: Outline) -> Iterator[Diagnostic]:

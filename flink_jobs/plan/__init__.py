@@ -26,6 +26,7 @@ from flink_jobs.plan.params import (
     rollout_params,
     source_params,
 )
+from flink_jobs.plan.personal import Label, check_personal, only_records, privacy_params, without_records
 from flink_jobs.plan.tables import kafka_tables
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.views import Views, make_views
@@ -55,11 +56,12 @@ class Runnable:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Runnable):
-    """A job that scores; `inputs` is what feeds the model."""
+    """A job that scores; `inputs` is what feeds the model, `labels` are those of personal data."""
 
     manifest: Manifest
     release: Release
     inputs: tuple[ModelInput, ...]
+    labels: Mapping[str, Label] = field(default_factory=dict)
 
 
 def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
@@ -81,11 +83,12 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
     collect_clients(job, found)
     collect_format(job, found)
     _check_included(job, columns, found)
+    labels = check_personal(job, columns, found)
     _check_parallelism(job, found)
     _check_labels(job, columns, version, found)
     _check_automatic(job, found)
     inputs = collect_inputs(job, version.manifest, columns, found) if version else ()
-    drift = drift_plan(job, version, inputs, columns, found)
+    drift = drift_plan(job, version, inputs, columns, labels, found)
     if version:
         collect_explainable(job, version, found)
     if found.diagnostics or found.doubts.locations or version is None:
@@ -98,9 +101,9 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         version.release.head,
     )
     params = ScoreParams(
-        source_params(job, drift),
+        source_params(job, privacy_params(job, labels), drift),
         feature_params(job, columns),
-        model_params(job, numbers, inputs, columns),
+        model_params(job, numbers, inputs, columns, labels),
         output_params(job),
         drift.collect if drift else None,
         rollout_params(job),
@@ -111,6 +114,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         release=version.release,
         columns=columns,
         inputs=inputs,
+        labels=labels,
         tables=kafka_tables(job, bounded=bounded),
         views=with_labels(job, make_views(job, columns, params)),
         options=flink_options(job),
@@ -131,9 +135,9 @@ def make_feature_plan(job: JobSpec, features: Sequence[str]) -> Runnable:
         if name not in columns.columns:
             known = ", ".join(columns.columns)
             raise InputError(f"features must be columns of the job ({known}); got {name!r}")
-    job = job.model_copy(update=dict.fromkeys(OPTIONAL_SUFFIXES))
+    job = without_records(job.model_copy(update=dict.fromkeys(OPTIONAL_SUFFIXES)))
     params = ScoreParams(
-        source_params(job),
+        source_params(job, only_records(job)),
         feature_params(job, columns),
         None,
         OutputParams(tuple(features), output_params(job).context),

@@ -22,7 +22,7 @@ def settings_of(kafka: Kafka) -> ClientSettings:
     """The same, of the section alone."""
     security = kafka.security
     if security is None:
-        return ClientSettings(kafka.brokers, properties=kafka.properties)
+        return ClientSettings(kafka.brokers, properties=kafka.all_properties)
     return ClientSettings(
         kafka.brokers,
         protocol=security.protocol,
@@ -38,7 +38,7 @@ def settings_of(kafka: Kafka) -> ClientSettings:
         oauth=_oauth(security.oauth) if security.oauth else None,
         kerberos=_kerberos(security.kerberos) if security.kerberos else None,
         region=security.region,
-        properties=kafka.properties,
+        properties=kafka.all_properties,
     )
 
 

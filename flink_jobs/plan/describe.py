@@ -7,10 +7,13 @@ from typing import Any
 
 from flink_jobs.plan import Plan
 from flink_jobs.plan.flink_options import checkpoint_ms
-from flink_jobs.plan.outputs import outputs_of
+from flink_jobs.plan.outputs import Output, outputs_of
+from flink_jobs.plan.personal import records_treatment
+from flink_jobs.plan.privacy import label_rows, place_rows, privacy_data
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.window_stages import BLOBS, OUTCOMES, REJECTED, WindowStages
 from flink_jobs.spec import JobSpec, Lookup, Window
+from flink_jobs.spec.scalars import as_text as scalar_text
 from flink_jobs.spec.scalars import format_duration
 from flink_jobs.spec.secrets import redact
 from udfs.model.manifest import digest
@@ -45,6 +48,7 @@ def _data(plan: Plan) -> dict[str, Any]:
         ],
         "model": _model_data(plan),
         "options": shown_options(plan),
+        "privacy": privacy_data(plan),
         "sql": sql_data(plan),
     }
 
@@ -149,9 +153,23 @@ def as_text(plan: Plan) -> str:
         "Windows": [line for item in job.features.windows.items() for line in _window(*item)],
         "Lookups": [_lookup(*item) for item in job.features.lookups.items()],
         "Derived features": [(name, f"= {expression.text}") for name, expression in plan.columns.derived],
+        "Personal data": [*label_rows(plan)],
         _model_title(plan): [*_inputs(plan)],
         "Flink options": [*shown_options(plan).items()],
+        "Against what the other keys say": [*_overrides(job)],
     }
+    return _shown(job, heading, sections)
+
+
+def privacy_text(plan: Plan) -> str:
+    """Which columns carry personal data, and where it can be."""
+    job = plan.job
+    sections = {"Personal data": [*label_rows(plan)], "Where it can be": [*place_rows(plan)]}
+    found = any(sections.values())
+    return _shown(job, f"{job.job}: {'personal data' if found else 'no personal data is declared'}", sections)
+
+
+def _shown(job: JobSpec, heading: str, sections: Mapping[str, list[tuple[str, ...]]]) -> str:
     hide = job.masks.hide
     shown = {title: [tuple(map(hide, row)) for row in rows] for title, rows in sections.items() if rows}
     parts = [heading, *(_section(title, rows) for title, rows in shown.items())]
@@ -191,7 +209,7 @@ def _topics(job: JobSpec, row: str) -> Rows:
     carried = [*job.predictions.include, *_explained(job)]
     with_them = f", with {', '.join(carried)}" if carried else ""
     for output in outputs_of(job):
-        yield "writes", output.topic(job), output.carries.format(row=row, included=with_them)
+        yield "writes", output.topic(job), _carried(job, output).format(row=row, included=with_them)
     interval = format_duration(checkpoint_ms(job))
     if job.runtime.delivery == "exactly_once":
         yield (
@@ -201,6 +219,17 @@ def _topics(job: JobSpec, row: str) -> Rows:
         )
     else:
         yield "", "all of them", f"at least once: after a failure up to {interval} are written again"
+
+
+def _overrides(job: JobSpec) -> Rows:
+    for section, given in (("kafka", job.kafka.overrides), ("runtime", job.runtime.overrides)):
+        for name, each in given.items():
+            yield f"{section}: {name}", scalar_text(each.value), f"because: {each.reason}"
+
+
+def _carried(job: JobSpec, output: Output) -> str:
+    treatment = records_treatment(job, output.name) if output.whole_records else "keep"
+    return {"keep": output.carries, "encrypt": output.encrypted, "drop": output.dropped}[treatment]
 
 
 def _explained(job: JobSpec) -> list[str]:

@@ -8,6 +8,7 @@ from flink_jobs.plan.alerts import alert_rules
 from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.model import ModelVersion, trust_of
+from flink_jobs.plan.personal import Labels
 from flink_jobs.plan.watched import Watched, watched_columns
 from flink_jobs.spec import Drift, JobSpec
 from flink_jobs.spec.scalars import format_duration
@@ -35,6 +36,7 @@ def drift_plan(
     version: ModelVersion | None,
     inputs: tuple[ModelInput, ...],
     columns: JobColumns,
+    labels: Labels,
     found: Collector,
 ) -> DriftPlan | None:
     """None without a drift section, and without a version to compare with.
@@ -46,7 +48,7 @@ def drift_plan(
     reference = _reference(job, job.drift, version, found) if version else None
     watched = Watched()
     if version and reference:
-        watched = watched_columns(job, job.drift, version, inputs, reference, found)
+        watched = watched_columns(job.drift, version, inputs, reference, labels, found)
     watched.check(job.drift.thresholds, ("drift", "thresholds"), found)
     sequential = _sequential(job.drift, watched, found)
     rules = alert_rules(job.alerts, watched, job.drift.sequential is not None, found)

@@ -71,7 +71,7 @@ def flink_options(job: JobSpec) -> dict[str, str]:
     }
     if job.runtime.checkpoint.dir:
         options["execution.checkpointing.dir"] = as_uri(str(job.runtime.checkpoint.dir))
-    return options | {key: _scalar(value) for key, value in job.runtime.flink.items()}
+    return options | job.runtime.all_flink
 
 
 def as_uri(path: str) -> str:
@@ -93,7 +93,3 @@ def producer_properties(job: JobSpec) -> dict[str, str]:
 def largest_message(max_record_bytes: int) -> int:
     """Bytes that an output topic must take: a record over the limit is a dead letter, whole, with headers."""
     return max(max_record_bytes, 1_048_588) * 2
-
-
-def _scalar(value: str | int | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,17 +13,25 @@ from dataclasses import dataclass
 
 from flink_jobs.plan import sql
 from flink_jobs.spec import JobSpec
+from udfs.records.envelope import KEY_HEADER
+from udfs.records.personal import PrivacyParams, RecordTreatment
 from udfs.scoring.outcomes import PREDICTED
-from udfs.scoring.rows import KIND, PREDICTION, PROBLEM, SHADOW, RowColumn
+from udfs.scoring.rows import KIND, PREDICTION, PROBLEM, SAFE_KEY, SHADOW, RowColumn
 
 SCORED_VIEW = "scored"
+# The name of the key of an envelope is in the envelope, from its fifth byte on.
+_SEALED_WITH = "SUBSTRING(DECODE(_value, 'ISO-8859-1'), 5, 8)"
 
 
 @dataclass(frozen=True)
 class Decided:
-    """Queries of the rows of outputs: `dead` and `late` of whole records, the others of keys and values."""
+    """Queries of the rows of outputs: `dead` and `late` of whole records, the others of keys and values.
+
+    Where privacy has records encrypted, `_value` is the envelope.
+    """
 
     job: JobSpec
+    privacy: PrivacyParams
     predictions: str
     dead: str
     late: str
@@ -45,27 +53,43 @@ def is_kind(kind: int) -> str:
     return f"{result_field(KIND)} = {kind}"
 
 
-def scored_predictions() -> str:
+def scored_predictions(privacy: PrivacyParams) -> str:
     """Keys and predictions of the rows of the scored view."""
-    return f"SELECT _key, {result_field(PREDICTION)} FROM {SCORED_VIEW} AS r WHERE {is_kind(PREDICTED)}"
+    columns = f"{_scored_key(privacy)}, {result_field(PREDICTION)}"
+    return f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {is_kind(PREDICTED)}"
 
 
-def scored_shadows() -> str:
+def scored_shadows(privacy: PrivacyParams) -> str:
     """Keys and what shadows say, likewise."""
     shadow = result_field(SHADOW)
-    return f"SELECT _key, {shadow} FROM {SCORED_VIEW} AS r WHERE {shadow} IS NOT NULL"
+    columns = f"{_scored_key(privacy)}, {shadow}"
+    return f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {shadow} IS NOT NULL"
+
+
+def _scored_key(privacy: PrivacyParams) -> str:
+    return result_field(SAFE_KEY) if privacy.key else "_key"
 
 
 def _dead_letters(decided: Decided) -> str:
     reasons = ("stage", "reason", "message", "model")
     problem = {f"tailrace.{key}": f"JSON_VALUE({PROBLEM.name}, '$.{key}')" for key in reasons}
-    headers = _headers(_coordinates(decided.job) | problem)
-    return f"SELECT _key, _value, {headers}\nFROM ({decided.dead})"
+    return _whole(decided.privacy.dead, _coordinates(decided.job) | problem, decided.dead)
 
 
 def _late(decided: Decided) -> str:
-    headers = _headers(_coordinates(decided.job))
-    return f"SELECT _key, _value, {headers}\nFROM ({decided.late})"
+    return _whole(decided.privacy.late, _coordinates(decided.job), decided.late)
+
+
+def _whole(treatment: RecordTreatment, added: Mapping[str, str], rows: str) -> str:
+    """Whole records with headers; without personal data only the headers that are ours."""
+    if treatment == "keep":
+        return f"SELECT _key, _value, {_headers(added)}\nFROM ({rows})"
+    value, nothing = "_value", "CAST(NULL AS BYTES)"
+    if treatment == "drop":
+        value = nothing
+    else:
+        added = {**added, KEY_HEADER: _SEALED_WITH}
+    return f"SELECT {nothing}, {value}, {sql.headers(added)}\nFROM ({rows})"
 
 
 def _coordinates(job: JobSpec) -> dict[str, str]:
@@ -94,7 +118,8 @@ class Output:
     of one partition.
     `account` is its name in accounts, where each record that was read has one outcome.
     `needs`: one of these sections must be there too, else nothing fills it.
-    `whole_records` are original bytes with headers, for which the topic must take the largest message.
+    `whole_records` are original bytes with headers, for which the topic must take the largest message;
+    `encrypted` and `dropped` are what it carries where these are treated so.
     """
 
     name: str
@@ -102,6 +127,8 @@ class Output:
     select: Callable[[Decided], str] | None = None
     account: str | None = None
     whole_records: bool = False
+    encrypted: str = ""
+    dropped: str = ""
     needs: tuple[str, ...] = ()
 
     @property
@@ -135,6 +162,8 @@ OUTPUTS = (
         _dead_letters,
         account="dead",
         whole_records=True,
+        encrypted="what cannot be scored: the record encrypted, reason in headers",
+        dropped="what cannot be scored: reason in headers, no record",
     ),
     Output(
         "late",
@@ -142,6 +171,8 @@ OUTPUTS = (
         _late,
         account="late",
         whole_records=True,
+        encrypted="records that the watermark has passed, encrypted",
+        dropped="where records stand that the watermark has passed, no record",
     ),
     Output("shadows", "what shadow versions say of each record", lambda decided: decided.shadows),
     Output("drift", "one for each window and segment, compared with the reference"),

@@ -10,9 +10,11 @@ from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.drift import DriftPlan
 from flink_jobs.plan.formats import contract_of, format_params
 from flink_jobs.plan.model import release_trust_of, trust_of
+from flink_jobs.plan.personal import Labels
 from flink_jobs.plan.tables import event_time_field
 from flink_jobs.spec import Comparisons, JobSpec
 from udfs.features import DerivedParams, FeatureParams, LookupParams
+from udfs.records.personal import PrivacyParams
 from udfs.releases.chain import Head
 from udfs.releases.follow import LEAD_REFRESHES
 from udfs.rollout.controller import RolloutControllerParams
@@ -44,7 +46,7 @@ class FoundVersion:
 WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
 
 
-def source_params(job: JobSpec, drift: DriftPlan | None = None) -> SourceParams:
+def source_params(job: JobSpec, privacy: PrivacyParams, drift: DriftPlan | None = None) -> SourceParams:
     """How workers read and check the source's records."""
     source = job.source
     return SourceParams(
@@ -54,6 +56,7 @@ def source_params(job: JobSpec, drift: DriftPlan | None = None) -> SourceParams:
         event_time=event_time_field(job),
         counted=drift.collect if drift else None,
         written=format_params(job),
+        privacy=privacy,
     )
 
 
@@ -73,13 +76,12 @@ def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
 
 
 def model_params(
-    job: JobSpec, version: FoundVersion, inputs: tuple[ModelInput, ...], columns: JobColumns
+    job: JobSpec, version: FoundVersion, inputs: tuple[ModelInput, ...], columns: JobColumns, labels: Labels
 ) -> ModelParams:
     """With `use: champion` the release log decides later on, so workers are told of all columns."""
     matched = tuple((item.name, item.column.name, item.type) for item in inputs)
     follow = None
     if job.model.use == "champion":
-        private = {name for name, field in job.source.fields.items() if field.pii}
         renamed = dict(job.model.inputs)
         wanted = set(job.drift.columns) if job.drift else set()
         watched = {renamed.get(name, name) for name in wanted} or set(columns.columns)
@@ -89,7 +91,7 @@ def model_params(
             dict(columns.columns),
             renamed,
             job.model.refresh,
-            frozenset(watched - private),
+            frozenset(watched - labels.keys()),
             msgspec.structs.replace(release_trust_of(job), pinned=version.head),
         )
     return ModelParams(
@@ -137,12 +139,8 @@ def rollout_controller_params(job: JobSpec, model_folder: str) -> RolloutControl
 
 def output_params(job: JobSpec) -> OutputParams:
     """What a worker writes of a prediction."""
-    include = tuple(job.predictions.include)
-    fields, key = job.source.fields, job.predictions.pii_key
     return OutputParams(
-        include=include,
+        include=tuple(job.predictions.include),
         context=RECORD_CONTEXT if job.score == "per_event" else WINDOW_CONTEXT,
-        hashed=frozenset(name for name in include if name in fields and fields[name].pii == "hash"),
-        hash_key=key.get_secret_value().encode() if key else b"",
         explain=job.predictions.explain,
     )

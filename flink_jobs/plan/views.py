@@ -28,6 +28,7 @@ from flink_jobs.plan.sql import RECORD
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, WindowStages
 from flink_jobs.spec import JobSpec
+from udfs.records.personal import PrivacyParams
 from udfs.scoring.outcomes import (
     DEAD,
     LATE,
@@ -44,6 +45,7 @@ from udfs.scoring.rows import (
     RECORD_KEY,
     ROLLOUT,
     SCORED,
+    SEALED,
     SHARDS,
     RowColumn,
     checked_row,
@@ -97,11 +99,14 @@ def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
 
 
 def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
+    privacy = params.source.privacy
     argument, column = _record_key(job)
+    if privacy.seals or privacy.key:
+        argument += f", _key, {HEADERS}"
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
     views = {"records": sql.with_lateness("source"), SCORED_VIEW: _called(call, _kept(job), "records")}
     functions = {"score_record": Function("ScoreFunction", params, column, types(scored_row(params)))}
-    inserts = _inserts(_scored(job))
+    inserts = _inserts(_scored(job, privacy))
     parts = non_null(PROFILE, SCORED_VIEW) if job.drift else None
     rollout = non_null(ROLLOUT, SCORED_VIEW) if job.comparisons else None
     return Views(views, functions, inserts, parts, rollout)
@@ -117,11 +122,13 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
         "checked": _called(call, RECORD, "records"),
         OUTCOMES: window_stages.between_views("checked", checked, stages, pack, params),
     }
+    privacy = params.source.privacy
     decided = Decided(
         job,
+        privacy,
         predictions=window_stages.of_arrays(PREDICTED),
-        dead=window_stages.whole_records(DEAD, PROBLEM),
-        late=window_stages.whole_records(LATE),
+        dead=window_stages.whole_records(DEAD, privacy.dead, PROBLEM),
+        late=window_stages.whole_records(LATE, privacy.late),
         shadows=window_stages.of_arrays(SHADOW_LINES),
     )
     parts = f"{_profiles(REJECTED)} UNION ALL {window_stages.reports(PROFILE, PROFILE_REPORT)}"
@@ -170,12 +177,21 @@ def non_null(column: RowColumn, view: str) -> str:
     return f"SELECT {selected(column)} FROM {view} AS r WHERE {result_field(column)} IS NOT NULL"
 
 
-def _scored(job: JobSpec) -> Decided:
+def _scored(job: JobSpec, privacy: PrivacyParams) -> Decided:
     """Of a job whose records are scored in the scored view."""
-    columns = ", ".join(RECORD)
-    dead = f"SELECT {columns}, {selected(PROBLEM)} FROM {SCORED_VIEW} AS r WHERE {is_kind(DEAD)}"
-    late = f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {is_kind(LATE)}"
-    return Decided(job, scored_predictions(), dead, late, scored_shadows())
+    of = {"encrypt": {"_value": f"{result_field(SEALED)} AS _value"}}
+    dead, late = (
+        ", ".join(of.get(treatment, {}).get(name, name) for name in RECORD)
+        for treatment in (privacy.dead, privacy.late)
+    )
+    return Decided(
+        job,
+        privacy,
+        scored_predictions(privacy),
+        f"SELECT {dead}, {selected(PROBLEM)} FROM {SCORED_VIEW} AS r WHERE {is_kind(DEAD)}",
+        f"SELECT {late} FROM {SCORED_VIEW} AS r WHERE {is_kind(LATE)}",
+        scored_shadows(privacy),
+    )
 
 
 def _inserts(decided: Decided) -> dict[str, str]:

@@ -9,7 +9,8 @@ from flink_jobs.errors import Location
 from flink_jobs.plan.columns import ModelInput
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.model import ModelVersion
-from flink_jobs.spec import Drift, JobSpec
+from flink_jobs.plan.personal import Labels
+from flink_jobs.spec import Drift
 from udfs.profile.params import Role
 from udfs.profile.reference import Reference
 
@@ -39,16 +40,18 @@ class Watched:
 
 
 def watched_columns(
-    job: JobSpec,
     drift: Drift,
     version: ModelVersion,
     inputs: tuple[ModelInput, ...],
     reference: Reference,
+    labels: Labels,
     found: Collector,
 ) -> Watched:
     """The inputs to watch: those named, or all that the reference has; never personal data."""
     by_name = {
-        item.name: item for item in inputs if item.name in reference.columns and not _is_private(job, item)
+        item.name: item
+        for item in inputs
+        if item.name in reference.columns and item.column.name not in labels
     }
     unsure = frozenset(version.manifest.signature.names) - {item.name for item in inputs}
     wrong = False
@@ -68,8 +71,3 @@ def watched_columns(
     }
     roles |= {name: "score" if name == "score" else "prediction" for name in reference.outputs}
     return Watched(items, roles, unsure)
-
-
-def _is_private(job: JobSpec, item: ModelInput) -> bool:
-    field_ = job.source.fields.get(item.column.name)
-    return field_ is not None and field_.pii is not None

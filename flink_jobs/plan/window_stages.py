@@ -14,9 +14,10 @@ from flink_jobs.plan.outputs import result_field, selected
 from flink_jobs.plan.sql import RECORD
 from flink_jobs.spec import Aggregate, JobSpec, Window
 from udfs.features import DerivedParams
+from udfs.records.personal import RecordTreatment
 from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
 from udfs.scoring.params import PackParams, ScoreParams, SourceParams
-from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SHARDS, OutcomeColumn, RowColumn
+from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SEALED, SHARDS, OutcomeColumn, RowColumn
 from udfs.types import ColumnType
 from udfs.windows.params import AggregateParams, GroupParams, StageParams, WindowParams
 
@@ -53,7 +54,7 @@ def between_views(
         f"WHERE {result_field(SHARDS)} IS NOT NULL) AS p "
         f"CROSS JOIN UNNEST(p.{SHARDS.name}) AS b(_shard, _rows)"
     )
-    reports = [column for column in row if column not in (KIND, PROBLEM)]
+    reports = [column for column in row if column not in (KIND, PROBLEM, SEALED)]
     reported = "".join(f" OR {result_field(column)} IS NOT NULL" for column in reports)
     rejected = (
         f"SELECT {', '.join((*RECORD, *map(selected, row)))} FROM {checked} AS r "
@@ -70,12 +71,17 @@ def of_arrays(kind: int) -> str:
     )
 
 
-def whole_records(kind: int, *columns: RowColumn) -> str:
-    """The query of records of this kind: those of the first check, and those of windows and the model."""
+def whole_records(kind: int, treatment: RecordTreatment, *columns: RowColumn) -> str:
+    """The query of records of this kind: those of the first check, and those of windows and the model.
+
+    If they are encrypted, `_value` is the envelope.
+    """
     names = [column.name for column in columns]
+    sealed = {"_value": f"{SEALED.name} AS _value"} if treatment == "encrypt" else {}
     later = {"_timestamp": "TO_TIMESTAMP_LTZ(_timestamp, 3) AS _timestamp"}
     return (
-        f"SELECT {', '.join((*RECORD, *names))} FROM {REJECTED} WHERE _kind = {kind} UNION ALL "
+        f"SELECT {', '.join((*(sealed.get(name, name) for name in RECORD), *names))} "
+        f"FROM {REJECTED} WHERE _kind = {kind} UNION ALL "
         f"SELECT {', '.join((*(later.get(name, name) for name in RECORD), *names))} "
         f"FROM {OUTCOMES} WHERE _kind = {kind}"
     )

@@ -59,6 +59,7 @@ def model_card(registry: Registry, name: str, version: int) -> Card:
             Section("Data", table=_pairs(_data(manifest))),
             Section("Inputs", table=_inputs(manifest)),
             _metrics(manifest),
+            *_by_segment(manifest),
             _drift(reference),
             Section("Lineage", table=_pairs(_lineage(manifest))),
             _signatures(registry, name, version, manifest),
@@ -117,7 +118,7 @@ def _predicts(manifest: Manifest) -> str:
 
 
 def _data(manifest: Manifest) -> dict[str, Any]:
-    left_out = (*WORDS, "parameters", "search", "predictions_digest")
+    left_out = (*WORDS, "parameters", "search", "predictions_digest", "segments")
     return {
         key: value for key, value in manifest.training.items() if key not in left_out and value is not None
     }
@@ -136,6 +137,24 @@ def _metrics(manifest: Manifest) -> Section:
     return Section(
         "Metrics", (note,), _pairs(manifest.metrics, ("metric", "value")) if manifest.metrics else ()
     )
+
+
+def _by_segment(manifest: Manifest) -> Iterator[Section]:
+    segments = manifest.training.get("segments")
+    found = [
+        (str(column), str(value), metrics)
+        for column, values in (segments.items() if isinstance(segments, dict) else ())
+        for value, metrics in (values.items() if isinstance(values, dict) else ())
+        if isinstance(metrics, dict)
+    ]
+    if found:
+        names = [*dict.fromkeys(str(name) for _, _, metrics in found for name in metrics)]
+        rows = (
+            (column, value, *(_value(metrics[name]) if name in metrics else "" for name in names))
+            for column, value, metrics in found
+        )
+        told = "Of the rows that the metrics are of. Values with few rows, or one class only, have no others."
+        yield Section("Metrics by segment", (told,), (("segment", "value", *names), *rows))
 
 
 def _drift(reference: Reference | None) -> Section:

@@ -22,6 +22,7 @@ from flink_jobs.spec.features import GROUP_WINDOW_KINDS, Features, Lookup, Windo
 from flink_jobs.spec.kafka import Kafka
 from flink_jobs.spec.model import Model
 from flink_jobs.spec.outputs import DeadLetters, Late, Predictions
+from flink_jobs.spec.privacy import Declassified, Privacy
 from flink_jobs.spec.rollout import AutomaticSteps, Comparisons, GateRules, Labels, Shadows
 from flink_jobs.spec.runtime import Checkpoint, Runtime
 from flink_jobs.spec.scalars import matching
@@ -39,6 +40,7 @@ __all__ = [
     "Checkpoint",
     "Comparisons",
     "DeadLetters",
+    "Declassified",
     "Drift",
     "EventTime",
     "Features",
@@ -51,6 +53,7 @@ __all__ = [
     "Lookup",
     "Model",
     "Predictions",
+    "Privacy",
     "Runtime",
     "SchemaField",
     "SchemaRegistry",
@@ -94,6 +97,7 @@ class JobSpec(Section):
     predictions: Predictions = Field(default_factory=Predictions, description="Output of predictions.")
     dead_letters: DeadLetters = Field(default_factory=DeadLetters, description="Output of failed records.")
     late: Late = Field(default_factory=Late, description="Output of late records.")
+    privacy: Privacy = Field(default_factory=Privacy, description="Personal data: key and exceptions.")
     drift: Drift | None = Field(
         default=None, description="Drift and data quality of each window; left out: none."
     )

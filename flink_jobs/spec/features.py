@@ -13,6 +13,8 @@ from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.paths import TableFile
 from flink_jobs.spec.scalars import ColumnName, PositiveDuration, format_duration, matching, whole
 from flink_jobs.spec.section import OneOrMoreReferences, Reference, Section
+from flink_jobs.spec.source import PII
+from udfs.records.personal import Treatment
 from udfs.types import ColumnType
 
 WindowKind = Literal["over", "rows", "tumble", "hop", "session"]
@@ -103,6 +105,7 @@ class SelectedColumn(Section):
         description="Its type. Default: in Parquet the column's own, in CSV that of the model's input "
         "that it feeds, else what its values look like.",
     )
+    pii: Treatment | None = Field(default=None, description=PII)
 
 
 def _column_of(value: object) -> object:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flink_jobs.spec.scalars import Brokers, Property, matching, not_owned
+from flink_jobs.spec.scalars import Brokers, Property, as_text, matching, not_owned, overridable
 from flink_jobs.spec.secrets import HIDDEN_IN_JSON, NoLiterals
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.security import Security
+from flink_jobs.spec.unsafe import Unsafe
 
 _OWNED_PROPERTIES = {
     "bootstrap.servers": "kafka.brokers",
@@ -30,6 +31,14 @@ PropertyName = Annotated[
 ]
 
 
+# What may be set all the same, with a reason; the others name topics, group and transactions.
+_OVERRIDABLE = (
+    *("security.protocol", "isolation.level", "acks", "enable.idempotence"),
+    *("ssl.endpoint.identification.algorithm", "sasl.mechanism"),
+)
+UnsafeName = Annotated[str, overridable(_OVERRIDABLE)]
+
+
 class Kafka(Section):
     """The brokers that hold all topics of the job."""
 
@@ -41,3 +50,11 @@ class Kafka(Section):
     properties: Annotated[dict[PropertyName, Property], HIDDEN_IN_JSON, NoLiterals()] = Field(
         default_factory=dict, repr=False, description="Further properties of the Java Kafka clients."
     )
+    overrides: dict[UnsafeName, Unsafe] = Field(
+        default_factory=dict, description="Properties against what other keys say, each with a reason."
+    )
+
+    @property
+    def all_properties(self) -> dict[str, str]:
+        """With those that are set against other keys."""
+        return {**self.properties, **{name: as_text(each.value) for name, each in self.overrides.items()}}

@@ -9,6 +9,7 @@ from pydantic import Field
 from flink_jobs.spec.paths import Secret
 from flink_jobs.spec.scalars import whole
 from flink_jobs.spec.section import References, Section, Topic
+from udfs.records.personal import RecordTreatment
 
 
 def _topic_field(suffix: str) -> Any:
@@ -16,6 +17,14 @@ def _topic_field(suffix: str) -> Any:
         default="",
         validate_default=False,
         description=f"Topic to write; default: the job's name and .{suffix}.",
+    )
+
+
+def _records_field() -> Any:
+    return Field(
+        default=None,
+        description="The original bytes in jobs with personal data: dropped, encrypted, or kept as they are; "
+        "default: dropped with personal data, else kept.",
     )
 
 
@@ -28,7 +37,8 @@ class Predictions(Section):
         default=0, description="So many of the inputs that moved each score most are written with it."
     )
     pii_key: Secret | None = Field(
-        default=None, description="Key for hashing personal data: ${VARIABLE} or {file: path}."
+        default=None,
+        description="Key for hashing personal data, of at least 16 bytes: ${VARIABLE} or {file: path}.",
     )
 
 
@@ -36,9 +46,11 @@ class DeadLetters(Section):
     """Where records go that cannot be scored."""
 
     topic: Topic = _topic_field("dead-letters")
+    pii: RecordTreatment | None = _records_field()
 
 
 class Late(Section):
     """Where records go that came too late for their windows."""
 
     topic: Topic = _topic_field("late")
+    pii: RecordTreatment | None = _records_field()

@@ -42,7 +42,8 @@ def _table_file(value: object, info: ValidationInfo) -> Path:
     return Path(_absolute(value, info))
 
 
-def _read_secret(value: object, info: ValidationInfo) -> SecretStr:
+def read_secret(value: object, info: ValidationInfo) -> SecretStr:
+    """A secret of the environment, or of the file that the mapping names."""
     if isinstance(value, dict) and set(value) == {"file"}:
         value = _secret_in(value["file"], info)
     if not isinstance(value, str) or not value:
@@ -67,7 +68,7 @@ def _secret_in(path: object, info: ValidationInfo) -> str:
 
 
 _PATH_SCHEMA = {"type": "string", "minLength": 1}
-_SECRET_FILE = {
+SECRET_FILE = {
     "type": "object",
     "properties": {"file": {**_PATH_SCHEMA, "description": "A file that holds only the secret."}},
     "required": ["file"],
@@ -76,7 +77,7 @@ _SECRET_FILE = {
 
 
 def _secret_schema(rule: Rule) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [rule.schema, _SECRET_FILE]})
+    return WithJsonSchema({"anyOf": [rule.schema, SECRET_FILE]})
 
 
 AbsolutePath = Annotated[
@@ -89,6 +90,6 @@ TableFile = Annotated[
 ]
 PathOrUri = Annotated[str, BeforeValidator(_absolute_or_uri), WithJsonSchema(_PATH_SCHEMA)]
 RegistryPlace = Annotated[Path | str, BeforeValidator(_registry), WithJsonSchema(_PATH_SCHEMA)]
-Secret = Annotated[SecretStr, BeforeValidator(_read_secret), _secret_schema(VALUE)]
-SecretHeader = Annotated[SecretStr, BeforeValidator(_read_secret), _secret_schema(HEADER)]
-SecretAddress = Annotated[SecretStr, BeforeValidator(_read_secret), _secret_schema(ADDRESS)]
+Secret = Annotated[SecretStr, BeforeValidator(read_secret), _secret_schema(VALUE)]
+SecretHeader = Annotated[SecretStr, BeforeValidator(read_secret), _secret_schema(HEADER)]
+SecretAddress = Annotated[SecretStr, BeforeValidator(read_secret), _secret_schema(ADDRESS)]

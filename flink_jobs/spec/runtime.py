@@ -7,9 +7,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flink_jobs.spec.paths import PathOrUri
-from flink_jobs.spec.scalars import CheckpointInterval, Scalar, matching, not_owned, whole
+from flink_jobs.spec.scalars import (
+    CheckpointInterval,
+    Scalar,
+    as_text,
+    matching,
+    not_owned,
+    overridable,
+    whole,
+)
 from flink_jobs.spec.secrets import HIDDEN_IN_JSON, NoLiterals
 from flink_jobs.spec.section import Section
+from flink_jobs.spec.unsafe import Unsafe
 
 _OWNED_OPTIONS = {
     "pipeline.name": "job",
@@ -26,6 +35,14 @@ OptionName = Annotated[
     matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Flink option"),
     not_owned("an option", _OWNED_OPTIONS),
 ]
+
+
+# What may be set all the same, with a reason; the others say what the job is called and how it is counted.
+_OVERRIDABLE = (
+    *("execution.checkpointing.mode", "execution.checkpointing.interval", "python.executable"),
+    *("pipeline.jars", "pipeline.classpaths"),
+)
+UnsafeName = Annotated[str, overridable(_OVERRIDABLE)]
 
 
 class Checkpoint(Section):
@@ -58,3 +75,12 @@ class Runtime(Section):
         repr=False,
         description="Further Flink options; stronger than what Tailrace sets.",
     )
+    overrides: dict[UnsafeName, Unsafe] = Field(
+        default_factory=dict, description="Options against what other keys say, each with a reason."
+    )
+
+    @property
+    def all_flink(self) -> dict[str, str]:
+        """With those that are set against other keys, as text."""
+        given = {**self.flink, **{name: each.value for name, each in self.overrides.items()}}
+        return {name: as_text(value) for name, value in given.items()}

@@ -7,7 +7,7 @@ parse_size("512 KB")   # 512000, bytes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -71,6 +71,17 @@ def not_owned(what: str, owners: Mapping[str, str]) -> AfterValidator:
     def check(name: str) -> str:
         if name in owners:
             raise wrong(f"{what} other than {name}, which comes from {owners[name]}", repr(name))
+        return name
+
+    return AfterValidator(check)
+
+
+def overridable(names: Collection[str]) -> AfterValidator:
+    """A name that another key decides, but that may be set against it, with a reason."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise wrong(f"one of: {', '.join(names)}", repr(name))
         return name
 
     return AfterValidator(check)
@@ -183,6 +194,11 @@ def parse_scalar(value: object) -> str | int | float | bool:
     if isinstance(value, str | int | float | bool):
         return value
     raise wrong("a string, a number, true or false")
+
+
+def as_text(value: str | int | float | bool) -> str:
+    """A scalar as Java reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_property(value: object) -> str:

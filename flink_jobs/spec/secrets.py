@@ -113,6 +113,7 @@ OWN_KEYS: Mapping[Location, Rule] = {
     **{("cluster", key): VALUE for key in ("key_password", "password", "token")},
     **{("source", "schema_registry", key): VALUE for key in ("key_password", "password", "token")},
     ("predictions", "pii_key"): VALUE,
+    ("privacy", "encrypt_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
     ("alerts", "webhook", "headers", "*"): HEADER,
 }
@@ -129,6 +130,7 @@ _PRIVATE: tuple[Location, ...] = (
     ("cluster",),
     ("source", "schema_registry"),
     ("predictions", "pii_key"),
+    ("privacy", "encrypt_key"),
     ("alerts", "webhook"),
     *OPTIONS,
 )

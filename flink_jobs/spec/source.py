@@ -15,8 +15,12 @@ from flink_jobs.spec.http_access import HttpAccess, WebUrl
 from flink_jobs.spec.paths import AbsolutePath
 from flink_jobs.spec.scalars import ColumnName, Duration, Parsed, PositiveDuration, Scalar, Size, matching
 from flink_jobs.spec.section import Section, Topic
+from udfs.records.personal import Treatment
 
 FieldType = Literal["string", "double", "long", "boolean"]
+PII = (
+    "Personal data, and all that is made of it: written only as a keyed hash, encrypted, as a mask, or never."
+)
 Number = int | float
 INT64 = range(-(2**63), 2**63)
 LARGEST_SCHEMA = 1000
@@ -75,9 +79,7 @@ class SchemaField(Section):
     values: Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)] = Field(
         default=(), validate_default=False, description="The only values allowed."
     )
-    pii: Literal["hash", "drop"] | None = Field(
-        default=None, description="Personal data: written to predictions only as a keyed hash, or never."
-    )
+    pii: Treatment | None = Field(default=None, description=PII)
 
     @model_validator(mode="before")
     @classmethod
@@ -223,6 +225,9 @@ class Source(Section):
     )
     isolation: Isolation = Field(
         default="read_committed", description="Whether records of aborted or open transactions are read, too."
+    )
+    key_pii: Treatment | None = Field(
+        default=None, description="Personal data in the records' keys: what predictions get for their keys."
     )
     max_bytes: Size = Field(
         default="512 KB", validate_default=True, description="Larger records are dead letters."

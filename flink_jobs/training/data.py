@@ -24,6 +24,7 @@ from flink_jobs.history import Replay
 from flink_jobs.history.records import from_table, read_history_table
 from flink_jobs.history.table_files import label_type
 from flink_jobs.plan.columns import job_columns
+from flink_jobs.plan.personal import personal_columns
 from flink_jobs.spec import JobSpec
 from flink_jobs.training.contract import Trainer
 from flink_jobs.training.lineage import features_fingerprint, table_fingerprint
@@ -77,7 +78,10 @@ class LabelledRows:
 
 @dataclass(frozen=True)
 class Data:
-    """`records` were read, `lost` of them are dead letters or late; fingerprints are `sha256:…`."""
+    """`records` were read, `lost` of them are dead letters or late; fingerprints are `sha256:…`.
+
+    `private` inputs are personal data, which the version's files must not tell.
+    """
 
     rows: LabelledRows
     signature: Signature
@@ -86,6 +90,7 @@ class Data:
     fingerprint: str
     features_fingerprint: str
     cached: bool
+    private: frozenset[str] = frozenset()
 
 
 def features_on_flink(
@@ -104,22 +109,44 @@ def features_on_flink(
 
 
 def load_data(trainer: Trainer, job: JobSpec, features: ComputeFeatures, cache: Path, note: Note) -> Data:
-    """The trainer's labelled rows. Raises InputError where records, labels or inputs do not fit the job."""
+    """The trainer's labelled rows. Raises InputError where records, labels or inputs do not fit the job.
+
+    Personal data is not kept in the cache.
+    """
     signature = job_signature(trainer, job)
+    private = private_inputs(signature, job)
     records = read_history(trainer, job)
     names = [job.model.inputs.get(name, name) for name in trainer.inputs]
     data_key = table_fingerprint(records)
     features_key = features_fingerprint(job, names)
     place = cache / f"{data_key[7:23]}-{features_key[7:23]}.parquet"
-    computed = _read_cache(place)
+    computed = None if private else _read_cache(place)
     if cached := computed is not None:
         note(f"computed before: {place}")
     else:
         computed = features(job, records.drop([trainer.label]), names, note)
-        _write_cache(place, computed)
+        if private:
+            note(f"not kept, as they are personal data: {', '.join(sorted(private))}")
+        else:
+            _write_cache(place, computed)
     assert computed is not None
     rows = _labelled(computed, records.column(trainer.label), signature, trainer)
-    return Data(rows, signature, records.num_rows, computed.lost, data_key, features_key, cached)
+    return Data(rows, signature, records.num_rows, computed.lost, data_key, features_key, cached, private)
+
+
+def private_inputs(signature: Signature, job: JobSpec) -> frozenset[str]:
+    """The inputs that are personal data.
+
+    Raises InputError for texts: a model's file has those that it was fitted on.
+    """
+    labels = personal_columns(job, job_columns(job))
+    private = [item for item in signature.inputs if job.model.inputs.get(item.name, item.name) in labels]
+    if texts := [item.name for item in private if item.type == "string"]:
+        raise InputError(
+            f"inputs must not be texts that are personal data, as the model's file would hold them; got "
+            f"{', '.join(texts)}; privacy.declassify in the job file says of a column that it is none"
+        )
+    return frozenset(item.name for item in private)
 
 
 def job_signature(trainer: Trainer, job: JobSpec) -> Signature:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import load_job
@@ -32,6 +34,8 @@ from udfs.model.manifest import Manifest
 
 COMPARED = {"auc", "average_precision", "accuracy", "log_loss", "rmse", "mae"}
 CACHE = Path(".tailrace/features")
+# Values of a segment that are measured, and rows that one must have for that.
+MOST_SEGMENTS, SEGMENT_ROWS = 50, 30
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def train(
         model = fitted(trainer, parameters, parts.fit)
         choice = _calibrated(trainer, model, parts.held_out)
     with show.step("Measuring"):
-        measured = _measured(trainer, choice, parts, parameters)
+        measured = _measured(trainer, choice, parts, parameters, data.private)
     manifest = write(registry, trainer, data, parts, Fit(parameters, choice, found), measured, settings.why)
     if settings.promote or not registry.releases(trainer.name):
         registry.promote(trainer.name, manifest.version)
@@ -129,7 +133,13 @@ def _calibrated(trainer: Trainer, model: Any, held_out: LabelledRows) -> Choice:
     return choose(model, held_out, trainer.output)
 
 
-def _measured(trainer: Trainer, choice: Choice, parts: Parts, parameters: Mapping[str, Any]) -> Evaluation:
+def _measured(
+    trainer: Trainer,
+    choice: Choice,
+    parts: Parts,
+    parameters: Mapping[str, Any],
+    private: frozenset[str] = frozenset(),
+) -> Evaluation:
     """The held-out rows that nothing was fitted on and the test give the metrics."""
     output, held_out = trainer.output, parts.held_out
     judged = held_out.where(choice.judged)
@@ -142,7 +152,36 @@ def _measured(trainer: Trainer, choice: Choice, parts: Parts, parameters: Mappin
     on, prefix = (parts.test, "test") if len(parts.test) else (judged, "holdout")
     metrics |= _without(trainer, parts.fit, on, parameters, prefix)
     weights = importance(choice.model, held_out.frame(), held_out.labels, output, trainer.seed)
-    return Evaluation(metrics, lineage.predictions_digest(said.ravel()), weights)
+    segments = _by_segment(trainer, choice, on, private)
+    return Evaluation(metrics, lineage.predictions_digest(said.ravel()), weights, segments)
+
+
+def _by_segment(
+    trainer: Trainer, choice: Choice, on: LabelledRows, private: frozenset[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Column to value to metrics of its rows; only their number where it is small, or all are of a class."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in trainer.segments:
+        if name in private:
+            continue
+        texts = on.inputs[name].cast(pa.string()).to_pandas().to_numpy()
+        values, counts = np.unique(texts[~pd.isna(texts)].astype(str), return_counts=True)
+        largest = np.argsort(-counts, kind="stable")[:MOST_SEGMENTS]
+        found[name] = {
+            str(values[place]): _of_segment(trainer, choice, on.where(texts == values[place]))
+            for place in sorted(largest.tolist())
+        }
+    return found
+
+
+def _of_segment(trainer: Trainer, choice: Choice, rows: LabelledRows) -> dict[str, float]:
+    if len(rows) < SEGMENT_ROWS:
+        return {"rows": float(len(rows))}
+    try:
+        said = predicted(choice.model, rows.frame(), trainer.output)
+        return measure(said, rows.labels, trainer.output, trainer.label)
+    except InputError:
+        return {"rows": float(len(rows))}
 
 
 def _without(

@@ -6,7 +6,7 @@ manifest = write(registry, trainer, data, parts, Fit(parameters, choice, None), 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,11 +46,15 @@ class Fit:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics by name, the digest of the predictions that gave them, and what each input is worth."""
+    """Metrics by name, the digest of the predictions that gave them, and what each input is worth.
+
+    `segments` are metrics by column and value.
+    """
 
     metrics: dict[str, float]
     digest: str
     importance: dict[str, float]
+    segments: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
 def write(
@@ -64,14 +68,16 @@ def write(
 ) -> Manifest:
     """The next version. Raises InputError when the model cannot be registered."""
     code = lineage.code_version(trainer.file, trainer.code)
-    retrained = {"retrained_for": dict(why)} if why else {}
+    retrained: dict[str, Any] = {"retrained_for": dict(why)} if why else {}
+    if measured.segments:
+        retrained["segments"] = measured.segments
     return registry.write_version(
         trainer.name,
         model=fit.choice.model,
         format=trainer.format,
         signature=data.signature,
-        golden_inputs=golden_rows(fit.choice.model, parts.held_out.inputs, trainer.output),
-        profile=_profile(trainer, fit.choice, parts.held_out, measured.importance),
+        golden_inputs=golden_rows(fit.choice.model, parts.held_out.inputs, trainer.output, data.private),
+        profile=_profile(trainer, fit.choice, parts.held_out, measured.importance, data.private),
         metrics=measured.metrics,
         training=_record(trainer, data, parts, fit)
         | code
@@ -118,13 +124,19 @@ def _iso(time: np.datetime64) -> str:
 
 
 def _profile(
-    trainer: Trainer, choice: Choice, rows: LabelledRows, importance: dict[str, float]
+    trainer: Trainer,
+    choice: Choice,
+    rows: LabelledRows,
+    importance: dict[str, float],
+    private: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
+    """Of the inputs that are no personal data."""
+    shown = [name for name in rows.inputs.column_names if name not in private]
     return reference_profile(
-        rows.inputs,
+        rows.inputs.select(shown),
         _outputs(trainer, choice, rows),
-        importance=importance,
-        segments=trainer.segments,
+        importance={name: weight for name, weight in importance.items() if name in shown},
+        segments=[name for name in trainer.segments if name not in private],
         event_time=pa.chunked_array([rows.times]) if trainer.hours_of_week else None,
     )
 
@@ -138,16 +150,38 @@ def _outputs(trainer: Trainer, choice: Choice, rows: LabelledRows) -> pa.Table:
     return pa.table({"score" if trainer.output.kind == "binary" else "prediction": said})
 
 
-def golden_rows(model: Any, reference: pa.Table, output: Output) -> pa.Table:
-    """Rows spread over the held-out ones, and one with every input missing, if the model can score that."""
+def golden_rows(
+    model: Any, reference: pa.Table, output: Output, private: frozenset[str] = frozenset()
+) -> pa.Table:
+    """Rows spread over the held-out ones, and one with every input missing, if the model can score that.
+
+    The `private` inputs have made-up values in them.
+    """
     count = min(GOLDEN_ROWS - 1, reference.num_rows)
     chosen = reference.take(np.linspace(0, reference.num_rows - 1, count).astype(int))
+    for name in sorted(private):
+        place = chosen.column_names.index(name)
+        chosen = chosen.set_column(place, chosen.schema.field(name), _made_up(reference[name], count))
     nothing = pa.table({name: [None] for name in reference.column_names}, schema=reference.schema)
     try:
         scored = bool(np.isfinite(predicted(model, frame(nothing), output)).all())
     except Exception:
         scored = False
     return (pa.concat_tables([chosen, nothing]) if scored else chosen).combine_chunks()
+
+
+def _made_up(column: pa.ChunkedArray, count: int) -> pa.Array:
+    """Values of the column's size that are nobody's: evenly spaced about its 5th to 95th percentile."""
+    if pa.types.is_boolean(column.type):
+        return pa.array([row % 2 == 0 for row in range(count)], column.type)
+    known = column.drop_null().to_numpy().astype(np.float64)
+    low, high = np.quantile(known, [0.05, 0.95]) if len(known) else (0.0, 1.0)
+    size = 10.0 ** np.floor(np.log10(max(abs(low), abs(high), 1e-9)))
+    low, high = np.floor(low / size) * size, (np.floor(high / size) + 1) * size
+    values = np.linspace(low, high, count)
+    return pa.array(
+        np.rint(values).astype(np.int64) if pa.types.is_integer(column.type) else values, column.type
+    )
 
 
 def champion(registry: Registry, name: str) -> int | None:

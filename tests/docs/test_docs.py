@@ -52,6 +52,8 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `features.lookups`": "Lookup",
         "## `model`": "Model",
         "## `predictions`": "Predictions",
+        "## `privacy`\n": "Privacy",
+        "## `privacy.declassify`": "Declassified",
         "## `drift`\n": "Drift",
         "## `drift.sequential`": "Sequential",
         "## `alerts`\n": "Alerts",
@@ -65,7 +67,8 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",
     }
-    documented = {*filter(None, kinds.values()), "DeadLetters", "Late", "SelectedColumn", "Variable"}
+    further = {"DeadLetters", "Late", "SelectedColumn", "Unsafe", "Variable"}
+    documented = {*filter(None, kinds.values()), *further}
     assert documented == set(schema["$defs"])
     for heading, kind in kinds.items():
         rows = table(DOCS["job-file.md"], heading)

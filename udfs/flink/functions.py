@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from udfs.flink.arrow import hand_over_arrow
 from udfs.flink.worker import prepare_worker
+from udfs.records.personal import Treating
 from udfs.records.raws import Raws
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring.checker import RecordChecker
@@ -33,6 +35,7 @@ from udfs.scoring.rows import (
     scored_row,
 )
 from udfs.scoring.scorer import Batch, Scorer
+from udfs.scoring.sealing import Sealing
 from udfs.times import Milliseconds
 from udfs.types import ARROW, ColumnType
 from udfs.windows.blobs import RECORD, pack, row_schema
@@ -107,6 +110,7 @@ class PackFunction(_Counting):
         super().open(function_context)
         self._checker = RecordChecker(self._params.source, self._params.conditions)
         self._schema = row_schema(checked_columns(self._params))
+        self._sealing = Sealing(self._params.source.privacy, self._params.source.topic)
 
     def eval(
         self,
@@ -118,10 +122,17 @@ class PackFunction(_Counting):
         started = time.perf_counter_ns()
         times = _milliseconds(event_time)
         outcomes, table = self._checker.extract(Raws(value), times, _flags(late, len(value)))
+        outcomes = self._with_envelopes(outcomes, (value, *record))
         frame = _columns(checked_row(self._params.source), outcomes)
         frame[SHARDS.name] = self._packed(outcomes, table, (value, *record), times)
         self.publish(self._checker.counts, started)
         return frame
+
+    def _with_envelopes(self, outcomes: Outcomes, record: tuple[pa.Array, ...]) -> Outcomes:
+        if not self._params.source.privacy.seals:
+            return outcomes
+        *whole, _timestamp = record
+        return replace(outcomes, sealed=self._sealing.sealed(outcomes.kind, whole))
 
     def _packed(
         self, outcomes: Outcomes, table: pa.Table, record: tuple[pa.Array, ...], times: Milliseconds
@@ -142,7 +153,10 @@ class PackFunction(_Counting):
 
 
 class ScoreFunction(_Counting):
-    """(value, event time, late, partition, offset, timestamp, windows…) → ROW(_kind, _prediction, …)."""
+    """(value, event time, late, partition, offset, timestamp, columns…) → ROW(_kind, _prediction, …).
+
+    Where privacy asks for them, key, header names and header values come last.
+    """
 
     def __init__(self, params: ScoreParams, windows: Columns = ()) -> None:
         self._params = params
@@ -151,6 +165,8 @@ class ScoreFunction(_Counting):
     def open(self, function_context: FunctionContext) -> None:
         super().open(function_context)
         self._scorer = Scorer(self._params)
+        source = self._params.source
+        self._sealing, self._treating = Sealing(source.privacy, source.topic), Treating(source.privacy)
 
     def close(self) -> None:
         self._scorer.close()
@@ -163,9 +179,10 @@ class ScoreFunction(_Counting):
         partition: pa.Array,
         offset: pa.Array,
         timestamp: pa.Array,
-        *windows: pa.Array,
+        *others: pa.Array,
     ) -> Given:
         started = time.perf_counter_ns()
+        columns = others[: len(self._windows)]
         batch = Batch(
             Raws(value),
             _milliseconds(event_time),
@@ -173,11 +190,24 @@ class ScoreFunction(_Counting):
             partition.cast(pa.int64()).to_numpy(),
             offset.to_numpy(),
             _milliseconds(timestamp),
-            _typed(self._windows, windows),
+            _typed(self._windows, columns),
         )
-        frame = _columns(scored_row(self._params), self._scorer.score(batch))
+        record = (value, *others[len(columns) :], partition, offset)
+        outcomes = self._private(self._scorer.score(batch), record)
+        frame = _columns(scored_row(self._params), outcomes)
         self.publish(self._scorer.counts, started)
         return frame
+
+    def _private(self, outcomes: Outcomes, record: tuple[pa.Array, ...]) -> Outcomes:
+        """With keys and whole records as privacy asks for them."""
+        privacy = self._params.source.privacy
+        if privacy.seals:
+            outcomes = replace(outcomes, sealed=self._sealing.sealed(outcomes.kind, record))
+        if privacy.key:
+            _, key, *_ = record
+            keys = np.array([*self._treating.keys(key.to_pylist()), None], dtype=object)[:-1]
+            outcomes = replace(outcomes, key=keys)
+        return outcomes
 
 
 class LabelFunction(_Vectorized):

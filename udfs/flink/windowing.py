@@ -21,6 +21,7 @@ from udfs.flink.results import BYTES
 from udfs.flink.worker import prepare_worker
 from udfs.isolate import isolate
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
+from udfs.records.personal import Treating
 from udfs.records.problems import Problem, unexpected
 from udfs.scoring.outcomes import (
     DEAD,
@@ -38,6 +39,7 @@ from udfs.scoring.params import PackParams, ScoreParams
 from udfs.scoring.recheck import Rechecker
 from udfs.scoring.rows import RECORD_KEY
 from udfs.scoring.scorer import RowBatch, Scorer, WindowedBatch
+from udfs.scoring.sealing import Sealing
 from udfs.scoring.tallies import count_problem
 from udfs.types import ARROW
 from udfs.windows.blobs import RECORD_NAMES, TIME, pack, times_of
@@ -147,6 +149,8 @@ class ScoringStage(_StageFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
         self._scorer = Scorer(self._params)
+        source = self._params.source
+        self._sealing, self._treating = Sealing(source.privacy, source.topic), Treating(source.privacy)
         self._published = Published(runtime_context.get_metrics_group())
 
     def close(self) -> None:
@@ -154,14 +158,14 @@ class ScoringStage(_StageFunction):
 
     def dead(self, rows: pa.Table, problems: npt.NDArray[np.object_]) -> Iterator[Row]:
         profile = self._scorer.count_dead(map(decoded_problem, problems), times_of(rows))
-        yield from _rejected(DEAD, rows, problems)
+        yield from _rejected(DEAD, rows, problems, self._sealing)
         if profile:
             yield _row(PROFILE_REPORT, _value=profile)
         self._published.publish(self._scorer.counts, time.perf_counter_ns())
 
     def late(self, rows: pa.Table) -> Iterator[Row]:
         profile = self._scorer.count_late(times_of(rows))
-        yield from _rejected(LATE, rows, np.full(rows.num_rows, None, dtype=object))
+        yield from _rejected(LATE, rows, np.full(rows.num_rows, None, dtype=object), self._sealing)
         if profile:
             yield _row(PROFILE_REPORT, _value=profile)
         self._published.publish(self._scorer.counts, time.perf_counter_ns())
@@ -176,8 +180,27 @@ class ScoringStage(_StageFunction):
             windowed.problems,
         )
         outcomes = self._scorer.score_windowed(batch)
-        yield from _outcome_rows(rows, outcomes)
+        yield from self._outcome_rows(rows, outcomes)
         self._published.publish(self._scorer.counts, started)
+
+    def _outcome_rows(self, rows: pa.Table, outcomes: Outcomes) -> Iterator[Row]:
+        keys = self._safe_keys(rows.column("_key"))
+        yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)
+        yield from _arrays(SHADOW_LINES, keys, outcomes.shadow, _present(outcomes.shadow))
+        dead = np.flatnonzero(outcomes.kind == DEAD)
+        if len(dead):
+            yield from _rejected(DEAD, rows.take(pa.array(dead)), outcomes.problem[dead], self._sealing)
+        yield from _reports(outcomes)
+        if outcomes.told is not None and outcomes.label_key is not None:
+            for i in np.flatnonzero(_present(outcomes.told)).tolist():
+                at = rows.column(TIME)[i].as_py()
+                yield _row(LABEL_KEPT, _value=outcomes.told[i], _label_key=outcomes.label_key[i], _time=at)
+
+    def _safe_keys(self, keys: Any) -> Any:
+        """The keys of n predictions as privacy wants them."""
+        if self._params.source.privacy.key is None:
+            return keys
+        return pa.array(self._treating.keys(keys.to_pylist()), pa.binary())
 
     def _scored_columns(self, rows: pa.Table) -> pa.Table:
         table = rows.drop_columns(list(RECORD_NAMES))
@@ -203,12 +226,13 @@ class WindowScoringStage(ScoringStage):
         event_time = rows.column(WINDOW_END).cast(pa.int64()).to_numpy() - 1
         columns = {name: rows.column(name).combine_chunks() for name in rows.column_names}
         outcomes = self._scorer.score_rows(RowBatch(event_time, columns, problems))
-        keys = window_keys([columns[name] for name in self._stage_params.by])
+        own_keys = window_keys([columns[name] for name in self._stage_params.by])
+        keys = self._safe_keys(own_keys)
         yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)
         yield from _arrays(SHADOW_LINES, keys, outcomes.shadow, _present(outcomes.shadow))
         for i in np.flatnonzero(outcomes.kind == DEAD).tolist():
-            row = {"_key": keys[i].as_py(), "_value": outcomes.prediction[i], "_problem": outcomes.problem[i]}
-            yield _row(DEAD, **row)
+            row = {"_key": own_keys[i].as_py(), "_value": outcomes.prediction[i]}
+            yield _row(DEAD, _problem=outcomes.problem[i], **self._sealing.row(DEAD, row))
         yield from _reports(outcomes)
         self._published.publish(self._scorer.counts, started)
 
@@ -224,6 +248,8 @@ class ReshardingStage(_StageFunction):
         super().open(runtime_context)
         counted = self._following.source.counted
         self._watch = BatchProfiler(counted, None, NO_VERSION) if counted else None
+        source = self._following.source
+        self._sealing = Sealing(source.privacy, source.topic)
         self._counts: Counter[str] = Counter()
         self._published = Published(runtime_context.get_metrics_group())
 
@@ -231,7 +257,8 @@ class ReshardingStage(_StageFunction):
         if self._watch:
             self._watch.late(times_of(rows))
         self._counts["late"] += rows.num_rows
-        yield from self._at_the_side(_rejected(LATE, rows, np.full(rows.num_rows, None, dtype=object)))
+        nothing = np.full(rows.num_rows, None, dtype=object)
+        yield from self._at_the_side(_rejected(LATE, rows, nothing, self._sealing))
 
     def windowed(self, windowed: Windowed) -> Iterator[Any]:
         rows, problems = windowed
@@ -256,7 +283,7 @@ class ReshardingStage(_StageFunction):
         for problem, event_time in zip(map(decoded_problem, problems), times_of(rows).tolist(), strict=True):
             self._counts["dead"] += 1
             count_problem(self._counts, problem, event_time, self._watch)
-        yield from self._at_the_side(_rejected(DEAD, rows, problems))
+        yield from self._at_the_side(_rejected(DEAD, rows, problems, self._sealing))
 
     def _at_the_side(self, rejected: Iterator[Row]) -> Iterator[Any]:
         for row in rejected:
@@ -269,20 +296,6 @@ class ReshardingStage(_StageFunction):
 def _with_record_last(rows: pa.Table) -> pa.Table:
     others = [name for name in rows.column_names if name not in RECORD_NAMES]
     return rows.select([*others, *RECORD_NAMES])
-
-
-def _outcome_rows(rows: pa.Table, outcomes: Outcomes) -> Iterator[Row]:
-    keys = rows.column("_key")
-    yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)
-    yield from _arrays(SHADOW_LINES, keys, outcomes.shadow, _present(outcomes.shadow))
-    dead = np.flatnonzero(outcomes.kind == DEAD)
-    if len(dead):
-        yield from _rejected(DEAD, rows.take(pa.array(dead)), outcomes.problem[dead])
-    yield from _reports(outcomes)
-    if outcomes.told is not None and outcomes.label_key is not None:
-        for i in np.flatnonzero(_present(outcomes.told)).tolist():
-            at = rows.column(TIME)[i].as_py()
-            yield _row(LABEL_KEPT, _value=outcomes.told[i], _label_key=outcomes.label_key[i], _time=at)
 
 
 def _reports(outcomes: Outcomes) -> Iterator[Row]:
@@ -314,12 +327,12 @@ def _arrays(kind: int, keys: pa.ChunkedArray, values: Any, chosen: Any) -> Itera
         yield _row(kind, _keys=listed[start:stop], _values=lines[start:stop])
 
 
-def _rejected(kind: int, rows: pa.Table, problems: Any) -> Iterator[Row]:
+def _rejected(kind: int, rows: pa.Table, problems: Any, sealing: Sealing) -> Iterator[Row]:
     """Whole records, each on its own."""
     for record, problem in zip(rows.select(list(RECORD_NAMES)).to_pylist(), problems.tolist(), strict=True):
         names, values = record.pop("_header_names"), record.pop("_header_values")
         headers = dict(zip(names, values, strict=True)) if names else None
-        yield _row(kind, **record, _headers=headers, _problem=problem)
+        yield _row(kind, **sealing.row(kind, record | {"_headers": headers}), _problem=problem)
 
 
 def _row(kind: int, **columns: Any) -> Row:

@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class TrustedLog:
         self._folder, self._model, self._trust, self._wall = folder, model, trust, wall
         self._chain: Chain | None = None
         self._told: str | None = None
+        self._refusals: deque[tuple[str, int]] = deque()
 
     def __call__(self) -> ReleaseLog:
         if not self._trust.signed:
@@ -69,6 +71,10 @@ class TrustedLog:
         """The newest that was found true; None before the first reading, and without signatures."""
         return self._chain.heads[-1] if self._chain else None
 
+    def take_refusals(self) -> list[tuple[str, int]]:
+        """What was wrong since the last call, with the number of the last release that is followed."""
+        return [self._refusals.popleft() for _ in range(len(self._refusals))]
+
     def _check_first(self, chain: Chain) -> None:
         where = without_secrets(f"{self._folder}/releases")
         if not chain.heads:
@@ -87,6 +93,7 @@ class TrustedLog:
     def _tell(self, problem: str | None, kept: int) -> None:
         if problem and problem != self._told:
             log.error("release_log_refused", model=self._model, problem=problem, kept=kept)
+            self._refusals.append((problem, kept))
         self._told = problem
 
 

@@ -15,8 +15,9 @@ RULES: Mapping[EventKind, str] = {
     "shadow_off": "shadow-off",
     "canary_without_key": "canary-without-key",
     "rolled_back": "canary-rolled-back",
+    "log_refused": "release-log-refused",
 }
-CRITICAL = ("version_refused", "rolled_back")
+CRITICAL = ("version_refused", "rolled_back", "log_refused")
 
 
 def alerts_of(
@@ -53,6 +54,9 @@ def alerts_of(
 
 def _alert(event: Event, span: WindowSpan, job: str, model: str) -> AlertRecord:
     rule = RULES[event.kind]
+    about = f"version {event.version}, release {event.release}"
+    if event.kind == "log_refused":
+        about = f"the release log is followed up to release {event.release}"
     severity: Literal["warning", "critical"] = "critical" if event.kind in CRITICAL else "warning"
     return AlertRecord(
         job=job,
@@ -67,7 +71,7 @@ def _alert(event: Event, span: WindowSpan, job: str, model: str) -> AlertRecord:
         statistic="release",
         value=float(event.release),
         threshold=float(event.release),
-        message=f"version {event.version}, release {event.release}: {event.message}",
+        message=f"{about}: {event.message}",
         window=span,
         since=span.start,
         windows_bad=1,

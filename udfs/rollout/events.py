@@ -8,11 +8,14 @@ import msgspec
 
 Role = Literal["champion", "canary", "shadow"]
 
-EventKind = Literal["version_refused", "shadow_off", "canary_without_key", "rolled_back"]
+EventKind = Literal["version_refused", "shadow_off", "canary_without_key", "rolled_back", "log_refused"]
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
-    """Something that a person should know of: about a version, under a release."""
+    """Something that a person should know of: about a version, under a release.
+
+    Of a log that is refused the version is 0, and the release the last one that is followed.
+    """
 
     kind: EventKind
     version: int

@@ -34,11 +34,16 @@ def _planned(params: ScoreParams, model: ModelParams, counts: Counter[str]) -> V
     number = loaded.manifest.version
     watch = BatchProfiler(params.drift, read_reference(loaded), number) if params.drift else None
     elsewhere = ShadowParams(
-        model.folder, model.digest, model.inputs, model.threshold, model.trust, params.output.explain
+        model.folder,
+        model.digest,
+        model.inputs,
+        model.threshold,
+        model.trust,
+        params.output.explain,
+        private := bool(_private(params, model.inputs)),
     )
-    return Version(
-        loaded, model.inputs, model.threshold, watch, _explaining(params, loaded, counts), elsewhere
-    )
+    explaining = _explaining(params, loaded, model.inputs, counts)
+    return Version(loaded, model.inputs, model.threshold, watch, explaining, elsewhere, private)
 
 
 def _followed(
@@ -52,28 +57,40 @@ def _followed(
         loaded = load_version(folder, digest=digest, trust=model.trust)
         inputs = _inputs(loaded.manifest.signature, follow, folder)
         watch = make_batch_profiler(params.drift, loaded, inputs, follow.watched) if params.drift else None
-        elsewhere = ShadowParams(folder, digest, inputs, model.threshold, model.trust, params.output.explain)
-        return Version(loaded, inputs, model.threshold, watch, _explaining(params, loaded, counts), elsewhere)
+        private, explain = bool(_private(params, inputs)), params.output.explain
+        elsewhere = ShadowParams(folder, digest, inputs, model.threshold, model.trust, explain, private)
+        explaining = _explaining(params, loaded, inputs, counts)
+        return Version(loaded, inputs, model.threshold, watch, explaining, elsewhere, private)
 
     def start_shadow(number: int, digest: str | None, release: int, waits: bool) -> Shadow:
         def find() -> ShadowParams:
-            return _shadow_params(follow, number, digest, model)
+            return _shadow_params(follow, number, digest, model, params)
 
         return Shadow(number, find, timeout_s, release, waits=waits)
 
     timeout_s = rollout.shadow_timeout_ms / 1000 if rollout else 0.0
+    trusted = TrustedLog(follow.folder, follow.model, follow.trust)
     return FollowedVersions(
         follow.model,
-        TrustedLog(follow.folder, follow.model, follow.trust),
+        trusted,
         load,
         start_shadow if rollout else None,
         follow.refresh_ms / 1000,
+        refusals=trusted.take_refusals,
     )
 
 
-def _explaining(params: ScoreParams, loaded: LoadedModel, counts: Counter[str]) -> Explaining | None:
+def _explaining(
+    params: ScoreParams, loaded: LoadedModel, inputs: Inputs, counts: Counter[str]
+) -> Explaining | None:
     top = params.output.explain
-    return Explaining(loaded.model, top, counts) if top else None
+    return Explaining(loaded.model, top, counts, _private(params, inputs)) if top else None
+
+
+def _private(params: ScoreParams, inputs: Inputs) -> frozenset[str]:
+    """The inputs that get personal data."""
+    personal = params.source.privacy.columns
+    return frozenset(name for name, column, _ in inputs if column in personal)
 
 
 def version_folder(follow: FollowParams, number: int) -> str:
@@ -81,10 +98,13 @@ def version_folder(follow: FollowParams, number: int) -> str:
     return open_store(follow.folder).location(f"versions/{number}")
 
 
-def _shadow_params(follow: FollowParams, number: int, digest: str | None, model: ModelParams) -> ShadowParams:
+def _shadow_params(
+    follow: FollowParams, number: int, digest: str | None, model: ModelParams, params: ScoreParams
+) -> ShadowParams:
     folder = version_folder(follow, number)
     inputs = _inputs(read_manifest(open_store(folder)).signature, follow, folder)
-    return ShadowParams(folder, digest, inputs, model.threshold, model.trust)
+    private = bool(_private(params, inputs))
+    return ShadowParams(folder, digest, inputs, model.threshold, model.trust, private=private)
 
 
 def _inputs(signature: Signature, follow: FollowParams, folder: str) -> Inputs:

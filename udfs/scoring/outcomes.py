@@ -25,7 +25,8 @@ class Outcomes:
     For rows of windows that are dead, `prediction` holds the row as JSON, since there are no original bytes.
     `shadow` is what shadows said of the record, None where none was asked. `profile` is what the monitor is
     told of the whole batch, `rollout` what the comparison of versions is. With labels, `label_key` and `told`
-    are what the join keeps of a prediction.
+    are what the join keeps of a prediction. In jobs with personal data, `sealed` are the envelopes of dead
+    and late records, and `key` is what a prediction gets for its key.
     """
 
     kind: npt.NDArray[np.int8]
@@ -36,6 +37,8 @@ class Outcomes:
     rollout: bytes | None = None
     label_key: npt.NDArray[np.object_] | None = None
     told: npt.NDArray[np.object_] | None = None
+    sealed: npt.NDArray[np.object_] | None = None
+    key: npt.NDArray[np.object_] | None = None
 
 
 def undecided(rows: int, late: npt.NDArray[np.bool_]) -> Outcomes:

@@ -11,6 +11,7 @@ from udfs.profile.params import CollectParams
 from udfs.records.contract import Contract
 from udfs.records.event_time import EventTimeField
 from udfs.records.formats import FormatParams
+from udfs.records.personal import PrivacyParams
 from udfs.releases.chain import ReleaseTrust
 from udfs.types import ColumnType
 
@@ -38,7 +39,10 @@ PREDICTION_FIELDS = frozenset(
 
 
 class SourceParams(msgspec.Struct, frozen=True):
-    """How records of the source are read; with `counted`, a monitor is told of dead and late ones."""
+    """How records of the source are read; with `counted`, a monitor is told of dead and late ones.
+
+    `privacy` says what becomes of the personal data in them on its way out.
+    """
 
     topic: str
     contract: Contract
@@ -46,6 +50,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     event_time: EventTimeField | None = None
     counted: CollectParams | None = None
     written: FormatParams = FormatParams()
+    privacy: PrivacyParams = PrivacyParams()
 
 
 class PackParams(msgspec.Struct, frozen=True):
@@ -114,14 +119,12 @@ class LabelParams(msgspec.Struct, frozen=True):
 class OutputParams(msgspec.Struct, frozen=True):
     """What a prediction repeats of its record.
 
-    `context` are (field, column) pairs that always follow the score; `hashed` columns are replaced by a
-    keyed hash; `explain` contributions of inputs to the score are added.
+    `context` are (field, column) pairs that always follow the score; `explain` contributions of inputs to the
+    score are added.
     """
 
     include: tuple[str, ...] = ()
     context: tuple[tuple[str, str], ...] = RECORD_CONTEXT
-    hashed: frozenset[str] = frozenset()
-    hash_key: bytes = b""
     explain: int = 0
 
 

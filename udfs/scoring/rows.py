@@ -49,6 +49,9 @@ SHADOW = OutcomeColumn("_shadow", "BYTES", lambda batch: batch.shadow)
 ROLLOUT = OutcomeColumn("_rollout", "BYTES", lambda batch: on_first_row(batch.rollout, len(batch.kind)))
 LABEL_KEY = OutcomeColumn("_label_key", "STRING", lambda batch: batch.label_key)
 SCORED = OutcomeColumn("_told", "BYTES", lambda batch: batch.told)
+# The envelope of a record that is dead or late, and a key as the label of keys wants it.
+SEALED = OutcomeColumn("_sealed", "BYTES", lambda batch: batch.sealed)
+SAFE_KEY = OutcomeColumn("_safe_key", "BYTES", lambda batch: batch.key)
 LABEL = RowColumn("_label", "BYTES")
 LABELS = RowColumn("_labels", "BYTES")
 SHARDS = RowColumn("_shards", "MAP<INT, BYTES>")
@@ -66,9 +69,12 @@ def scored_row(params: ScoreParams) -> tuple[OutcomeColumn, ...]:
         *((PROFILE,) if params.drift else ()),
         *((SHADOW, ROLLOUT) if compared else ()),
         *((LABEL_KEY, SCORED) if labelled else ()),
+        *((SEALED,) if params.source.privacy.seals else ()),
+        *((SAFE_KEY,) if params.source.privacy.key else ()),
     )
 
 
 def checked_row(params: SourceParams) -> tuple[OutcomeColumn, ...]:
     """The columns of a record that was checked for windows, before the fields that they need."""
-    return (KIND, PROBLEM, *((PROFILE,) if params.counted else ()))
+    sealed = (SEALED,) if params.privacy.seals else ()
+    return (KIND, PROBLEM, *((PROFILE,) if params.counted else ()), *sealed)

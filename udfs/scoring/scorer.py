@@ -6,7 +6,6 @@ or `problem[i]` is set.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +22,7 @@ from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
 from udfs.records.decode import Decoded
 from udfs.records.encode import RawJson, json_objects
+from udfs.records.personal import Treating
 from udfs.records.problems import Problem, unexpected
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import VersionMetrics
@@ -34,6 +34,7 @@ from udfs.scoring.last_net import RunningTotals, score_all
 from udfs.scoring.open_versions import open_versions
 from udfs.scoring.outcomes import DEAD, LATE, PREDICTED, Outcomes, join_outcomes, problem_json, undecided
 from udfs.scoring.params import ScoreParams
+from udfs.scoring.rows import RECORD_KEY
 from udfs.scoring.shadowing import Shadowing
 from udfs.scoring.tallies import Tallies, count_problem
 from udfs.scoring.version import score_columns
@@ -65,6 +66,8 @@ class Scorer:
         self._watch = BatchProfiler(params.drift, None, NO_VERSION) if params.drift else None
         self._version_metrics = VersionMetrics(params.rollout.window_ms) if params.rollout else None
         self._label_key = params.rollout.label_key if params.rollout else None
+        self._personal = params.source.privacy.columns
+        self._treating = Treating(params.source.privacy)
         self._tallies = Tallies(self._profilers, self._version_metrics, self._features)
 
     def score(self, batch: Batch) -> Outcomes:
@@ -297,8 +300,14 @@ class Scorer:
     def _watched(self, watch: BatchProfiler, featured: pa.Table) -> dict[str, pa.Array]:
         named = {name: _single(featured.column(column)) for name, column in watch.params.columns}
         if watch.params.keys:
-            named[KEY] = _single(featured.column(watch.params.keys))
+            named[KEY] = self._counted_keys(watch.params.keys, featured)
         return {s.column: _single(featured.column(s.column)) for s in watch.params.segments} | named
+
+    def _counted_keys(self, name: str, featured: pa.Table) -> pa.Array:
+        """Those of which repeats are counted; the monitor keeps hashes, which only a key protects."""
+        keys = _single(featured.column(name))
+        private = name in self._personal or (name == RECORD_KEY and self._params.source.privacy.key)
+        return self._treating.column(name, "hash", keys) if private else keys
 
     def _context(self, featured: pa.Table) -> dict[str, pa.Array]:
         return {name: _single(featured.column(column)) for name, column in self._params.output.context}
@@ -306,8 +315,8 @@ class Scorer:
     def _included(self, featured: pa.Table) -> dict[str, pa.Array]:
         output = self._params.output
         columns = {name: _single(featured.column(name)) for name in output.include}
-        for name in output.hashed:
-            columns[name] = _keyed_hash(columns[name], output.hash_key)
+        for name in columns.keys() & self._personal.keys():
+            columns[name] = self._treating.column(name, self._personal[name], columns[name])
         return columns
 
     def _reject(
@@ -349,7 +358,8 @@ def _inference_problem(error: Exception, group: ScoringGroup) -> Problem:
         return Problem("inference", "model_crash", str(error), group.version.title)
     if not isinstance(error, _ModelRaisedError):
         return unexpected("inference", error)
-    text = f"{type(error.__cause__).__name__}: {error.__cause__}"[:300]
+    assert error.__cause__ is not None
+    text = group.version.said(error.__cause__)
     return Problem("inference", "model_error", text, group.version.title)
 
 
@@ -379,13 +389,3 @@ def _row_as_json(row: RowBatch) -> bytes:
 
 def _single(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _keyed_hash(column: pa.Array, key: bytes) -> pa.Array:
-    return pa.array(
-        [
-            None if v is None else hashlib.blake2b(str(v).encode(), key=key[:64], digest_size=16).hexdigest()
-            for v in column.to_pylist()
-        ],
-        type=pa.string(),
-    )

@@ -38,7 +38,8 @@ log = structlog.get_logger(__name__)
 class ShadowParams(msgspec.Struct, frozen=True):
     """What the process is told: which version, whose digest must be this, fed by (name, column, type).
 
-    With `explain` it explains what it predicts too, and tells nothing of that.
+    With `explain` it explains what it predicts too, and tells nothing of that. If it is `private`, it reads
+    personal data, and only the kinds of its errors are told.
     """
 
     folder: str
@@ -47,6 +48,7 @@ class ShadowParams(msgspec.Struct, frozen=True):
     threshold: float = 0.5
     trust: Trust = Trust()
     explain: int = 0
+    private: bool = False
 
 
 @dataclass(frozen=True)

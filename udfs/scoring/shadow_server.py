@@ -34,7 +34,9 @@ def main() -> None:
     try:
         loaded = load_version(params.folder, digest=params.digest, trust=params.trust)
         explaining = Explaining(loaded.model, params.explain, Counter()) if params.explain else None
-        version = Version(loaded, params.inputs, params.threshold, explaining=explaining)
+        version = Version(
+            loaded, params.inputs, params.threshold, explaining=explaining, private=params.private
+        )
     except ModelError as error:
         write_frame(answers, str(error).encode() or b"it cannot be loaded")
         return
@@ -65,8 +67,7 @@ def score(version: Version, featured: pa.Table) -> pa.Table:
     tables = []
     for start in sorted([*pieces, *failures]):
         if start in failures:
-            error = failures[start]
-            tables.append(pa.table({"error": [f"{type(error).__name__}: {error}"[:300]]}))
+            tables.append(pa.table({"error": [version.said(failures[start])]}))
         else:
             stop, table = pieces[start]
             tables.append(table.append_column("error", pa.nulls(stop - start, pa.string())))

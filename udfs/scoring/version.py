@@ -34,6 +34,8 @@ class Version:
     explaining: Explaining | None = None
     #: How another process loads it.
     elsewhere: ShadowParams | None = None
+    #: Whether it reads personal data, which its errors may tell.
+    private: bool = False
 
     @property
     def number(self) -> int:
@@ -42,6 +44,10 @@ class Version:
     @property
     def title(self) -> str:
         return f"{self.loaded.manifest.name}/{self.number}"
+
+    def said(self, error: BaseException) -> str:
+        """What it raised, in one line; of a model that reads personal data only the kind of error."""
+        return type(error).__name__ if self.private else f"{type(error).__name__}: {error}"[:300]
 
     def tail(self, release: int | None, topic: str) -> dict[str, object]:
         """What every prediction of the version says at its end."""

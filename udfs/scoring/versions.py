@@ -85,7 +85,7 @@ class FollowedVersions:
 
     `load` loads a version, given its number and the digest that the log wants of it. `start_shadow` starts a
     version as a shadow, given these, the release, and whether its first rows are to wait for it. `read` reads
-    the log.
+    the log, `refusals` gives what was wrong with it since the last call.
     """
 
     def __init__(
@@ -96,8 +96,9 @@ class FollowedVersions:
         start_shadow: Callable[[int, str | None, int, bool], Shadow] | None,
         refresh_s: float,
         steady: Callable[[], float] = time.monotonic,
+        refusals: Callable[[], list[tuple[str, int]]] = list,
     ) -> None:
-        self._model, self._steady = model, steady
+        self._model, self._steady, self._refusals = model, steady, refusals
         self._keep_s = KEEP_REFRESHES * refresh_s
         # For what the follower's thread changes too: shadows, their events, when a version was last used.
         self._lock = threading.Lock()
@@ -142,7 +143,7 @@ class FollowedVersions:
             for shadow in self._shadows.values():
                 self._events += shadow.take_events()
             events, self._events = self._events, []
-        return events
+        return events + [Event("log_refused", 0, kept, problem) for problem, kept in self._refusals()]
 
     def close(self) -> None:
         self._follower.close()

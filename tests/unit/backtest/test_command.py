@@ -49,6 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "job.yaml").write_text(JOB)
     table = pa.table({"at": [1, 2], "a": [0.5, -1.0], "late": [True, False], "odd": ["x", "y"]})
     pq.write_table(table, tmp_path / "in.parquet")
+    pq.write_table(table.append_column("who", [["ann", "bob"]]), tmp_path / "who.parquet")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -70,6 +71,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "x.parquet must be a Parquet or CSV file; there is no such file",
         ),
         (["--model", "1", "--model", "2", "--by", "who"], "must not be personal data; got 'who'"),
+        (
+            ["--input", "who.parquet", "--model", "1", "--model", "2", "--by", "who"],
+            "must not be personal data; got 'who'",
+        ),
         (["--model", "1", "--model", "2", "--by", "city"], "must name columns of the job .*; got 'city'"),
         (["--model", "1", "--model", "2", "--window", "1"], "--window must be a duration .* from 1s"),
         (["--model", "1", "--model", "2", "--html", "no/x.html"], "there is no folder .*/no"),

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs import cli
-from flink_jobs.cli import app, remote, topics
+from flink_jobs.cli import app, dlq, remote, topics
 from flink_jobs.cli.commands import COMMANDS
 from flink_jobs.errors import InputError, TailraceError
 from flink_jobs.kafka import Record
@@ -85,6 +85,13 @@ def job(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def orders(tmp_path: Path) -> Path:
+    path = tmp_path / "orders.yaml"
+    path.write_text("job: orders\nsource: {topic: orders, schema: {x: double}}\nmodel: {name: m}\n")
+    return path
+
+
 @pytest.fixture(autouse=True)
 def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic and a cluster whose contents are an attacker's."""
@@ -101,6 +108,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
             raise InputError(f"{job} must be one of {self.jobs()[0].name}")
 
     monkeypatch.setattr(topics, "read_topic", lambda *_, **__: [record])
+    monkeypatch.setattr(dlq, "read_topic", lambda *_, **__: [record])
     monkeypatch.setattr(remote, "cluster_at", lambda _: Cluster())
 
 
@@ -147,6 +155,7 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "drift --column": (lambda f: ["drift", f("drift"), "--column", "none"], True),
     "read --pretty": (lambda _: ["read", "t", "--pretty"], True),
     "read --json": (lambda _: ["read", "t", "--json"], True),
+    "dlq export": (lambda f: ["dlq", f("orders"), "export"], True),
     "jobs": (lambda _: ["jobs"], True),
     "jobs --json": (lambda _: ["jobs", "--json"], True),
     "validate": (lambda f: ["validate", f("job")], True),

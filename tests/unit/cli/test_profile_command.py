@@ -123,3 +123,18 @@ def test_times_must_be_times(tmp_path: Path) -> None:
     result = run(tmp_path / "rows.parquet", "--event-time", "origin")
     assert isinstance(result.exception, InputError)
     assert "must be timestamps" in str(result.exception)
+
+
+def test_what_a_job_calls_personal_data_is_left_out(parquet: Path) -> None:
+    """Its most frequent values would stand in the profile."""
+    job = parquet.parent / "job.yaml"
+    job.write_text(
+        "job: a\nsource: {topic: t, schema: {home: {type: string, pii: hash}, delay: double}}\n"
+        "features: {derive: {from: UPPER(home)}}\nmodel: {name: m, inputs: {origin: from}}\n"
+    )
+    result = run(parquet, "--outputs", "score", "--segments", "origin", "--job", str(job))
+    assert result.exit_code == 0, result.output
+    assert "left out, as personal data: origin" in result.output
+    made = (parquet.parent / "made.json").read_text()
+    assert list(json.loads(made)["columns"]) == ["delay", "late"]
+    assert "EWR" not in made

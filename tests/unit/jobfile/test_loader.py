@@ -131,6 +131,7 @@ def test_the_smallest_job_gets_all_defaults() -> None:
         "checkpoint": {"interval": None, "dir": None},
         "python": None,
         "flink": {},
+        "overrides": {},
     }
 
 

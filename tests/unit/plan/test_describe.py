@@ -37,7 +37,7 @@ def test_the_keys_are_those_that_programs_know(plan: Plan) -> None:
     data = describe.as_data(plan)
     assert list(data) == [
         "schema", "job", "score", "brokers", "delivery", "source", "outputs", "include", "explain", "windows",
-        "lookups", "derived", "columns", "model", "options", "sql",
+        "lookups", "derived", "columns", "model", "options", "privacy", "sql",
     ]  # fmt: skip
     assert json.loads(json.dumps(data)) == data
     assert data["source"]["event_time"] == {

@@ -18,6 +18,7 @@ from flink_jobs.plan.params import source_params
 from flink_jobs.plan.validate import validated_plan
 from tests.helpers.samples import write_model
 from udfs.records.event_time import explain_event_time
+from udfs.records.personal import PrivacyParams
 
 JOB = """\
 job: rides
@@ -58,7 +59,7 @@ def test_a_job_whose_schema_has_all_its_fields_is_planned(folder: Path) -> None:
     assert problems(folder) == []
     plan = validated_plan(folder / "job.yaml")
     assert plan.columns["city"].type == "string"
-    written = pickle.loads(pickle.dumps(source_params(plan.job))).written
+    written = pickle.loads(pickle.dumps(source_params(plan.job, PrivacyParams()))).written
     assert (written.name, json.loads(written.schema), written.registry) == ("avro", SCHEMA, None)
 
 
@@ -113,7 +114,7 @@ def test_the_event_time_of_a_json_record_is_read_at_its_path(folder: Path) -> No
     )
     plan = validated_plan(folder / "job.yaml")
     assert "JSON_VALUE(CAST(_value AS STRING), '$.meta.at')" in plan.tables[0].ddl()
-    where = source_params(plan.job).event_time
+    where = source_params(plan.job, PrivacyParams()).event_time
     assert where is not None
     problem = explain_event_time(where, {"at": "soon"}, 0)
     assert problem.message == "$.meta.at: expected a time in ms"

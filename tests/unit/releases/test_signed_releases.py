@@ -188,6 +188,8 @@ def test_a_running_worker_goes_on_with_what_it_knows(name: str, registry: Regist
     FORGERIES[name][0](registry)
     assert read().records == before.records
     assert champion(read()) == 1
+    assert [kept for _, kept in read.take_refusals()] == [3]
+    assert read.take_refusals() == []
 
 
 def cut(registry: Registry) -> None:

@@ -164,6 +164,18 @@ def test_an_alert_is_open_until_a_later_release(tmp_path: Path, releases: Releas
     assert [(a.rule, a.state) for a in over.alerts] == [("version-refused", "resolved")]
 
 
+def test_a_refused_log_is_an_alert_until_it_can_be_followed_again(tmp_path: Path, releases: Releases) -> None:
+    """Who stands before the registry hoped that nobody reads the workers' logs."""
+    job = controller(tmp_path / "fraud")
+    refused = MetricsReport(events=[Event("log_refused", 0, 2, "release 3 is not signed")])
+    first = job.close(refused, T0, ControllerState(), "early")
+    (alert,) = first.alerts
+    assert (alert.id, alert.severity) == ("release-log-refused/0", "critical")
+    assert alert.message == "the release log is followed up to release 2: release 3 is not signed"
+    releases.rollback(Activation(T0, lead_ms=0, past=True))
+    assert [each.state for each in close(job, 1, 3, first.state).alerts] == ["resolved"]
+
+
 def told(worse: bool, release: int, labels: int = 300) -> LabelSums:
     """Labels to what both versions said: the canary is as good as the champion, or says the opposite."""
     losses = {1: [0.8, 0.7, 0.9, 0.4], 2: [0.2, 0.3, 0.1, 0.6] if worse else [0.7, 0.8, 0.9, 0.4]}

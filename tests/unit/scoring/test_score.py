@@ -28,6 +28,7 @@ from udfs.model.loading import load_version
 from udfs.model.manifest import digest, read_manifest
 from udfs.records.contract import Contract, Field
 from udfs.records.event_time import EventTimeField
+from udfs.records.personal import PrivacyParams
 from udfs.records.problems import CONTRACT_REASONS, DECODE_REASONS, FEATURE_REASONS, INFERENCE_REASONS
 from udfs.scoring.params import ModelParams, OutputParams, ScoreParams, SourceParams
 from udfs.scoring.scorer import DEAD, LATE, PREDICTED, Batch, Outcomes, RowBatch, Scorer
@@ -212,15 +213,16 @@ def test_a_model_that_is_not_the_planned_one_is_refused(params: ScoreParams) -> 
 
 def test_hashed_columns_are_stable_keyed_and_keep_nulls(params: ScoreParams) -> None:
     def city(key: bytes, value: str) -> Any:
-        output = OutputParams(("city",), hashed=frozenset({"city"}), hash_key=key)
-        outcomes = Scorer(ScoreParams(params.source, params.features, params.model, output)).score(
+        privacy = PrivacyParams({"city": "hash"}, hash_key=key)
+        source, output = structs.replace(params.source, privacy=privacy), OutputParams(("city",))
+        outcomes = Scorer(ScoreParams(source, params.features, params.model, output)).score(
             batch([payment(city=value)])
         )
         return json.loads(outcomes.prediction[0])["city"]
 
     assert city(b"k1", "a") == city(b"k1", "a")
     assert len({city(b"k1", "a"), city(b"k1", "b"), city(b"k2", "a")}) == 3
-    assert len(city(b"k1", "a")) == 32
+    assert len(city(b"k1", "a")) == len("d112e6dc:") + 32
 
 
 def test_without_a_model_the_features_are_the_result(params: ScoreParams) -> None:

@@ -26,10 +26,15 @@ log = structlog.get_logger(__name__)
 
 
 class Explaining:
-    """Explains what one model scored; `counts` gets the predictions that go out without an explanation."""
+    """Explains what one model scored; `counts` gets the predictions that go out without an explanation.
 
-    def __init__(self, model: Model | None, top: int, counts: Counter[str]) -> None:
-        self._counts, self._top = counts, top if model else 0
+    The `hidden` inputs, personal data, are never named: what they contribute is part of the rest.
+    """
+
+    def __init__(
+        self, model: Model | None, top: int, counts: Counter[str], hidden: frozenset[str] = frozenset()
+    ) -> None:
+        self._counts, self._top, self._hidden = counts, top if model else 0, hidden
         self._told = False
         self._explain = self._explainer(model) if model and top else None
 
@@ -53,7 +58,8 @@ class Explaining:
         column = pa.nulls(inputs.num_rows, pa.string())
         if self._explain and inputs.num_rows:
             try:
-                column = largest(self._explain(inputs, scored), inputs.column_names, self._top)
+                found = self._explain(inputs, scored)
+                column = largest(found, inputs.column_names, self._top, self._hidden)
             except Exception as error:
                 self._failed(error)
         self._counts[FAILURES] += column.null_count
@@ -66,13 +72,17 @@ class Explaining:
             self._told = True
 
 
-def largest(found: Contributions, names: Sequence[str], top: int) -> pa.Array:
+def largest(
+    found: Contributions, names: Sequence[str], top: int, hidden: frozenset[str] = frozenset()
+) -> pa.Array:
     """(n,) JSON text: the base, the `top` contributions farthest from 0 in order, and the sum of the others.
 
-    Null where a contribution is not finite.
+    Null where a contribution is not finite. Contributions of `hidden` inputs are in the rest.
     """
-    values, count = found.values, min(top, len(names))
-    chosen = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :count]
+    values, shown_names = found.values, [name not in hidden for name in names]
+    count = min(top, sum(shown_names))
+    ranked = np.where(shown_names, -np.abs(values), np.inf)
+    chosen = np.argsort(ranked, axis=1, kind="stable")[:, :count]
     rest = values.copy()
     np.put_along_axis(rest, chosen, 0.0, axis=1)
     labels = json_values(pa.array(names, pa.string()))
