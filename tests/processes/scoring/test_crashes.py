@@ -77,14 +77,23 @@ def test_the_record_is_a_dead_letter_after_one_restart(
     assert scored(folder, again, notes) == (0, expected())
 
 
+@pytest.fixture(scope="module")
+def explaining(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A version, and the notes of a process that explained records in tens until that took it down."""
+    folder = crashing.write(tmp_path_factory.mktemp("explained"), crashing_explained.fitted())
+    left = tmp_path_factory.mktemp("crashes")
+    code, lines = scored(folder, 10, left, explain=1)
+    assert (code, len(lines)) == (-signal.SIGABRT, 10)
+    return folder, left
+
+
 @pytest.mark.parametrize("again", [40, 7])
 def test_a_crash_of_an_explanation_costs_only_the_explanation(
-    again: int, tmp_path: Path, notes: Path
+    again: int, explaining: tuple[Path, Path], notes: Path
 ) -> None:
     """The prediction is there, and those of the neighbours are explained."""
-    folder = crashing.write(tmp_path / "models", crashing_explained.fitted())
-    code, lines = scored(folder, 10, notes, explain=1)
-    assert (code, len(lines)) == (-signal.SIGABRT, 10)
+    folder, left = explaining
+    shutil.copytree(left, notes)
     code, lines = scored(folder, again, notes, explain=1)
     assert (code, len(lines)) == (0, len(OFFSETS))
     for offset, kind, reason, prediction, explained in lines:

@@ -147,26 +147,3 @@ def test_intervals_are_the_same_for_a_seed_and_absent_with_few_blocks() -> None:
 def test_blocks_of_time() -> None:
     times = np.array([0, 5, 99, 100, 1_000, 250], np.int64)
     assert time_blocks(times, 100).tolist() == [0, 0, 0, 1, 3, 2]
-
-
-def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    """Errors that come in blocks, as storms do: drawing rows alone would give intervals far too narrow."""
-    held, trials, count, size = 0, 200, 60, 20
-    blocks = np.repeat(np.arange(count, dtype=np.int64), size)
-    for trial in range(trials):
-        draw = np.random.default_rng(1_000 + trial)
-        truth = np.zeros(count * size)
-        shared = np.repeat(draw.normal(0, 1, count), size)
-        a, b = (shared + draw.normal(mean, 1, count * size) for mean in (0.0, 0.5))
-        found = by_name(
-            compare_metrics(
-                truth,
-                Predictions("regression", a, a),
-                Predictions("regression", b, b),
-                blocks,
-                Draws(resamples=300),
-            )
-        )["bias"]
-        held += (found.a.low or 0) <= 0 <= (found.a.high or 0)
-        assert (found.difference.low or 0) > 0.3
-    assert 0.90 <= held / trials <= 0.98

@@ -4,49 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
 
+from tests.helpers.joint_draws import (
+    LEVEL,
+    NAMES,
+    Floats,
+    named,
+    normal,
+    reference,
+)
 from udfs.drift.correlations import judge_joint
-from udfs.profile.joint import JointReference, joint_counts, joint_reference, parse_joint
-
-Floats = npt.NDArray[np.float64]
-Columns = dict[str, Floats]
-NAMES = ["a", "b", "c", "d"]
-LEVEL = 0.01
-
-
-def normal(random: np.random.Generator, n: int, correlation: float = 0.5) -> Floats:
-    mixed = np.full((4, 4), 0.5) + 0.5 * np.eye(4)
-    mixed[0, 1] = mixed[1, 0] = correlation
-    return np.linalg.cholesky(mixed) @ random.normal(size=(4, n))
-
-
-def lognormal(random: np.random.Generator, n: int) -> Floats:
-    return np.exp(normal(random, n))
-
-
-def student(random: np.random.Generator, n: int) -> Floats:
-    return np.asarray(normal(random, n) / np.sqrt(random.chisquare(2, n) / 2), dtype=np.float64)
-
-
-def named(rows: Floats) -> Columns:
-    return dict(zip(NAMES, rows, strict=True))
-
-
-@cache
-def reference(draw: Callable[..., Floats] = normal, rows: int = 10_000) -> JointReference:
-    made = joint_reference(named(draw(np.random.default_rng(0), rows)), seed=0)
-    assert made is not None
-    return parse_joint(msgspec.json.decode(msgspec.json.encode(made)))
+from udfs.profile.joint import joint_counts, joint_reference, parse_joint
 
 
 def test_correlations_are_those_of_numpy() -> None:
@@ -75,31 +50,6 @@ def test_a_moved_or_scaled_column_is_not_joint_drift(moved: Callable[[Floats], F
     report = judge_joint(reference(), joint_counts(reference(), {**window, "b": moved(window["b"])}), LEVEL)
     assert report.verdict == "ok"
     assert report.value == pytest.approx(still.value, abs=0.002)
-
-
-@pytest.mark.parametrize("draw", [normal, lognormal, student])
-@pytest.mark.parametrize("n", [200, pytest.param(1_000, marks=pytest.mark.long), 5_000])
-def test_false_alarms_are_as_many_as_the_level_says(draw: Any, n: int) -> None:
-    runs, rows = 300, 10_000
-    random = np.random.default_rng(n)
-    base = reference(draw)
-    places = np.array(base.mean)[:, None], np.array(base.scale)[:, None]
-    alarms = 0
-    for _ in range(runs):
-        correlation = np.corrcoef(np.clip((draw(random, rows) - places[0]) / places[1], -8, 8))
-        fresh = msgspec.structs.replace(base, correlation=np.clip(correlation, -1, 1).tolist())
-        alarms += judge_joint(fresh, joint_counts(fresh, named(draw(random, n))), LEVEL).verdict == "drift"
-    # One in 10,000 by chance.
-    assert alarms <= binom.isf(1e-4, runs, LEVEL)
-
-
-@pytest.mark.parametrize("draw", [normal, student])
-def test_p_is_about_uniform(draw: Any) -> None:
-    random = np.random.default_rng(5)
-    base = reference(draw)
-    p = [judge_joint(base, joint_counts(base, named(draw(random, 300))), LEVEL).p for _ in range(400)]
-    shares = np.mean(np.array(p)[:, None] <= [0.1, 0.5], axis=0)
-    np.testing.assert_allclose(shares, [0.1, 0.5], atol=0.08)
 
 
 values = st.lists(st.tuples(*[st.floats(width=32) | st.just(math.nan)] * 4), min_size=1, max_size=40)

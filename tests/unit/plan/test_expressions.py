@@ -7,8 +7,6 @@ import math
 import pickle
 import re
 import sqlite3
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -620,13 +618,6 @@ def test_documented_functions_give_what_the_page_says(name: str, example: str, g
 
 def test_the_page_documents_exactly_the_functions_there_are() -> None:
     assert sorted(name for name, _, _ in _documented()) == sorted(FUNCTION_NAMES)
-
-
-def test_the_worker_needs_no_parser() -> None:
-    code = (
-        "import sys, udfs.features.expressions\nsys.exit(bool({'sqlglot', 'flink_jobs'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=DOC.parents[1], check=False).returncode == 0
 
 
 def test_power_and_exp_agree_with_the_math_library() -> None:

@@ -207,7 +207,7 @@ def test_what_no_window_needs_leaves_the_state(kind: str) -> None:
     made = Run(KINDS[kind])
     sizes = []
     for start in range(0, 60_000, 2_000):
-        rows = stream(2_000, seed=start, apart=10, disorder=1)
+        rows = stream(1_000, seed=start, apart=20, disorder=1)
         made.feed(
             row._replace(time=row.time + start * 10, offset=row.offset + start, card=f"{start}{row.card}")
             for row in rows

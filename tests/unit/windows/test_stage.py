@@ -130,7 +130,7 @@ def test_what_no_window_needs_leaves_the_state() -> None:
     made = Run()
     sizes = []
     for start in range(0, 40_000, 2_000):
-        rows = stream(2_000, seed=start, apart=10, disorder=1)
+        rows = stream(1_000, seed=start, apart=20, disorder=1)
         made.feed(row._replace(time=row.time + start * 10, offset=row.offset + start) for row in rows)
         made.advance(10_000 + start * 10 + 19_990)
         sizes.append(made.flink.bytes_kept())
