@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import cloudpickle
 import pytest
+import requests
 
 from flink_jobs.errors import JobFailedError
 from flink_jobs.jobfile import load_job_text
@@ -14,7 +16,7 @@ from flink_jobs.kafka import ClientSettings, count_committed, produce, read_topi
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.run import preflight
-from flink_jobs.run.program import Target, start
+from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.system.processes import wait_until
 from flink_jobs.testing import record
 from tests.helpers import crashing
@@ -70,19 +72,25 @@ def test_a_lookup_file_that_is_gone_after_planning(plan: Plan, kafka: ClientSett
     assert "lookup" in error.worker_traceback
 
 
+def crashing_plan(kafka: ClientSettings, topic: str, root: Path, more: str = "") -> Plan:
+    """A job with a model that takes its worker down on one value."""
+    cloudpickle.register_pickle_by_value(crashing)
+    crashing.write(root / "models", cloudpickle.dumps(crashing.Crashing()))
+    text = JOB.replace(", town: string", "").replace("name: m,", "name: crashing, use: 1,")
+    lines = [line for line in text.splitlines() if not line.startswith("features")]
+    environ = {"BROKERS": kafka.brokers, "TOPIC": topic}
+    plan = make_plan(load_job_text("\n".join([*lines, more]), "job.yaml", root, environ))
+    preflight.check(plan)
+    return plan
+
+
 def test_a_record_that_crashes_the_model_is_a_dead_letter_when_the_job_comes_again(
     kafka: ClientSettings, new_topic: Callable[..., str], tmp_path: Path
 ) -> None:
     """Native code calls abort(): the worker's process is gone, with no exception to find the record by."""
-    cloudpickle.register_pickle_by_value(crashing)
-    crashing.write(tmp_path / "models", cloudpickle.dumps(crashing.Crashing()))
     topic = new_topic()
     produce(kafka, topic, [record({"x": x}) for x in (1.0, crashing.DEADLY, 2.0, 3.0)])
-    text = JOB.replace(", town: string", "").replace("name: m,", "name: crashing, use: 1,")
-    lines = [line for line in text.splitlines() if not line.startswith("features")]
-    environ = {"BROKERS": kafka.brokers, "TOPIC": topic}
-    plan = make_plan(load_job_text("\n".join(lines), "job.yaml", tmp_path, environ))
-    preflight.check(plan)
+    plan = crashing_plan(kafka, topic, tmp_path)
     failure(plan, kafka)
     topics = output_topics(plan.job)
     with start(plan, Target()) as running:
@@ -97,3 +105,56 @@ def test_a_record_that_crashes_the_model_is_a_dead_letter_when_the_job_comes_aga
     assert dead.value == record({"x": crashing.DEADLY}).value
     assert dict(dead.headers)["tailrace.reason"] == b"model_crash"
     assert count_committed(kafka, topics["predictions"]) == 3
+
+
+RESTARTED = """
+predictions: {include: [x]}
+runtime:
+  parallelism: 2
+  checkpoint: {interval: 500ms}
+  flink:
+    restart-strategy.type: exponential-delay
+    restart-strategy.exponential-delay.initial-backoff: 100 ms
+    restart-strategy.exponential-delay.max-backoff: 1 s
+    restart-strategy.exponential-delay.attempts-before-reset-backoff: 20
+"""
+
+
+def test_flink_restarts_a_job_whose_model_crashes_until_each_record_has_its_outcome(
+    kafka: ClientSettings, new_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    """The same job goes on: deadly records in both partitions, at once and later, among others in flight."""
+    topic = new_topic(2)
+    plan = crashing_plan(kafka, topic, tmp_path, RESTARTED)
+    deadly = record({"x": crashing.DEADLY})
+    good = [float(number) for number in range(100, 400)]
+    messages = [record({"x": x}, key=str(x)) for x in good]
+    first = [*messages[:50], deadly, *messages[50:100], deadly, *messages[100:150]]
+    produce(kafka, topic, first)
+    topics = output_topics(plan.job)
+
+    def written() -> int:
+        return sum(count_committed(kafka, name) for name in topics.values())
+
+    with start(plan, Target()) as running:
+        assert wait_until(lambda: bool(running.ended() or written() == len(first)), 200, 0.5)
+        produce(kafka, topic, [*messages[150:], deadly])
+        assert wait_until(lambda: bool(running.ended() or written() == len(good) + 3), 200, 0.5)
+        restarts = restarts_of(running)
+        assert not running.ended()
+        running.finish()
+        running.wait()
+    # Each death is one restart; that of the trial process of a suspected record is none.
+    assert 2 <= restarts <= 3
+    predicted = [json.loads(message.value or b"") for message in read_topic(kafka, topics["predictions"])]
+    assert sorted(line["x"] for line in predicted) == good
+    assert all(line["prediction"] == line["x"] for line in predicted)
+    dead = list(read_topic(kafka, topics["dead_letters"]))
+    assert [message.value for message in dead] == [deadly.value] * 3
+    assert {dict(message.headers)["tailrace.reason"] for message in dead} == {b"model_crash"}
+
+
+def restarts_of(running: RunningJob) -> int:
+    """The failures that Flink itself has noted, each with its restart."""
+    answer = requests.get(f"{running.cluster.url}/jobs/{running.id}/exceptions", timeout=30).json()
+    return len(answer["exceptionHistory"]["entries"])
