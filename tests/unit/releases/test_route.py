@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.releases.route import in_canary, places
+from udfs.releases.route import BUCKETS, in_canary, places, routed
 
 KEYS = pa.array([f"customer-{i}" for i in range(100_000)])
 
@@ -51,4 +51,14 @@ def test_each_version_has_customers_of_its_own() -> None:
     assert (first & second).mean() == pytest.approx(0.01, abs=0.002)
 
 
+def test_buckets_are_as_many_on_either_side_and_fixed_for_good() -> None:
+    """Were they to follow from the place, a canary of one key in a hundred would have but a few of them."""
+    chosen, buckets = routed(KEYS, 0.05, "fraud/2")
+    assert len(np.unique(buckets[chosen])) == BUCKETS
+    counts = np.bincount(buckets, minlength=BUCKETS)
+    assert (counts.min(), counts.max()) == (pytest.approx(390, abs=90), pytest.approx(390, abs=90))
+    assert routed(pa.array(["a", "b", None]), 0.5, "fraud/2")[1].tolist() == GOLDEN_BUCKETS
+
+
 GOLDEN = [0.07750994944094891, 0.8517070382412079, 0.9119714482971062]
+GOLDEN_BUCKETS = [19, 183, -1]
