@@ -128,7 +128,7 @@ def _is_value(message: Descriptor) -> bool:
 
 
 def _is_wrapper(message: Descriptor) -> bool:
-    return message.file.name == "google/protobuf/wrappers.proto"
+    return bool(message.file.name == "google/protobuf/wrappers.proto")
 
 
 def _repeated(field: FieldDescriptor) -> bool:

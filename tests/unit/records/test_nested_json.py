@@ -140,7 +140,7 @@ def expected(record: Any) -> dict[str, Any] | None:
         return None
     row: dict[str, Any] = {}
     for field in CONTRACT.fields:
-        found = record
+        found: Any = record
         for step in field.steps:
             if found is not None and not isinstance(found, dict):
                 return None
