@@ -46,7 +46,7 @@ FIELDS: dict[str, Any] = {
 }
 CONTRACT = Contract(tuple(Field(name, kind) for name, kind in FIELDS.items()))
 MAX_BYTES = 512_000
-RECORDS, TOPIC_RECORDS = 100_000, 500
+RECORDS, TOPIC_RECORDS = 30_000, 500
 
 
 def rows(count: int) -> list[dict[str, Any]]:
