@@ -198,7 +198,7 @@ class SchemaRegistry(HttpAccess):
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 
-_NEEDLESS = {
+_NEEDLESS: dict[str, tuple[str, ...]] = {
     "protobuf": ("schema_file",),
     **dict.fromkeys(("json", "json_schema"), ("schema_file", "schema_registry")),
 }

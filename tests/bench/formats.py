@@ -46,7 +46,7 @@ FIELDS: dict[str, Any] = {
 }
 CONTRACT = Contract(tuple(Field(name, kind) for name, kind in FIELDS.items()))
 MAX_BYTES = 512_000
-RECORDS, TOPIC_RECORDS = 100_000, 500
+RECORDS, TOPIC_RECORDS = 30_000, 500
 
 
 def rows(count: int) -> list[dict[str, Any]]:
@@ -69,9 +69,13 @@ def rows(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def schema(nullable: bool) -> str:
-    """The fields' Avro schema."""
-    fields = [{"name": n, "type": ["null", kind] if nullable else kind} for n, kind in FIELDS.items()]
+def schema(nullable: bool, listed: bool = False) -> str:
+    """The fields' Avro schema; with a list beside them, which is read record by record."""
+    fields: list[Any] = [
+        {"name": n, "type": ["null", kind] if nullable else kind} for n, kind in FIELDS.items()
+    ]
+    if listed:
+        fields.append({"name": "tags", "type": {"type": "array", "items": "string"}})
     return json.dumps({"type": "record", "name": "Flight", "fields": fields})
 
 
@@ -113,6 +117,8 @@ def speed() -> None:
     for name, nullable in (("avro", False), ("avro, all or null", True)):
         raws = [write(schema(nullable), row) for row in made]
         ways[name] = (AvroDecoder(CONTRACT, MAX_BYTES, schema(nullable)), raws)
+    with_list = [write(schema(False, True), row | {"tags": ["a"]}) for row in made]
+    ways["avro with a list"] = (AvroDecoder(CONTRACT, MAX_BYTES, schema(False, True)), with_list)
     ways["protobuf"] = protobuf(made, optional=False)
     ways["protobuf, optional"] = protobuf(made, optional=True)
     for batch in (500, 2_000, 10_000):

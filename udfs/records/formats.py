@@ -37,4 +37,6 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
         return ProtobufDecoder(contract, max_bytes, written.registry)
     nested = any(field.path for field in contract.fields)
     decoder = NestedJsonDecoder(contract, max_bytes) if nested else JsonDecoder(contract, max_bytes)
-    return FramedJsonDecoder(decoder, max_bytes) if written.name == "json_schema" else decoder
+    if written.name == "json_schema":
+        return FramedJsonDecoder(decoder, max_bytes)
+    return decoder
