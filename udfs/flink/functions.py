@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from udfs.flink.worker import prepare_worker
+from udfs.quality.labelled import count_quality
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED, Outcomes
@@ -24,6 +25,7 @@ from udfs.scoring.params import LabelParams, PackParams, ScoreParams
 from udfs.scoring.recheck import checked_columns
 from udfs.scoring.rows import (
     LABELS,
+    QUALITY_LABELS,
     READ_LABEL,
     SHARDS,
     OutcomeColumn,
@@ -188,20 +190,29 @@ class LabelFunction(ScalarFunction):  # type: ignore[misc]
 
 
 class LabelledFunction(ScalarFunction):  # type: ignore[misc]
-    """(told, label, first, time of the label) → ROW(_labels): how right the versions were, on one row."""
+    """(told, label, first, times of label and record) → ROW(_labels, …) on one row: how right it was."""
 
     def __init__(self, params: LabelParams, columns: Columns = ()) -> None:
-        self._window_ms = params.window_ms
+        self._params = params
 
     def open(self, function_context: FunctionContext) -> None:
         prepare_worker()
 
     def eval(
-        self, told: pd.Series, label: pd.Series, first: pd.Series, event_time: pd.Series
+        self, told: pd.Series, label: pd.Series, first: pd.Series, event_time: pd.Series, told_at: pd.Series
     ) -> pd.DataFrame:
-        rows, times = len(told), _milliseconds(event_time)
-        report = count_labels(told.tolist(), label.tolist(), _flags(first, rows), times, self._window_ms)
-        return pd.DataFrame({LABELS.name: on_first_row(report, rows)}, copy=False)
+        params, rows = self._params, len(told)
+        records, labels, flags = told.tolist(), label.tolist(), _flags(first, rows)
+        times = _milliseconds(event_time)
+        reports: dict[str, bytes | None] = {}
+        if params.compared:
+            reports[LABELS.name] = count_labels(records, labels, flags, times, params.window_ms)
+        if params.quality and params.wait:
+            reports[QUALITY_LABELS.name] = count_quality(
+                records, labels, flags, _milliseconds(told_at), times, params.quality, params.wait
+            )
+        columns = {name: on_first_row(report, rows) for name, report in reports.items()}
+        return pd.DataFrame(columns, copy=False)
 
 
 def _to_frame(outcomes: Outcomes, params: ScoreParams) -> pd.DataFrame:

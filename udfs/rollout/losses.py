@@ -25,7 +25,10 @@ FARTHEST = 1e9
 
 
 class ScoredRow(msgspec.Struct, frozen=True):
-    """What one version predicted for a record: `score` if binary, `probabilities` by class if multiclass."""
+    """What one version predicted for a record: `score` if binary, `probabilities` by class if multiclass.
+
+    `slices` are the values by which quality is told apart, where the job asks for it.
+    """
 
     version: int
     role: Role
@@ -35,6 +38,7 @@ class ScoredRow(msgspec.Struct, frozen=True):
     prediction: Any
     score: float | None = None
     probabilities: dict[str, float | None] | None = None
+    slices: dict[str, str | None] | None = None
 
 
 class RecordLoss(NamedTuple):
