@@ -166,7 +166,7 @@ def in_halves(
     produce(kafka, labelled, [row for at, row in labels() if at < early])
     done = run_until(kafka.brokers, file, {quality: 5}, base / "savepoints")
     assert done.returncode == 0, done.stderr
-    first = len(read_topic(kafka, quality))
+    first = len(list(read_topic(kafka, quality)))
     produce(kafka, source, [*PAYMENTS[900:], *LAST])
     produce(kafka, labelled, [row for at, row in labels() if at >= early])
     count = len(expected_rows(at_once))
