@@ -203,10 +203,10 @@ def test_each_window_ends_as_scikit_learn_says(at_once: Results) -> None:
                 rows[start, key].append(said)
     assert len(rows) == 5 * WINDOWS
     found = finals(at_once)
-    for where, said in rows.items():
-        labels_, scores, predictions = ([row[k] for row in said] for k in range(3))
+    for where, came in rows.items():
+        labels_, scores, predictions = ([row[k] for row in came] for k in range(3))
         realized = found[where]["realized"]
-        assert found[where]["labels"]["n"] == len(said)
+        assert found[where]["labels"]["n"] == len(came)
         assert realized["log_loss"]["value"] == pytest.approx(log_loss(labels_, scores), rel=1e-9)
         assert realized["accuracy"]["value"] == pytest.approx(accuracy_score(labels_, predictions))
         auc = realized["auc"]

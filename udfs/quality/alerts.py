@@ -26,7 +26,8 @@ def judge(state: AlertState, records: Sequence[QualityRecord]) -> tuple[AlertSta
 
     A window is judged at each revision; one that is older than the newest that was judged says nothing new.
     """
-    opened, judged, changed = dict(state.opened), dict(state.judged), []
+    opened, judged = dict(state.opened), dict(state.judged)
+    changed: list[AlertRecord] = []
     for record in records:
         gap = record.gap
         if record.segment or gap is None or record.labels is None or record.labels.n < LEAST_LABELS:

@@ -11,7 +11,8 @@ from udfs.quality.records import QualityRecord
 
 def states(records: list[QualityRecord]) -> list[tuple[str, str, str]]:
     """One at a time, as windows are published; the state goes through bytes as Flink's does."""
-    state, found = AlertState(), []
+    state = AlertState()
+    found: list[tuple[str, str, str]] = []
     for each in records:
         state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=AlertState)
         state, alerts = judge(state, [each])

@@ -18,7 +18,7 @@ ORACLES = json.loads((Path(__file__).parents[2] / "oracles" / "fairness.json").r
 
 def counts_of(cells: list[list[Any]]) -> Counts:
     """Cells of (group, prediction, label, records)."""
-    found = {}
+    found: dict[str | None, tuple[Predicted, Labelled | None]] = {}
     for group in {str(cell[0]) for cell in cells}:
         of_group = [cell[1:] for cell in cells if str(cell[0]) == group]
         rows = sum(n for _, _, n in of_group)

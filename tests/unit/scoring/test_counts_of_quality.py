@@ -49,6 +49,7 @@ def test_predictions_are_counted_by_their_score_and_segment(tmp_path: Path) -> N
 def test_dead_records_are_no_predictions(tmp_path: Path) -> None:
     add(tmp_path)
     broken = batch([1.0, 6.0, 2.0])
+    assert isinstance(broken.raws, list)
     broken.raws[1] = b"{"
     with scorer(tmp_path, quality=COUNT) as running:
         outcomes = running.score(broken)
