@@ -121,6 +121,7 @@ class Results:
     alerts: Sequence[Outcome] = ()
     shadows: Sequence[Outcome] = ()
     comparisons: Sequence[Outcome] = ()
+    quality: Sequence[Outcome] = ()
 
     def accounts(self) -> dict[str, int]:
         """How many records were read, predicted, dead and late.

@@ -59,6 +59,11 @@ COMMANDS = {
     ),
     "profile": Entry("Models", ("profile",), "Make the reference profile that drift is measured against."),
     "drift": Entry("Models", ("drift",), "Show what changed in the data, since when, and whether to worry."),
+    "quality": Entry(
+        "Models",
+        ("quality",),
+        "Show how right the model is, with labels and without, window after window.",
+    ),
     "models": Entry(
         "Models",
         ("models", "models_add", "models_card", "mlflow"),

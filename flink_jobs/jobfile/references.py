@@ -43,6 +43,7 @@ def reference_diagnostics(data: object) -> list[Diagnostic]:
         _topics,
         _drift,
         _labels,
+        _quality,
     )
     return [diagnostic for check in checks for diagnostic in check(job)]
 
@@ -224,12 +225,13 @@ def _declassified(job: Outline) -> list[str]:
 def _topics(job: Outline) -> Iterator[Diagnostic]:
     source = (mapping(job.data, "source") or {}).get("topic")
     taken: dict[str, Location] = {source: ("source", "topic")} if isinstance(source, str) else {}
-    labels = (_labels_section(job) or {}).get("topic")
-    if isinstance(labels, str) and labels in taken:
-        location = ("comparisons", "labels", "topic")
-        yield Diagnostic(location, "a topic of its own", f"{labels!r}, also at source.topic")
-    elif isinstance(labels, str):
-        taken[labels] = ("comparisons", "labels", "topic")
+    read = dict(taken)
+    for section, labels in _labels_sections(job).items():
+        topic, location = labels.get("topic"), (section, "labels", "topic")
+        if isinstance(topic, str) and topic in read:
+            yield Diagnostic(location, "a topic of its own", f"{topic!r}, also at source.topic")
+        elif isinstance(topic, str):
+            taken.setdefault(topic, location)
     for section in (*OUTPUT_SUFFIXES, *OPTIONAL_SUFFIXES):
         topic = (mapping(with_default_topics(job.data), section) or {}).get("topic")
         if isinstance(topic, str) and topic in taken:
@@ -242,8 +244,10 @@ def _topics(job: Outline) -> Iterator[Diagnostic]:
 def _drift(job: Outline) -> Iterator[Diagnostic]:
     drift = mapping(job.data, "drift")
     compared = [key for key in ("shadows", "comparisons") if job.data.get(key) is not None]
-    if drift is None and not compared and job.data.get("alerts") is not None:
-        yield Diagnostic(("alerts",), "left out, as there is no drift or comparisons section", "alerts")
+    fired = [*compared, *(["quality"] if job.data.get("quality") is not None else [])]
+    if drift is None and not fired and job.data.get("alerts") is not None:
+        expected = "left out, as there is no drift, comparisons or quality section"
+        yield Diagnostic(("alerts",), expected, "alerts")
     use = (mapping(job.data, "model") or {}).get("use", "champion")
     if compared and use != "champion":
         expected = "left out, as model.use is one version, which nothing can be compared with"
@@ -255,23 +259,31 @@ def _drift(job: Outline) -> Iterator[Diagnostic]:
             yield Diagnostic(location, "a column without personal data", repr(name))
 
 
-def _labels_section(job: Outline) -> dict[str, Any] | None:
-    return mapping(mapping(job.data, "comparisons"), "labels")
+def _labels_sections(job: Outline) -> dict[str, dict[str, Any]]:
+    """By the section that they are in."""
+    sections = {name: mapping(mapping(job.data, name), "labels") for name in ("comparisons", "quality")}
+    return {name: labels for name, labels in sections.items() if labels is not None}
 
 
 def _labels(job: Outline) -> Iterator[Diagnostic]:
-    labels = _labels_section(job)
-    if labels is None:
-        return
-    if job.per_window:
-        expected = "left out with score: per_window, as labels are of single records"
-        yield Diagnostic(("comparisons", "labels"), expected, "labels")
-        return
-    for location, name in texts(labels, "on", ("comparisons", "labels")):
-        if job.columns is not None and name not in job.columns:
-            yield _unknown(location, _column_expected(job), name, job.columns)
-        elif job.field_type(name) == "double":
-            yield Diagnostic(location, "a column of type string, long or boolean", f"{name!r}, a double")
+    for section, labels in _labels_sections(job).items():
+        if job.per_window:
+            expected = "left out with score: per_window, as labels are of single records"
+            yield Diagnostic((section, "labels"), expected, "labels")
+            continue
+        for location, name in texts(labels, "on", (section, "labels")):
+            if job.columns is not None and name not in job.columns:
+                yield _unknown(location, _column_expected(job), name, job.columns)
+            elif job.field_type(name) == "double":
+                expected = "a column of type string, long or boolean"
+                yield Diagnostic(location, expected, f"{name!r}, a double")
+
+
+def _quality(job: Outline) -> Iterator[Diagnostic]:
+    """Segments leave the job by name; of groups only counts do, by the values that the file has."""
+    for location, name in texts(mapping(job.data, "quality"), "segments", ("quality",)):
+        if job.pii(name):
+            yield Diagnostic(location, "a column without personal data (groups may be)", repr(name))
 
 
 def _unknown(location: Location, expected: str, name: str, choices: list[str]) -> Diagnostic:

@@ -27,14 +27,16 @@ from flink_jobs.plan.params import (
     source_params,
 )
 from flink_jobs.plan.personal import Label, check_personal, only_records, privacy_params, without_records
+from flink_jobs.plan.quality import quality_params
 from flink_jobs.plan.tables import kafka_tables
-from flink_jobs.plan.topics import labels_of
+from flink_jobs.plan.topics import compared_labels, labels_location, labels_of
 from flink_jobs.plan.views import Views, make_views
 from flink_jobs.plan.window_stages import SHARDS_OF_WINDOWS
 from flink_jobs.registry import Release
 from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
 from udfs.alerts.webhook import WebhookParams
 from udfs.model.manifest import Manifest, digest
+from udfs.quality.params import QualityParams
 from udfs.rollout.controller import RolloutControllerParams
 from udfs.scoring.params import PREDICTION_FIELDS, OutputParams, ScoreParams
 
@@ -50,6 +52,7 @@ class Runnable:
     options: Mapping[str, str] = field(repr=False)
     drift: DriftPlan | None = field(default=None, repr=False)
     controller: RolloutControllerParams | None = field(default=None, repr=False)
+    quality: QualityParams | None = field(default=None, repr=False)
     webhook: WebhookParams | None = field(default=None, repr=False)
     bounded: bool = False
 
@@ -86,6 +89,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
     labels = check_personal(job, columns, found)
     _check_parallelism(job, found)
     _check_labels(job, columns, version, found)
+    quality = quality_params(job, version, columns, found)
     _check_automatic(job, found)
     inputs = collect_inputs(job, version.manifest, columns, found) if version else ()
     drift = drift_plan(job, version, inputs, columns, labels, found)
@@ -107,6 +111,8 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         output_params(job),
         drift.collect if drift else None,
         rollout_params(job),
+        quality.count if quality else None,
+        joined.on if (joined := labels_of(job)) else None,
     )
     return Plan(
         job=job,
@@ -116,10 +122,11 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         inputs=inputs,
         labels=labels,
         tables=kafka_tables(job, bounded=bounded),
-        views=with_labels(job, make_views(job, columns, params)),
+        views=with_labels(job, make_views(job, columns, params), quality),
         options=flink_options(job),
         drift=drift,
         controller=rollout_controller_params(job, version.model_folder),
+        quality=quality,
         webhook=webhook_params(job.alerts),
         bounded=bounded,
     )
@@ -180,12 +187,12 @@ def _check_labels(job: JobSpec, columns: JobColumns, version: ModelVersion | Non
     labels = labels_of(job)
     if labels is None:
         return
-    location, name = ("comparisons", "labels", "on"), labels.on
+    location, name = (*labels_location(job), "on"), labels.on
     if name not in columns.columns and not found.is_unknown(name):
         known = ", ".join(columns.columns)
         found.add(location, f"a column of the job ({known})", repr(name), name=name, choices=columns.columns)
     elif name in columns.columns and columns[name].type not in KEY_TYPES:
         found.add(location, "a string, long or boolean", f"{name}, a {columns[name].type}")
-    if version and (output := version.manifest.signature.output.kind) == "anomaly":
+    if compared_labels(job) and version and (output := version.manifest.signature.output.kind) == "anomaly":
         expected = f"left out for a model whose output is {output}: there is no loss"
         found.add(("comparisons", "labels"), expected, "labels")

@@ -9,19 +9,23 @@ from dataclasses import replace
 
 from flink_jobs.plan import sql
 from flink_jobs.plan.outputs import result_field, selected
-from flink_jobs.plan.topics import labels_of
+from flink_jobs.plan.topics import compared_labels, labels_of
 from flink_jobs.plan.views import EVENT_TIME, Function, Views, non_null, types
 from flink_jobs.spec import JobSpec
+from udfs.quality.params import QualityParams
 from udfs.scoring.params import LabelParams
-from udfs.scoring.rows import LABEL, LABEL_KEY, LABELS, READ_LABEL
+from udfs.scoring.rows import LABEL, LABEL_KEY, LABELS, QUALITY_LABELS, READ_LABEL, labelled_row
 
 
-def with_labels(job: JobSpec, views: Views) -> Views:
+def with_labels(job: JobSpec, views: Views, quality: QualityParams | None) -> Views:
     """The views, with those that read and join labels if the job has any."""
     labels = labels_of(job)
-    if labels is None or job.comparisons is None:
+    if labels is None:
         return views
-    params = LabelParams(labels.key or labels.on, labels.field, job.comparisons.window)
+    compared = compared_labels(job) is not None
+    window = job.comparisons.window if job.comparisons else labels.wait
+    own = (quality.count, quality.labels) if quality else (None, None)
+    params = LabelParams(labels.key or labels.on, labels.field, window, compared, *own)
     wait = sql.interval(labels.wait)
     added = {
         "label_records": sql.with_lateness("labels"),
@@ -43,17 +47,21 @@ def with_labels(job: JobSpec, views: Views) -> Views:
         "told": views.told,
         "labelled": (
             "SELECT count_labels(t._told, l._label, l._first = l._place, "
-            "CAST(l.event_time AS TIMESTAMP(3))) AS _result\n"
+            "CAST(l.event_time AS TIMESTAMP(3)), CAST(t._told_at AS TIMESTAMP(3))) AS _result\n"
             "FROM told AS t JOIN labels_placed AS l ON t._label_key = l._label_key "
             f"AND l.event_time BETWEEN t._told_at AND t._told_at + {wait}"
         ),
     }
     functions = {
         "read_label": Function("LabelFunction", params, (), types(READ_LABEL)),
-        "count_labels": Function("LabelledFunction", params, (), types([LABELS])),
+        "count_labels": Function("LabelledFunction", params, (), types(labelled_row(params))),
     }
     # Two queries, not one with UNION ALL: only what several sinks read is planned once.
-    reports = tuple(non_null(LABELS, view) for view in ("labels_read", "labelled"))
+    reports = tuple(non_null(LABELS, view) for view in ("labels_read", "labelled")) if compared else ()
     return replace(
-        views, views={**views.views, **added}, functions={**views.functions, **functions}, labels=reports
+        views,
+        views={**views.views, **added},
+        functions={**views.functions, **functions},
+        labels=reports,
+        quality_labels=non_null(QUALITY_LABELS, "labelled") if quality else None,
     )

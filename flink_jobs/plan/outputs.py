@@ -176,8 +176,9 @@ OUTPUTS = (
     ),
     Output("shadows", "what shadow versions say of each record", lambda decided: decided.shadows),
     Output("drift", "one for each window and segment, compared with the reference"),
-    Output("alerts", "what fires and what is over", needs=("drift", "comparisons")),
+    Output("alerts", "what fires and what is over", needs=("drift", "comparisons", "quality")),
     Output("comparisons", "versions beside each other, per window"),
+    Output("quality", "how right the model is, for each window and segment"),
 )
 
 

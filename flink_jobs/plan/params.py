@@ -109,8 +109,7 @@ def rollout_params(job: JobSpec) -> RolloutParams | None:
     """What a worker counts for comparisons; None without them."""
     if job.comparisons is None or job.shadows is None:
         return None
-    labels = job.comparisons.labels
-    return RolloutParams(job.comparisons.window, job.shadows.timeout, labels.on if labels else None)
+    return RolloutParams(job.comparisons.window, job.shadows.timeout)
 
 
 def gate_of(compared: Comparisons) -> Gate:

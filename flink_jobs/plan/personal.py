@@ -139,11 +139,8 @@ def check_personal(job: JobSpec, columns: JobColumns, found: Collector) -> dict[
     for index, name in enumerate(job.predictions.include):
         if name in labels:
             _check_written(job, name, labels[name], ("predictions", "include", index), found)
-    for index, name in enumerate(job.drift.segments if job.drift else ()):
-        if name in labels and not (name in job.source.fields and job.source.fields[name].pii):
-            found.add(
-                ("drift", "segments", index), "a column without personal data", _described(name, labels[name])
-            )
+    for section in ("drift", "quality"):
+        _check_segments(job, section, labels, found)
     if key := key_treatment(job, labels):
         location = ("source", "key_pii") if job.source.key_pii else ("features", "windows")
         _check_key_of(job, key, location, found)
@@ -153,6 +150,15 @@ def check_personal(job: JobSpec, columns: JobColumns, found: Collector) -> dict[
             found.add((output, "pii"), expected, "encrypt")
     _check_duplicates(job, labels, found)
     return labels
+
+
+def _check_segments(job: JobSpec, section: str, labels: Labels, found: Collector) -> None:
+    """Of fields with pii the file itself was told."""
+    asked = getattr(job, section)
+    for index, name in enumerate(asked.segments if asked else ()):
+        if name in labels and not (name in job.source.fields and job.source.fields[name].pii):
+            location = (section, "segments", index)
+            found.add(location, "a column without personal data", _described(name, labels[name]))
 
 
 def _check_hash_key(job: JobSpec, found: Collector) -> None:

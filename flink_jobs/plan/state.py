@@ -12,13 +12,14 @@ import msgspec
 
 from flink_jobs.plan import Runnable
 from flink_jobs.plan.outputs import outputs_of
-from flink_jobs.plan.topics import labels_of
+from flink_jobs.plan.topics import compared_labels, labels_of
 from flink_jobs.plan.window_stages import WindowStages
 from flink_jobs.spec import JobSpec, Window
 from flink_jobs.spec.scalars import format_duration
 from udfs.windows.params import Columns, StageParams, columns_read
 
 MONITOR, ROLLOUT, ROLLOUT_WINDOWS = "tailrace-monitor", "tailrace-rollout", "tailrace-rollout-windows"
+QUALITY, QUALITY_WINDOWS = "tailrace-quality", "tailrace-quality-windows"
 LABEL_JOIN, LABELS_FIRST = "tailrace-label-join", "tailrace-labels-first"
 # The Flink option by which a job carries its account, and the file beside a savepoint.
 PARAMETER, FILE = "tailrace.state", "tailrace.json"
@@ -94,13 +95,19 @@ def _parts(plan: Runnable) -> dict[str, str]:
         parts[MONITOR] = "drift"
     if plan.controller:
         parts[ROLLOUT] = "comparisons"
-    for watching, name in ((plan.drift, "webhook"), (plan.controller, "rollout-webhook")):
+    for watching, name in (
+        *((plan.drift, "webhook"), (plan.controller, "rollout-webhook")),
+        (plan.quality, "quality-webhook"),
+    ):
         if watching and plan.webhook:
             parts[f"tailrace-{name}"] = "alerts that wait for the webhook"
+    if plan.quality:
+        parts |= {QUALITY_WINDOWS: "windows of quality", QUALITY: "quality"}
+    if compared_labels(job):
+        parts[ROLLOUT_WINDOWS] = "windows that wait for labels"
     if labels := labels_of(job):
         parts |= {
             reads("labels"): f"offsets of {labels.topic}",
-            ROLLOUT_WINDOWS: "windows that wait for labels",
             LABEL_JOIN: "records that wait for labels",
             LABELS_FIRST: "labels of before",
         }

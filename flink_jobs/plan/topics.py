@@ -7,8 +7,18 @@ from flink_jobs.spec import JobSpec, Labels
 
 
 def labels_of(job: JobSpec) -> Labels | None:
-    """The topic of labels, if the job reads one."""
+    """The topic of labels, if the job reads one: comparisons and quality have the same."""
+    return compared_labels(job) or (job.quality.labels if job.quality else None)
+
+
+def compared_labels(job: JobSpec) -> Labels | None:
+    """The labels by which versions are compared."""
     return job.comparisons.labels if job.comparisons else None
+
+
+def labels_location(job: JobSpec) -> tuple[str, str]:
+    """The section that says which labels are read."""
+    return ("comparisons" if compared_labels(job) else "quality", "labels")
 
 
 def output_topics(job: JobSpec) -> dict[str, str]:

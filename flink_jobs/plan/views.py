@@ -34,6 +34,7 @@ from udfs.scoring.outcomes import (
     LATE,
     PREDICTED,
     PROFILE_REPORT,
+    QUALITY_REPORT,
     ROLLOUT_REPORT,
     SHADOW_LINES,
 )
@@ -42,6 +43,7 @@ from udfs.scoring.rows import (
     LABEL_KEY,
     PROBLEM,
     PROFILE,
+    QUALITY,
     RECORD_KEY,
     ROLLOUT,
     SCORED,
@@ -75,8 +77,8 @@ class Function:
 class Views:
     """`views` in order of dependency; `inserts` by sink.
 
-    `parts` is what the monitor reads, `rollout` and `labels` what the comparison of versions does. `told` is
-    the query of scored records that wait for their labels.
+    `parts` is what the monitor reads, `rollout` and `labels` what the comparison of versions does, `quality`
+    and `quality_labels` what quality does. `told` is the query of scored records that wait for their labels.
     """
 
     views: Mapping[str, str | WindowStages]
@@ -85,6 +87,8 @@ class Views:
     parts: str | None = None
     rollout: str | None = None
     labels: tuple[str, ...] = ()
+    quality: str | None = None
+    quality_labels: str | None = None
     told: str = (
         f"SELECT {selected(LABEL_KEY)}, {selected(SCORED)}, event_time AS _told_at\n"
         f"FROM {SCORED_VIEW} AS r WHERE {result_field(SCORED)} IS NOT NULL"
@@ -109,7 +113,8 @@ def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     inserts = _inserts(_scored(job, privacy))
     parts = non_null(PROFILE, SCORED_VIEW) if job.drift else None
     rollout = non_null(ROLLOUT, SCORED_VIEW) if job.comparisons else None
-    return Views(views, functions, inserts, parts, rollout)
+    quality = non_null(QUALITY, SCORED_VIEW) if job.quality else None
+    return Views(views, functions, inserts, parts, rollout, quality=quality)
 
 
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
@@ -138,6 +143,7 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
         _inserts(decided),
         parts if job.drift else None,
         window_stages.reports(ROLLOUT, ROLLOUT_REPORT) if job.comparisons else None,
+        quality=window_stages.reports(QUALITY, QUALITY_REPORT) if job.quality else None,
         told=window_stages.scored_keys(),
     )
 

@@ -24,7 +24,7 @@ from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import checkpoint_ms, largest_message
 from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.tables import TRANSACTION_TIMEOUT_MS
-from flink_jobs.plan.topics import all_topics, labels_of
+from flink_jobs.plan.topics import all_topics, labels_location, labels_of
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.run.tokens import require_allowed, token_url
 from flink_jobs.spec import JobSpec
@@ -75,7 +75,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     if source is None:
         raise InputError(f"source.topic: {no_such_topic(settings, job.source.topic)}")
     if labels and topics[labels.topic] is None:
-        raise InputError(f"comparisons.labels.topic: {no_such_topic(settings, labels.topic)}")
+        raise InputError(f"{'.'.join(labels_location(job))}.topic: {no_such_topic(settings, labels.topic)}")
     _check_outputs(job, settings, topics)
     _check_rights(job, settings, read, [name for name in all_topics(job).values() if topics[name]])
     if job.runtime.delivery == "exactly_once":

@@ -226,7 +226,7 @@ def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
 def _attach(plan: Runnable, environments: tuple[Any, Any]) -> None:
     tables, environment = environments
     statements = _statements(plan, environments)
-    if plan.drift or plan.controller:
+    if plan.drift or plan.controller or plan.quality:
         from flink_jobs.run.reports import attach_monitor  # Start-up: imports pyflink.  # noqa: PLC0415
 
         attach_monitor(plan, tables, environment, statements)

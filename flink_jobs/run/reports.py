@@ -9,7 +9,7 @@ from pyflink.common import Row, Types
 
 from flink_jobs.plan import Runnable
 from flink_jobs.run.translation import translate_together
-from udfs.flink import drift, rollout
+from udfs.flink import drift, quality, rollout
 from udfs.flink.results import ALERT, RECORD, RESULT
 from udfs.flink.webhook import WebhookFunction
 from udfs.rollout.controller import RolloutControllerParams
@@ -17,13 +17,17 @@ from udfs.rollout.controller import RolloutControllerParams
 
 def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: Any) -> None:
     """Adds the statements' inserts and the monitors to the environment, which is ready to execute then."""
-    queries = [query for query in (plan.views.parts, plan.views.rollout, *plan.views.labels) if query]
+    views = plan.views
+    wanted = (views.parts, views.rollout, *views.labels, views.quality, views.quality_labels)
+    queries = [query for query in wanted if query]
     streams = iter(translate_together(tables, environment, statements, queries))
     selects: dict[str, list[str]] = {}
     if plan.drift is not None:
         _attach_drift(plan, tables, next(streams), selects)
     if plan.controller is not None:
         _attach_controller(plan, tables, streams, selects)
+    if plan.quality is not None:
+        _attach_quality(plan, tables, streams, selects)
     outputs = tables.create_statement_set()
     for sink, parts in selects.items():
         outputs.add_insert_sql(f"INSERT INTO {sink} {' UNION ALL '.join(parts)}")
@@ -45,7 +49,9 @@ def _attach_controller(
     assert plan.controller is not None
     reports = next(streams)
     if plan.views.labels:
-        compared = _labelled(plan.controller, reports, list(streams), live=not plan.bounded)
+        compared = _labelled(
+            plan.controller, reports, [next(streams) for _ in plan.views.labels], live=not plan.bounded
+        )
     else:
         compared = _single(
             reports,
@@ -64,6 +70,27 @@ def _labelled(params: RolloutControllerParams, reports: Any, labels: Sequence[An
     counted = labels[0].union(*labels[1:]).map(lambda row: Row(0, "", row[0]), output_type=rollout.CLOSED)
     counted = counted.uid("tailrace-labels").name("labels").set_parallelism(1)
     return _single(closed.union(counted), rollout.LabelledFunction(params, live=live), RESULT, "rollout")
+
+
+def _attach_quality(
+    plan: Runnable, tables: Any, streams: Iterator[Any], selects: dict[str, list[str]]
+) -> None:
+    """As for comparisons, windows close by the watermark of the records alone."""
+    assert plan.quality is not None
+    closed = _single(
+        next(streams), quality.QualityWindowsFunction(plan.quality), rollout.CLOSED, "quality-windows"
+    )
+    if plan.views.quality_labels:
+        counted = next(streams).map(lambda row: Row(0, quality.LABELS, row[0]), output_type=rollout.CLOSED)
+        counted = counted.uid("tailrace-quality-labels").name("quality labels").set_parallelism(1)
+        closed = closed.union(counted)
+    published = _single(
+        closed, quality.QualityFunction(plan.quality, live=not plan.bounded), RESULT, "quality"
+    )
+    if plan.webhook:
+        _single(published, WebhookFunction(plan.webhook), RESULT, "quality-webhook")
+    alerts = {"alerts": ALERT} if plan.job.alerts else {}
+    _select(tables, published, "qualities", {"quality": RECORD, **alerts}, selects)
 
 
 def _single(stream: Any, function: Any, result: Any, name: str) -> Any:

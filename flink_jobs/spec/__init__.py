@@ -23,6 +23,7 @@ from flink_jobs.spec.kafka import Kafka
 from flink_jobs.spec.model import Model
 from flink_jobs.spec.outputs import DeadLetters, Late, Predictions
 from flink_jobs.spec.privacy import Declassified, Privacy
+from flink_jobs.spec.quality import Quality
 from flink_jobs.spec.rollout import AutomaticSteps, Comparisons, GateRules, Labels, Shadows
 from flink_jobs.spec.runtime import Checkpoint, Runtime
 from flink_jobs.spec.scalars import matching
@@ -54,6 +55,7 @@ __all__ = [
     "Model",
     "Predictions",
     "Privacy",
+    "Quality",
     "Runtime",
     "SchemaField",
     "SchemaRegistry",
@@ -66,7 +68,7 @@ __all__ = [
 
 JOB_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 OUTPUT_SUFFIXES = {"predictions": "predictions", "dead_letters": "dead-letters", "late": "late"}
-REPORT_SUFFIXES = {"drift": "drift", "alerts": "alerts", "comparisons": "comparisons"}
+REPORT_SUFFIXES = {"drift": "drift", "alerts": "alerts", "comparisons": "comparisons", "quality": "quality"}
 # Topics that there are only if the job file has their section, or one that needs it.
 OPTIONAL_SUFFIXES = {**REPORT_SUFFIXES, "shadows": "shadows"}
 NEEDED_WITH = (
@@ -74,6 +76,7 @@ NEEDED_WITH = (
     ("shadows", "comparisons"),
     ("comparisons", "shadows"),
     ("comparisons", "alerts"),
+    ("quality", "alerts"),
 )
 
 
@@ -110,6 +113,9 @@ class JobSpec(Section):
     )
     comparisons: Comparisons | None = Field(
         default=None, description="Comparing versions, and the gate; left out: none, unless shadows is there."
+    )
+    quality: Quality | None = Field(
+        default=None, description="How right the model is in each window; left out: none."
     )
     runtime: Runtime = Field(
         default_factory=Runtime, description="Parallelism, latency, delivery, checkpoints."

@@ -64,6 +64,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `comparisons.gate`": "GateRules",
         "## `comparisons.labels`": "Labels",
         "## `comparisons.automatic`": "AutomaticSteps",
+        "## `quality`": "Quality",
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",
     }

@@ -17,6 +17,7 @@ from flink_jobs.registry.releases import Activation
 from tests.helpers import models
 from udfs.features import FeatureParams
 from udfs.features.columns import Column
+from udfs.quality.params import QualityCount
 from udfs.records.contract import Contract, Field
 from udfs.rollout.version_metrics import MetricsReport, decode
 from udfs.scoring.params import (
@@ -45,7 +46,12 @@ def add(root: Path, estimator: Any = None, above: float = 2) -> Path:
 
 @contextmanager
 def scorer(
-    root: Path, *, timeout_ms: int = 400, refresh_ms: int = 100, label_key: str | None = None
+    root: Path,
+    *,
+    timeout_ms: int = 400,
+    refresh_ms: int = 100,
+    label_key: str | None = None,
+    quality: QualityCount | None = None,
 ) -> Iterator[Scorer]:
     folder = root / "fraud"
     columns = {name: Column(name, kind, "field of payments") for name, kind in FIELDS.items()}  # type: ignore[arg-type]
@@ -56,7 +62,9 @@ def scorer(
             FeatureParams(),
             ModelParams(str(folder / "versions" / "1"), "", 1, (), follow=follow),
             OutputParams(("customer",)),
-            rollout=RolloutParams(60_000, timeout_ms, label_key),
+            rollout=RolloutParams(60_000, timeout_ms),
+            quality=quality,
+            label_key=label_key,
         )
     )
     try:

@@ -108,7 +108,7 @@ class KeyedOperator:
         self._watermark = NO_WATERMARK
         self._function = pickle.loads(self._pickled)
         counter = SimpleNamespace(inc=lambda _=1: None)
-        group = SimpleNamespace(counter=lambda _: counter)
+        group = SimpleNamespace(counter=lambda _: counter, gauge=lambda *_: None)
         self._function.open(
             SimpleNamespace(
                 get_map_state=lambda descriptor: self.maps[descriptor.name],

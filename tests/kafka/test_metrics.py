@@ -44,6 +44,7 @@ source:
   schema: {{amount: {{type: double, range: [-100, 100]}}, age: double}}
 model: {{name: fraud, registry: models, inputs: {{balance: amount}}}}
 drift: {{window: 1h}}
+quality: {{window: 1h}}
 alerts: {{rules: {{moved: {{on: drift, bad: 1, of: 1, resolve_after: 1}}}}}}
 runtime: {{latency: low, checkpoint: {{interval: 1s}}}}
 """

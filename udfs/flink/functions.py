@@ -18,6 +18,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from udfs.flink.arrow import hand_over_arrow
 from udfs.flink.worker import prepare_worker
+from udfs.quality.labelled import count_quality
 from udfs.records.personal import Treating
 from udfs.records.raws import Raws
 from udfs.rollout.labels import LabelReader, count_labels
@@ -27,6 +28,7 @@ from udfs.scoring.params import LabelParams, PackParams, ScoreParams
 from udfs.scoring.recheck import checked_columns
 from udfs.scoring.rows import (
     LABELS,
+    QUALITY_LABELS,
     READ_LABEL,
     SHARDS,
     OutcomeColumn,
@@ -229,17 +231,25 @@ class LabelFunction(_Vectorized):
 
 
 class LabelledFunction(_Vectorized):
-    """(told, label, first, time of the label) → ROW(_labels): how right the versions were, on one row."""
+    """(told, label, first, times of label and record) → ROW(_labels, …) on one row: how right it was."""
 
     def __init__(self, params: LabelParams, columns: Columns = ()) -> None:
-        self._window_ms = params.window_ms
+        self._params = params
 
-    def eval(self, told: pa.Array, label: pa.Array, first: pa.Array, event_time: pa.Array) -> Given:
-        rows, times = len(told), _milliseconds(event_time)
-        report = count_labels(
-            told.to_pylist(), label.to_pylist(), _flags(first, rows), times, self._window_ms
-        )
-        return {LABELS.name: on_first_row(report, rows)}
+    def eval(
+        self, told: pa.Array, label: pa.Array, first: pa.Array, event_time: pa.Array, told_at: pa.Array
+    ) -> Given:
+        params, rows = self._params, len(told)
+        records, labels, flags = told.to_pylist(), label.to_pylist(), _flags(first, rows)
+        times = _milliseconds(event_time)
+        reports: dict[str, bytes | None] = {}
+        if params.compared:
+            reports[LABELS.name] = count_labels(records, labels, flags, times, params.window_ms)
+        if params.quality and params.wait:
+            reports[QUALITY_LABELS.name] = count_quality(
+                records, labels, flags, _milliseconds(told_at), times, params.quality, params.wait
+            )
+        return {name: on_first_row(report, rows) for name, report in reports.items()}
 
 
 def _columns(row: Iterable[OutcomeColumn], outcomes: Outcomes) -> Given:

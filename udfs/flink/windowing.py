@@ -29,6 +29,7 @@ from udfs.scoring.outcomes import (
     LATE,
     PREDICTED,
     PROFILE_REPORT,
+    QUALITY_REPORT,
     ROLLOUT_REPORT,
     SHADOW_LINES,
     Outcomes,
@@ -303,6 +304,8 @@ def _reports(outcomes: Outcomes) -> Iterator[Row]:
         yield _row(PROFILE_REPORT, _value=outcomes.profile)
     if outcomes.rollout:
         yield _row(ROLLOUT_REPORT, _value=outcomes.rollout)
+    if outcomes.quality:
+        yield _row(QUALITY_REPORT, _value=outcomes.quality)
 
 
 def window_keys(columns: Sequence[pa.Array]) -> pa.Array:

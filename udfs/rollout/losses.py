@@ -28,7 +28,8 @@ FARTHEST = 1e9
 class ScoredRow(msgspec.Struct, frozen=True):
     """What one version predicted for a record: `score` if binary, `probabilities` by class if multiclass.
 
-    `bucket` is that of the record's key, where a canary is chosen by key.
+    `bucket` is that of the record's key, where a canary is chosen by key; `slices` are the values by which
+    quality is told apart, where the job asks for it.
     """
 
     version: int
@@ -40,6 +41,7 @@ class ScoredRow(msgspec.Struct, frozen=True):
     score: float | None = None
     probabilities: dict[str, float | None] | None = None
     bucket: int | None = None
+    slices: dict[str, str | None] | None = None
 
 
 class RecordLoss(NamedTuple):

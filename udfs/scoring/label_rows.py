@@ -21,17 +21,19 @@ def label_lines(
     rows: int,
     predicted: Sequence[tuple[int, int, Scores]],
     answers: Sequence[tuple[int, pa.Table]],
+    slices: Mapping[str, pa.Array],
 ) -> npt.NDArray[np.object_]:
     """JSON lists of `udfs.rollout.losses.ScoredRow` for n rows, None where the group's own version failed.
 
     `predicted` holds (start, stop, scores) of the rows that it predicted, `answers` (version, table
-    of n rows) of its shadows.
+    of n rows) of its shadows, `slices` the values of n rows that quality is told apart by.
     """
     lines: npt.NDArray[np.object_] = np.full(rows, None, dtype=object)
     about = _about(group)
     shadows = [_of_shadow(about, version, table) for version, table in answers]
     for start, stop, scores in predicted:
-        own = json_objects({**scores, **_buckets(group, start, stop)}, about).cast(pa.string())
+        extra = {**_buckets(group, start, stop), **_sliced(slices, start, stop)}
+        own = json_objects({**scores, **extra}, about).cast(pa.string())
         parts = [own, *(shadow.slice(start, stop - start) for shadow in shadows)]
         joined = pc.binary_join_element_wise(*parts, ",", null_handling="skip")
         whole = pc.binary_join_element_wise("[", joined, "]", "").cast(pa.binary())
@@ -45,6 +47,13 @@ def _buckets(group: ScoringGroup, start: int, stop: int) -> Scores:
         return {}
     buckets = group.buckets[start:stop]
     return {"bucket": pa.array(buckets, mask=buckets < 0)}
+
+
+def _sliced(slices: Mapping[str, pa.Array], start: int, stop: int) -> Scores:
+    if not slices:
+        return {}
+    values = [column.slice(start, stop - start) for column in slices.values()]
+    return {"slices": pa.StructArray.from_arrays(values, list(slices))}
 
 
 def _about(group: ScoringGroup) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from udfs.records.problems import Problem
 
 PREDICTED, DEAD, LATE = 0, 1, 2
 # What goes with outcomes: lines of shadows, reports on a batch, and what is kept until labels come.
-SHADOW_LINES, PROFILE_REPORT, ROLLOUT_REPORT, LABEL_KEPT = 3, 4, 5, 6
+SHADOW_LINES, PROFILE_REPORT, ROLLOUT_REPORT, LABEL_KEPT, QUALITY_REPORT = 3, 4, 5, 6, 7
 
 NO_EVENT_TIME = 0
 
@@ -24,9 +24,9 @@ class Outcomes:
 
     For rows of windows that are dead, `prediction` holds the row as JSON, since there are no original bytes.
     `shadow` is what shadows said of the record, None where none was asked. `profile` is what the monitor is
-    told of the whole batch, `rollout` what the comparison of versions is. With labels, `label_key` and `told`
-    are what the join keeps of a prediction. In jobs with personal data, `sealed` are the envelopes of dead
-    and late records, and `key` is what a prediction gets for its key.
+    told of the whole batch, `rollout` what the comparison of versions is, `quality` what quality is. With
+    labels, `label_key` and `told` are what the join keeps of a prediction. With personal data, `sealed` are
+    the envelopes of dead and late records, and `key` is what a prediction gets for its key.
     """
 
     kind: npt.NDArray[np.int8]
@@ -39,6 +39,7 @@ class Outcomes:
     told: npt.NDArray[np.object_] | None = None
     sealed: npt.NDArray[np.object_] | None = None
     key: npt.NDArray[np.object_] | None = None
+    quality: bytes | None = None
 
 
 def undecided(rows: int, late: npt.NDArray[np.bool_]) -> Outcomes:

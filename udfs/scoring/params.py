@@ -8,6 +8,7 @@ from udfs.features import DerivedParams, FeatureParams
 from udfs.features.columns import Column
 from udfs.model.signatures import Trust
 from udfs.profile.params import CollectParams
+from udfs.quality.params import LabelWait, QualityCount
 from udfs.records.contract import Contract
 from udfs.records.event_time import EventTimeField
 from udfs.records.formats import FormatParams
@@ -98,22 +99,24 @@ class ModelParams(msgspec.Struct, frozen=True):
 
 
 class RolloutParams(msgspec.Struct, frozen=True):
-    """How versions are compared: per window of event time, and how long a batch waits for a shadow.
-
-    `label_key` is the column by which labels find their records, None where there are no labels.
-    """
+    """How versions are compared: per window of event time, and how long a batch waits for a shadow."""
 
     window_ms: int
     shadow_timeout_ms: int = 1_000
-    label_key: str | None = None
 
 
 class LabelParams(msgspec.Struct, frozen=True):
-    """How a record with a label is read: its fields, and the windows that labels are counted in."""
+    """How a record with a label is read: its fields, and the windows that labels are counted in.
+
+    `compared`: versions are beside each other; with `quality` and `wait` windows are of the records' time.
+    """
 
     key: str
     field: str
     window_ms: int
+    compared: bool = True
+    quality: QualityCount | None = None
+    wait: LabelWait | None = None
 
 
 class OutputParams(msgspec.Struct, frozen=True):
@@ -129,7 +132,10 @@ class OutputParams(msgspec.Struct, frozen=True):
 
 
 class ScoreParams(msgspec.Struct, frozen=True):
-    """All that a worker needs to know, as plain data. Without a model, included columns are the result."""
+    """All that a worker needs to know, as plain data. Without a model, included columns are the result.
+
+    `label_key` is the column by which labels find their records, None where there are no labels.
+    """
 
     source: SourceParams
     features: FeatureParams
@@ -137,3 +143,5 @@ class ScoreParams(msgspec.Struct, frozen=True):
     output: OutputParams
     drift: CollectParams | None = None
     rollout: RolloutParams | None = None
+    quality: QualityCount | None = None
+    label_key: str | None = None

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.scoring.outcomes import Outcomes
-from udfs.scoring.params import ScoreParams, SourceParams
+from udfs.scoring.params import LabelParams, ScoreParams, SourceParams
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ PROBLEM = OutcomeColumn("_problem", "STRING", lambda batch: batch.problem)
 PROFILE = OutcomeColumn("_profile", "BYTES", lambda batch: on_first_row(batch.profile, len(batch.kind)))
 SHADOW = OutcomeColumn("_shadow", "BYTES", lambda batch: batch.shadow)
 ROLLOUT = OutcomeColumn("_rollout", "BYTES", lambda batch: on_first_row(batch.rollout, len(batch.kind)))
+QUALITY = OutcomeColumn("_quality", "BYTES", lambda batch: on_first_row(batch.quality, len(batch.kind)))
 LABEL_KEY = OutcomeColumn("_label_key", "STRING", lambda batch: batch.label_key)
 SCORED = OutcomeColumn("_told", "BYTES", lambda batch: batch.told)
 # The envelope of a record that is dead or late, and a key as the label of keys wants it.
@@ -54,6 +55,7 @@ SEALED = OutcomeColumn("_sealed", "BYTES", lambda batch: batch.sealed)
 SAFE_KEY = OutcomeColumn("_safe_key", "BYTES", lambda batch: batch.key)
 LABEL = RowColumn("_label", "BYTES")
 LABELS = RowColumn("_labels", "BYTES")
+QUALITY_LABELS = RowColumn("_quality_labels", "BYTES")
 SHARDS = RowColumn("_shards", "MAP<INT, BYTES>")
 # The record's key as a column of the rows that are scored, for the count of repeated keys.
 RECORD_KEY = "_record_key"
@@ -63,15 +65,20 @@ READ_LABEL: tuple[RowColumn, ...] = (LABEL_KEY, LABEL, LABELS)
 
 def scored_row(params: ScoreParams) -> tuple[OutcomeColumn, ...]:
     """The columns of a scored record or window."""
-    compared, labelled = params.rollout, params.rollout and params.rollout.label_key
     return (
         *(KIND, PREDICTION, PROBLEM),
         *((PROFILE,) if params.drift else ()),
-        *((SHADOW, ROLLOUT) if compared else ()),
-        *((LABEL_KEY, SCORED) if labelled else ()),
+        *((SHADOW, ROLLOUT) if params.rollout else ()),
+        *((QUALITY,) if params.quality else ()),
+        *((LABEL_KEY, SCORED) if params.label_key else ()),
         *((SEALED,) if params.source.privacy.seals else ()),
         *((SAFE_KEY,) if params.source.privacy.key else ()),
     )
+
+
+def labelled_row(params: LabelParams) -> tuple[RowColumn, ...]:
+    """The columns of a record with its label, of which the first row of a batch speaks."""
+    return (*((LABELS,) if params.compared else ()), *((QUALITY_LABELS,) if params.quality else ()))
 
 
 def checked_row(params: SourceParams) -> tuple[OutcomeColumn, ...]:

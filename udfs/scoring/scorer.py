@@ -20,6 +20,7 @@ from udfs.features import FeatureBuilder
 from udfs.isolate import isolate_spans
 from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
+from udfs.quality.predicted import QualityCounter
 from udfs.records.decode import Decoded
 from udfs.records.encode import RawJson, json_objects
 from udfs.records.personal import Treating
@@ -65,10 +66,11 @@ class Scorer:
         self._features = FeatureBuilder(params.features)
         self._watch = BatchProfiler(params.drift, None, NO_VERSION) if params.drift else None
         self._version_metrics = VersionMetrics(params.rollout.window_ms) if params.rollout else None
-        self._label_key = params.rollout.label_key if params.rollout else None
+        self._label_key = params.label_key
         self._personal = params.source.privacy.columns
         self._treating = Treating(params.source.privacy)
-        self._tallies = Tallies(self._profilers, self._version_metrics, self._features)
+        self._quality = QualityCounter(params.quality) if params.quality else None
+        self._tallies = Tallies(self._profilers, self._version_metrics, self._features, self._quality)
 
     def score(self, batch: Batch) -> Outcomes:
         """Never raises for what a record contains or for what the model does with it."""
@@ -224,6 +226,7 @@ class Scorer:
             explains = start not in crashes.unexplained
             return self._predict(group, featured.slice(start, stop - start), explains=explains)
 
+        slices = self._slices(featured)
         spans, failures = isolate_spans(predict, featured.num_rows)
         took = self._model_ns - before
         for start, stop, (lines, scores, watched) in spans:
@@ -235,6 +238,11 @@ class Scorer:
                 share = took * (stop - start) // featured.num_rows
                 buckets = None if group.buckets is None else group.buckets[start:stop]
                 metrics.scored(*_who(group), times[start:stop], scores, share, buckets)
+            if self._quality:
+                found = {name: column.slice(start, stop - start) for name, column in slices.items()}
+                self._quality.predicted(
+                    group.version.number, _output(group), scores, found, times[start:stop]
+                )
         for i, error in failures.items():
             problem = _inference_problem(error, group)
             self._reject(outcomes, int(rows[i]), problem, event_time, watch or self._watch)
@@ -249,7 +257,7 @@ class Scorer:
             )
         if outcomes.told is not None:
             answers = shadowing.answers if shadowing else []
-            outcomes.told[rows] = label_lines(group, len(rows), predicted, answers)
+            outcomes.told[rows] = label_lines(group, len(rows), predicted, answers, slices)
             outcomes.label_key[rows] = self._label_keys(featured)  # type: ignore[index]
 
     def _predict(self, group: ScoringGroup, featured: pa.Table, *, explains: bool) -> Predicted:
@@ -278,6 +286,14 @@ class Scorer:
     def _noted(self, featured: pa.Table) -> AbstractContextManager[None]:
         """Within, a process that dies does so of these rows."""
         return self._guard.predicting(featured) if self._guard else nullcontext()
+
+    def _slices(self, featured: pa.Table) -> dict[str, pa.Array]:
+        """What quality is told apart by."""
+        if self._quality is None:
+            return {}
+        return self._quality.slices_of(
+            {name: _single(featured.column(name)) for name in self._quality.columns}
+        )
 
     def _label_keys(self, featured: pa.Table) -> npt.NDArray[np.object_]:
         assert self._label_key is not None
@@ -343,6 +359,8 @@ class Scorer:
         if self._version_metrics and self._versions:
             report = self._tallies.take_report(self._versions.take_events())
             outcomes = replace(outcomes, rollout=report)
+        if self._quality:
+            outcomes = replace(outcomes, quality=self._tallies.take_quality())
         return outcomes
 
     def _profilers(self) -> list[BatchProfiler]:
@@ -365,6 +383,11 @@ def _inference_problem(error: Exception, group: ScoringGroup) -> Problem:
 
 def _who(group: ScoringGroup) -> tuple[int, Role, int]:
     return group.version.number, group.role, group.release or 0
+
+
+def _output(group: ScoringGroup) -> tuple[str, tuple[object, ...]]:
+    output = group.version.loaded.manifest.signature.output
+    return output.kind, output.classes
 
 
 def _context_columns(batch: Batch, decoded: Decoded) -> pa.Table:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from udfs.features import FeatureBuilder
 from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.wire import BatchProfile
+from udfs.quality.counts import QualityReport, encode_report
+from udfs.quality.predicted import QualityCounter
 from udfs.records.problems import UNEXPECTED, Problem
 from udfs.rollout.events import Event
 from udfs.rollout.version_metrics import MetricsReport, VersionMetrics, decode, encode
@@ -32,7 +34,9 @@ class Tallies:
         profilers: Callable[[], list[BatchProfiler]],
         metrics: VersionMetrics | None,
         features: FeatureBuilder,
+        quality: QualityCounter | None = None,
     ) -> None:
+        self._quality, self._counts = quality, QualityReport()
         self._profilers, self._metrics, self._features = profilers, metrics, features
         self._misses = features.misses
         self._profiles: list[BatchProfile] = []
@@ -43,12 +47,16 @@ class Tallies:
         self._profiles += self._counted()
         if self._metrics and (report := self._metrics.take([])):
             self._report.add_all(decode(report))
+        if self._quality:
+            self._counts.add(self._quality.take_report())
 
     def drop(self) -> None:
         self._features.misses = self._misses
         self._counted()
         if self._metrics:
             self._metrics.take([])
+        if self._quality:
+            self._quality.take_report()
 
     def take_profiles(self) -> list[BatchProfile]:
         taken, self._profiles = self._profiles, []
@@ -58,6 +66,10 @@ class Tallies:
         report, self._report = self._report, MetricsReport()
         report.events += events
         return encode(report) if report.counts or report.events else None
+
+    def take_quality(self) -> bytes | None:
+        counts, self._counts = self._counts, QualityReport()
+        return encode_report(counts) if counts.predicted else None
 
     def _counted(self) -> list[BatchProfile]:
         return [profiler.take_counts() for profiler in self._profilers()]

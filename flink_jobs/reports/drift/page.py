@@ -43,14 +43,14 @@ _PURPOSE = (
 )
 
 
-def render(groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord]) -> str:
-    """The page, as one string; the same for the same records."""
+def render(groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord], lead: str = "") -> str:
+    """The page, as one string; the same for the same records. `lead` comes first, as it is."""
     firing = open_alerts(alerts)
     title = f"Drift of {text(groups[0].job)}" if groups else "Drift"
     chapters = "".join(
         _chapter(group, alerts_of(group, firing), alerts_of(group, alerts)) for group in groups
     )
-    return page(title, STYLE, f"{_HATCH}{chapters or _EMPTY}<script>{SCRIPT}</script>")
+    return page(title, STYLE, f"{_HATCH}{lead}{chapters or _EMPTY}<script>{SCRIPT}</script>")
 
 
 def _chapter(group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord]) -> str:

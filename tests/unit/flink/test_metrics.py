@@ -20,7 +20,9 @@ from udfs.drift.params import MonitorParams
 from udfs.features import FeatureParams
 from udfs.flink.drift import MonitorFunction
 from udfs.flink.functions import ScoreFunction
+from udfs.flink.quality import QualityFunction
 from udfs.model.manifest import digest, read_manifest
+from udfs.quality.params import QualityCount, QualityParams
 from udfs.records.contract import Contract, Field
 from udfs.scoring.params import ModelParams, OutputParams, ScoreParams, SourceParams
 from udfs.scoring.scorer import RowBatch, Scorer
@@ -57,6 +59,9 @@ class Group:
     def counter(self, name: str) -> Any:
         return SimpleNamespace(inc=lambda n=1: self.told[name].append(n), name=self.told[name])
 
+    def gauge(self, name: str, value: Any) -> None:
+        self.told[name].append(value())
+
 
 def sizes(*values: float | None) -> dict[str, pa.Array]:
     rows = range(len(values))
@@ -76,11 +81,13 @@ def test_every_counter_is_documented(params: ScoreParams) -> None:
     monitored = Group()
     assert params.model is not None
     monitor = MonitorFunction(MonitorParams("j", "prices", {1: params.model.folder}, 1, {}, ()), live=False)
-    monitor.open(
-        SimpleNamespace(
-            get_metrics_group=lambda: monitored, get_map_state=lambda _: None, get_state=lambda _: None
+    quality = QualityFunction(QualityParams("j", "prices", QualityCount(1)), live=False)
+    for function in (monitor, quality):
+        function.open(
+            SimpleNamespace(
+                get_metrics_group=lambda: monitored, get_map_state=lambda _: None, get_state=lambda _: None
+            )
         )
-    )
     documented = re.findall(r"^\| `([a-z_]+)` \|", DOCS, re.MULTILINE)
     assert documented == [*score_once(params).told, *monitored.told]
 

@@ -42,6 +42,7 @@ def test_the_harness_reads_each_output() -> None:
         ("drift: {}", ["drift", "alerts"]),
         ("comparisons: {}", ["shadows", "alerts", "comparisons"]),
         ("shadows: {}", ["shadows", "alerts", "comparisons"]),
+        ("quality: {}", ["alerts", "quality"]),
         ("drift: {}\nshadows: {}", ["shadows", "drift", "alerts", "comparisons"]),
     ],
 )
@@ -57,5 +58,7 @@ def test_alerts_need_something_that_fires_them() -> None:
 
 
 def test_reports_are_those_without_a_query() -> None:
-    assert [output.name for output in OUTPUTS if output.is_report] == ["drift", "alerts", "comparisons"]
+    assert [output.name for output in OUTPUTS if output.is_report] == [
+        *("drift", "alerts", "comparisons", "quality")
+    ]
     assert [output.name for output in OUTPUTS if output.whole_records] == ["dead_letters", "late"]

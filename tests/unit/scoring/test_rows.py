@@ -35,7 +35,10 @@ def collected() -> CollectParams:
         ({}, []),
         ({"drift": collected()}, ["_profile"]),
         ({"rollout": RolloutParams(1_000)}, ["_shadow", "_rollout"]),
-        ({"rollout": RolloutParams(1_000, label_key="id")}, ["_shadow", "_rollout", "_label_key", "_told"]),
+        (
+            {"rollout": RolloutParams(1_000), "label_key": "id"},
+            ["_shadow", "_rollout", "_label_key", "_told"],
+        ),
         ({"drift": collected(), "rollout": RolloutParams(1_000)}, ["_profile", "_shadow", "_rollout"]),
     ],
 )

@@ -204,6 +204,27 @@ CREATE TABLE comparisons (
   'properties.bootstrap.servers' = 'localhost:9092'
 );
 
+CREATE TABLE quality (
+  _key BYTES,
+  _value BYTES
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'score-orders.quality',
+  'value.format' = 'raw',
+  'key.format' = 'raw',
+  'key.fields' = '_key',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'sink.delivery-guarantee' = 'exactly-once',
+  'sink.transactional-id-prefix' = 'score-orders-quality',
+  'sink.transaction-naming-strategy' = 'POOLING',
+  'properties.linger.ms' = '20',
+  'properties.batch.size' = '524288',
+  'properties.compression.type' = 'lz4',
+  'properties.max.request.size' = '2097176',
+  'properties.transaction.timeout.ms' = '900000',
+  'properties.bootstrap.servers' = 'localhost:9092'
+);
+
 CREATE TEMPORARY VIEW records AS
 SELECT _key, _value, _partition, _offset, _timestamp, event_time, CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers, (CURRENT_WATERMARK(event_time) IS NOT NULL AND event_time <= CURRENT_WATERMARK(event_time) AND event_time > TO_TIMESTAMP_LTZ(0, 3)) AS _late FROM source;
 
@@ -236,7 +257,7 @@ CREATE TEMPORARY VIEW told AS
 SELECT _label_key, _value AS _told, event_time AS _told_at FROM outcomes WHERE _kind = 6;
 
 CREATE TEMPORARY VIEW labelled AS
-SELECT count_labels(t._told, l._label, l._first = l._place, CAST(l.event_time AS TIMESTAMP(3))) AS _result
+SELECT count_labels(t._told, l._label, l._first = l._place, CAST(l.event_time AS TIMESTAMP(3)), CAST(t._told_at AS TIMESTAMP(3))) AS _result
 FROM told AS t JOIN labels_placed AS l ON t._label_key = l._label_key AND l.event_time BETWEEN t._told_at AND t._told_at + INTERVAL '1 00:00:00.000' DAY(3) TO SECOND(3);
 
 INSERT INTO predictions SELECT o._keys[v.n] AS _key, v._value FROM outcomes AS o CROSS JOIN UNNEST(o._values) WITH ORDINALITY AS v(_value, n) WHERE o._kind = 0;

@@ -1,0 +1,1 @@
+"""Quality of what is live, for a person to read."""

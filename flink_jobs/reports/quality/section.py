@@ -1,0 +1,85 @@
+"""Quality as the first part of the page on drift: what it is now, and over time beside the estimate.
+
+    render(grouped(records), alerts, lead=quality_lead(versions))
+
+All text of records is hostile input: it reaches the page only through `svg.text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flink_jobs.reports.markup import wide_table
+from flink_jobs.reports.quality.summary import SHOWN, VersionQuality, headline, label, number, spread
+from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg, text
+from flink_jobs.reports.text import day, percent
+from udfs.quality.records import Metric, QualityRecord
+
+ROWS = 14
+_WORRY = {"alarm": "Act.", "calm": "As expected.", "unknown": "Not sure."}
+
+
+def quality_lead(versions: Sequence[VersionQuality]) -> str:
+    """One part for each version; nothing without any."""
+    return "".join(_version(group) for group in versions if group.total)
+
+
+def _version(group: VersionQuality) -> str:
+    worry, sentence = headline(group)
+    return (
+        f"<main><h1>{text(group.job)}: how right model {text(group.model)} version {group.version} is</h1>"
+        f'<p class="headline {worry}"><b>{_WORRY[worry]}</b> {text(sentence)}.</p>'
+        f"{_chart(group)}{_windows(group)}</main>"
+    )
+
+
+def _chart(group: VersionQuality) -> str:
+    main = SHOWN[group.kind][0]
+    realized = [_value(r.realized.get(main)) for r in group.total]
+    estimated = [_value(r.estimated.get(main)) for r in group.total]
+    known = [value for value in (*realized, *estimated) if value is not None]
+    if len(group.total) < 2 or not known:
+        return ""
+    frame = Frame(len(group.total), min(known), max(known))
+    changed = "".join(
+        frame.dot(place, value)
+        for place, (record, value) in enumerate(zip(group.total, realized, strict=True))
+        if value is not None and record.gap and record.gap.changed
+    )
+    body = (
+        frame.axes(group.total[0].window.start, group.total[-1].window.start, number)
+        + frame.path(estimated, "limit")
+        + frame.path(realized, "now")
+        + changed
+    )
+    caption = (
+        f"{label(main)} of each window: with labels (line), as estimated without them (dashed). Dots: what "
+        "came is further from what the scores made expect than chance explains."
+    )
+    picture = svg(WIDTH, HEIGHT, body, "quality", text(f"{label(main)} over time"))
+    return f'<div class="charts"><figure>{picture}<figcaption>{text(caption)}</figcaption></figure></div>'
+
+
+def _windows(group: VersionQuality) -> str:
+    shown = SHOWN[group.kind]
+    titles = ("window", ">records", ">labels", *(f">{label(name)}" for name in shown), ">estimated", ">gap")
+    rows = "".join(_row(record, shown) for record in group.total[-ROWS:])
+    return wide_table(titles, rows)
+
+
+def _row(record: QualityRecord, shown: Sequence[str]) -> str:
+    coverage = percent(record.labels.coverage) if record.labels else "none"
+    gap = "" if record.gap is None else f"{record.gap.part:+.1%}"
+    cells = [f"{record.records:,}", coverage if record.final else f"{coverage} …"]
+    cells += [spread(record.realized.get(name)) for name in shown]
+    cells += [spread(record.estimated.get(shown[0]))]
+    style = ' class="n drift"' if record.gap and record.gap.changed else ' class="n"'
+    return (
+        f'<tr><td class="short">{text(day(record.window.start))}</td>'
+        + "".join(f'<td class="n">{text(cell)}</td>' for cell in cells)
+        + f"<td{style}>{text(gap)}</td></tr>"
+    )
+
+
+def _value(metric: Metric | None) -> float | None:
+    return metric.value if metric else None

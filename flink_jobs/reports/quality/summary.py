@@ -1,0 +1,126 @@
+"""What quality records say in words: the numbers that matter first, and whether something is wrong.
+
+>>> interval(Metric(value=0.81, low=0.79, high=0.83))
+'0.810 (0.790 to 0.830)'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import msgspec
+
+from flink_jobs.reports.text import day, percent, plural
+from udfs.quality.records import Metric, QualityRecord
+
+Worry = Literal["alarm", "calm", "unknown"]
+# Of each kind of output those shown in tables, the first one first.
+SHOWN = {
+    "binary": ("auc", "log_loss", "accuracy"),
+    "multiclass": ("accuracy", "log_loss"),
+    "regression": ("mae", "rmse", "bias"),
+    "anomaly": ("auc", "precision", "recall"),
+}
+NAMES = {"auc": "AUC", "log_loss": "log loss", "mae": "MAE", "rmse": "RMSE"}
+
+
+@dataclass(frozen=True)
+class VersionQuality:
+    """All windows of one version: of all records, and of segments."""
+
+    job: str
+    model: str
+    version: int
+    kind: str
+    total: tuple[QualityRecord, ...]
+    segments: tuple[QualityRecord, ...]
+
+
+def grouped(records: Sequence[QualityRecord]) -> list[VersionQuality]:
+    """By job and version, the newest version first."""
+    ordered = sorted(records, key=lambda r: (r.job, -r.version))
+    found = []
+    for (job, _), group in groupby(ordered, key=lambda r: (r.job, -r.version)):
+        rows = sorted(group, key=lambda r: r.window.start)
+        total = tuple(r for r in rows if r.segment is None)
+        first = rows[0]
+        segments = tuple(r for r in rows if r.segment)
+        found.append(VersionQuality(job, first.model, first.version, first.kind, total, segments))
+    return found
+
+
+def of_segment(records: Sequence[QualityRecord], value: str) -> list[QualityRecord]:
+    """Those of one segment, as if it were all there is."""
+    chosen = [r for r in records if r.segment and r.segment.value == value]
+    return [msgspec.structs.replace(r, segment=None) for r in chosen]
+
+
+def label(name: str) -> str:
+    """A metric's name for people."""
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def interval(metric: Metric | None) -> str:
+    """The value with its interval."""
+    if metric is None or metric.value is None:
+        return ""
+    if metric.low is None or metric.high is None:
+        return number(metric.value)
+    return f"{number(metric.value)} ({number(metric.low)} to {number(metric.high)})"
+
+
+def spread(metric: Metric | None) -> str:
+    """The value and how far its interval reaches, at the most."""
+    if metric is None or metric.value is None:
+        return ""
+    if metric.low is None or metric.high is None:
+        return number(metric.value)
+    return f"{number(metric.value)} ±{number(max(metric.high - metric.value, metric.value - metric.low))}"
+
+
+def number(value: float) -> str:
+    """Three decimals, or one of large numbers."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def headline(group: VersionQuality) -> tuple[Worry, str]:
+    """One sentence about the newest window that says something."""
+    main = SHOWN[group.kind][0]
+    labelled = [r for r in group.total if main in r.realized]
+    if labelled:
+        last = labelled[-1]
+        value = interval(last.realized[main])
+        text = f"{label(main)} {value} in the window of {day(last.window.start)}, by {_labels(last)}"
+        if last.gap and last.gap.changed:
+            return "alarm" if last.gap.worse else "unknown", f"{text}; {gap_text(last)}"
+        return "calm", text
+    guessed = [r for r in group.total if main in r.estimated]
+    if guessed:
+        last = guessed[-1]
+        value = interval(last.estimated[main])
+        return "unknown", (
+            f"no labels yet; {label(main)} of {day(last.window.start)} is estimated at {value}, if labels "
+            "still follow from inputs as they did"
+        )
+    return "unknown", "no labels yet, and no estimate without them"
+
+
+def _labels(record: QualityRecord) -> str:
+    if record.labels is None:
+        return "no labels"
+    return f"{plural(record.labels.n, 'label')} ({percent(record.labels.coverage)} of the records)"
+
+
+def gap_text(record: QualityRecord) -> str:
+    """How far what came is from what the scores made expect."""
+    gap = record.gap
+    if gap is None:
+        return ""
+    side = "higher" if gap.realized > gap.expected else "lower"
+    return (
+        f"{label(gap.metric)} is {percent(abs(gap.part))} {side} than the scores made expect: "
+        "labels do not follow from the scores as they should, which no estimate sees"
+    )

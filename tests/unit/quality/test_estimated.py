@@ -1,0 +1,111 @@
+"""Estimates without labels: NannyML's on its own data, what labels say later, and what no estimate sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.helpers.labelled import BINARY, HOUR, T0, binary, counted
+from udfs.quality.counts import Predicted
+from udfs.quality.estimated import estimated, gap_of
+from udfs.quality.params import QualityCount
+from udfs.quality.predicted import QualityCounter
+from udfs.quality.realized import realized
+
+CHUNKS = json.loads((Path(__file__).parents[2] / "oracles" / "quality.json").read_text())["chunks"]
+
+
+def predicted(scores: list[float], said: list[bool]) -> Predicted:
+    """As the worker that scores counts it."""
+    counter = QualityCounter(QualityCount(HOUR))
+    columns = {"prediction": pa.array(said), "score": pa.array(scores)}
+    times = np.full(len(scores), T0)
+    counter.predicted(1, ("binary", (False, True)), columns, {}, times)
+    return counter.take_report().predicted[T0, 1, None, None]
+
+
+@pytest.mark.parametrize("chunk", CHUNKS, ids=range(len(CHUNKS)))
+def test_estimates_are_nannymls(chunk: dict[str, Any]) -> None:
+    """Of probabilities that NannyML calibrated, as training does here."""
+    rows = [(p, said == 1.0) for p, said, n in chunk["calibrated"] for _ in range(int(n))]
+    found = estimated(predicted([p for p, _ in rows], [said for _, said in rows]))
+    expected = dict(chunk["estimated"])
+    assert found["auc"].value == pytest.approx(expected["roc_auc"], abs=1e-6)
+    for name in ("accuracy", "precision", "recall", "f1"):
+        assert found[name].value == pytest.approx(expected[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize("chunk", CHUNKS, ids=range(len(CHUNKS)))
+def test_realized_values_are_nannymls(chunk: dict[str, Any]) -> None:
+    rows = []
+    for score, said, n, positive in chunk["scores"]:
+        labels = [True] * int(positive) + [False] * int(n - positive)
+        rows += [(binary(score, said == 1.0), label) for label in labels]
+    found, expected = realized(counted(rows)), dict(chunk["realized"])
+    assert found["auc"].value == pytest.approx(expected["roc_auc"], abs=1e-6)
+    assert found["average_precision"].value == pytest.approx(expected["average_precision"], abs=1e-6)
+    for name in ("accuracy", "precision", "recall", "f1"):
+        assert found[name].value == pytest.approx(expected[name], abs=1e-6), name
+
+
+def test_intervals_hold_what_comes_as_often_as_they_say() -> None:
+    """400 windows of labels drawn from the scores: 95% of the realized values lie within."""
+    random = np.random.default_rng(3)
+    scores = random.beta(1, 5, 1_000)
+    said = scores >= 0.3
+    limits = estimated(predicted(scores.tolist(), said.tolist()))
+    inside = dict.fromkeys(("auc", "log_loss", "brier", "accuracy"), 0)
+    for _ in range(400):
+        truth = random.random(1_000) < scores
+        rows = [
+            (binary(s, c), y) for s, c, y in zip(scores.tolist(), said.tolist(), truth.tolist(), strict=True)
+        ]
+        found = realized(counted(rows))
+        for name in inside:
+            value, limit = found[name].value or 0.0, limits[name]
+            inside[name] += (limit.low or 0.0) <= value <= (limit.high or 0.0)
+    assert all(0.92 <= count / 400 <= 0.99 for count in inside.values()), inside
+
+
+def test_a_change_of_what_labels_mean_is_seen_and_chance_is_not() -> None:
+    """The same scores: labels that follow them, and labels of which a third were turned round."""
+    random, false = np.random.default_rng(4), 0
+    scores = random.beta(1, 4, 2_000)
+    for _ in range(200):
+        truth = random.random(2_000) < scores
+        rows = [(binary(s), y) for s, y in zip(scores.tolist(), truth.tolist(), strict=True)]
+        gap = gap_of(counted(rows), 0.0)
+        assert gap is not None
+        false += gap.changed
+    assert false <= 4
+    turned = np.where(random.random(2_000) < 1 / 3, ~truth, truth)
+    rows = [(binary(s), y) for s, y in zip(scores.tolist(), turned.tolist(), strict=True)]
+    gap = gap_of(counted(rows), 0.1)
+    assert gap is not None
+    assert gap.changed
+    assert gap.realized > gap.expected
+
+
+def test_expected_losses_are_the_integral_of_the_scores() -> None:
+    scores = np.array([row.score for row, _ in BINARY])
+    found = estimated(predicted(scores.tolist(), (scores >= 0.4).tolist()))
+    entropy = -(scores * np.log(scores) + (1 - scores) * np.log(1 - scores))
+    assert found["log_loss"].value == pytest.approx(entropy.mean(), rel=1e-5)
+    assert found["brier"].value == pytest.approx((scores * (1 - scores)).mean(), rel=1e-5)
+
+
+def test_many_classes_are_right_as_often_as_the_largest_probability() -> None:
+    chances = np.random.default_rng(6).dirichlet([1.0, 2.0, 3.0], 500)
+    counter = QualityCounter(QualityCount(HOUR))
+    columns = {
+        "prediction": pa.array(["a"] * 500),
+        "probabilities": pa.StructArray.from_arrays([pa.array(c) for c in chances.T], ["a", "b", "c"]),
+    }
+    counter.predicted(1, ("multiclass", ("a", "b", "c")), columns, {}, np.full(500, T0))
+    found = estimated(counter.take_report().predicted[T0, 1, None, None])
+    assert found["accuracy"].value == pytest.approx(chances.max(axis=1).mean(), abs=1e-9)

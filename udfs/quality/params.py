@@ -1,0 +1,48 @@
+"""What is counted for quality, and when it is published, as plain data."""
+
+from __future__ import annotations
+
+import msgspec
+
+from udfs.profile.params import SegmentParams
+
+# A day of waiting is published in so many steps, unless windows are longer.
+REVISIONS = 24
+
+
+class QualityCount(msgspec.Struct, frozen=True):
+    """Windows of the records' event time, and columns whose values are counted apart."""
+
+    window_ms: int
+    slices: tuple[SegmentParams, ...] = ()
+
+
+class LabelWait(msgspec.Struct, frozen=True):
+    """How long labels may take, and the time between two publications of the same window."""
+
+    wait_ms: int
+    revise_ms: int
+
+
+class QualityParams(msgspec.Struct, frozen=True):
+    """What publishes quality is told. `groups` are those slices that are compared for fairness."""
+
+    job: str
+    model: str
+    count: QualityCount
+    labels: LabelWait | None = None
+    groups: tuple[str, ...] = ()
+    idle_ms: int = 300_000
+    gap: float = 0.1
+    quantile: float | None = None
+
+
+def published_at(start: int, label_time: int, count: QualityCount, labels: LabelWait) -> int:
+    """The event time at which a label of `label_time` is published with its record's window."""
+    due = (label_time // labels.revise_ms + 1) * labels.revise_ms
+    return min(max(due, start + count.window_ms), final_at(start, count, labels))
+
+
+def final_at(start: int, count: QualityCount, labels: LabelWait) -> int:
+    """The event time from which no label of the window comes any more."""
+    return start + count.window_ms + labels.wait_ms
