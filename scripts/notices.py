@@ -1,4 +1,4 @@
-"""Writes conf/sbom.cdx.json and THIRD_PARTY_NOTICES.md, for scripts/audit --bom, from what its tools found.
+"""Writes .tailrace/sbom.cdx.json and THIRD_PARTY_NOTICES.md for scripts/audit --bom, from what tools found.
 
 python scripts/notices.py SBOM LICENSES JARS
 """
@@ -35,9 +35,9 @@ ABOUT = (
 
 def main(sbom: str, licenses: str, jars: str) -> None:
     """Both files, from the tools' own output and the jars."""
-    found = [_jar(Path(jars), line) for line in SUMS.read_text().splitlines()]
+    found = [jar_of(Path(jars), line) for line in SUMS.read_text().splitlines()]
     made = json.loads(Path(sbom).read_text())
-    Path("conf/sbom.cdx.json").write_text(json.dumps(_bom(made, found), indent=1, sort_keys=True) + "\n")
+    Path(".tailrace/sbom.cdx.json").write_text(json.dumps(bom(made, found), indent=1, sort_keys=True) + "\n")
     packages = json.loads(Path(licenses).read_text())
     rows = [
         (each["Name"], each["Version"], KNOWN.get(each["Name"], _line(each["License"]))) for each in packages
@@ -46,7 +46,7 @@ def main(sbom: str, licenses: str, jars: str) -> None:
     Path("THIRD_PARTY_NOTICES.md").write_text("\n".join(["# Third-party notices", "", ABOUT, "", *tables]))
 
 
-def _bom(made: dict[str, Any], jars: list[tuple[str, str, str, str]]) -> dict[str, Any]:
+def bom(made: dict[str, Any], jars: list[tuple[str, str, str, str]]) -> dict[str, Any]:
     """Without links: they are other people's pages, and change."""
     kept = ("type", "bom-ref", "name", "version", "purl", "licenses", "description")
     packages = [
@@ -78,7 +78,7 @@ def _component(jar: tuple[str, str, str, str]) -> dict[str, Any]:
     }
 
 
-def _jar(folder: Path, line: str) -> tuple[str, str, str, str]:
+def jar_of(folder: Path, line: str) -> tuple[str, str, str, str]:
     """Name, version, license and checksum of a line of the sums."""
     checksum, _, path = line.partition("  ")
     name, version = re.fullmatch(r"(.+?)-(\d[\w.-]*)\.jar", Path(path).name).groups()  # type: ignore[union-attr]

@@ -193,6 +193,10 @@ def test_declassify_names_a_column_made_of_personal_data_and_a_reason(
             "must be a column without personal data; got 'flag', made of email",
         ),
         (
+            {"quality": {"segments": ["flag"]}},
+            "must be a column without personal data; got 'flag', made of email",
+        ),
+        (
             {"drift": {"window": "1h", "duplicates": "masked"}},
             "must be left out for personal data, unless predictions.pii_key is given; got 'masked'",
         ),
