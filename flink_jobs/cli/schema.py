@@ -15,6 +15,7 @@ from flink_jobs.run.registered import Proposed, newest_at, proposed_fields
 from flink_jobs.spec.json_schema import job_schema_text
 from flink_jobs.system.addresses import WEB_URL
 from flink_jobs.system.certificates import read_pem
+from flink_jobs.system.terminal import plain
 from udfs.records.registry_params import RegistryParams
 
 schema = typer.Typer(invoke_without_command=True)
@@ -84,7 +85,7 @@ def import_(
     print(f"source:\n  topic: {json.dumps(topic or subject.removesuffix('-value'))}\n  format: avro")
     print(f"  schema_registry: {{{', '.join(access)}}}\n  schema:")
     for field in proposed_fields(found.node):
-        print(f"    {_line(field)}")
+        print(f"    {plain(_line(field))}")
 
 
 def _variable(name: str) -> str:

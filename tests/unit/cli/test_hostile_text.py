@@ -13,18 +13,21 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs import cli
-from flink_jobs.cli import app, dlq, remote, topics
+from flink_jobs.cli import app, dlq, remote, schema, topics
 from flink_jobs.cli.commands import COMMANDS
 from flink_jobs.errors import InputError, TailraceError
 from flink_jobs.kafka import Record
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.run.cluster import JobInfo
+from flink_jobs.run.registered import Registered
 from flink_jobs.system.terminal import plain
 from tests.helpers.drift_records import alert_records, drift_records
+from tests.helpers.quality_records import record as quality_record
 from tests.helpers.registered import write
 from udfs.alerts.records import WindowSpan
 from udfs.model.manifest import Input, Lineage, Output, Signature
+from udfs.records.avro_schema import NamedNode, Node
 from udfs.releases.log import BEGINNING
 from udfs.rollout.records import ComparisonRecord
 
@@ -69,6 +72,16 @@ def drift(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def quality(tmp_path: Path) -> Path:
+    of_all, of_segment = (quality_record(1, job=EVIL, segment=segment) for segment in (None, EVIL))
+    group = msgspec.structs.replace(of_all.groups[0], column=EVIL)
+    path = tmp_path / "quality.jsonl"
+    records = [msgspec.structs.replace(of_all, model=EVIL, groups=(group,)), of_segment]
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, records)))
+    return path
+
+
+@pytest.fixture
 def compared(tmp_path: Path) -> Path:
     span = WindowSpan("2026-01-01T00:00:00.000Z", "2026-01-01T00:05:00.000Z", "watermark")
     record = ComparisonRecord(job=EVIL, model=EVIL, window=span, versions=(), pairs=(), action=EVIL)
@@ -107,6 +120,9 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
         def find(self, job: str) -> JobInfo:
             raise InputError(f"{job} must be one of {self.jobs()[0].name}")
 
+    evil = NamedNode(EVIL, (), Node("string"))
+    found = Registered(1, Node("record", fields=(evil,))), None
+    monkeypatch.setattr(schema, "newest_at", lambda *_: found)
     monkeypatch.setattr(topics, "read_topic", lambda *_, **__: [record])
     monkeypatch.setattr(dlq, "read_topic", lambda *_, **__: [record])
     monkeypatch.setattr(remote, "cluster_at", lambda _: Cluster())
@@ -153,6 +169,10 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "drift --json": (lambda f: ["drift", f("drift"), "--json"], True),
     "drift --segment": (lambda f: ["drift", f("drift"), "--segment", "none"], True),
     "drift --column": (lambda f: ["drift", f("drift"), "--column", "none"], True),
+    "quality": (lambda f: ["quality", f("quality")], True),
+    "quality --json": (lambda f: ["quality", f("quality"), "--json"], True),
+    "quality --segment": (lambda f: ["quality", f("quality"), "--segment", "none"], True),
+    "schema import": (lambda _: ["schema", "import", "t", "--registry", "http://x"], True),
     "read --pretty": (lambda _: ["read", "t", "--pretty"], True),
     "read --json": (lambda _: ["read", "t", "--json"], True),
     "dlq export": (lambda f: ["dlq", f("orders"), "export"], True),
@@ -169,8 +189,8 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "train": (lambda f: ["train", f("models")], False),
     "retrain": (lambda f: ["retrain", f("models"), "--drift", f("drift")], False),
 }
-# They show nothing that others wrote: the schema, what this machine started, how many lines were sent.
-OWN = {"schema", "up", "down", "status", "produce"}
+# They show nothing that others wrote: what this machine started, how many lines were sent.
+OWN = {"up", "down", "status", "produce"}
 
 
 @pytest.mark.parametrize("name", CASES)
