@@ -135,7 +135,7 @@ def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those that need a broker, or a schema registry: tests/registry runs these."""
     pages = [page for name, page in DOCS.items() if name not in ("training.md", "backtest.md", "formats.md")]
     lines = [line for page in pages for line in commands(page) if " run " not in line]
-    assert len(lines) == 18
+    assert len(lines) == 19
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
     assert "1 now    promote  always  1 " in output
