@@ -102,6 +102,8 @@ def profile(
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
     _print_summary(out, table, names, made_names)
+    if ids := made["ids"]:
+        say(f"columns that tell rows apart are not watched unless drift.columns names them: {', '.join(ids)}")
     _print_parts(made)
 
 

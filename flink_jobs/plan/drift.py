@@ -75,6 +75,7 @@ def drift_plan(
         settings=JudgeSettings(
             level=job.drift.level,
             min_effect=job.drift.min_effect,
+            min_ratio=job.drift.least_ratio,
             thresholds={
                 column: {str(name): value for name, value in fixed.items()}
                 for column, fixed in job.drift.thresholds.items()

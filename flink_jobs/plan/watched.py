@@ -47,7 +47,7 @@ def watched_columns(
     labels: Labels,
     found: Collector,
 ) -> Watched:
-    """The inputs to watch: those named, or all that the reference has; never personal data."""
+    """The inputs to watch: those named, or all that the reference has but ids; never personal data."""
     by_name = {
         item.name: item
         for item in inputs
@@ -64,7 +64,8 @@ def watched_columns(
             found.add(("drift", "columns", index), expected, repr(name), name=name, choices=by_name)
             wrong = True
     # With a wrong name, or a wrong list, what was meant may be any of them.
-    wanted = by_name if wrong or not drift.columns else dict.fromkeys(drift.columns)
+    usual = [name for name in by_name if name not in reference.ids]
+    wanted = (by_name if wrong else usual) if wrong or not drift.columns else dict.fromkeys(drift.columns)
     items = tuple(by_name[name] for name in wanted if name in by_name)
     roles: dict[str, Role] = {
         item.name: "input" if item.column.origin.startswith("field") else "feature" for item in items

@@ -14,8 +14,19 @@ from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, 
 from flink_jobs.spec.section import References, Section, Topic
 from udfs.drift.alert_rules import Severity, Subject
 
+_MIN_RATIO = 1.5
+
 StatisticName = Literal[
-    "psi", "jensen_shannon", "hellinger", "ks", "wasserstein", "chi2", "l_infinity", "mean", "missing"
+    "psi",
+    "jensen_shannon",
+    "hellinger",
+    "ks",
+    "wasserstein",
+    "chi2",
+    "l_infinity",
+    "mean",
+    "missing",
+    "unseen",
 ]
 
 
@@ -70,7 +81,12 @@ class Drift(Section):
         default=0.01, description="Share of windows without drift that may be called drift."
     )
     min_effect: Annotated[float, number(0, 1)] = Field(
-        default=0.02, description="Share of the rows that must have moved, however sure it is."
+        default=0.02, description="Share of the rows that must have moved, however sure it is …"
+    )
+    min_ratio: Annotated[float, number(1, 1e6)] | None = Field(
+        default=None,
+        description="… or the factor by which a rare value's share must have changed; default: 1.5, but none"
+        " where `min_effect` is given.",
     )
     thresholds: dict[str, dict[StatisticName, Annotated[float, number(0, 1e12)]]] = Field(
         default_factory=dict,
@@ -89,6 +105,12 @@ class Drift(Section):
     early: PositiveDuration | None = Field(
         default=None, description="Time on the clock between interim results of open windows."
     )
+
+    @property
+    def least_ratio(self) -> float | None:
+        """Who says what share of the rows matters means that share, unless they ask for the ratio too."""
+        given = self.model_fields_set
+        return self.min_ratio if given & {"min_effect", "min_ratio"} else _MIN_RATIO
 
 
 class AlertRule(Section):

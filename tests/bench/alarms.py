@@ -1,6 +1,7 @@
 """How often windows without drift are called drift, and how often drift is found: Markdown tables.
 
     python -m tests.bench.alarms
+    python -m tests.bench.alarms --promises
 
 Each run draws a reference of 10,000 rows, and windows. In most runs only the verdicts are looked at, by the
 judge's tests without its reports; in the others it is checked that they are the judge's verdicts.
@@ -8,6 +9,7 @@ judge's tests without its reports; in the others it is checked that they are the
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from scipy.stats import binomtest
 
+from tests.bench.promises import tables
 from tests.bench.streams import KEY, NAMES, STREAMS, SWAP, WEEK, WINDOW_MS, Known, Stream
 from udfs.drift.judge import SegmentVerdict
 
@@ -66,7 +69,14 @@ def count_run(
 
 
 def main() -> None:
-    """Prints the tables; takes most of half an hour on two cores."""
+    """Prints the tables; takes most of half an hour on two cores, with `--promises` some minutes."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--promises", action="store_true", help="only the streams that break other tests")
+    options.add_argument("--runs", type=int, default=200, help="windows of each of these, and size")
+    chosen = options.parse_args()
+    if chosen.promises:
+        print(tables(chosen.runs))
+        return
     totals = {kind: Counter[str]() for kind in STREAMS}
     tasks = [(kind, first) for first in range(0, RUNS, _PART) for kind in STREAMS]
     with ProcessPoolExecutor(2) as pool:
@@ -74,6 +84,7 @@ def main() -> None:
             totals[kind] += total
             print(f"{kind}: {first + _PART} runs", file=sys.stderr, flush=True)
     print("\n\n".join(table(totals) for table in (false_alarms, cut_offs, power, single)))
+    print(f"\n{tables(chosen.runs)}")
 
 
 def _some_runs(task: tuple[str, int]) -> Counter[str]:

@@ -130,9 +130,7 @@ class Known:
                 tests[key, name] = compare([known[name]], [column])
         q = laws.benjamini_hochberg([float(each.p[0]) for each in tests.values()])
         sure = dict(zip(tests, (q <= settings.level).tolist(), strict=True))
-        return {
-            place for place, each in tests.items() if sure[place] and each.effect[0] >= settings.min_effect
-        }
+        return {place for place, each in tests.items() if sure[place] and each.matters(settings)[0]}
 
     def _reference(self, key: WindowKey, span: Span) -> Reference:
         return self._parts.pick(key[0], key[1], *span, seasonal=self._stream.seasonal)[0]

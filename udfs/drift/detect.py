@@ -98,7 +98,7 @@ class Detector:
         if column is None:
             return None
         if (version, name) not in self._ranks:
-            self._ranks[version, name] = ranks(column)
+            self._ranks[version, name] = ranks(column, self._params.step_ms)
         return self._ranks[version, name]
 
     def _alert(

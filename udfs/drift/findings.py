@@ -138,10 +138,16 @@ def _missing(rule: AlertRuleParams, record: DriftRecord, column: ColumnReport, w
 
 
 def _unseen(rule: AlertRuleParams, record: DriftRecord, column: ColumnReport, weight: float) -> Finding:
-    value = column.unseen / column.n if column.n else 0.0
+    share = column.unseen / column.n if column.n else 0.0
+    # A reference with a tail does not have them all.
+    value = max(share - column.reference_unseen, 0.0)
     threshold = column.min_effect if rule.above is None else rule.above
-    bad = value >= threshold if column.n >= MIN_ROWS else None
-    message = f"{column.name}: {_share(value)} of the values are not in the reference"
+    tested = column.statistics.get("unseen")
+    sure = tested is None or tested.p is None or tested.p <= record.level
+    bad = value >= threshold and sure if column.n >= MIN_ROWS else None
+    message = f"{column.name}: {_share(share)} of the values are not in the reference"
+    if column.reference_unseen:
+        message += f", expected {_share(column.reference_unseen)}"
     key = alert_id(rule.name, record.version, record.segment, column.name)
     return Finding(
         key,

@@ -9,11 +9,12 @@ from itertools import chain
 import msgspec
 
 from udfs.drift import null_distributions as laws
-from udfs.drift.compare import ColumnTest, compare
+from udfs.drift.compare import Alike, ColumnTest, compare
 from udfs.drift.correlations import judge_joint
 from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport, Comparison, JointReport, Verdict
 from udfs.drift.reports import column_reports, verdict_of
+from udfs.profile.blocks import correlation_in, correlation_of_all
 from udfs.profile.counts import WindowCounts
 from udfs.profile.params import Role
 from udfs.profile.reference import ColumnReference, Reference
@@ -45,17 +46,19 @@ def judge_window(
     windows: Mapping[WindowKey, WindowCounts],
     previous: Mapping[WindowKey, WindowCounts],
     settings: JudgeSettings,
+    window_ms: int = 0,
 ) -> dict[WindowKey, SegmentVerdict]:
     """Compare each (segment column, segment value, version) with the reference of that key.
 
     Where that is the reference of all rows, what always differs between segments shows as drift, so see also
     each column's `previous`, against the same segment's previous window. A segment's own column is left out,
     as are columns that the reference or the window lacks.
-    A column's p is that of its distribution (numbers: Kolmogorov-Smirnov; categories: two-sample χ²) and of
-    its missing rate, Bonferroni-corrected; q is over all columns and joint tests of all keys.
+    A column's p is that of its distribution (numbers: Kolmogorov-Smirnov, and χ² on the bins; categories: χ²)
+    and of its missing rate, Bonferroni-corrected; q is over all columns and joint tests of all keys.
+    Rows of `window_ms` are as alike as the reference's `blocks` say; 0: they are independent.
     """
-    outcomes = _outcomes(references, windows, None)
-    against = _outcomes(references, windows, previous)
+    outcomes = _outcomes(references, windows, None, window_ms)
+    against = _outcomes(references, windows, previous, window_ms)
     joints = {key: _joint(references, key, counts, settings.level) for key, counts in windows.items()}
     ordered = [(key, name) for key in windows for name in outcomes[key]]
     # Too few rows for a joint test is known from the counts alone, so those need no correction.
@@ -89,6 +92,7 @@ def _outcomes(
     references: References,
     windows: Mapping[WindowKey, WindowCounts],
     previous: Mapping[WindowKey, WindowCounts] | None,
+    window_ms: int,
 ) -> ColumnTests:
     """Against the references, or against `previous` where the same key and column are in it."""
     found: ColumnTests = {key: {} for key in windows}
@@ -108,7 +112,9 @@ def _outcomes(
                 continue
             before = [column.as_counts()] if previous is None else [previous[k].columns[name] for k in keys]
             current = [windows[key].columns[name] for key in keys]
-            tests = compare(before, current)
+            now = correlation_in(column.blocks, window_ms)
+            known = correlation_of_all(column.blocks) if previous is None else now
+            tests = compare(before, current, Alike(known, now), column.as_counts())
             for i, key in enumerate(keys):
                 found[key][name] = ColumnTest(name, tests, i, before[min(i, len(before) - 1)], current[i])
     return found
@@ -133,7 +139,7 @@ def _comparisons(against: ColumnTests, settings: JudgeSettings) -> dict[tuple[Wi
         outcome = against[key][name]
         visible = float(outcome.tests.visible(settings.level / len(pairs))[outcome.index])
         n = int(outcome.tests.rows[outcome.index])
-        verdict = verdict_of(outcome.effect, q, visible, settings)
+        verdict = verdict_of(outcome.matters(settings), q, visible, settings)
         result[key, name] = Comparison(n, outcome.effect, outcome.p, q, verdict)
     return result
 

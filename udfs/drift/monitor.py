@@ -99,7 +99,9 @@ class Monitor:
         picked = {key: self._pick(key, start, end) for key in windows if key[2] in self._references}
         references = {key: reference for key, (reference, _) in picked.items()}
         compared = {key: name for key, (_, name) in picked.items()}
-        judged = judge_window(references, self._params.roles, windows, previous, self._params.settings)
+        judged = judge_window(
+            references, self._params.roles, windows, previous, self._params.settings, self._params.window_ms
+        )
         span = WindowSpan(iso(start), iso(end), closed)
         freshness = float(max(now_ms - end, 0)) if now_ms is not None else None
         drift = [

@@ -19,6 +19,7 @@ TOO_FEW = "too few rows to tell"
 _SHOWN = 10
 _LONGEST = 60
 _LEAST = 0.01
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,29 @@ def direction(name: str, reference: ColumnReference, before: ColumnCounts, count
     assert isinstance(before, CategoricalCounts)
     assert isinstance(counts, CategoricalCounts)
     return _categorical(reference, before, counts)
+
+
+def cell_direction(reference: ColumnReference, cell: int, before: ColumnCounts, counts: ColumnCounts) -> str:
+    """How the share of one cell changed, where that of all others hardly did."""
+    old, new = (float(shares(cells(side))[cell]) for side in (before, counts))
+    return _rose(_cell_name(reference, cell), old, new)
+
+
+def _cell_name(reference: ColumnReference, cell: int) -> str:
+    if isinstance(reference, CategoricalReference):
+        names = [*reference.values, "rare values", "values that the reference lacks"]
+        return _short(names[cell])
+    bins = len(reference.counts)
+    if not bins:
+        return "any value"
+    texts = _numbers(reference.edges)
+    if cell in (0, bins + 1):
+        return f"values below {texts[0]}" if cell == 0 else f"values above {texts[-1]}"
+    ends = texts[cell - 1], texts[min(cell, len(texts) - 1)]
+    last = reference.edges[min(cell, len(texts) - 1)]
+    # The bin of a single value ends just above it.
+    alone = last <= np.nextafter(reference.edges[cell - 1], np.inf)
+    return f"values of {ends[0]}" if alone else f"values from {ends[0]} to {ends[1]}"
 
 
 def missing_direction(before: ColumnCounts, counts: ColumnCounts) -> str:
@@ -122,7 +146,9 @@ def _rose(what: str, old: float, new: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%" if share >= 0.01 or share <= 0 else f"{100 * share:.1g}%"
+    # Below, what is left of a difference of two shares is rounding.
+    known = share if share > _ROUNDING else 0.0
+    return f"{100 * known:.0f}%" if known >= 0.01 or not known else f"{100 * known:.1g}%"
 
 
 def _numbers(values: Sequence[float]) -> list[str]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri, gammaincc, gammainccinv, kolmogi, kolmogorov, ndtr, ndtri
+from scipy.special import chdtrc, chdtri, gammaincc, gammainccinv, kolmogi, kolmogorov, ndtr, ndtri
 
 from udfs.drift import statistics
 from udfs.drift.statistics import Floats, missing_p
@@ -113,6 +113,11 @@ CELL_STATISTICS = (
     ("jensen_shannon", statistics.jensen_shannon, JENSEN_SHANNON),
     ("hellinger", statistics.hellinger, HELLINGER),
 )
+
+
+def chi2_p(value: Floats, degrees: Ints) -> Floats:
+    """Without degrees of freedom 1."""
+    return np.asarray(np.where(degrees > 0, chdtrc(np.maximum(degrees, 1), value), 1.0))
 
 
 def chi2_threshold(level: Floats, degrees: Ints) -> Floats:

@@ -13,7 +13,9 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     """How windows are judged.
 
     `level`: share of windows without drift that may be called drift. `min_effect`: share of the rows that
-    must have moved. `enough`: a window that could have hidden a larger effect than this is insufficient data.
+    must have moved, or `min_ratio`: the factor by which the share of a bin, a value or of nulls must have
+    changed, however rare it is; None: `min_effect` alone counts. `enough`: a window that could have hidden a
+    larger effect than this is insufficient data.
 
     `thresholds` maps column and statistic to a value that alone decides that column, with no test; a
     statistic that the column has no value of decides nothing.
@@ -22,6 +24,7 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     level: float = 0.01
     min_effect: float = 0.02
     enough: float = 0.2
+    min_ratio: float | None = 1.5
     thresholds: dict[str, dict[str, float]] = {}
 
 

@@ -72,7 +72,9 @@ class ColumnReport(msgspec.Struct, frozen=True):
     `effect` is the share of the rows that moved: the Kolmogorov-Smirnov distance of numbers, the total
     variation of categories, or the change of the null rate, whichever is the largest. `visible_effect` is the
     smallest effect that this n could have shown at the level. `q` is Benjamini-Hochberg over all columns and
-    segments of the window.
+    segments of the window. `reference_unseen` is the share of values that are expected to be `unseen`.
+    `n_effective`: as how many independent rows those with a value count; null where that is not known.
+    `ratio` is the factor by which the share of the bin or value changed that changed most surely.
     """
 
     name: str
@@ -103,6 +105,10 @@ class ColumnReport(msgspec.Struct, frozen=True):
     statistics: dict[str, Statistic]
     bins: Bins
     previous: Comparison | None = None
+    reference_unseen: float = 0.0
+    n_effective: float | None = None
+    ratio: float = 1.0
+    min_ratio: float | None = None
 
 
 class PairChange(msgspec.Struct, frozen=True):

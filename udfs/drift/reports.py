@@ -12,11 +12,11 @@ import numpy as np
 from udfs.drift import null_distributions as nulls
 from udfs.drift import statistics
 from udfs.drift.compare import ColumnTest, Tests
-from udfs.drift.narrate import NO_CHANGE, TOO_FEW, direction, display, missing_direction
+from udfs.drift.narrate import NO_CHANGE, TOO_FEW, cell_direction, direction, display, missing_direction
 from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport, Comparison, Statistic, Verdict
 from udfs.drift.statistics import Floats
-from udfs.profile.counts import ColumnCounts, Ints, NumericCounts, cells
+from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts, cells
 from udfs.profile.params import Role
 from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference
 
@@ -24,9 +24,9 @@ PROBABILITIES = {"0.05": 0.05, "0.25": 0.25, "0.5": 0.5, "0.75": 0.75, "0.95": 0
 _ASKED = np.array(list(PROBABILITIES.values()))
 
 
-def verdict_of(effect: float, q: float, visible: float, settings: JudgeSettings) -> Verdict:
+def verdict_of(matters: bool, q: float, visible: float, settings: JudgeSettings) -> Verdict:
     """Drift if it is both sure and large enough; what could not have been seen is no `ok`."""
-    if q <= settings.level and effect >= settings.min_effect:
+    if q <= settings.level and matters:
         return "drift"
     return "insufficient_data" if visible > settings.enough else "ok"
 
@@ -55,7 +55,7 @@ def column_reports(
     result = []
     for i, outcome in enumerate(outcomes):
         table, q, counts = _fixed(tables[i], fixed), qs[i], outcome.counts
-        verdict = verdict_of(outcome.effect, q, visible[i], settings)
+        verdict = verdict_of(outcome.matters(settings), q, visible[i], settings)
         if fixed:
             verdict = _fixed_verdict(table, int(tests.rows[i]))
         now = _summary(reference, counts)
@@ -71,7 +71,7 @@ def column_reports(
                 effect=outcome.effect,
                 min_effect=settings.min_effect,
                 visible_effect=visible[i],
-                direction=_words(verdict, reference, outcome),
+                direction=_words(verdict, reference, outcome, settings),
                 null_rate=counts.null / max(int(tests.rows[i]), 1),
                 reference_null_rate=_null_rate(before),
                 **_outside(counts),
@@ -84,6 +84,10 @@ def column_reports(
                 statistics=table,
                 bins=shown.bins(p_shares, q_shares[i]),
                 previous=previous[i],
+                reference_unseen=_unseen_rate(before),
+                n_effective=float(tests.now_n[i]),
+                ratio=float(tests.ratio[i]),
+                min_ratio=settings.min_ratio,
             )
         )
     return result
@@ -98,11 +102,13 @@ class _Summary(msgspec.Struct, frozen=True):
 def _summary(reference: ColumnReference, counts: ColumnCounts) -> _Summary:
     if not (isinstance(reference, NumericReference) and isinstance(counts, NumericCounts)) or not counts.n:
         return _Summary()
-    moments = statistics.moments(counts, reference.fixed_point.exponent)
+    point = reference.fixed_point
+    moments = statistics.moments(counts, point.exponent, point.center)
     assert counts.low is not None
     assert counts.high is not None
     ends = statistics.boundaries(np.array(reference.edges), counts.low, counts.high)
-    values = statistics.quantiles(counts, ends, _ASKED).tolist()
+    single = statistics.single_valued(counts, statistics.fixed(ends[:-1], point.exponent, point.center))
+    values = statistics.quantiles(counts, ends, _ASKED, single).tolist()
     mean, std = moments or (None, None)
     return _Summary(mean, std, dict(zip(PROBABILITIES, values, strict=True)))
 
@@ -114,7 +120,7 @@ def _statistics(
     tests = outcomes[0].tests
     p, q = cells(before)[None], np.stack([cells(outcome.counts) for outcome in outcomes])
     usable = (tests.m > 0) & (tests.n > 0)
-    variance = nulls.noise(np.maximum(tests.n, 1), np.maximum(tests.m, 1))
+    variance = tests.variance
     tables: list[dict[str, Statistic]] = [{} for _ in outcomes]
     common = _common(tests.numeric, p, q, variance, level)
     for i, outcome in enumerate(outcomes):
@@ -154,11 +160,16 @@ def _own(
 ) -> dict[str, Statistic]:
     if isinstance(reference, CategoricalReference):
         value = float(statistics.l_infinity(cells(before), cells(counts)))
-        filled = tuple(sorted(count for count in (*reference.counts, reference.other) if count))
+        filled = tuple(sorted(cells(before)[cells(before) > 0].tolist()))
         null = nulls.l_infinity_null(filled)
         if nulls.is_small(filled, counts.n):
             null = nulls.small_sample_nulls(filled, False, nulls.coarse(counts.n))["l_infinity"]
-        return {"l_infinity": Statistic(value, null.threshold(level, variance), p=null.p(value, variance))}
+        assert isinstance(before, CategoricalCounts)
+        assert isinstance(counts, CategoricalCounts)
+        return {
+            "l_infinity": Statistic(value, null.threshold(level, variance), p=null.p(value, variance)),
+            "unseen": _unseen(before, counts, level),
+        }
     assert isinstance(before, NumericCounts)
     assert isinstance(counts, NumericCounts)
     lower, upper = statistics.ks(before.counts, counts.counts)
@@ -174,14 +185,16 @@ def _scaled(
     reference: NumericReference, before: NumericCounts, counts: NumericCounts, variance: float, level: float
 ) -> dict[str, Statistic]:
     """In units of the reference's standard deviation; a constant reference has none."""
-    exponent = reference.fixed_point.exponent
+    point = reference.fixed_point
     old, new = statistics.moments(before, 0), statistics.moments(counts, 0)
     if old is None or new is None or old[1] <= 0:
         return {}
     assert counts.low is not None
     assert counts.high is not None
     ends = statistics.fixed(
-        statistics.boundaries(np.array(reference.edges), counts.low, counts.high), exponent
+        statistics.boundaries(np.array(reference.edges), counts.low, counts.high),
+        point.exponent,
+        point.center,
     )
     lower, upper = statistics.wasserstein(before, counts, ends)
     null = nulls.wasserstein_null(tuple(reference.counts), _widths(reference))
@@ -199,7 +212,8 @@ def _scaled(
 
 
 def _widths(reference: NumericReference) -> tuple[float, ...]:
-    ends = statistics.fixed(np.array(reference.edges), reference.fixed_point.exponent)
+    point = reference.fixed_point
+    ends = statistics.fixed(np.array(reference.edges), point.exponent, point.center)
     return tuple(np.diff(ends).tolist()) if len(ends) > 1 else (0.0,)
 
 
@@ -208,6 +222,17 @@ def _missing(tests: Tests, i: int, level: float) -> Statistic:
         int(each[i]) for each in (tests.reference_missing, tests.reference_rows, tests.missing, tests.rows)
     )
     return Statistic(gone / n, nulls.missing_threshold(lost, m, n, level), p=float(tests.missing_p[i]))
+
+
+def _unseen(before: CategoricalCounts, counts: CategoricalCounts, level: float) -> Statistic:
+    known = before.unseen, before.n
+    p = statistics.missing_p(*known, counts.unseen, counts.n)
+    limit = nulls.missing_threshold(*known, counts.n, level)
+    return Statistic(counts.unseen / counts.n, limit, p=p)
+
+
+def _unseen_rate(counts: ColumnCounts) -> float:
+    return counts.unseen / max(counts.n, 1) if isinstance(counts, CategoricalCounts) else 0.0
 
 
 def _fixed(table: dict[str, Statistic], fixed: Mapping[str, float]) -> dict[str, Statistic]:
@@ -224,10 +249,13 @@ def _fixed_verdict(table: Mapping[str, Statistic], rows: int) -> Verdict:
     return "drift" if any(each.value >= each.threshold for each in decisive) else "ok"
 
 
-def _words(verdict: Verdict, reference: ColumnReference, outcome: ColumnTest) -> str:
+def _words(verdict: Verdict, reference: ColumnReference, outcome: ColumnTest, settings: JudgeSettings) -> str:
     if verdict != "drift":
         return TOO_FEW if verdict == "insufficient_data" else NO_CHANGE
     i, tests = outcome.index, outcome.tests
+    cell = int(tests.cell[i])
+    if outcome.effect < settings.min_effect and cell >= 0:
+        return cell_direction(reference, cell, outcome.before, outcome.counts)
     if tests.missing_p[i] < tests.values_p[i]:
         return missing_direction(outcome.before, outcome.counts)
     return direction(outcome.name, reference, outcome.before, outcome.counts)

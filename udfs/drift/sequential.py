@@ -122,7 +122,7 @@ def _in_errors(distance: float, n: int, past: Sums, ranks: Ranks) -> float:
     rows = ranks.rows + past[0]
     if not (ranks.deviation > 0 and rows):
         return 0.0
-    return distance / (ranks.deviation * math.sqrt(1 / n + 1 / rows))
+    return distance / (ranks.deviation * math.sqrt(ranks.design(n) * (1 / n + 1 / rows)))
 
 
 def _summed(before: Cusum, z: float, allowance: float) -> Cusum:

@@ -11,6 +11,7 @@ Each side must have at least one row, else the result says nothing: callers leav
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from scipy.special import chdtrc, gammaln, rel_entr
 from udfs.profile.counts import Ints, NumericCounts
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 Objects = npt.NDArray[np.object_]
 
 # As Evidently does, so that values can be compared.
@@ -26,6 +28,8 @@ ZERO_CELL = 1e-4
 MIN_EXPECTED = 5.0
 # Below this expected count the chi-square law is too far off in the tails that many columns need.
 _EXACT_BELOW = 100.0
+# With fewer reference rows in a bin that was made of them, χ² is too wide where windows are larger.
+MIN_GROUP = 20.0
 LARGEST_FIXED = 2**40
 
 
@@ -126,6 +130,35 @@ def pooled(reference: Ints, current: Ints) -> tuple[Floats, Floats]:
     return result[0] + joins * open_group[1][..., None], result[1] + joins * open_group[2][..., None]
 
 
+def grouped_chi2(reference: Ints, current: Ints, design: Ints) -> tuple[float, int]:
+    """Two-sample χ² (value, degrees of freedom) of one window, of neighbouring cells in groups.
+
+    Groups have at least `MIN_GROUP` expected rows on the smaller side by the counts `design`, which are not
+    the window's: of groups by what came, those that moved the most are left apart. One group: 0, 0.
+    """
+    m, n, rows = int(reference.sum()), int(current.sum()), int(design.sum())
+    if not (m and n and rows):
+        return 0.0, 0
+    places = _groups(design.tolist(), MIN_GROUP * rows / min(m, n))
+    first, second = (np.bincount(places, weights=side) for side in (reference, current))
+    both = first + second
+    squared = (first * n - second * m) ** 2 / np.maximum(both * n * m, 1.0)
+    degrees = max(int((both > 0).sum()) - 1, 0)
+    return (float(squared.sum()), degrees) if degrees else (0.0, 0)
+
+
+def _groups(design: Sequence[int], least: float) -> list[int]:
+    """The group of each cell; what is left at the end joins the last."""
+    places, group, inside = [], 0, 0
+    for count in design:
+        if inside >= least:
+            group, inside = group + 1, 0
+        places.append(group)
+        inside += count
+    last = max(group - (inside < least), 0)
+    return [min(place, last) for place in places]
+
+
 def missing_p(reference_missing: int, m: int, missing: int, n: int) -> float:
     """The p that the rates missing/n and reference_missing/m are the same.
 
@@ -141,7 +174,7 @@ def missing_p(reference_missing: int, m: int, missing: int, n: int) -> float:
     return _fisher(missing, n, m, total)
 
 
-def moments(counts: NumericCounts, exponent: int) -> tuple[float, float] | None:
+def moments(counts: NumericCounts, exponent: int, center: float = 0.0) -> tuple[float, float] | None:
     """Mean and standard deviation (ddof 0) of the finite values, from exact sums in fixed point.
 
     None without values, or where they are beyond what a float holds.
@@ -150,7 +183,7 @@ def moments(counts: NumericCounts, exponent: int) -> tuple[float, float] | None:
     if not n:
         return None
     with np.errstate(over="ignore"):
-        mean = float(np.ldexp(total / n, -exponent))
+        mean = center + float(np.ldexp(total / n, -exponent))
         std = float(np.ldexp(math.sqrt(max(n * counts.squares - total * total, 0)) / n, -exponent))
     return (mean, std) if math.isfinite(mean) and math.isfinite(std) else None
 
@@ -166,11 +199,18 @@ def boundaries(edges: Floats, low: float, high: float) -> Floats:
     return np.concatenate([[min(low, inner[0])], inner, [max(high, inner[-1])]])
 
 
-def fixed(values: Floats, exponent: int) -> Floats:
+def fixed(values: Floats, exponent: int, center: float = 0.0) -> Floats:
     """Values in fixed point as they are counted: whole numbers, clipped to ±2**40."""
     with np.errstate(over="ignore"):
-        result: Floats = np.clip(np.rint(np.ldexp(values, exponent)), -LARGEST_FIXED, LARGEST_FIXED)
+        scaled = np.rint(np.ldexp(values - center, exponent))
+    result: Floats = np.clip(scaled, -LARGEST_FIXED, LARGEST_FIXED)
     return result
+
+
+def single_valued(counts: NumericCounts, starts: Floats) -> Flags:
+    """Which cells hold nothing but values at their start; `starts` are `fixed`."""
+    at_start = counts.counts.astype(object) * np.array([int(value) for value in starts], dtype=object)
+    return np.asarray(counts.sums == at_start, dtype=np.bool_)
 
 
 def wasserstein(reference: NumericCounts, current: NumericCounts, ends: Floats) -> tuple[float, float]:
@@ -198,8 +238,13 @@ def wasserstein(reference: NumericCounts, current: NumericCounts, ends: Floats) 
     return float(exact.sum()), float(upper.sum())
 
 
-def quantiles(counts: NumericCounts, ends: Floats, probabilities: Floats) -> Floats:
-    """Quantiles by linear interpolation within the cells, between the smallest and the largest value."""
+def quantiles(
+    counts: NumericCounts, ends: Floats, probabilities: Floats, single: Flags | None = None
+) -> Floats:
+    """Quantiles by linear interpolation within the cells, between the smallest and the largest value.
+
+    `single` cells have one value, which is their start.
+    """
     below = np.concatenate([[0], np.cumsum(counts.counts)])
     filled = np.concatenate([[True], np.diff(below) > 0])
     starts = ends[:-1][filled[1:]]
@@ -207,6 +252,8 @@ def quantiles(counts: NumericCounts, ends: Floats, probabilities: Floats) -> Flo
     cells = np.minimum(cells, len(starts) - 1)
     left, right = below[filled][cells], below[filled][cells + 1]
     inside = (probabilities * counts.n - left) / (right - left)
+    if single is not None:
+        inside = np.where(single[filled[1:]][cells], 0.0, inside)
     begin, stop = starts[cells], ends[1:][filled[1:]][cells]
     values = begin * (1 - inside) + stop * inside
     result: Floats = np.clip(values, counts.low, counts.high)

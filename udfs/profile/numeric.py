@@ -33,6 +33,7 @@ class NumericBins:
     def __init__(self, references: Mapping[str, NumericReference]) -> None:
         self._cells_of = {name: Cells(np.array(reference.edges)) for name, reference in references.items()}
         self._exponents = {name: reference.fixed_point.exponent for name, reference in references.items()}
+        self._centers = {name: reference.fixed_point.center for name, reference in references.items()}
 
     def count(self, names: Sequence[str], columns: Sequence[Floats]) -> list[NumericCounts]:
         """Counts of each of `columns`, of equal length, whose names are `names`."""
@@ -88,7 +89,8 @@ class NumericBins:
         exponents = np.array([[self._exponents[name]] for name in names])
         with np.errstate(over="ignore"):
             largest = np.ldexp(float(LARGEST_FIXED), -exponents)
-        scaled = np.clip(present, -largest, largest)
+            centers = np.array([[self._centers[name]] for name in names])
+            scaled = np.clip(present - centers if centers.any() else present, -largest, largest)
         # The product is the same and much faster, but 2**exponent must be a number.
         if exponents.max(initial=0) < _MAX_EXPONENT:
             np.multiply(scaled, np.ldexp(1.0, exponents), out=scaled)

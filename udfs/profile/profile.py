@@ -15,9 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from udfs.profile.blocks import Blocks, blocks_of, correlation_in, mid_ranks
 from udfs.profile.joint import joint_reference
 from udfs.profile.reference import parse_reference
 from udfs.profile.references import reference_parts
+from udfs.profile.tails import ID_SHARE, LEAST_ROWS, has_tail, ranked, tested_half
 
 BINS = 64
 TOP = 100
@@ -25,6 +27,10 @@ MAX_RARE = 1_000
 _SEED = 0
 # Scaled values stay below 2**30, so that a square fits in 64 bits.
 _BITS = 30
+# Times that each value comes in the mean: a flag, a count or a grade, and no measurement.
+_OFTEN = 20
+# Times the values' range: from there on too few of these bits would tell the values apart.
+_FAR = 1_024
 
 Column = dict[str, Any]
 Ints = npt.NDArray[np.int64]
@@ -44,17 +50,22 @@ def reference_profile(
 
     `columns` and `outputs` map names to: for numbers `edges` (quantiles, ties merged), `counts` and `sums`
     per bin [edge, next edge), the last one closed; for strings and booleans the `top` most frequent values,
-    and the `rare` others unless they are more than 1,000. `joint` tells how the numeric inputs move together.
+    and the `rare` others unless they are more than 1,000. `ids` are inputs that tell rows apart. `joint`
+    tells how the numeric inputs move together.
     `importance` weighs the inputs' drift: not negative, written as shares of 1; equal ones by default.
     `segments` are inputs, or other columns of the rows, whose values get references of their own; with
-    `event_time` (timestamps) so does each hour of the week.
+    `event_time` (timestamps) so does each hour of the week, and `blocks` say how alike rows near in time are.
     Raises ValueError if importance names no input or is not a weight, and KeyError for an unknown segment.
     """
+    times = None if event_time is None else _milliseconds(event_time)
+    made = _columns(inputs, bins, top, times)
+    results = _columns(outputs, bins, top, times) if outputs is not None else {}
     profile = {
-        "schema": "tailrace.profile/1",
+        "schema": _schema([*made.values(), *results.values()]),
         "rows": inputs.num_rows,
-        "columns": _columns(inputs, bins, top),
-        "outputs": _columns(outputs, bins, top) if outputs is not None else {},
+        "columns": made,
+        "outputs": results,
+        "ids": [name for name, column in made.items() if _tells_apart(column)],
         "joint": _joint(inputs),
         "importance": _shares(inputs.column_names, importance),
     }
@@ -62,13 +73,28 @@ def reference_profile(
     if not chosen.column_names and event_time is None:
         return profile
     columns = dict(zip(inputs.column_names, inputs.columns, strict=True))
-    made = dict(zip(outputs.column_names, outputs.columns, strict=True)) if outputs is not None else {}
+    others = dict(zip(outputs.column_names, outputs.columns, strict=True)) if outputs is not None else {}
     return profile | reference_parts(
         parse_reference(encode_profile(profile)),
-        {name: _whole(column) for name, column in (columns | made).items()},
+        {name: _whole(column) for name, column in (columns | others).items()},
         {name: _whole(chosen[name]) for name in chosen.column_names},
-        None if event_time is None else _milliseconds(event_time),
+        times,
     )
+
+
+def _schema(columns: Sequence[Column]) -> str:
+    """Who knows version 1 alone would compare with the wrong counts."""
+    newer = any(
+        "tested" in column or "blocks" in column or "center" in column.get("fixed_point", {})
+        for column in columns
+    )
+    return "tailrace.profile/2" if newer else "tailrace.profile/1"
+
+
+def _tells_apart(column: Column) -> bool:
+    """Most of its rows have a value of their own."""
+    rows = sum(column["counts"]) + column.get("other", 0)
+    return bool(rows >= LEAST_ROWS and column.get("singles", 0) >= ID_SHARE * rows)
 
 
 def encode_profile(profile: dict[str, Any]) -> bytes:
@@ -85,8 +111,30 @@ def _milliseconds(times: pa.ChunkedArray) -> Ints:
     return found
 
 
-def _columns(table: pa.Table, bins: int, top: int) -> dict[str, Column]:
-    return {name: _column(table[name], bins, top) for name in table.column_names}
+def _columns(table: pa.Table, bins: int, top: int, times: Ints | None) -> dict[str, Column]:
+    made = {name: _column(table[name], bins, top) for name in table.column_names}
+    for name, column in made.items() if times is not None else ():
+        assert times is not None
+        if blocks := _blocks(table[name], column, times):
+            column["blocks"] = blocks
+    return made
+
+
+def _blocks(column: pa.ChunkedArray, made: Column, times: Ints) -> Blocks:
+    """Left out where rows near in time are no more alike than others."""
+    present = _whole(column.is_valid()).to_numpy(zero_copy_only=False)
+    if made["kind"] == "numeric":
+        values = _whole(column.cast(pa.float64(), safe=False)).to_numpy(zero_copy_only=False)
+        present = present & np.isfinite(values)
+        found = blocks_of(mid_ranks(values[present]), None, times[present])
+    else:
+        text = _whole(column.cast(pa.string())).filter(pa.array(present))
+        place = pc.index_in(text, value_set=pa.array(made["values"], pa.string()))
+        cells = place.fill_null(len(made["values"])).to_numpy(zero_copy_only=False).astype(np.int64)
+        found = blocks_of(None, cells, times[present])
+    gone = blocks_of((~present).astype(np.float64), None, times) if not present.all() else []
+    both = [(length, max(value, correlation_in(gone, length))) for length, value in found] or gone
+    return both if any(value for _, value in both) else []
 
 
 def _column(column: pa.ChunkedArray, bins: int, top: int) -> Column:
@@ -124,8 +172,9 @@ def _numeric(column: pa.ChunkedArray, bins: int) -> Column:
     values = present[np.isfinite(present)]
     edges = _edges(values, bins)
     indexes = np.searchsorted(edges[1:-1], values, side="right")
-    exponent = _exponent(values)
-    fixed = np.rint(np.ldexp(values, exponent)).astype(np.int64)
+    center = _center(values)
+    exponent = _exponent(values - center)
+    fixed = np.rint(np.ldexp(values - center, exponent)).astype(np.int64)
     size = max(len(edges) - 1, min(len(edges), 1))
     return {
         "kind": "numeric",
@@ -136,6 +185,7 @@ def _numeric(column: pa.ChunkedArray, bins: int) -> Column:
         "count": len(values),
         "fixed_point": {
             "exponent": exponent,
+            **({"center": center} if center else {}),
             "sum": int(fixed.sum()),
             "sum_squares": _sum_squares(fixed),
             "sums": _sums(fixed, indexes, size),
@@ -148,18 +198,30 @@ def _edges(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.float64
     """Quantiles that occur among the values; one edge when all values are equal, none without values.
 
     A largest value that is as frequent as a bin has one of its own, as each other such value has: else nobody
-    would see zeros become ones.
+    would see zeros become ones. Where values are few and come often, each has one, however rare it is.
     """
     if not len(values):
         return np.empty(0)
     quantiles = np.quantile(values, np.linspace(0, 1, bins + 1), method="inverted_cdf")
     edges: npt.NDArray[np.float64] = np.unique(quantiles + 0.0)
+    distinct = np.unique(values + 0.0)
+    few = len(distinct) <= bins and len(values) >= _OFTEN * len(distinct)
+    edges = distinct if few else edges
     largest = np.count_nonzero(values == edges[-1])
     with np.errstate(over="ignore"):
         beyond = np.nextafter(edges[-1], np.inf)
-    if len(edges) > 1 and largest > 1 and largest * bins >= len(values) and np.isfinite(beyond):
+    frequent = few or (largest > 1 and largest * bins >= len(values))
+    if len(edges) > 1 and frequent and np.isfinite(beyond):
         edges = np.append(edges, beyond)
     return edges
+
+
+def _center(values: npt.NDArray[np.float64]) -> float:
+    """What the fixed point is about: 0, unless the values lie far from it and near to each other."""
+    if not len(values):
+        return 0.0
+    low, high = float(values.min()), float(values.max())
+    return low if high > low and min(abs(low), abs(high)) > _FAR * (high - low) else 0.0
 
 
 def _exponent(values: npt.NDArray[np.float64]) -> int:
@@ -198,16 +260,38 @@ def _moments(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
 
 
 def _categorical(column: pa.ChunkedArray, top: int) -> Column:
-    counted = pc.value_counts(column.drop_null().cast(pa.string()))
-    found = pa.table({"value": counted.field("values"), "count": counted.field("counts")})
-    found = found.sort_by([("count", "descending"), ("value", "ascending")])
-    first, rest = found.slice(0, top), found.slice(top)
-    return {
+    """With a tail, `tested` are the counts that windows are compared with, see `udfs.profile.tails`."""
+    text = _whole(column.cast(pa.string()))
+    values, counts = ranked(text)
+    count_of = dict(zip(values, counts, strict=True))
+    tail = has_tail(counts, top)
+    half = tested_half(len(text))
+    chosen = ranked(text.filter(pa.array(~half)))[0][:top] if tail else values[:top]
+    rest = sorted(set(values) - set(chosen))
+    found: Column = {
         "kind": "categorical",
-        "values": first["value"].to_pylist(),
-        "counts": first["count"].to_pylist(),
-        "other": pc.sum(rest["count"]).as_py() or 0,
-        "rare": sorted(rest["value"].to_pylist()) if len(rest) <= MAX_RARE else None,
-        "distinct": len(found),
+        "values": chosen,
+        "counts": [count_of[value] for value in chosen],
+        "other": sum(count_of[value] for value in rest),
+        "rare": rest if len(rest) <= MAX_RARE else None,
+        "distinct": len(values),
         "null": column.null_count,
     }
+    if not tail:
+        return found
+    singles = sum(count == 1 for count in counts)
+    new = singles / sum(counts) if found["rare"] is not None else 0.0
+    return found | {"singles": singles, "tested": _tested(text.filter(pa.array(half)), chosen, new)}
+
+
+def _tested(text: pa.Array, chosen: Sequence[str], new: float) -> dict[str, Any]:
+    """The counts of these rows, of which the part `new` has values that are in no other row.
+
+    That part is of all rows, as half of them alone know it less well.
+    """
+    count_of = dict(zip(*ranked(text), strict=True))
+    counts = [count_of.get(value, 0) for value in chosen]
+    present = len(text) - text.null_count
+    rest = present - sum(counts)
+    unseen = min(round(new * present), rest)
+    return {"counts": counts, "other": rest - unseen, "unseen": unseen, "null": text.null_count}

@@ -13,13 +13,19 @@ from udfs.profile.joint import JointReference, parse_joint
 
 
 class _FixedPoint(msgspec.Struct, frozen=True):
+    """Values as (value − center) × 2**exponent."""
+
     exponent: int
     sum_squares: int
     sums: list[int]
+    center: float = 0.0
 
 
 class NumericReference(msgspec.Struct, frozen=True, tag="numeric", tag_field="kind"):
-    """K bins [edge, next edge), the last one closed; one edge is one bin with a single value, none no bin."""
+    """K bins [edge, next edge), the last one closed; one edge is one bin with a single value, none no bin.
+
+    `blocks` as `udfs.profile.blocks` says: how alike rows near in time are.
+    """
 
     edges: list[float]
     counts: list[int]
@@ -28,6 +34,7 @@ class NumericReference(msgspec.Struct, frozen=True, tag="numeric", tag_field="ki
     invalid: int
     min: float | None
     max: float | None
+    blocks: list[tuple[int, float]] = []
 
     def __post_init__(self) -> None:
         bins = max(len(self.edges) - 1, min(len(self.edges), 1))
@@ -46,10 +53,20 @@ class NumericReference(msgspec.Struct, frozen=True, tag="numeric", tag_field="ki
         return NumericCounts(counts, sums, squares, self.min, self.max, self.null, self.invalid)
 
 
+class _Tested(msgspec.Struct, frozen=True):
+    """What windows are compared with, of a column with a tail: rows that the values were not chosen by."""
+
+    counts: list[int]
+    other: int
+    unseen: int
+    null: int
+
+
 class CategoricalReference(msgspec.Struct, frozen=True, tag="categorical", tag_field="kind"):
     """The most frequent values; `rare` are the others, null where they are too many to keep.
 
-    With `rare` null no value counts as unseen: it cannot be told from a rare one.
+    With `rare` null no value counts as unseen: it cannot be told from a rare one. `tested` as
+    `udfs.profile.tails` says; null where no value is rare, and in profiles of version 1.
     """
 
     values: list[str]
@@ -57,15 +74,30 @@ class CategoricalReference(msgspec.Struct, frozen=True, tag="categorical", tag_f
     other: int
     null: int
     rare: list[str] | None = None
+    tested: _Tested | None = None
+    blocks: list[tuple[int, float]] = []
 
     def __post_init__(self) -> None:
         if len(self.counts) != len(self.values) or len(set(self.values)) != len(self.values):
             raise ValueError("values must be distinct, with one count each")
-        if min([*self.counts, self.other]) < 0:
+        tested = self.tested
+        if tested and len(tested.counts) != len(self.values):
+            raise ValueError("tested counts must be one for each value")
+        numbers = [*tested.counts, tested.other, tested.unseen] if tested else []
+        if min([*self.counts, self.other, *numbers]) < 0:
             raise ValueError("counts must not be negative")
+
+    def with_counts(self, found: CategoricalCounts) -> CategoricalReference:
+        """The same values, as often as these rows have them."""
+        listed = found.counts.tolist()
+        tested = self.tested and _Tested(listed, found.other, found.unseen, found.null)
+        return msgspec.structs.replace(self, counts=listed, other=found.other, null=found.null, tested=tested)
 
     def as_counts(self) -> CategoricalCounts:
         """The reference's rows, counted as those of a window are."""
+        if (known := self.tested) is not None:
+            counts: Ints = np.array(known.counts, dtype=np.int64)
+            return CategoricalCounts(counts, known.other, known.unseen, known.null)
         return CategoricalCounts(np.array(self.counts, dtype=np.int64), self.other, 0, self.null)
 
 
@@ -73,10 +105,11 @@ ColumnReference = NumericReference | CategoricalReference
 
 
 class _Profile(msgspec.Struct, frozen=True):
-    schema: Literal["tailrace.profile/1"]
+    schema: Literal["tailrace.profile/1", "tailrace.profile/2"]
     rows: int
     columns: dict[str, ColumnReference]
     outputs: dict[str, ColumnReference] = {}
+    ids: list[str] = []
     joint: dict[str, Any] | None = None
     importance: dict[str, float] = {}
     segments: msgspec.Raw = msgspec.Raw(b"")
@@ -86,6 +119,7 @@ class _Profile(msgspec.Struct, frozen=True):
 class Reference(msgspec.Struct, frozen=True):
     """`columns` are the model's inputs and other columns; `outputs` are `prediction` and `score`.
 
+    `ids` are columns that tell rows apart, which are watched only where they are asked for.
     `segments` and `hour_of_week` are parts of the rows, for `udfs.profile.references` to read.
     """
 
@@ -96,6 +130,7 @@ class Reference(msgspec.Struct, frozen=True):
     importance: dict[str, float] = {}
     segments: msgspec.Raw = msgspec.Raw(b"")
     hour_of_week: msgspec.Raw = msgspec.Raw(b"")
+    ids: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, ColumnCounts]:
         """All columns and outputs as counts."""
@@ -111,7 +146,7 @@ def parse_reference(profile: bytes) -> Reference:
         parsed = _decoder.decode(profile)
         joint = parse_joint(parsed.joint) if parsed.joint else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ModelError(f"the reference profile must be of tailrace.profile/1: {error}") from None
+        raise ModelError(f"the reference profile must be of tailrace.profile/1 or 2: {error}") from None
     return Reference(
         parsed.rows,
         parsed.columns,
@@ -120,4 +155,5 @@ def parse_reference(profile: bytes) -> Reference:
         parsed.importance,
         parsed.segments,
         parsed.hour_of_week,
+        tuple(parsed.ids),
     )

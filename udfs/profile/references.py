@@ -6,6 +6,7 @@ A part of the reference has the bins of the whole, so that the same counts of a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from udfs.profile.collect import OTHER, Collector, PartialProfile
 from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts, WindowCounts
 from udfs.profile.params import CollectParams, Compared, SegmentParams
 from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference, Reference
+from udfs.profile.tails import tested_half, with_new
 from udfs.profile.wire import Columns, pack_columns, unpack_columns
 
 HOUR_MS = 3_600_000
@@ -49,14 +51,48 @@ def reference_parts(
     found: dict[str, Any] = {"segments": {name: {} for name in segments}}
     texts = {name: column.cast(pa.string()) for name, column in segments.items()}
     whole = np.zeros(rows, dtype=np.int64)
-    for part in _collect(reference, columns | texts, whole, _ALL_TIME, params):
+    for part in _tested(reference, columns, texts, whole, _ALL_TIME, params):
         if part.column is not None and part.value != OTHER:
             found["segments"][part.column][part.value] = _packed(part.counts)
     if event_time is not None:
         hours = event_time % (HOURS_A_WEEK * HOUR_MS)
-        parts = _collect(reference, columns, hours, HOUR_MS, ())
+        parts = _tested(reference, columns, {}, hours, HOUR_MS, ())
         found["hour_of_week"] = {str((part.start or 0) // HOUR_MS): _packed(part.counts) for part in parts}
     return found
+
+
+def _tested(
+    reference: Reference,
+    columns: dict[str, pa.Array],
+    texts: dict[str, pa.Array],
+    times: Ints,
+    window_ms: int,
+    segments: Sequence[SegmentParams],
+) -> list[PartialProfile]:
+    """Columns with a tail by the rows that their values were not chosen by, as in the whole."""
+    every = _collect(reference, columns | texts, times, window_ms, segments)
+    tails = [
+        name
+        for name, column in (reference.columns | reference.outputs).items()
+        if isinstance(column, CategoricalReference) and column.tested
+    ]
+    if not tails:
+        return every
+    half = pa.array(tested_half(len(times)))
+    own = {name: with_new(columns[name].cast(pa.string())) for name in tails}
+    filtered = {name: column.filter(half) for name, column in (texts | own).items()}
+    # A segment's own column is not compared within its segments.
+    filtered |= {name: text.filter(half) for name, text in texts.items()}
+    counted = _collect(reference, filtered, times[half.to_numpy(zero_copy_only=False)], window_ms, segments)
+    of_part = {(part.start, part.column, part.value): part.counts.columns for part in counted}
+    for part in every:
+        known = of_part.get((part.start, part.column, part.value), {})
+        for name in tails:
+            size = len(part.counts.columns[name].counts)
+            found = known.get(name, CategoricalCounts(np.zeros(size, dtype=np.int64)))
+            assert isinstance(found, CategoricalCounts)
+            part.counts.columns[name] = replace(found, examples=())
+    return every
 
 
 def _segment(name: str, column: pa.Array) -> SegmentParams:
@@ -125,7 +161,9 @@ class ReferenceParts:
             return None
         if key not in self._mixtures:
             there = [(first + i) % HOURS_A_WEEK for i in range(hours)]
-            self._mixtures[key] = self._made([self._hours[hour] for hour in there if hour in self._hours])
+            mixture = self._made([self._hours[hour] for hour in there if hour in self._hours])
+            # Most of what is alike in an hour is its own, and in its reference.
+            self._mixtures[key] = mixture and _without_blocks(mixture)
         return self._mixtures[key]
 
     def _add(self, segment: SegmentParams, stored: Mapping[str, _Part]) -> None:
@@ -192,14 +230,23 @@ def _read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[dict[str, Value]]) -> 
         raise ModelError(f"the parts of a reference profile must be counts: {error}") from None
 
 
+def _without_blocks(reference: Reference) -> Reference:
+    columns, outputs = (
+        {name: msgspec.structs.replace(column, blocks=[]) for name, column in each.items()}
+        for each in (reference.columns, reference.outputs)
+    )
+    return msgspec.structs.replace(reference, columns=columns, outputs=outputs)
+
+
 def _on_bins(column: ColumnReference, counts: ColumnCounts) -> ColumnReference:
-    replace = msgspec.structs.replace
     if isinstance(column, CategoricalReference):
         assert isinstance(counts, CategoricalCounts)
-        return replace(column, counts=counts.counts.tolist(), other=counts.other, null=counts.null)
+        return column.with_counts(counts)
     assert isinstance(counts, NumericCounts)
     inner = slice(1, -1)
-    fixed = replace(column.fixed_point, sum_squares=counts.squares, sums=counts.sums[inner].tolist())
+    fixed = msgspec.structs.replace(
+        column.fixed_point, sum_squares=counts.squares, sums=counts.sums[inner].tolist()
+    )
     return NumericReference(
         column.edges,
         counts.counts[inner].tolist(),
@@ -208,6 +255,7 @@ def _on_bins(column: ColumnReference, counts: ColumnCounts) -> ColumnReference:
         counts.invalid,
         counts.low,
         counts.high,
+        column.blocks,
     )
 
 
@@ -216,7 +264,10 @@ def _without(whole: ColumnCounts, part: ColumnCounts) -> ColumnCounts:
     if isinstance(whole, CategoricalCounts):
         assert isinstance(part, CategoricalCounts)
         return CategoricalCounts(
-            whole.counts - part.counts, whole.other - part.other, whole.unseen, whole.null - part.null
+            whole.counts - part.counts,
+            whole.other - part.other,
+            whole.unseen - part.unseen,
+            whole.null - part.null,
         )
     assert isinstance(part, NumericCounts)
     return NumericCounts(

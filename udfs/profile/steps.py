@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from udfs.profile.blocks import correlation_in
 from udfs.profile.collect import coded, floats, places_of
 from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints
 from udfs.profile.params import CollectParams
@@ -36,7 +37,8 @@ class StepPart:
 class Ranks:
     """`of_cell` has the rank of each cell: below, the bins, above; or the values, OTHER, UNSEEN.
 
-    `total` of the reference's `rows` values, and the standard deviation of one, in the same units.
+    `total` of the reference's `rows` values, and the standard deviation of one, in the same units. `alike`:
+    correlations of values in spans of so many steps.
     """
 
     of_cell: Ints
@@ -44,9 +46,17 @@ class Ranks:
     total: int
     deviation: float
     numeric: bool = True
+    alike: tuple[tuple[float, float], ...] = ()
+
+    def design(self, n: int) -> float:
+        """How many values count as one where a step has n: of the span in which they are the most alike.
+
+        Longer spans than a step's, as steps that follow each other are alike too, and their sums add up.
+        """
+        return max([1.0, *(1 + (n * steps - 1) * correlation for steps, correlation in self.alike)])
 
 
-def ranks(reference: ColumnReference) -> Ranks:
+def ranks(reference: ColumnReference, step_ms: int = 0) -> Ranks:
     """The middle of the ranks that a cell's values have; of categories, the most frequent is the lowest."""
     counts = _cells(reference.as_counts())
     rows = int(counts.sum())
@@ -55,7 +65,9 @@ def ranks(reference: ColumnReference) -> Ranks:
     total = sum(int(count) * int(rank) for count, rank in zip(counts, of_cell, strict=True))
     spread = of_cell - total / max(rows, 1)
     deviation = float(np.sqrt(counts @ spread**2 / max(rows, 1)))
-    return Ranks(of_cell, rows, total, deviation, isinstance(reference, NumericReference))
+    lengths = [step_ms, *(length for length, _ in reference.blocks if length > step_ms)] if step_ms else []
+    alike = tuple((length / step_ms, correlation_in(reference.blocks, length)) for length in lengths)
+    return Ranks(of_cell, rows, total, deviation, isinstance(reference, NumericReference), alike)
 
 
 class StepCounter:

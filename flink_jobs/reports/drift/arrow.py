@@ -76,6 +76,7 @@ _COLUMN = {
     "statistics": pa.map_(_TEXT, _STATISTIC),
     "bins": _BINS,
     "previous": _PREVIOUS,
+    **dict.fromkeys(("reference_unseen", "n_effective", "ratio", "min_ratio"), _REAL),
 }
 SCHEMA = pa.schema(_RECORD | _COLUMN, metadata={"schema": "tailrace.drift/1"})
 _VOLUME = ("predicted", "dead", "late", "duplicates", "key_sample")
@@ -161,7 +162,9 @@ def _record(row: Row) -> Row:
 
 
 def _column(row: Row) -> Row:
-    return {key: row[key] for key in _COLUMN} | {key: dict(row[key]) for key in _MAPS}
+    # Files of earlier versions have none of these.
+    added = {"reference_unseen": row["reference_unseen"] or 0.0, "ratio": row["ratio"] or 1.0}
+    return {key: row[key] for key in _COLUMN} | {key: dict(row[key]) for key in _MAPS} | added
 
 
 def _charts(charts: list[Row] | None, time: Callable[[Any], Any]) -> list[Row] | None:

@@ -121,6 +121,18 @@ def test_the_sequential_detector_watches_the_output_by_default(folder: Path) -> 
     assert (made.collect.step_ms, made.collect.step_columns) == (1_800_000, ("prediction",))
 
 
+def test_rare_values_count_unless_a_job_says_what_matters(folder: Path) -> None:
+    """Who demands that a tenth of the rows move is not to be told of one row in a thousand."""
+    given = {"": 1.5, "min_effect: 0.1": None, "min_ratio: 3": 3.0, "min_effect: 0.1, min_ratio: 3": 3.0}
+    for keys, expected in given.items():
+        made = plan(folder, f"drift: {{{keys}}}").drift
+        assert made is not None
+        assert made.monitor.settings.min_ratio == expected
+    off = plan(folder, "drift: {min_ratio: null}").drift
+    assert off is not None
+    assert off.monitor.settings.min_ratio is None
+
+
 def test_a_webhook_is_told_in_full_to_the_worker_and_shown_to_nobody(folder: Path) -> None:
     text = 'drift: {}\nalerts: {webhook: {url: "${ADDRESS}", headers: {X-Key: "${KEY}"}, timeout: 2s}}'
     environ = {"ADDRESS": "https://hooks.example.org/T0/secret", "KEY": "hidden"}

@@ -199,7 +199,7 @@ def test_dead_and_late_records_are_counted_by_window_reason_and_field() -> None:
 )
 def test_a_broken_profile_is_a_clear_error(profile: bytes, message: str) -> None:
     with pytest.raises(
-        ModelError, match=f"the reference profile must be of tailrace.profile/1: .*({message})"
+        ModelError, match=f"the reference profile must be of tailrace.profile/1 or 2: .*({message})"
     ):
         parse_reference(profile)
 
