@@ -33,7 +33,7 @@ alerts: {rules: {moved: {on: drift, bad: 1, of: 1}}}
 
 
 def values(i: int) -> dict[str, Any]:
-    """`same` is constant, `gone` null, `wild` as large as a double can be, `user` never the same, so not watched."""
+    """`same` is constant, `gone` null, `wild` as large as a double can be; `user` is an id, not watched."""
     return {"same": 5.0, "gone": None, "wild": (-1) ** i * 1.7e308, "user": f"user {i}", "extra": float(i)}
 
 
