@@ -92,6 +92,7 @@ def model_params(
             renamed,
             job.model.refresh,
             frozenset(watched - labels.keys()),
+            bool(wanted),
             msgspec.structs.replace(release_trust_of(job), pinned=version.head),
         )
     return ModelParams(

@@ -60,6 +60,8 @@ class PublishedQuality:
             group.gauge(name, lambda name=name: self._values[name])
 
     def publish(self, records: Sequence[QualityRecord], alerts: Sequence[AlertRecord]) -> None:
+        for counter in self._counters.values():
+            counter.inc(0)  # Rates need a 0 to begin with.
         for record in records:
             if record.segment is None:
                 self._count(record)

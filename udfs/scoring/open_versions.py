@@ -56,7 +56,7 @@ def _followed(
         check_survives(folder, digest=digest, trust=model.trust)
         loaded = load_version(folder, digest=digest, trust=model.trust)
         inputs = _inputs(loaded.manifest.signature, follow, folder)
-        watch = make_batch_profiler(params.drift, loaded, inputs, follow.watched) if params.drift else None
+        watch = make_batch_profiler(params.drift, loaded, inputs, follow) if params.drift else None
         private, explain = bool(_private(params, inputs)), params.output.explain
         elsewhere = ShadowParams(folder, digest, inputs, model.threshold, model.trust, explain, private)
         explaining = _explaining(params, loaded, inputs, counts)

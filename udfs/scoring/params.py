@@ -69,7 +69,8 @@ class PackParams(msgspec.Struct, frozen=True):
 class FollowParams(msgspec.Struct, frozen=True):
     """How a worker follows the release log of `model` in `folder`, the path or URI `models/<name>`.
 
-    `columns` are all that a later version may be fed; of these `watched` are compared with its reference.
+    `columns` are all that a later version may be fed; of these `watched` are compared with its reference, but
+    for those that are ids by it, unless they are `named`.
     `trust` is what is demanded of the log.
     """
 
@@ -79,6 +80,7 @@ class FollowParams(msgspec.Struct, frozen=True):
     renamed: dict[str, str]
     refresh_ms: int = 10_000
     watched: frozenset[str] = frozenset()
+    named: bool = False
     trust: ReleaseTrust = ReleaseTrust()
 
 

@@ -17,6 +17,7 @@ from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference, parse_reference
 from udfs.records.numbers import cast_column
+from udfs.scoring.params import FollowParams
 from udfs.scoring.shadow import ShadowParams
 from udfs.types import ColumnType
 
@@ -83,14 +84,17 @@ def score_columns(scored: Scored, manifest: Manifest) -> dict[str, pa.Array]:
 
 
 def make_batch_profiler(
-    params: CollectParams, loaded: LoadedModel, inputs: Inputs, watched: frozenset[str]
+    params: CollectParams, loaded: LoadedModel, inputs: Inputs, follow: FollowParams
 ) -> BatchProfiler | None:
     """Counts a later version's rows on its own reference; None where it has no usable one."""
     try:
         reference = read_reference(loaded)
     except ModelError:
         return None
-    columns = tuple((n, column) for n, column, _ in inputs if column in watched and n in reference.columns)
+    known = reference.columns.keys() - (() if follow.named else reference.ids)
+    columns = tuple(
+        (name, column) for name, column, _ in inputs if column in follow.watched and name in known
+    )
     params = msgspec.structs.replace(params, columns=columns)
     return BatchProfiler(params, reference, loaded.manifest.version)
 

@@ -36,4 +36,4 @@ def test_the_suites_hold_for_catboost_and_keras() -> None:
     passed = re.search(r"^(\d+) passed, \d+ deselected", done.stdout, re.MULTILINE)
     assert passed is not None, done.stdout[-500:]
     assert "skipped" not in done.stdout
-    assert int(passed[1]) >= 70
+    assert int(passed[1]) >= 64
