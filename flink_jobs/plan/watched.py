@@ -64,9 +64,9 @@ def watched_columns(
             found.add(("drift", "columns", index), expected, repr(name), name=name, choices=by_name)
             wrong = True
     # With a wrong name, or a wrong list, what was meant may be any of them.
-    usual = [name for name in by_name if name not in reference.ids]
-    wanted = (by_name if wrong else usual) if wrong or not drift.columns else dict.fromkeys(drift.columns)
-    items = tuple(by_name[name] for name in wanted if name in by_name)
+    usual = by_name if wrong else reference.watched
+    wanted = drift.columns if drift.columns and not wrong else [name for name in by_name if name in usual]
+    items = tuple(by_name[name] for name in dict.fromkeys(wanted) if name in by_name)
     roles: dict[str, Role] = {
         item.name: "input" if item.column.origin.startswith("field") else "feature" for item in items
     }

@@ -207,7 +207,7 @@ class ScoreFunction(_Counting):
             outcomes = replace(outcomes, sealed=self._sealing.sealed(outcomes.kind, record))
         if privacy.key:
             _, key, *_ = record
-            keys = np.array([*self._treating.keys(key.to_pylist()), None], dtype=object)[:-1]
+            keys = np.array(self._treating.keys(key.to_pylist()), dtype=object)
             outcomes = replace(outcomes, key=keys)
         return outcomes
 

@@ -19,7 +19,7 @@ from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.records import AlertRecord, Closed
 from udfs.flink.results import ALERT, BYTES, RECORD
-from udfs.flink.windows import IdleClock, WindowCodec, WindowMap
+from udfs.flink.windows import IdleClock, WindowCodec, WindowMap, added_up
 from udfs.flink.worker import prepare_worker
 from udfs.quality.alerts import AlertState, judge
 from udfs.quality.counts import QualityReport, decode_report, encode_report
@@ -38,14 +38,7 @@ METRICS = {
 GAUGES = ("label_coverage", *(f"{kind}_{name}" for kind, names in METRICS.items() for name in names))
 
 
-def _join(_start: int, report: QualityReport | None, added: list[QualityReport]) -> QualityReport:
-    total = report or QualityReport()
-    for each in added:
-        total.add(each)
-    return total
-
-
-REPORTS = WindowCodec(_join, encode_report, lambda data: decode_report(bytes(data)))
+REPORTS = WindowCodec(added_up(QualityReport), encode_report, lambda data: decode_report(bytes(data)))
 
 
 class PublishedQuality:

@@ -17,7 +17,7 @@ from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.records import Closed
 from udfs.flink.results import ALERT, BYTES, RECORD
-from udfs.flink.windows import ClosingWindows, IdleClock, WindowCodec, WindowMap
+from udfs.flink.windows import ClosingWindows, IdleClock, WindowCodec, WindowMap, added_up
 from udfs.flink.worker import prepare_worker
 from udfs.rollout.controller import ControllerState, RolloutController, RolloutControllerParams
 from udfs.rollout.labels import LabelSums, decode_labels, encode_labels
@@ -38,15 +38,8 @@ def _join_reports(start: int, report: MetricsReport | None, entries: list[Metric
     return total
 
 
-def _join_labels(_start: int, labels: LabelSums | None, added: list[LabelSums]) -> LabelSums:
-    total = labels or LabelSums()
-    for each in added:
-        total.add(each)
-    return total
-
-
 REPORTS = WindowCodec(_join_reports, encode, lambda data: decode(bytes(data)))
-LABELS = WindowCodec(_join_labels, encode_labels, lambda data: decode_labels(bytes(data)))
+LABELS = WindowCodec(added_up(LabelSums), encode_labels, lambda data: decode_labels(bytes(data)))
 
 
 class _StatefulController:
@@ -187,7 +180,7 @@ class LabelledFunction(KeyedProcessFunction):  # type: ignore[misc]
     def _taken(self, start: int) -> LabelSums | None:
         """Those of the windows up to this one, which wait no longer."""
         taken = [self._labels.pop(each) or LabelSums() for each in self._labels.starts() if each <= start]
-        return _join_labels(start, None, taken) if taken else None
+        return LABELS.join(start, None, taken) if taken else None
 
 
 def _by_window(labels: LabelSums) -> Iterator[tuple[int, LabelSums]]:

@@ -7,7 +7,7 @@ for a while. Timers of event time fire at a window's last millisecond.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from pyflink.common import Types
 from pyflink.datastream import RuntimeContext
@@ -31,6 +31,27 @@ class WindowCodec(NamedTuple, Generic[Piece, Value]):
     dump: Callable[[Value], Any]
     load: Callable[[Any], Value]
     type: Any = BYTES
+
+
+class Sum(Protocol):
+    """What others of its kind are added to."""
+
+    def add(self, other: Self, /) -> None: ...
+
+
+ASum = TypeVar("ASum", bound=Sum)
+
+
+def added_up(new: Callable[[], ASum]) -> Callable[[int, ASum | None, list[ASum]], ASum]:
+    """The `join` of windows whose pieces are sums as their values are; `new` makes one of nothing."""
+
+    def join(_start: int, value: ASum | None, pieces: list[ASum]) -> ASum:
+        total = new() if value is None else value
+        for piece in pieces:
+            total.add(piece)
+        return total
+
+    return join
 
 
 class WindowMap(Generic[Piece, Value]):

@@ -132,6 +132,11 @@ class Reference(msgspec.Struct, frozen=True):
     hour_of_week: msgspec.Raw = msgspec.Raw(b"")
     ids: tuple[str, ...] = ()
 
+    @property
+    def watched(self) -> dict[str, ColumnReference]:
+        """The columns that are watched where nobody asks for any."""
+        return {name: column for name, column in self.columns.items() if name not in self.ids}
+
     def counts(self) -> dict[str, ColumnCounts]:
         """All columns and outputs as counts."""
         return {name: column.as_counts() for name, column in (self.columns | self.outputs).items()}

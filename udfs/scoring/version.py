@@ -91,7 +91,7 @@ def make_batch_profiler(
         reference = read_reference(loaded)
     except ModelError:
         return None
-    known = reference.columns.keys() - (() if follow.named else reference.ids)
+    known = reference.columns if follow.named else reference.watched
     columns = tuple(
         (name, column) for name, column, _ in inputs if column in follow.watched and name in known
     )

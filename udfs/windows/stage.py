@@ -22,7 +22,7 @@ from udfs.windows.keys import distinct_keys
 from udfs.windows.params import GroupParams, StageParams
 from udfs.windows.shard import Layout, Recheck, Rechecked, Shard, in_order
 from udfs.windows.summary import Summary
-from udfs.windows.windowed import Windowed, compute_apart, with_overflow
+from udfs.windows.windowed import Windowed, computed, with_overflow
 
 
 class Shards(Protocol):
@@ -118,22 +118,16 @@ class SlidingStage(Stage[Shard]):
     def compute(self, rows: pa.Table, watermark: int) -> Windowed:
         """Rows on which the engine raises, and their peers, are dead, and in no window of others."""
         rows = rows.take(pa.array(in_order(rows))).combine_chunks()
-        try:
-            windowed = self._with_results(rows)
-        except Exception:  # whatever it was, it is looked for among the rows
-            windowed = compute_apart(self._with_results, *self._by_key(rows), self._without_results)
+        windowed = computed(self._with_results, rows, self._by_key, self._without_results)
         self._engine.forget(watermark)
         return windowed
 
     def open_shard(self, state: ShardState) -> Shard:
-        """What windows need from before a restart goes to the engine once."""
+        """What windows need from before a restart goes to the engine once, but for rows that were dead."""
         shard = Shard(state, self._layout, self._recheck)
         self._dead += shard.dead
         kept, shard.restored = shard.restored, shard.restored.slice(0, 0)
-        try:
-            self._load(kept)
-        except Exception:  # those that were dead before the restart are among the rows
-            compute_apart(self._load, *self._by_key(kept), lambda failed: failed)
+        computed(self._load, kept, self._by_key, lambda failed: failed)
         return shard
 
     def _with_results(self, rows: pa.Table) -> Windowed:
@@ -172,11 +166,7 @@ class GroupStage(Stage[GroupShard]):
         self._layout = GroupLayout(by=params.by, kept=kept, group=group)
 
     def compute(self, rows: pa.Table, _watermark: int) -> Windowed:
-        try:
-            return self._summarized(rows)
-        except Exception:  # whatever it was, it is looked for among the windows
-            in_order_of_windows, window = self._summary.in_windows(rows)
-            return compute_apart(self._summarized, in_order_of_windows, window, self._summary.without_results)
+        return computed(self._summarized, rows, self._summary.in_windows, self._summary.without_results)
 
     def _summarized(self, rows: pa.Table) -> Windowed:
         return with_overflow(*self._summary.of(rows))

@@ -29,16 +29,29 @@ def with_overflow(rows: pa.Table, overflow: Mapping[int, str]) -> Windowed:
     return Windowed(rows, {row: beyond_type(name) for row, name in overflow.items()})
 
 
-def compute_apart(
+def computed(
+    compute: Callable[[pa.Table], Windowed],
+    rows: pa.Table,
+    in_units: Callable[[pa.Table], tuple[pa.Table, Ints]],
+    without_results: Callable[[pa.Table], pa.Table],
+) -> Windowed:
+    """What `compute` gives for the rows; where it raises, for those of all units of rows but the bad ones.
+
+    `in_units` gives the rows in another order, and the number of each one's unit, which rises, shape (n,).
+    `compute` must be as it was before a call that raised.
+    """
+    try:
+        return compute(rows)
+    except Exception:  # whatever it was, it is looked for among the rows
+        return _apart(compute, *in_units(rows), without_results)
+
+
+def _apart(
     compute: Callable[[pa.Table], Windowed],
     rows: pa.Table,
     unit: Ints,
     without_results: Callable[[pa.Table], pa.Table],
 ) -> Windowed:
-    """What `compute` gives for the rows, or a problem for each unit of rows on which it raises.
-
-    `unit` rises with the rows, shape (n,). `compute` must be as it was before a call that raised.
-    """
     starts, _ = segments(unit)
     edges = [*starts.tolist(), rows.num_rows]
 
