@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from confluent_kafka import Producer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -101,11 +105,24 @@ def labels() -> list[Message]:
     return [record(row, partition=0) for row in rows + too_late]
 
 
+def abort(settings: ClientSettings, topic: str, labels: Iterable[dict[str, Any]]) -> None:
+    """Writes labels that say the opposite, in a transaction that its maker takes back."""
+    client = Producer(settings.librdkafka() | {"transactional.id": topic})
+    client.init_transactions(30)
+    client.begin_transaction()
+    for label in labels:
+        client.produce(topic, json.dumps(label).encode(), partition=0)
+    client.flush(30)
+    client.abort_transaction(30)
+
+
 @pytest.fixture(scope="module")
 def results(broker: Broker, registry: Registry) -> Results:
     topic = f"labels-{uuid.uuid4().hex[:8]}"
     settings = ClientSettings(broker.bootstrap)
     create_topics(settings, {topic: 2})
+    opposite = [{"payment": i, "fraud": a <= 19, "known_at": START} for i, a in enumerate(amounts())]
+    abort(settings, topic, opposite)
     produce(settings, topic, labels())
     return JobHarness(broker, partitions=2).run(job_text(registry, topic), payments())
 
