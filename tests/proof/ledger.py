@@ -14,6 +14,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from flink_jobs.kafka import Message, Record
@@ -21,6 +22,7 @@ from flink_jobs.testing import record
 
 START = 1_767_225_600_000
 STEP_MS, OVER_MS, OUT_OF_ORDER_MS, LATE_BY_MS = 1_000, 60_000, 10_000, 3_600_000
+DRIFT_MS = 600_000
 PARTITIONS, CARDS = 4, 7
 # By so many records in, the watermark has passed all that is sent as late.
 FIRST_LATE = (LATE_BY_MS + OUT_OF_ORDER_MS) // STEP_MS
@@ -67,7 +69,7 @@ def flush(number: int) -> Iterator[Message]:
 
 @dataclass
 class Ledger:
-    """What differs from what had to be; all lists are numbers of records.
+    """What differs from what had to be: numbers of records, and of drift's windows the starts.
 
     `in_time` are those late by design that were on time after a restart.
     """
@@ -77,13 +79,16 @@ class Ledger:
     doubled: list[int] = field(default_factory=list)
     elsewhere: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
+    windows_changed: list[int] = field(default_factory=list)
 
     def balanced(self) -> bool:
-        return not (self.lost or self.doubled or self.elsewhere or self.changed)
+        return not (self.lost or self.doubled or self.elsewhere or self.changed or self.windows_changed)
 
 
-def audit(sent: Sequence[Sent], outputs: Mapping[str, Iterable[Record]]) -> Ledger:
-    """`outputs` by outcome, as read_committed readers see them."""
+def audit(
+    sent: Sequence[Sent], outputs: Mapping[str, Iterable[Record]], windows: Sequence[tuple[int, int]]
+) -> Ledger:
+    """`outputs` by outcome, as read_committed readers see them; `windows` as `drift_windows` gives them."""
     ledger, seen = Ledger(), Counter[int]()
     outcomes = {each.number: each.outcome for each in sent}
     predictions: dict[int, dict[str, Any]] = {}
@@ -100,13 +105,30 @@ def audit(sent: Sequence[Sent], outputs: Mapping[str, Iterable[Record]]) -> Ledg
             elif outcomes[number] != outcome:
                 ledger.elsewhere.append(number)
     on_time = {*ledger.in_time}
-    features = expected_features(s for s in sent if s.outcome == "predicted" or s.number in on_time)
+    predicted = [each for each in sent if each.outcome == "predicted" or each.number in on_time]
+    features = expected_features(predicted)
     ledger.changed = [
         n for n, prediction in predictions.items() if n in features and not _agrees(prediction, features[n])
     ]
     ledger.lost = [number for number in outcomes if not seen[number]]
     ledger.doubled = [number for number, times in seen.items() if times > 1]
+    expected = Counter(each.time // DRIFT_MS * DRIFT_MS for each in predicted)
+    ledger.windows_changed = sorted({start for start, _ in {*expected.items()} ^ {*windows}})
+    ledger.windows_changed += [start for (start, _), times in Counter(windows).items() if times > 1]
     return ledger
+
+
+def drift_windows(records: Iterable[Record]) -> list[tuple[int, int]]:
+    """Start in ms, and how many were predicted, of each window that was closed."""
+    reports = [json.loads(row.value or b"") for row in records]
+    return [
+        (
+            round(datetime.fromisoformat(each["window"]["start"]).timestamp() * 1_000),
+            each["records"]["predicted"],
+        )
+        for each in reports
+        if each["segment"] is None
+    ]
 
 
 def expected_features(predicted: Iterable[Sent]) -> dict[int, tuple[int, float]]:

@@ -1,0 +1,69 @@
+"""Does to one job what is asked for, and audits what became of its records."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.proof.faults import FAULTS
+from tests.proof.ledger import Ledger, audit, drift_windows
+from tests.proof.stage import Stage, left_behind
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What happened to one job, by name of fault, and what became of its records.
+
+    `recovery_s` are the seconds after each fault until it was made good; those before whose end the next one
+    came have none. `left` are processes that outlived the job.
+    """
+
+    seed: int
+    faults: Sequence[str]
+    records: int
+    windows: int
+    recovery_s: Sequence[float]
+    ledger: Ledger
+    left: Sequence[str]
+
+    def holds(self) -> bool:
+        return self.ledger.balanced() and not self.left
+
+
+def prove(directory: Path, faults: Sequence[str], seed: int) -> Proof:
+    """Runs the job under these faults, in this order. Raises WorkError where it does not come back."""
+    draw = random.Random(seed)
+    recovery = []
+    with Stage(directory, seed, draw) as stage:
+        stage.recovered()
+        for name in faults:
+            time.sleep(draw.uniform(0, 10))
+            FAULTS[name].happen(stage)
+            begun = time.monotonic()
+            # Some come while the job still starts again.
+            if draw.random() < 0.8 and stage.recovered():
+                recovery.append(time.monotonic() - begun)
+        sent, outcomes, drift = stage.end()
+    windows = drift_windows(drift)
+    return Proof(
+        seed,
+        faults,
+        len(sent),
+        len(windows),
+        recovery,
+        audit(sent, outcomes, windows),
+        left_behind(directory),
+    )
+
+
+def in_words(proof: Proof) -> str:
+    counts = {key: len(found) for key, found in asdict(proof.ledger).items()}
+    slowest = f", recovered within {max(proof.recovery_s):.0f} s" if proof.recovery_s else ""
+    return (
+        f"seed {proof.seed}: {', '.join(proof.faults) or 'nothing'}{slowest}; {proof.records} records: "
+        + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in counts.items())
+        + f"; {len(proof.left)} processes left behind"
+    )
