@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from itertools import islice
 
 import pandas as pd
 import pytest
 
 from flink_jobs.kafka import Record
-from tests.proof.ledger import OVER_MS, Ledger, Sent, audit, expected_features, message, stream
+from tests.proof.ledger import (
+    DRIFT_MS,
+    OVER_MS,
+    Ledger,
+    Sent,
+    audit,
+    drift_windows,
+    expected_features,
+    message,
+    stream,
+)
 
 SENT = list(islice(stream(5), 9_000))
 FEATURES = expected_features(each for each in SENT if each.outcome == "predicted")
+
+
+def windows(predicted: Iterable[Sent]) -> list[tuple[int, int]]:
+    """As pandas counts them."""
+    starts = pd.Series([each.time for each in predicted]) // DRIFT_MS * DRIFT_MS
+    counts = starts.value_counts()
+    return list(zip(counts.index.tolist(), counts.tolist(), strict=True))
+
+
+WINDOWS = windows(each for each in SENT if each.outcome == "predicted")
 
 
 def outputs() -> dict[str, list[Record]]:
@@ -32,8 +54,8 @@ def outputs() -> dict[str, list[Record]]:
 
 def test_all_outcomes_occur_and_balance() -> None:
     assert {each.outcome for each in SENT} == {"predicted", "dead", "late"}
-    assert audit(SENT, outputs()) == Ledger()
-    assert audit(SENT, outputs()).balanced()
+    assert audit(SENT, outputs(), WINDOWS) == Ledger()
+    assert audit(SENT, outputs(), WINDOWS).balanced()
 
 
 def test_features_are_those_of_pandas() -> None:
@@ -60,7 +82,7 @@ def test_each_fault_is_found() -> None:
     made["predicted"] = [*predicted[:10], *predicted[11:30], _changed(changed), *predicted[31:], doubled]
     moved = made["late"].pop()
     made["dead"].append(moved)
-    ledger = audit(SENT, made)
+    ledger = audit(SENT, made, WINDOWS)
     assert not ledger.balanced()
     assert [ledger.lost, ledger.doubled, ledger.changed, ledger.elsewhere] == [
         [int(row.key or b"")] for row in (lost, doubled, changed, moved)
@@ -76,10 +98,40 @@ def test_what_was_late_by_design_may_be_on_time_if_all_windows_say_so() -> None:
         Record(json.dumps({"seen": seen, "spent": spent}).encode(), str(number).encode(), [], 0, 0, 0)
         for number, (seen, spent) in expected_features(taken).items()
     ]
-    assert audit(SENT, made).balanced()
-    assert audit(SENT, made).in_time == [late.number]
+    assert audit(SENT, made, windows(taken)).balanced()
+    assert audit(SENT, made, windows(taken)).in_time == [late.number]
+    assert audit(SENT, made, WINDOWS).windows_changed == [late.time // DRIFT_MS * DRIFT_MS]
     made["predicted"] = [*outputs()["predicted"], made["predicted"][-1]]
-    assert not audit(SENT, made).balanced()
+    assert not audit(SENT, made, windows(taken)).balanced()
+
+
+@pytest.mark.parametrize("wrong", [WINDOWS[1:], [*WINDOWS, WINDOWS[0]], [(WINDOWS[0][0], 1), *WINDOWS[1:]]])
+def test_windows_that_are_missing_doubled_or_cut_are_found(wrong: list[tuple[int, int]]) -> None:
+    ledger = audit(SENT, outputs(), wrong)
+    assert not ledger.balanced()
+    assert ledger.windows_changed == [WINDOWS[0][0]]
+
+
+def test_windows_of_segments_are_no_windows_of_their_own() -> None:
+    records = [
+        Record(
+            json.dumps(
+                {
+                    "segment": segment,
+                    "window": {"start": datetime.fromtimestamp(start / 1_000, UTC).isoformat()},
+                    "records": {"predicted": predicted},
+                }
+            ).encode(),
+            None,
+            [],
+            0,
+            0,
+            0,
+        )
+        for start, predicted in WINDOWS
+        for segment in (None, {"column": "card", "value": "c1"})
+    ]
+    assert drift_windows(records) == WINDOWS
 
 
 def test_the_stream_is_the_same_for_a_seed() -> None:
