@@ -84,7 +84,12 @@ COMMANDS = {
     "dlq": Entry(
         "Topics",
         ("dlq",),
-        "Print the records of a job's dead letters as they were; encrypted ones for who has the key.",
+        "Show a job's dead letters by reason; print, replay or drop them, encrypted ones with the key.",
+    ),
+    "late": Entry(
+        "Topics",
+        ("late",),
+        "Show a job's late records, and have them scored after all where nothing waits for their time.",
     ),
     "up": Entry(
         "Local stack",
