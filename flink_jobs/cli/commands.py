@@ -91,6 +91,11 @@ COMMANDS = {
         ("late",),
         "Show a job's late records, and have them scored after all where nothing waits for their time.",
     ),
+    "accounts": Entry(
+        "Topics",
+        ("accounts",),
+        "Check that each record that a job has read has one outcome, and name the first that has not.",
+    ),
     "up": Entry(
         "Local stack",
         ("stack",),

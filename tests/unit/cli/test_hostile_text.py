@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs import cli
-from flink_jobs.cli import app, letters, remote, replaying, schema, topics
+from flink_jobs.cli import accounts, app, letters, remote, replaying, schema, topics
 from flink_jobs.cli.commands import COMMANDS
 from flink_jobs.errors import InputError, TailraceError
 from flink_jobs.kafka import Record
@@ -128,6 +128,10 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = [(f"tailrace.{name}", text) for name in ("stage", "reason", "model", "message", "at", "replay_of")]
     dead = Record(value=text, key=text, headers=[(EVIL, text), *mine], partition=0, offset=0, timestamp=0)
     monkeypatch.setattr(letters, "read_topic", lambda *_, **__: [dead])
+    monkeypatch.setattr(accounts, "read_topic", lambda *_, **__: [dead])
+    monkeypatch.setattr(accounts, "read_span", lambda *_, **__: [])
+    for offsets in ("committed_offsets", "begin_offsets", "end_offsets"):
+        monkeypatch.setattr(accounts, offsets, lambda *_: {0: 1})
     monkeypatch.setattr(letters, "read_record", lambda *_, **__: dead)
     monkeypatch.setattr(letters, "read_notes", lambda *_: [])
     monkeypatch.setattr(letters, "read_decisions", lambda *_: Decisions())
@@ -194,6 +198,8 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "late list": (lambda f: ["late", f("orders"), "list"], False),
     "late show": (lambda f: ["late", f("orders"), "show", "0:0"], True),
     "late replay": (lambda f: ["late", f("orders"), "replay", "--since", EVIL], True),
+    "accounts": (lambda f: ["accounts", f("orders"), "--since", EVIL], True),
+    "accounts --json": (lambda f: ["accounts", f("orders"), "--json"], False),
     "jobs": (lambda _: ["jobs"], True),
     "jobs --json": (lambda _: ["jobs", "--json"], True),
     "validate": (lambda f: ["validate", f("job")], True),
