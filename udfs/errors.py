@@ -1,4 +1,4 @@
-"""The errors of models, of their stores, of state from before a restart, and of encrypted bytes."""
+"""The errors of models, stores, state from before a restart, too many dead letters, and encrypted bytes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ class StoreError(Exception):
 
 class StateError(Exception):
     """The state of a savepoint is that of another job, and must not be read as this one's."""
+
+
+class DeadRateError(Exception):
+    """Too many records became dead letters; the job is to stop."""
 
 
 class EnvelopeError(Exception):

@@ -84,7 +84,17 @@ COMMANDS = {
     "dlq": Entry(
         "Topics",
         ("dlq",),
-        "Print the records of a job's dead letters as they were; encrypted ones for who has the key.",
+        "Show a job's dead letters by reason; print, replay or drop them, encrypted ones with the key.",
+    ),
+    "late": Entry(
+        "Topics",
+        ("late",),
+        "Show a job's late records, and have them scored after all where nothing waits for their time.",
+    ),
+    "accounts": Entry(
+        "Topics",
+        ("accounts",),
+        "Check that each record that a job has read has one outcome, and name the first that has not.",
     ),
     "up": Entry(
         "Local stack",

@@ -1,104 +1,144 @@
-"""`tailrace dlq`: the records of a job's dead letters and late records, as they were."""
+"""`tailrace dlq`: a job's dead letters as they were: counted, shown, exported, replayed, dropped."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flink_jobs.cli import letters, replaying
 from flink_jobs.cli.connection import environment
-from flink_jobs.cli.records import text_or_base64
-from flink_jobs.errors import InputError, WorkError
+from flink_jobs.cli.repair import Mapping
+from flink_jobs.errors import InputError
 from flink_jobs.jobfile import load_job
-from flink_jobs.kafka import read_topic
-from flink_jobs.kafka.dead_letters import DeadLetter, as_dead_letter, keys_by_id
-from flink_jobs.plan.clients import client_settings
-from flink_jobs.spec import JobSpec
-from flink_jobs.system.terminal import say
-from udfs.errors import EnvelopeError
-from udfs.records.personal import parse_key
 
-SCHEMA = "tailrace.dead-letter/1"
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file.", show_default=False)]
+Places = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RECORD]...", help="PARTITION:OFFSET, as list prints it.", show_default=False),
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Those from this time on.", show_default=False)
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Those before this time.", show_default=False)
+]
+KeyFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--key-file", metavar="PATH", help="A further key, such as one of before.", show_default=False
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="End after so many.", show_default=False)]
+Every = Annotated[bool, typer.Option("--all", help="replay and drop: all records of the topic.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="replay: at most so many records a second.", show_default=False),
+]
+MaxAttempts = Annotated[int, typer.Option(min=1, help="replay: leave what was replayed so often before.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="replay and drop: only say what would be done.")]
+AsJson = Annotated[bool, typer.Option("--json", help="list, show, replay, drop: print JSON.")]
+By = Annotated[str | None, typer.Option(help="list: by hour or by day, too.", show_default=False)]
 
 
 class Action(StrEnum):
     """What is done with them."""
 
+    list = "list"
+    show = "show"
     export = "export"
+    replay = "replay"
+    drop = "drop"
 
 
 def dlq(
-    job: Annotated[Path, typer.Argument(metavar="JOB", help="The job file.", show_default=False)],
-    action: Annotated[Action, typer.Argument(help="export: print them as JSON, a line each.")],
+    job: JobFile,
+    action: Annotated[Action, typer.Argument(help="What to do; export prints JSON, a line each.")],
+    records: Places = None,
+    stage: Annotated[str | None, typer.Option(help="Those of this stage.", show_default=False)] = None,
+    reason: Annotated[str | None, typer.Option(help="Those of this reason.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Those on which this model raised.", show_default=False)
+    ] = None,
+    since: Since = None,
+    until: Until = None,
     late: Annotated[bool, typer.Option("--late", help="The late records, not the dead letters.")] = False,
-    key_file: Annotated[
-        list[Path] | None,
+    key_file: KeyFile = None,
+    limit: Limit = None,
+    by: By = None,
+    every: Every = False,
+    expression: Annotated[
+        str | None,
         typer.Option(
-            "--key-file", metavar="PATH", help="A further key, such as one of before.", show_default=False
+            "--map",
+            metavar="EXPRESSION",
+            help="replay: repair each record's JSON by this JMESPath expression.",
+            show_default=False,
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after so many.", show_default=False)] = None,
+    fixed: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="replay: a corrected job file; what it still refuses is left, its source gets the others.",
+            show_default=False,
+        ),
+    ] = None,
+    rate: Rate = None,
+    max_attempts: MaxAttempts = 3,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Print the records of a job's dead letters as they were; encrypted ones for who has the key.
+    """Show a job's dead letters by reason; print, replay or drop them, encrypted ones with the key.
 
-    The key is the job file's privacy.encrypt_key. A record that cannot be had back is printed without its
-    original, and the command ends with status 1.
+    replay sends records to the source topic again, each at most once, also after it was killed: run it again.
+    drop notes that nobody will. Both note what they did in the topic JOB.replays.
+
+    The key is the job file's privacy.encrypt_key. A record that cannot be had back is exported without its
+    original, and the command ends with status 1; so does a replay that had to leave one.
 
     [bold]Examples[/]
 
+      tailrace dlq conf/flight_delay.yaml list
+
+      tailrace dlq conf/flight_delay.yaml show 0:17
+
       tailrace dlq conf/flight_delay.yaml export --limit 10 | jq -c '{reason, original}'
 
-      tailrace dlq conf/flight_delay.yaml export --key-file keys/2025.key > dead.jsonl
+      tailrace dlq conf/flight_delay.yaml replay --reason not_in_values --fixed conf/corrected.yaml
+
+      tailrace dlq orders.yaml replay --reason wrong_type --map 'merge(@, {fee: to_number(fee)})'
     """
-    spec = load_job(job, environment())
-    keys = _keys(spec, key_file or [])
-    records = read_topic(
-        client_settings(spec), spec.late.topic if late else spec.dead_letters.topic, limit=limit
+    if action != Action.replay and (expression or fixed or rate):
+        raise InputError("--map, --fixed and --rate are for replay")
+    which = letters.chosen(records, stage=stage, reason=reason, model=model, since=since, until=until)
+    asked = letters.ask(job, late, which, key_file, limit)
+    options = replaying.Options(
+        Mapping(expression) if expression else None,
+        load_job(fixed, environment()) if fixed else None,
+        rate,
+        max_attempts,
+        dry_run,
+        every,
+        as_json,
     )
-    _ACTIONS[action](as_dead_letter(record, keys) for record in records)
+    act(action, asked, options, by)
 
 
-def _export(records: Iterable[DeadLetter]) -> None:
-    shut = 0
-    for found in records:
-        shut += found.state == "encrypted" and found.original is None
-        print(_line(found))
-    sys.stdout.flush()
-    if shut:
-        say(f"{shut:,} records could not be opened", error=True)
-        raise typer.Exit(WorkError.exit_code)
-
-
-_ACTIONS = {Action.export: _export}
-
-
-def _keys(spec: JobSpec, further: list[Path]) -> dict[str, bytes]:
-    """Raises InputError for a key that cannot be had."""
-    found = []
-    try:
-        if spec.privacy.encrypt_key:
-            found.append(spec.privacy.encrypt_key.params.read())
-        for path in further:
-            found.append(parse_key(path.read_text("ascii", "replace")))
-    except EnvelopeError as error:
-        raise InputError(str(error)) from None
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
-    return keys_by_id(found)
-
-
-def _line(found: DeadLetter) -> str:
-    topic, partition, offset = found.place
-    original = found.original and {
-        "key": text_or_base64(found.original.key),
-        "headers": [[name, text_or_base64(value)] for name, value in found.original.headers],
-        "value": text_or_base64(found.original.value),
-    }
-    data = {"schema": SCHEMA, "topic": topic, "partition": partition, "offset": offset}
-    data |= {name: found.reason.get(name, "") for name in ("stage", "reason", "message", "model", "at")}
-    return json.dumps(data | {"written": found.state, "original": original, "why": found.why or None})
+def act(action: str, asked: letters.Asked, options: replaying.Options, by: str | None) -> None:
+    """Does it. Raises InputError for what cannot be asked for."""
+    if by is not None and by not in letters.BUCKETS:
+        raise InputError(f"--by must be hour or day; got {by!r}")
+    match action:
+        case "list":
+            letters.list_records(asked, by, options.as_json)
+        case "show":
+            letters.show(asked, options.as_json)
+        case "export":
+            letters.export(asked)
+        case "replay":
+            replaying.replay(asked, options)
+        case "drop":
+            replaying.drop(asked, options)

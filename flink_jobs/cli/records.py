@@ -43,7 +43,7 @@ def print_pretty(record: Record) -> None:
     _console.print(title.append("key ", "dim").append(printable(record.key)))
     for name, value in record.headers:
         _console.print(Text.assemble(("  " + _escape(name), "yellow"), " = ", printable(value)))
-    _console.print(Text(_set_out(record.value)))
+    _console.print(Text(set_out(record.value)))
 
 
 def printable(value: bytes | None) -> str:
@@ -56,7 +56,8 @@ def printable(value: bytes | None) -> str:
         return repr(value)
 
 
-def _set_out(value: bytes | None) -> str:
+def set_out(value: bytes | None) -> str:
+    """The value with its JSON set out, as text for a terminal."""
     # Formatting the text, not a decoded copy, keeps duplicate keys and every digit visible.
     try:
         return printable(msgspec.json.format(value, indent=2) if value else value)

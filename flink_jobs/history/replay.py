@@ -173,7 +173,13 @@ def replayed(job: JobSpec) -> JobSpec:
     )
     source = job.source.model_copy(update={"start": "earliest"})
     predictions = job.predictions.model_copy(update={"explain": 0})
-    changed = {"source": source, "runtime": runtime, "predictions": predictions}
+    dead_letters = job.dead_letters.model_copy(update={"max_rate": None})
+    changed = {
+        "source": source,
+        "runtime": runtime,
+        "predictions": predictions,
+        "dead_letters": dead_letters,
+    }
     return without_records(job.model_copy(update={**dict.fromkeys(OPTIONAL_SUFFIXES), **changed}))
 
 

@@ -44,6 +44,7 @@ def reference_diagnostics(data: object) -> list[Diagnostic]:
         _drift,
         _labels,
         _quality,
+        _max_rate,
     )
     return [diagnostic for check in checks for diagnostic in check(job)]
 
@@ -284,6 +285,19 @@ def _quality(job: Outline) -> Iterator[Diagnostic]:
     for location, name in texts(mapping(job.data, "quality"), "segments", ("quality",)):
         if job.pii(name):
             yield Diagnostic(location, "a column without personal data (groups may be)", repr(name))
+
+
+def _max_rate(job: Outline) -> Iterator[Diagnostic]:
+    """An alert needs windows to be of, and alerts are those of drift."""
+    asked = mapping(job.data, "dead_letters") or {}
+    alerts = asked.get("then", "alert") == "alert"
+    if asked.get("max_rate") is not None and alerts and job.data.get("drift") is None:
+        location = ("dead_letters", "max_rate")
+        yield Diagnostic(
+            location, "with drift, whose windows it is of, or with then: stop", "no drift section"
+        )
+    if asked.get("max_rate") is None and asked.get("then") == "stop":
+        yield Diagnostic(("dead_letters", "then"), "with a max_rate", "then: stop without")
 
 
 def _unknown(location: Location, expected: str, name: str, choices: list[str]) -> Diagnostic:

@@ -7,7 +7,9 @@ from flink_jobs.kafka.admin import (
     BrokerLimits,
     TopicInfo,
     answers,
+    begin_offsets,
     cluster_limits,
+    committed_offsets,
     create_topics,
     describe_topics,
     end_offsets,
@@ -15,7 +17,16 @@ from flink_jobs.kafka.admin import (
     no_such_topic,
 )
 from flink_jobs.kafka.credentials import Kerberos, OAuth
-from flink_jobs.kafka.records import Message, Record, count_committed, produce, produce_lines, read_topic
+from flink_jobs.kafka.records import (
+    Message,
+    Record,
+    count_committed,
+    produce,
+    produce_lines,
+    read_record,
+    read_span,
+    read_topic,
+)
 from flink_jobs.kafka.settings import ClientSettings
 
 __all__ = [
@@ -27,7 +38,9 @@ __all__ = [
     "Record",
     "TopicInfo",
     "answers",
+    "begin_offsets",
     "cluster_limits",
+    "committed_offsets",
     "count_committed",
     "create_topics",
     "describe_topics",
@@ -36,5 +49,7 @@ __all__ = [
     "no_such_topic",
     "produce",
     "produce_lines",
+    "read_record",
+    "read_span",
     "read_topic",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -135,6 +136,33 @@ def end_offsets(
             if raised.args[0].code() not in _SETTLING or time.monotonic() > deadline:
                 raise needs(settings, "Describe", f"topic {topic!r}")(raised.args[0]) from raised
         time.sleep(0.1)
+
+
+def begin_offsets(settings: ClientSettings, topic: str, since_ms: int | None = None) -> dict[int, int]:
+    """The offset of the first record that is there, by partition; with `since_ms`, of the first from then on.
+
+    Where none is so young, the end of the partition. Raises InputError when there is no such topic.
+    """
+    ends = end_offsets(settings, topic)
+    first = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)
+    admin = connect(settings)  # kept: its futures end only while it is there
+    futures = admin.list_offsets({TopicPartition(topic, number): first for number in ends})
+    try:
+        found = {each.partition: future.result().offset for each, future in futures.items()}
+    except KafkaException as raised:
+        raise needs(settings, "Describe", f"topic {topic!r}")(raised.args[0]) from raised
+    return {number: ends[number] if offset < 0 else offset for number, offset in found.items()}
+
+
+def committed_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, int]:
+    """The offset up to which the group has read, by partition; none where it has committed none."""
+    admin = connect(settings)  # kept, as above
+    [future] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    try:
+        found = future.result().topic_partitions
+    except KafkaException as raised:
+        raise needs(settings, "Describe", f"group {group!r}")(raised.args[0]) from raised
+    return {each.partition: each.offset for each in found if each.topic == topic and each.offset >= 0}
 
 
 def cluster_limits(settings: ClientSettings) -> BrokerLimits:

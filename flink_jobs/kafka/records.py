@@ -65,7 +65,7 @@ def produce(settings: ClientSettings, topic: str, messages: Iterable[Message]) -
     if info is None:
         raise no_such_topic(settings, topic)
     refused: list[tuple[int, KafkaError]] = []
-    producer = Producer(settings.librdkafka() | _PRODUCER | _batches(info))
+    producer = Producer(settings.librdkafka() | PRODUCER | _batches(info))
     count = 0
     for count, message in enumerate(messages, start=1):
         _send(producer, topic, message, count, refused)
@@ -81,7 +81,7 @@ def produce(settings: ClientSettings, topic: str, messages: Iterable[Message]) -
     return count
 
 
-_PRODUCER = {
+PRODUCER = {
     "acks": "all",
     "enable.idempotence": True,
     "partitioner": "murmur2_random",
@@ -138,8 +138,9 @@ def read_topic(
     limit: int | None = None,
     from_beginning: bool = True,
     timeout: float | None = None,
+    since: Mapping[int, int] | None = None,
 ) -> Iterator[Record]:
-    """The topic's records, in order within each partition.
+    """The topic's records, in order within each partition; from the offsets in `since` (by partition) on.
 
     Ends where the topic ended when the call was made. With `follow` it goes on, until `limit` records or
     `timeout` seconds without a new one (None: for ever). Without `follow`, `timeout` (default 30) is how
@@ -149,6 +150,9 @@ def read_topic(
     if limit == 0 or not (follow or from_beginning):
         return
     starts = {number: OFFSET_BEGINNING if from_beginning else end for number, end in ends.items()}
+    if since is not None:
+        ends = {number: end for number, end in ends.items() if end > since.get(number, 0)}
+        starts = {number: since.get(number, OFFSET_BEGINNING) for number in ends}
     consumer = _consumer(settings, topic, starts, isolation)
     try:
         batches = (
@@ -158,6 +162,25 @@ def read_topic(
             yield _record(message)
             if count == limit:
                 return
+    finally:
+        consumer.close()
+
+
+def read_record(settings: ClientSettings, topic: str, partition: int, offset: int) -> Record | None:
+    """The committed record at this place; None where there is none."""
+    return next(read_span(settings, topic, partition, offset, offset + 1), None)
+
+
+def read_span(settings: ClientSettings, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+    """The committed records of a partition from `start` on, before `end`."""
+    last = end_offsets(settings, topic, isolation="read_committed").get(partition, 0)
+    if start >= min(end, last):
+        return
+    consumer = _consumer(settings, topic, {partition: start}, "read_committed")
+    try:
+        messages = _until(consumer, {partition: min(end, last)}, _STALLED, settings)
+        for message in _checked(messages, settings, topic):
+            yield _record(message)
     finally:
         consumer.close()
 
@@ -196,6 +219,8 @@ def _consumer(settings: ClientSettings, topic: str, starts: dict[int, int], isol
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "isolation.level": isolation,
+        # Who reads may take his time between two records, as a replay at a rate does; there is no group.
+        "max.poll.interval.ms": 86_400_000,
     }
     consumer = Consumer(settings.librdkafka() | options)
     consumer.assign([TopicPartition(topic, number, offset) for number, offset in starts.items()])
@@ -219,9 +244,7 @@ def _until(
     last = time.monotonic()
     while left:
         messages = consumer.consume(_BATCH, _POLL)
-        if messages:
-            last = time.monotonic()
-        elif time.monotonic() - last > timeout:
+        if not messages and time.monotonic() - last > timeout:
             raise WorkError(
                 f"{settings.brokers} sent nothing for {timeout:.0f} s, {len(left)} partitions unread"
             )
@@ -231,6 +254,8 @@ def _until(
                 left.discard(number)
             if not _is_end(message) and (message.error() or message.offset() < ends[number]):
                 yield message
+        if messages:
+            last = time.monotonic()  # after they were taken, which may be slow
 
 
 def _is_end(message: Any) -> bool:

@@ -105,7 +105,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         version.release.head,
     )
     params = ScoreParams(
-        source_params(job, privacy_params(job, labels), drift),
+        source_params(job, privacy_params(job, labels), drift, limited=True),
         feature_params(job, columns),
         model_params(job, numbers, inputs, columns, labels),
         output_params(job),

@@ -8,7 +8,7 @@ from flink_jobs.spec import AlertRule, Alerts
 from udfs.alerts.webhook import WebhookParams
 from udfs.drift.alert_rules import DEFAULT_RULES, AlertRuleParams
 
-SEQUENTIAL_RULE = "sequential"
+SEQUENTIAL_RULE, DEAD_LETTERS_RULE = "sequential", "dead-letters"
 
 
 def webhook_params(alerts: Alerts | None) -> WebhookParams | None:
@@ -21,15 +21,24 @@ def webhook_params(alerts: Alerts | None) -> WebhookParams | None:
 
 
 def alert_rules(
-    alerts: Alerts, watched: Watched, sequential: bool, found: Collector
+    alerts: Alerts, watched: Watched, sequential: bool, found: Collector, max_dead: float | None = None
 ) -> tuple[AlertRuleParams, ...]:
-    """The rules of the job, or Tailrace's own; columns that are not watched are added to `found`."""
+    """The rules of the job, or Tailrace's own; columns that are not watched are added to `found`.
+
+    `max_dead` is the share of dead letters from which a single window is bad.
+    """
     if sequential and SEQUENTIAL_RULE in alerts.rules:
         location = ("alerts", "rules", SEQUENTIAL_RULE)
         found.add(location, "a rule of another name beside drift.sequential", repr(SEQUENTIAL_RULE))
     for name, rule in alerts.rules.items():
         watched.check(rule.columns, ("alerts", "rules", name, "columns"), found)
-    return tuple(_rule(name, rule) for name, rule in alerts.rules.items()) or DEFAULT_RULES
+    rules = tuple(_rule(name, rule) for name, rule in alerts.rules.items()) or DEFAULT_RULES
+    if max_dead is None or DEAD_LETTERS_RULE in alerts.rules:
+        return rules
+    limit = AlertRuleParams(
+        DEAD_LETTERS_RULE, "dead_rate", above=max_dead, severity="critical", windows=(1, 1)
+    )
+    return (*(rule for rule in rules if rule.name != DEAD_LETTERS_RULE), limit)
 
 
 def _rule(name: str, rule: AlertRule) -> AlertRuleParams:

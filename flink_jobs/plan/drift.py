@@ -51,7 +51,8 @@ def drift_plan(
         watched = watched_columns(job.drift, version, inputs, reference, labels, found)
     watched.check(job.drift.thresholds, ("drift", "thresholds"), found)
     sequential = _sequential(job.drift, watched, found)
-    rules = alert_rules(job.alerts, watched, job.drift.sequential is not None, found)
+    max_dead = job.dead_letters.max_rate
+    rules = alert_rules(job.alerts, watched, job.drift.sequential is not None, found, max_dead)
     keys = _keys(job, job.drift, columns, found)
     segments = _segments(job, job.drift, inputs, reference, columns, found)
     if not version or not reference:

@@ -21,6 +21,7 @@ from udfs.rollout.controller import RolloutControllerParams
 from udfs.rollout.gate import Automatic, Gate
 from udfs.scoring.params import (
     RECORD_CONTEXT,
+    DeadRate,
     FollowParams,
     ModelParams,
     OutputParams,
@@ -46,8 +47,10 @@ class FoundVersion:
 WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end"), ("records", "_records"))
 
 
-def source_params(job: JobSpec, privacy: PrivacyParams, drift: DriftPlan | None = None) -> SourceParams:
-    """How workers read and check the source's records."""
+def source_params(
+    job: JobSpec, privacy: PrivacyParams, drift: DriftPlan | None = None, *, limited: bool = False
+) -> SourceParams:
+    """How workers read and check the source's records; if `limited`, until too many are refused."""
     source = job.source
     return SourceParams(
         topic=source.topic,
@@ -57,7 +60,15 @@ def source_params(job: JobSpec, privacy: PrivacyParams, drift: DriftPlan | None 
         counted=drift.collect if drift else None,
         written=format_params(job),
         privacy=privacy,
+        max_dead=_max_dead(job) if limited else None,
     )
+
+
+def _max_dead(job: JobSpec) -> DeadRate | None:
+    asked = job.dead_letters
+    if asked.max_rate is None or asked.then != "stop":
+        return None
+    return DeadRate(asked.max_rate, asked.over, asked.topic)
 
 
 def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from flink_jobs.spec.secrets import redact
 from udfs.records.event_time import EventTimeField
+from udfs.records.headers import ATTEMPT
 
 # A record as it was read, column by column, with the SQL types.
 RECORD = {
@@ -131,13 +132,16 @@ def _exact(time: str, written: str) -> str:
     return f"CASE WHEN {same_day} AND CHAR_LENGTH({written}) >= 19 THEN {time} END"
 
 
-def with_lateness(table: str) -> str:
+def with_lateness(table: str, *, forgives_replayed: bool = False) -> str:
     """The table's rows, and whether the watermark has passed them: later operators would drop those.
 
-    No headers become null, which costs nothing to carry on.
+    No headers become null, which costs nothing to carry on. Records that were replayed can be on time
+    whenever they are, where nothing after the source goes by the watermark.
     """
     watermark = "CURRENT_WATERMARK(event_time)"
     late = f"{watermark} IS NOT NULL AND event_time <= {watermark} AND event_time > TO_TIMESTAMP_LTZ(0, 3)"
+    if forgives_replayed:
+        late += f" AND _headers[{text(ATTEMPT)}] IS NULL"
     carried = ", ".join(column for column in (*RECORD, "event_time") if column != "_headers")
     headers = "CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers"
     return f"SELECT {carried}, {headers}, ({late}) AS _late FROM {table}"

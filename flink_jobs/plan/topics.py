@@ -29,3 +29,8 @@ def output_topics(job: JobSpec) -> dict[str, str]:
 def all_topics(job: JobSpec) -> dict[str, str]:
     """Sink to topic of all that the job writes."""
     return {output.name: output.topic(job) for output in outputs_of(job)}
+
+
+def forgives_replayed(job: JobSpec) -> bool:
+    """Whether a replayed record is never late: neither windows nor labels are joined by event time."""
+    return not job.features.windows and labels_of(job) is None

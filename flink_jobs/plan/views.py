@@ -25,7 +25,7 @@ from flink_jobs.plan.outputs import (
     selected,
 )
 from flink_jobs.plan.sql import RECORD
-from flink_jobs.plan.topics import labels_of
+from flink_jobs.plan.topics import forgives_replayed, labels_of
 from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, WindowStages
 from flink_jobs.spec import JobSpec
 from udfs.records.personal import PrivacyParams
@@ -108,7 +108,8 @@ def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     if privacy.seals or privacy.key:
         argument += f", _key, {HEADERS}"
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
-    views = {"records": sql.with_lateness("source"), SCORED_VIEW: _called(call, _kept(job), "records")}
+    records = sql.with_lateness("source", forgives_replayed=forgives_replayed(job))
+    views = {"records": records, SCORED_VIEW: _called(call, _kept(job), "records")}
     functions = {"score_record": Function("ScoreFunction", params, column, types(scored_row(params)))}
     inserts = _inserts(_scored(job, privacy))
     parts = non_null(PROFILE, SCORED_VIEW) if job.drift else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from flink_jobs.spec.paths import Secret
-from flink_jobs.spec.scalars import whole
+from flink_jobs.spec.scalars import Share, whole
 from flink_jobs.spec.section import References, Section, Topic
 from udfs.records.personal import RecordTreatment
 
@@ -43,10 +43,19 @@ class Predictions(Section):
 
 
 class DeadLetters(Section):
-    """Where records go that cannot be scored."""
+    """Where records go that cannot be scored, and how many may."""
 
     topic: Topic = _topic_field("dead-letters")
     pii: RecordTreatment | None = _records_field()
+    max_rate: Share | None = Field(
+        default=None, description="Share of the records that may become dead letters; default: no limit."
+    )
+    then: Literal["alert", "stop"] = Field(
+        default="alert", description="Beyond it: the drift alert dead-letters, per window, or the job stops."
+    )
+    over: Annotated[int, whole(30, 10_000_000)] = Field(
+        default=1000, description="With stop: the share is that of so many records of an instance."
+    )
 
 
 class Late(Section):

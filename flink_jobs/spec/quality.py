@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from flink_jobs.spec.diagnostics import wrong, wrong_at
-from flink_jobs.spec.rollout import Labels, Share
-from flink_jobs.spec.scalars import PositiveDuration, number, whole
+from flink_jobs.spec.rollout import Labels
+from flink_jobs.spec.scalars import PositiveDuration, Share, number, whole
 from flink_jobs.spec.section import References, Section, Topic
 
 

@@ -8,18 +8,18 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from flink_jobs.spec.diagnostics import wrong
-from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, parse_share, whole
+from flink_jobs.spec.scalars import (
+    SHARE_SCHEMA,
+    Parsed,
+    PositiveDuration,
+    Share,
+    matching,
+    number,
+    parse_share,
+    whole,
+)
 from flink_jobs.spec.section import Reference, Section, Topic
 from flink_jobs.spec.source import EventTime, Isolation
-
-_SHARE_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {"type": "number", "minimum": 0, "maximum": 1},
-        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
-    ]
-}
-Share = Annotated[float, Parsed(parse_share, _SHARE_SCHEMA)]
-
 
 _CONFIDENCE_SCHEMA: dict[str, Any] = {
     "anyOf": [
@@ -49,7 +49,7 @@ def _parse_steps(value: object) -> tuple[float, ...]:
 
 
 Steps = Annotated[
-    tuple[float, ...], Parsed(_parse_steps, {"type": "array", "items": _SHARE_SCHEMA, "minItems": 1})
+    tuple[float, ...], Parsed(_parse_steps, {"type": "array", "items": SHARE_SCHEMA, "minItems": 1})
 ]
 
 

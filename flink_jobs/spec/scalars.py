@@ -121,6 +121,15 @@ def parse_share(value: object) -> float:
     return share
 
 
+SHARE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
+    ]
+}
+Share = Annotated[float, Parsed(parse_share, SHARE_SCHEMA)]
+
+
 def parse_duration(value: object, minimum: int = 0) -> int:
     """Milliseconds of a text such as "200ms", "30s", "5m", "6h" or "1d"."""
     if not isinstance(value, str) or not re.fullmatch(_DURATION, value):

@@ -22,6 +22,7 @@ from udfs.quality.labelled import count_quality
 from udfs.records.personal import Treating
 from udfs.records.raws import Raws
 from udfs.rollout.labels import LabelReader, count_labels
+from udfs.scoring import dead_rate
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED, Outcomes
 from udfs.scoring.params import LabelParams, PackParams, ScoreParams
@@ -111,6 +112,7 @@ class PackFunction(_Counting):
     def open(self, function_context: FunctionContext) -> None:
         super().open(function_context)
         self._checker = RecordChecker(self._params.source, self._params.conditions)
+        self._limit = dead_rate.limit_of(self._params.source)
         self._schema = row_schema(checked_columns(self._params))
         self._sealing = Sealing(self._params.source.privacy, self._params.source.topic)
 
@@ -124,6 +126,7 @@ class PackFunction(_Counting):
         started = time.perf_counter_ns()
         times = _milliseconds(event_time)
         outcomes, table = self._checker.extract(Raws(value), times, _flags(late, len(value)))
+        dead_rate.check(self._limit, outcomes)
         outcomes = self._with_envelopes(outcomes, (value, *record))
         frame = _columns(checked_row(self._params.source), outcomes)
         frame[SHARDS.name] = self._packed(outcomes, table, (value, *record), times)
@@ -167,6 +170,7 @@ class ScoreFunction(_Counting):
     def open(self, function_context: FunctionContext) -> None:
         super().open(function_context)
         self._scorer = Scorer(self._params)
+        self._limit = dead_rate.limit_of(self._params.source)
         source = self._params.source
         self._sealing, self._treating = Sealing(source.privacy, source.topic), Treating(source.privacy)
 
@@ -195,7 +199,9 @@ class ScoreFunction(_Counting):
             _typed(self._windows, columns),
         )
         record = (value, *others[len(columns) :], partition, offset)
-        outcomes = self._private(self._scorer.score(batch), record)
+        scored = self._scorer.score(batch)
+        dead_rate.check(self._limit, scored)
+        outcomes = self._private(scored, record)
         frame = _columns(scored_row(self._params), outcomes)
         self.publish(self._scorer.counts, started)
         return frame

@@ -23,6 +23,7 @@ from udfs.isolate import isolate
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
 from udfs.records.personal import Treating
 from udfs.records.problems import Problem, unexpected
+from udfs.scoring import dead_rate
 from udfs.scoring.outcomes import (
     DEAD,
     LABEL_KEPT,
@@ -150,6 +151,7 @@ class ScoringStage(_StageFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
         self._scorer = Scorer(self._params)
+        self._limit = dead_rate.limit_of(self._params.source)
         source = self._params.source
         self._sealing, self._treating = Sealing(source.privacy, source.topic), Treating(source.privacy)
         self._published = Published(runtime_context.get_metrics_group())
@@ -181,6 +183,7 @@ class ScoringStage(_StageFunction):
             windowed.problems,
         )
         outcomes = self._scorer.score_windowed(batch)
+        dead_rate.check(self._limit, outcomes)
         yield from self._outcome_rows(rows, outcomes)
         self._published.publish(self._scorer.counts, started)
 
@@ -227,6 +230,7 @@ class WindowScoringStage(ScoringStage):
         event_time = rows.column(WINDOW_END).cast(pa.int64()).to_numpy() - 1
         columns = {name: rows.column(name).combine_chunks() for name in rows.column_names}
         outcomes = self._scorer.score_rows(RowBatch(event_time, columns, problems))
+        dead_rate.check(self._limit, outcomes)
         own_keys = window_keys([columns[name] for name in self._stage_params.by])
         keys = self._safe_keys(own_keys)
         yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)

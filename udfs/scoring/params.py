@@ -39,10 +39,18 @@ PREDICTION_FIELDS = frozenset(
 )
 
 
+class DeadRate(msgspec.Struct, frozen=True):
+    """At most this share of the last `over` records of an instance may be dead letters, to `topic`."""
+
+    share: float
+    over: int
+    topic: str
+
+
 class SourceParams(msgspec.Struct, frozen=True):
     """How records of the source are read; with `counted`, a monitor is told of dead and late ones.
 
-    `privacy` says what becomes of the personal data in them on its way out.
+    `privacy` says what becomes of the personal data in them on its way out, `max_dead` when the job stops.
     """
 
     topic: str
@@ -52,6 +60,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     counted: CollectParams | None = None
     written: FormatParams = FormatParams()
     privacy: PrivacyParams = PrivacyParams()
+    max_dead: DeadRate | None = None
 
 
 class PackParams(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from flink_jobs.cli import app, dlq
+from flink_jobs.cli import app, letters
 from flink_jobs.errors import InputError
 from flink_jobs.kafka import Record
 from flink_jobs.kafka.dead_letters import as_dead_letter, keys_by_id
@@ -53,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: list[Record], 
         assert name == ("orders.late" if "--late" in options else "orders.dead-letters")
         return iter(records)
 
-    monkeypatch.setattr(dlq, "read_topic", topic)
+    monkeypatch.setattr(letters, "read_topic", topic)
     monkeypatch.setenv("KEY", NEW.hex())
     (tmp_path / "job.yaml").write_text(JOB)
     return CliRunner().invoke(app, ["dlq", str(tmp_path / "job.yaml"), "export", *options])

@@ -13,10 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs import cli
-from flink_jobs.cli import app, dlq, remote, schema, topics
+from flink_jobs.cli import accounts, app, letters, remote, replaying, schema, topics
 from flink_jobs.cli.commands import COMMANDS
 from flink_jobs.errors import InputError, TailraceError
 from flink_jobs.kafka import Record
+from flink_jobs.kafka.replays import Decisions
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.run.cluster import JobInfo
@@ -124,7 +125,18 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Registered(1, Node("record", fields=(evil,))), None
     monkeypatch.setattr(schema, "newest_at", lambda *_: found)
     monkeypatch.setattr(topics, "read_topic", lambda *_, **__: [record])
-    monkeypatch.setattr(dlq, "read_topic", lambda *_, **__: [record])
+    mine = [(f"tailrace.{name}", text) for name in ("stage", "reason", "model", "message", "at", "replay_of")]
+    dead = Record(value=text, key=text, headers=[(EVIL, text), *mine], partition=0, offset=0, timestamp=0)
+    monkeypatch.setattr(letters, "read_topic", lambda *_, **__: [dead])
+    monkeypatch.setattr(accounts, "read_topic", lambda *_, **__: [dead])
+    monkeypatch.setattr(accounts, "read_span", lambda *_, **__: [])
+    for offsets in ("committed_offsets", "begin_offsets", "end_offsets"):
+        monkeypatch.setattr(accounts, offsets, lambda *_: {0: 1})
+    monkeypatch.setattr(letters, "read_record", lambda *_, **__: dead)
+    monkeypatch.setattr(letters, "read_notes", lambda *_: [])
+    monkeypatch.setattr(letters, "read_decisions", lambda *_: Decisions())
+    monkeypatch.setattr(replaying, "read_decisions", lambda *_: Decisions())
+    monkeypatch.setattr(replaying, "describe_topics", lambda *_: {"orders": 1})
     monkeypatch.setattr(remote, "cluster_at", lambda _: Cluster())
 
 
@@ -176,6 +188,18 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "read --pretty": (lambda _: ["read", "t", "--pretty"], True),
     "read --json": (lambda _: ["read", "t", "--json"], True),
     "dlq export": (lambda f: ["dlq", f("orders"), "export"], True),
+    "dlq list": (lambda f: ["dlq", f("orders"), "list"], True),
+    "dlq list --json": (lambda f: ["dlq", f("orders"), "list", "--json", "--by", "day"], True),
+    "dlq show": (lambda f: ["dlq", f("orders"), "show", "0:0"], True),
+    "dlq show --json": (lambda f: ["dlq", f("orders"), "show", "0:0", "--json"], True),
+    "dlq show of no record": (lambda f: ["dlq", f("orders"), "show", EVIL], True),
+    "dlq replay": (lambda f: ["dlq", f("orders"), "replay", "--all", "--dry-run"], False),
+    "dlq replay --map": (lambda f: ["dlq", f("orders"), "replay", "--map", EVIL], True),
+    "late list": (lambda f: ["late", f("orders"), "list"], False),
+    "late show": (lambda f: ["late", f("orders"), "show", "0:0"], True),
+    "late replay": (lambda f: ["late", f("orders"), "replay", "--since", EVIL], True),
+    "accounts": (lambda f: ["accounts", f("orders"), "--since", EVIL], True),
+    "accounts --json": (lambda f: ["accounts", f("orders"), "--json"], False),
     "jobs": (lambda _: ["jobs"], True),
     "jobs --json": (lambda _: ["jobs", "--json"], True),
     "validate": (lambda f: ["validate", f("job")], True),

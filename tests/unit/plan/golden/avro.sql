@@ -92,7 +92,7 @@ CREATE TABLE late (
 );
 
 CREATE TEMPORARY VIEW records AS
-SELECT _key, _value, _partition, _offset, _timestamp, event_time, CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers, (CURRENT_WATERMARK(event_time) IS NOT NULL AND event_time <= CURRENT_WATERMARK(event_time) AND event_time > TO_TIMESTAMP_LTZ(0, 3)) AS _late FROM source;
+SELECT _key, _value, _partition, _offset, _timestamp, event_time, CASE WHEN CARDINALITY(_headers) > 0 THEN _headers END AS _headers, (CURRENT_WATERMARK(event_time) IS NOT NULL AND event_time <= CURRENT_WATERMARK(event_time) AND event_time > TO_TIMESTAMP_LTZ(0, 3) AND _headers['tailrace.replay_attempt'] IS NULL) AS _late FROM source;
 
 CREATE TEMPORARY VIEW scored AS
 SELECT _key, _value, _partition, _offset, _timestamp, _headers, score_record(_value, CAST(event_time AS TIMESTAMP(3)), _late, _partition, _offset, CAST(_timestamp AS TIMESTAMP(3))) AS _result

@@ -1,0 +1,212 @@
+"""`tailrace accounts`: whether each record that a job has read has one outcome, by the topics alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from flink_jobs.cli.connection import environment
+from flink_jobs.cli.dlq import JobFile
+from flink_jobs.cli.models_shared import print_json
+from flink_jobs.errors import InputError, WorkError
+from flink_jobs.jobfile import load_job
+from flink_jobs.kafka import (
+    ClientSettings,
+    Record,
+    begin_offsets,
+    committed_offsets,
+    end_offsets,
+    read_span,
+    read_topic,
+)
+from flink_jobs.plan.clients import client_settings
+from flink_jobs.reports.accounts import SHOWN, Accounts, Origin, origin_of_prediction, origin_of_whole, spans
+from flink_jobs.spec import JobSpec
+from flink_jobs.system.terminal import literal, open_console
+from udfs.times import parse_time
+
+SCHEMA = "tailrace.accounts/1"
+# A job commits its offsets and its transactions at the same moment, by two ways.
+SETTLING_SECONDS = 30.0
+MOST = 1_000_000_000
+ORIGINS: Mapping[str, Callable[[Record], Origin | None]] = {
+    "predicted": origin_of_prediction,
+    "dead": origin_of_whole,
+    "late": origin_of_whole,
+}
+
+
+def accounts(
+    job: JobFile,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Only source records whose Kafka timestamp is from then on.",
+            show_default=False,
+        ),
+    ] = None,
+    ended: Annotated[
+        bool,
+        typer.Option(
+            "--ended", help="The job has ended: its windows hold nothing, and what has no outcome is missing."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=f"Print JSON ({SCHEMA}).")] = False,
+) -> None:
+    """Check that each record that a job has read has one outcome, and name the first that has not.
+
+    An outcome is a prediction, a dead letter or a late record. The source topic is compared with what the
+    outputs say of it, up to the offsets that the job has committed, whatever restarts there were. Ends with 1
+    if a record has none, or two. The job may run.
+
+    [bold]Examples[/]
+
+      tailrace accounts conf/flight_delay.yaml
+
+      tailrace accounts orders.yaml --since 2026-03-01 --json
+    """
+    spec = load_job(job, environment())
+    if spec.score == "per_window":
+        raise InputError(
+            "accounts are of records; predictions of score: per_window are of windows, and name no records"
+        )
+    found = _Check(spec, since).run(settle=not spec.features.windows or ended)
+    waits = bool(spec.features.windows) and not ended
+    data = _as_data(found, spec, waits)
+    if as_json:
+        print_json(data)
+    else:
+        _print(data)
+    if not data["balanced"]:
+        raise typer.Exit(WorkError.exit_code)
+
+
+class _Check:
+    """Reads the topics of a job; raises InputError and WorkError as reading does."""
+
+    def __init__(self, spec: JobSpec, since: str | None) -> None:
+        self._spec, self._settings, self._topic = spec, client_settings(spec), spec.source.topic
+        self._accounts = Accounts(_ranges(spec, self._settings, since), self._topic)
+        self._read: dict[str, dict[int, int]] = {}
+
+    def run(self, settle: bool) -> Accounts:
+        """With `settle` it waits for outcomes that are on their way."""
+        deadline = time.monotonic() + SETTLING_SECONDS
+        while True:
+            for outcome, topic in _outcome_topics(self._spec).items():
+                self._take(outcome, topic)
+            for number, partition in self._accounts.partitions.items():
+                partition.settle(self._records(number, partition.unanswered()))
+            missing = any(partition.missing for partition in self._accounts.partitions.values())
+            if not (missing and settle) or time.monotonic() > deadline:
+                return self._accounts
+            time.sleep(1)
+
+    def _take(self, outcome: str, topic: str) -> None:
+        """What is committed by now and was not read before."""
+        read = self._read.setdefault(topic, {})
+        origin = ORIGINS[outcome]
+        for record in read_topic(self._settings, topic, since=dict(read)):
+            read[record.partition] = record.offset + 1
+            self._accounts.add(outcome, origin(record))
+
+    def _records(self, partition: int, runs: list[tuple[int, int]]) -> Iterator[int]:
+        """Offsets within the runs that have a committed record."""
+        for start, stop in spans(runs):
+            for record in read_span(self._settings, self._topic, partition, start, stop):
+                while runs and runs[0][1] <= record.offset:
+                    runs.pop(0)
+                if runs and runs[0][0] <= record.offset:
+                    yield record.offset
+
+
+def _outcome_topics(spec: JobSpec) -> dict[str, str]:
+    return {"predicted": spec.predictions.topic, "dead": spec.dead_letters.topic, "late": spec.late.topic}
+
+
+def _ranges(spec: JobSpec, settings: ClientSettings, since: str | None) -> dict[int, tuple[int, int]]:
+    """Of each partition that the job has committed an offset of: from the first record that is there on."""
+    topic = spec.source.topic
+    try:
+        since_ms = None if since is None else parse_time(since)
+    except ValueError as error:
+        raise InputError(f"--since: {error}") from None
+    committed = committed_offsets(settings, spec.job, topic)
+    if not committed:
+        raise InputError(f"the job {spec.job} has committed no offset of {topic} yet; has it run?")
+    begins, ends = begin_offsets(settings, topic, since_ms), end_offsets(settings, topic)
+    ranges = {
+        number: (begins[number], max(begins[number], min(committed[number], ends[number])))
+        for number in committed
+        if number in begins
+    }
+    total = sum(stop - start for start, stop in ranges.values())
+    if total > MOST:
+        raise InputError(f"{total:,} offsets are more than fit into memory; give a --since")
+    return ranges
+
+
+def _as_data(found: Accounts, spec: JobSpec, waits: bool) -> dict[str, Any]:
+    """`waits`: windows may still hold what has no outcome."""
+    rows = []
+    for number, partition in found.partitions.items():
+        without, doubled = partition.missing, partition.doubled
+        missing = [] if waits else without
+        rows.append(
+            {
+                "partition": number,
+                "from": partition.start,
+                "to": partition.end,
+                "read": partition.records,
+                **partition.counts,
+                "waiting": len(without) if waits else 0,
+                "missing": len(missing),
+                "doubled": len(doubled),
+                "first_missing": missing[:SHOWN],
+                "first_doubled": doubled[:SHOWN],
+            }
+        )
+    repeated_is_wrong = spec.runtime.delivery == "exactly_once"
+    balanced = not any(row["missing"] or (row["doubled"] and repeated_is_wrong) for row in rows)
+    head = {"schema": SCHEMA, "job": spec.job, "topic": found.topic, "balanced": balanced}
+    return head | {"others": found.others, "partitions": rows}
+
+
+def _print(data: dict[str, Any]) -> None:
+    console = open_console(soft_wrap=True)
+    columns = (
+        "partition",
+        "from",
+        "to",
+        "read",
+        "predicted",
+        "dead",
+        "late",
+        "waiting",
+        "missing",
+        "doubled",
+    )
+    table = Table(box=None, title=literal(f"{data['job']}: {data['topic']}"), title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in data["partitions"]:
+        table.add_row(*(f"{row[column]:,}" for column in columns))
+    console.print(table)
+    if data["others"]:
+        console.print(f"{data['others']:,} outcomes are of other topics or partitions")
+    for kind in ("missing", "doubled"):
+        for row in data["partitions"]:
+            if offsets := row[f"first_{kind}"]:
+                shown = ", ".join(map(str, offsets))
+                more = " …" if row[kind] > len(offsets) else ""
+                console.print(f"{kind} in partition {row['partition']}: {shown}{more}")
+    if any(row["waiting"] for row in data["partitions"]):
+        console.print(
+            "waiting: held by windows until the watermark passes; with --ended they count as missing"
+        )
+    console.print("balanced" if data["balanced"] else "NOT balanced")

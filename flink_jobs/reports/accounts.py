@@ -1,0 +1,151 @@
+"""Accounts for each record that a job has read: one outcome, none, or more, by partition and offset.
+
+accounts = Accounts({0: (0, 100)}, "orders")       # partition 0, offsets 0 to 99
+accounts.add("predicted", 0, 17)
+accounts.partitions[0].unanswered()                # runs of offsets without an outcome
+
+A byte is kept for each offset. Offsets may have no record, such as markers of transactions: who has found
+what is unanswered looks these up in the source, and says with `settle` which of them are records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from flink_jobs.kafka import Record
+from udfs.records.headers import PREFIX
+
+OUTCOMES = ("predicted", "dead", "late")
+_MANY = 255
+SHOWN = 10
+
+
+class _Prediction(msgspec.Struct):
+    """What a prediction says of its record."""
+
+    topic: str = ""
+    partition: int | None = None
+    offset: int | None = None
+
+
+_prediction = msgspec.json.Decoder(_Prediction)
+Origin = tuple[str, int, int]
+
+
+def origin_of_prediction(record: Record) -> Origin | None:
+    """Topic, partition and offset of the record that was predicted; None if it does not say."""
+    try:
+        found = _prediction.decode(record.value or b"")
+    except msgspec.MsgspecError:
+        return None
+    if found.partition is None or found.offset is None:
+        return None
+    return found.topic, found.partition, found.offset
+
+
+def origin_of_whole(record: Record) -> Origin | None:
+    """The same of a dead letter or a late record."""
+    own = {name: value or b"" for name, value in record.headers if name.startswith(PREFIX)}
+    try:
+        partition, offset = int(own[f"{PREFIX}partition"]), int(own[f"{PREFIX}offset"])
+        return own[f"{PREFIX}topic"].decode(), partition, offset
+    except (KeyError, ValueError):
+        return None
+
+
+@dataclass
+class Partition:
+    """The offsets of a partition from `start` on, before `end`, and how many outcomes each has."""
+
+    start: int
+    end: int
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    _seen: bytearray = field(init=False, repr=False)
+    _missing: dict[int, None] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._seen = bytearray(max(0, self.end - self.start))
+
+    def add(self, outcome: str, offset: int) -> None:
+        """One outcome of a record; those of others are not counted here."""
+        at = offset - self.start
+        if 0 <= at < len(self._seen):
+            self.counts[outcome] += 1
+            self._seen[at] = min(self._seen[at] + 1, _MANY)
+
+    def unanswered(self) -> list[tuple[int, int]]:
+        """Runs of offsets, [from, to), without an outcome."""
+        return self._runs(np.frombuffer(self._seen, np.uint8) == 0)
+
+    def settle(self, records: Iterable[int]) -> None:
+        """Which of the unanswered offsets are records."""
+        self._missing = dict.fromkeys(sorted({*records}))
+
+    @property
+    def missing(self) -> list[int]:
+        """Records without an outcome."""
+        return [*self._missing]
+
+    @property
+    def doubled(self) -> list[int]:
+        """Records with more than one outcome."""
+        found = np.flatnonzero(np.frombuffer(self._seen, np.uint8) > 1) + self.start
+        return [int(offset) for offset in found]
+
+    @property
+    def records(self) -> int:
+        """How many records there are that have an outcome, or should."""
+        return len(self._seen) - self._seen.count(0) + len(self._missing)
+
+    def _runs(self, flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[tuple[int, int]]:
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+        pairs = edges.reshape(-1, 2) + self.start
+        return [(int(first), int(stop)) for first, stop in pairs]
+
+
+class Accounts:
+    """Of the source topic, by partition; `ranges` are the offsets that are accounted for."""
+
+    def __init__(self, ranges: Mapping[int, tuple[int, int]], topic: str) -> None:
+        self.partitions = {number: Partition(*ranges[number]) for number in sorted(ranges)}
+        self.topic = topic
+        self.others = 0
+
+    def add(self, outcome: str, origin: Origin | None) -> None:
+        """Counts an outcome; one of no record of the topic is one of `others`."""
+        if origin is None or origin[0] != self.topic or origin[1] not in self.partitions:
+            self.others += 1
+            return
+        self.partitions[origin[1]].add(outcome, origin[2])
+
+    def unanswered(self) -> dict[int, list[tuple[int, int]]]:
+        """By partition, where there are any."""
+        found = {number: each.unanswered() for number, each in self.partitions.items()}
+        return {number: runs for number, runs in found.items() if runs}
+
+    @property
+    def balanced(self) -> bool:
+        """Whether each record has one outcome."""
+        return not any(each.missing or each.doubled for each in self.partitions.values())
+
+
+def spans(runs: Iterable[tuple[int, int]], apart: int = 10_000) -> Iterator[tuple[int, int]]:
+    """Runs that are near each other as one span, which is quicker to read than each alone.
+
+    >>> list(spans([(3, 4), (90, 95), (50_000, 50_001)]))
+    [(3, 95), (50000, 50001)]
+    """
+    first: int | None = None
+    last = 0
+    for start, stop in runs:
+        if first is not None and start - last > apart:
+            yield first, last
+            first = None
+        first = start if first is None else first
+        last = stop
+    if first is not None:
+        yield first, last
