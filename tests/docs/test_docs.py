@@ -47,6 +47,8 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `source.event_time`": "EventTime",
         "## `source.schema_registry`": "SchemaRegistry",
         "## `source.schema`": "SchemaField",
+        "## `source.key`": "RecordKey",
+        "## `source.headers`": "HeaderField",
         "## `features`\n": "Features",
         "## `features.windows`": "Window",
         "## `features.lookups`": "Lookup",

@@ -12,8 +12,9 @@ from udfs.records.framed_json import FramedJsonDecoder
 from udfs.records.json import JsonDecoder
 from udfs.records.nested_json import NestedJsonDecoder
 from udfs.records.registry_params import RegistryParams
+from udfs.records.text import TextDecoder
 
-FormatName = Literal["json", "json_schema", "avro", "protobuf"]
+FormatName = Literal["json", "json_schema", "avro", "protobuf", "text"]
 
 
 class FormatParams(msgspec.Struct, frozen=True):
@@ -35,6 +36,8 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
 
         assert written.registry
         return ProtobufDecoder(contract, max_bytes, written.registry)
+    if written.name == "text":
+        return TextDecoder(contract, max_bytes)
     nested = any(field.path for field in contract.fields)
     decoder = NestedJsonDecoder(contract, max_bytes) if nested else JsonDecoder(contract, max_bytes)
     if written.name == "json_schema":

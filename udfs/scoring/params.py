@@ -9,7 +9,8 @@ from udfs.features.columns import Column
 from udfs.model.signatures import Trust
 from udfs.profile.params import CollectParams
 from udfs.quality.params import LabelWait, QualityCount
-from udfs.records.contract import Contract
+from udfs.records.beside import BesideParams
+from udfs.records.contract import Contract, Field
 from udfs.records.event_time import EventTimeField
 from udfs.records.formats import FormatParams
 from udfs.records.personal import PrivacyParams
@@ -42,7 +43,8 @@ PREDICTION_FIELDS = frozenset(
 class SourceParams(msgspec.Struct, frozen=True):
     """How records of the source are read; with `counted`, a monitor is told of dead and late ones.
 
-    `privacy` says what becomes of the personal data in them on its way out.
+    `privacy` says what becomes of the personal data in them on its way out. `beside` are the key and the
+    headers that have columns.
     """
 
     topic: str
@@ -52,6 +54,12 @@ class SourceParams(msgspec.Struct, frozen=True):
     counted: CollectParams | None = None
     written: FormatParams = FormatParams()
     privacy: PrivacyParams = PrivacyParams()
+    beside: tuple[BesideParams, ...] = ()
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All columns that a record has."""
+        return (*self.contract.fields, *(field for part in self.beside for field in part.contract.fields))
 
 
 class PackParams(msgspec.Struct, frozen=True):

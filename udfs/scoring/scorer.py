@@ -125,7 +125,7 @@ class Scorer:
         return self._finished(outcomes)
 
     def _score(self, batch: Batch) -> Outcomes:
-        decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
+        decoded = self._checker.check(batch.raws, batch.event_time, batch.late, batch.beside)
         outcomes = self._undecided(len(batch.raws), batch.late)
         table = _context_columns(batch, decoded)
         self._score_table(table, decoded.rows, outcomes, batch.event_time, batch.routing_time())
