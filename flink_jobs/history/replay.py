@@ -172,7 +172,8 @@ def replayed(job: JobSpec) -> JobSpec:
         }
     )
     source = job.source.model_copy(update={"start": "earliest"})
-    predictions = job.predictions.model_copy(update={"explain": 0})
+    plain = {"explain": 0, "format": "json", "schema_registry": None}
+    predictions = job.predictions.model_copy(update=plain)
     changed = {"source": source, "runtime": runtime, "predictions": predictions}
     return without_records(job.model_copy(update={**dict.fromkeys(OPTIONAL_SUFFIXES), **changed}))
 

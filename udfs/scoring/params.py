@@ -9,6 +9,7 @@ from udfs.features.columns import Column
 from udfs.model.signatures import Trust
 from udfs.profile.params import CollectParams
 from udfs.quality.params import LabelWait, QualityCount
+from udfs.records.avro_encode import AvroOutput
 from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
 from udfs.records.event_time import EventTimeField
@@ -133,12 +134,13 @@ class OutputParams(msgspec.Struct, frozen=True):
     """What a prediction repeats of its record.
 
     `context` are (field, column) pairs that always follow the score; `explain` contributions of inputs to the
-    score are added.
+    score are added. `avro` is what it is written as, else it is JSON.
     """
 
     include: tuple[str, ...] = ()
     context: tuple[tuple[str, str], ...] = RECORD_CONTEXT
     explain: int = 0
+    avro: AvroOutput | None = None
 
 
 class ScoreParams(msgspec.Struct, frozen=True):
