@@ -28,7 +28,7 @@ from flink_jobs.history.fields import as_field, as_milliseconds
 from flink_jobs.history.table_files import open_table
 from flink_jobs.kafka import Message
 from flink_jobs.kafka.records import Headers
-from flink_jobs.spec import JobSpec, SchemaField, Source
+from flink_jobs.spec import Envelope, JobSpec, SchemaField, Source
 from udfs.records.encode import json_objects
 from udfs.records.event_time import ISO_8601, Unit
 from udfs.suggest import nearest
@@ -59,7 +59,8 @@ class HistoryFile:
         source = job.source
         json: dict[str, Any] = {"format": "json", "schema_file": None, "schema_registry": None}
         if self.written == "columns":
-            json |= {"fields": _plain_fields(source), "key": None, "headers": {}}
+            plain = {"fields": _plain_fields(source), "key": None, "headers": {}, "envelope": Envelope()}
+            json |= plain
         return job.model_copy(update={"source": source.model_copy(update=json)})
 
 

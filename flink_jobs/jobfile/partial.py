@@ -36,6 +36,7 @@ _STAND_INS: dict[Location, Any] = {
 # What is below them is a column.
 _OF_COLUMNS: tuple[Location, ...] = (
     ("source", "schema"),
+    ("source", "envelope", "fields"),
     ("source", "key", "fields"),
     ("source", "headers"),
     ("features", "derive"),

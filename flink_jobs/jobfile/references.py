@@ -57,9 +57,9 @@ def _event_time(job: Outline) -> Iterator[Diagnostic]:
     wanted = _UNIT_TYPES[unit]
     for location, name in texts(event_time, "field", ("source", "event_time")):
         declared = job.field_type(name)
-        if name not in job.schema:
+        if name not in job.of_values:
             expected = f"a field of source.schema, such as {name}: {{type: {wanted}, required: true}}"
-            yield _unknown(location, expected, name, list(job.schema))
+            yield _unknown(location, expected, name, job.of_values)
         elif declared is not None and declared != wanted:
             yield _wrong_unit(name, declared, unit, "unit" in event_time)
 

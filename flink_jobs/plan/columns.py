@@ -127,6 +127,8 @@ def origin_of(job: JobSpec, name: str) -> str:
     source = job.source
     if name in source.headers:
         return f"header {source.headers[name].header or name} of {source.topic}"
+    if name in source.envelope.fields:
+        return f"envelope of {source.topic}"
     return f"{'key' if name not in source.fields else 'field'} of {source.topic}"
 
 

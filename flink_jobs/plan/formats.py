@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import JobSpec, SchemaRegistry
@@ -14,6 +16,7 @@ from udfs.records.avro_columns import find_columns
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
+from udfs.records.debezium import EnvelopeParams, around
 from udfs.records.formats import FormatName, FormatParams
 from udfs.records.registry_params import RegistryParams
 
@@ -22,7 +25,22 @@ _LARGEST_FILE = 1_000_000
 
 def format_params(job: JobSpec) -> FormatParams:
     """How the job's records are written. Raises InputError for files that cannot be read."""
-    return _params(job.source, job.source.format, job.source.schema_file)
+    written = _params(job.source, job.source.format, job.source.schema_file)
+    return msgspec.structs.replace(written, envelope=envelope_params(job.source))
+
+
+def envelope_params(source: Source) -> EnvelopeParams | None:
+    """What is around the job's fields, if anything is."""
+    envelope = source.envelope
+    if envelope.kind == "none":
+        return None
+    return EnvelopeParams(envelope.kind, frozenset(envelope.fields), envelope.deletes == "before")
+
+
+def written_contract(source: Source) -> Contract:
+    """The data contract with the paths at which fields are in the whole record."""
+    envelope = envelope_params(source)
+    return around(contract_of(source), envelope, "after") if envelope else contract_of(source)
 
 
 def _params(source: Source, written: FormatName, file: Path | None) -> FormatParams:
@@ -68,8 +86,9 @@ def registry_params(registry: SchemaRegistry) -> RegistryParams:
 def contract_of(source: Source) -> Contract:
     """The data contract; an event-time field that the schema does not name is required."""
     when = source.event_time
-    fields = [_field(name, field, field.field) for name, field in source.fields.items()]
-    if when.field and when.field not in source.fields:
+    written = {**source.fields, **source.envelope.fields}
+    fields = [_field(name, field, field.field) for name, field in written.items()]
+    if when.field and when.field not in written:
         fields.append(Field(when.field, when.type, required=True))
     return Contract(tuple(fields))
 
@@ -92,7 +111,7 @@ def collect_format(job: JobSpec, found: Collector) -> None:
         return
     source = job.source
     if source.schema_file:
-        _collect_file(("source",), source.schema_file, contract_of(source), found)
+        _collect_file(("source",), source.schema_file, written_contract(source), found)
     if source.key and source.key.schema_file:
         _collect_file(("source", "key"), source.key.schema_file, key_contract(source.key), found)
     try:

@@ -204,9 +204,11 @@ def _check_declassified(job: JobSpec, columns: JobColumns, found: Collector) -> 
 
 def _check_event_time(job: JobSpec, found: Collector) -> None:
     name = job.source.event_time.field
-    if name and name in job.source.fields and (pii := job.source.fields[name].pii):
+    read = {**job.source.fields, **job.source.envelope.fields}
+    if name and name in read and (pii := read[name].pii):
         expected = "left out for the event time, which each output has"
-        found.add(("source", "schema", name, "pii"), expected, pii)
+        section = ("schema",) if name in job.source.fields else ("envelope", "fields")
+        found.add(("source", *section, name, "pii"), expected, pii)
 
 
 def _check_written(job: JobSpec, name: str, label: Label, location: Location, found: Collector) -> None:

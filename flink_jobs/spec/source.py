@@ -237,6 +237,32 @@ class RecordKey(Section):
         return self
 
 
+class Envelope(Section):
+    """What is around the fields of the records. `envelope: debezium` is short for `{kind: debezium}`."""
+
+    kind: Literal["none", "debezium"] = Field(
+        default="none", description="debezium: rows of a table, with what changed them."
+    )
+    fields: Annotated[dict[ColumnName, SchemaField], Field(max_length=100)] = Field(
+        default_factory=dict,
+        description="Columns of the envelope itself: op, ts_ms, source.table.",
+    )
+    deletes: Literal["dead_letter", "before"] = Field(
+        default="dead_letter", description="Deleted rows: dead letters, or scored as they were before."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, data: Any) -> Any:
+        return {"kind": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Envelope:
+        if self.kind == "none" and self.fields:
+            raise wrong_at({("fields",): wrong("left out, as there is no envelope", "columns")})
+        return self
+
+
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 
@@ -280,14 +306,18 @@ class Source(Section):
         alias="schema", description="The data contract: the fields of a record. Others are ignored."
     )
     key: RecordKey | None = Field(default=None, description="Columns from the records' keys.")
+    envelope: Envelope = Field(
+        default_factory=Envelope, description="What is around the fields of the records."
+    )
     headers: Annotated[dict[ColumnName, HeaderField], Field(max_length=100)] = Field(
         default_factory=dict, description="Columns from the records' headers, which are text."
     )
 
     @property
     def columns(self) -> dict[str, ContractField]:
-        """All columns that a record has: of its value, its key and its headers."""
-        return {**self.fields, **(self.key.fields if self.key else {}), **self.headers}
+        """All columns that a record has: of its value, with an envelope, its key and its headers."""
+        of_key = self.key.fields if self.key else {}
+        return {**self.fields, **self.envelope.fields, **of_key, **self.headers}
 
     @property
     def subject(self) -> str:
