@@ -11,6 +11,7 @@ def test_payments(broker):
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -21,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 
 from flink_jobs.errors import WorkError
@@ -43,6 +45,7 @@ from flink_jobs.plan.validate import plan_file
 from flink_jobs.run import preflight
 from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.spec import JobSpec
+from udfs.records.framing import HEAD
 
 __all__ = ["Broker", "JobHarness", "Message", "Outcome", "Results", "broker", "record"]
 
@@ -72,18 +75,23 @@ def record(
 
 @dataclass(frozen=True)
 class Outcome:
-    """A record of an output topic; `partition` and `offset` say where."""
+    """A record of an output topic; `partition` and `offset` say where. One in Avro has a schema."""
 
     value: bytes | None
     key: bytes | None
     headers: Mapping[str, bytes | None]
     partition: int
     offset: int
+    schema: str | None = None
 
     @cached_property
     def json(self) -> Any:
-        """The parsed value; raises ValueError when it is not JSON."""
-        return json.loads(self.value or b"")
+        """The parsed value; raises ValueError when it is neither JSON nor of the schema of predictions."""
+        if self.schema is None:
+            return json.loads(self.value or b"")
+        return fastavro.schemaless_reader(
+            io.BytesIO((self.value or b"")[HEAD:]), json.loads(self.schema), None
+        )
 
     @property
     def stage(self) -> str:
@@ -206,7 +214,7 @@ class JobHarness:
         preflight.check(plan)
         with start(plan, Target()) as running:
             self._wait(running, plan, until)
-        return self._results(spec)
+        return self._results(plan)
 
     def _wait(self, running: RunningJob, plan: Plan, until: int | None) -> None:
         deadline = time.monotonic() + self._timeout
@@ -222,16 +230,19 @@ class JobHarness:
     def _written(self, job: JobSpec) -> int:
         return sum(count_committed(self._settings, topic) for topic in output_topics(job).values())
 
-    def _results(self, job: JobSpec) -> Results:
-        outputs = {sink: self._read(topic) for sink, topic in all_topics(job).items()}
+    def _results(self, plan: Plan) -> Results:
+        job, schemas = plan.job, {}
+        if plan.predictions_schema:
+            schemas["predictions"] = plan.predictions_schema.schema()
+        outputs = {sink: self._read(topic, schemas.get(sink)) for sink, topic in all_topics(job).items()}
         return Results(job=job, read=end_offsets(self._settings, job.source.topic), **outputs)
 
-    def _read(self, topic: str) -> list[Outcome]:
+    def _read(self, topic: str, schema: str | None) -> list[Outcome]:
         """All committed records; counting them first waits for the last commit to show."""
         if not count_committed(self._settings, topic):
             return []
         return [
-            Outcome(row.value, row.key, dict(row.headers), row.partition, row.offset)
+            Outcome(row.value, row.key, dict(row.headers), row.partition, row.offset, schema)
             for row in read_topic(self._settings, topic)
         ]
 

@@ -150,7 +150,7 @@ def _labels(
     windows = job.score == "per_window"
     if request.labels:
         path, key = request.labels
-        field = job.source.fields.get(key)
+        field = job.source.columns.get(key)
         kinds = {**types, key: field.type} if field else types
         return read_labels(path, key, request.label, windows=windows, types=kinds)
     if request.label and windows:
@@ -178,7 +178,7 @@ def _include(job: JobSpec, asked: Sequence[str]) -> tuple[str, ...]:
 
 def _of_file(job: JobSpec, file: HistoryFile, name: str, *, shown: bool = False) -> bool:
     """Whether the column is taken from the file; personal data is not, where it is `shown`."""
-    private = shown and name in job.source.fields and job.source.fields[name].pii
+    private = shown and name in job.source.columns and job.source.columns[name].pii
     return job.score == "per_event" and name in file.columns.column_names and not private
 
 

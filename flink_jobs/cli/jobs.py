@@ -15,7 +15,7 @@ from flink_jobs.errors import Diagnostic, InputError, JobFileError
 from flink_jobs.jobfile import JobFile as JobFileRead
 from flink_jobs.jobfile import read_job
 from flink_jobs.plan import Plan, describe
-from flink_jobs.plan.formats import misfits
+from flink_jobs.plan.formats import misfits, written_contract
 from flink_jobs.plan.state import Verdict, in_words, refusals
 from flink_jobs.plan.validate import plan_file, validated_plan
 from flink_jobs.run.registered import newest
@@ -81,7 +81,7 @@ def _registered(file: JobFileRead, found: Plan) -> str:
     schema, level = newest(source.schema_registry, source.subject)
     problems = [
         Diagnostic(location, expected, got, None, name, choices)
-        for location, expected, got, name, choices in misfits(source, schema.node)
+        for location, expected, got, name, choices in misfits(written_contract(source), schema.node)
     ]
     if problems:
         raise file.error(problems)

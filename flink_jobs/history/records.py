@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,7 +28,7 @@ from flink_jobs.history.fields import as_field, as_milliseconds
 from flink_jobs.history.table_files import open_table
 from flink_jobs.kafka import Message
 from flink_jobs.kafka.records import Headers
-from flink_jobs.spec import JobSpec
+from flink_jobs.spec import Envelope, JobSpec, SchemaField, Source
 from udfs.records.encode import json_objects
 from udfs.records.event_time import ISO_8601, Unit
 from udfs.suggest import nearest
@@ -57,11 +57,19 @@ class HistoryFile:
         if self.written == "values":
             return job
         source = job.source
-        fields = dict(source.fields)
+        json: dict[str, Any] = {"format": "json", "schema_file": None, "schema_registry": None}
         if self.written == "columns":
-            fields = {name: field.model_copy(update={"field": None}) for name, field in fields.items()}
-        json = {"format": "json", "schema_file": None, "schema_registry": None, "fields": fields}
+            plain = {"fields": _plain_fields(source), "key": None, "headers": {}, "envelope": Envelope()}
+            json |= plain
         return job.model_copy(update={"source": source.model_copy(update=json)})
+
+
+def _plain_fields(source: Source) -> dict[str, SchemaField]:
+    """All columns as fields at the top of a record."""
+    return {
+        name: SchemaField.model_construct(**{**dict(field), "field": None})
+        for name, field in source.columns.items()
+    }
 
 
 def read_records(
@@ -93,7 +101,7 @@ def read_history_table(
         return open_table(path, limit=limit)
     when = job.source.event_time
     wanted: dict[str, ColumnType] = {"key": "string", **(types or {})}
-    wanted |= {name: field.type for name, field in job.source.fields.items()}
+    wanted |= {name: field.type for name, field in job.source.columns.items()}
     moment = when.field or when.header
     if moment:
         wanted[moment] = "string"
@@ -136,14 +144,14 @@ def from_table(job: JobSpec, table: pa.Table, source: str = "the table") -> Hist
         }
         values = json_objects(columns, {}).to_pylist()
     keys, times = _keys(table, fields), _timestamps(table, fields, source)
-    headers = _headers(job, table, source)
+    headers = _headers(job, table, source, whole)
     messages = [Message(*parts) for parts in zip(values, keys, headers, times, strict=True)]
     return HistoryFile(messages, table, absent, "values" if whole else "columns")
 
 
 def _fields(job: JobSpec) -> dict[str, str]:
     """Name to type of what a record holds."""
-    fields: dict[str, str] = {name: field.type for name, field in job.source.fields.items()}
+    fields: dict[str, str] = {name: field.type for name, field in job.source.columns.items()}
     when = job.source.event_time
     if when.field:
         fields.setdefault(when.field, when.type)
@@ -153,7 +161,8 @@ def _fields(job: JobSpec) -> dict[str, str]:
 def _absent(job: JobSpec, fields: dict[str, str], table: pa.Table, source: str) -> tuple[str, ...]:
     """Fields without a column. Raises InputError where records would be refused for it."""
     absent = tuple(name for name in fields if name not in table.column_names)
-    required = [name for name in absent if name not in job.source.fields or job.source.fields[name].required]
+    known = job.source.columns
+    required = [name for name in absent if name not in known or known[name].required]
     if required:
         hints = [f"{name}{_hint(name, table.column_names)}" for name in required]
         raise InputError(
@@ -181,15 +190,25 @@ def _timestamps(table: pa.Table, fields: dict[str, str], source: str) -> list[in
     return found
 
 
-def _headers(job: JobSpec, table: pa.Table, source: str) -> list[Headers]:
-    """The header that has the event time, if that is where it is, from the column of its name."""
-    when = job.source.event_time
-    if not when.header:
-        return [()] * table.num_rows
-    if when.header not in table.column_names:
+def _headers(job: JobSpec, table: pa.Table, source: str, whole: bool) -> list[Headers]:
+    """The header that has the event time, if that is where it is, from the column of its name.
+
+    With whole values also those that the job has columns of, from these.
+    """
+    when, texts = job.source.event_time, {}
+    for name, field in job.source.headers.items() if whole else ():
+        if name in table.column_names:
+            texts[field.header or name] = table.column(name).cast(pa.string()).to_pylist()
+    if when.header and when.header not in table.column_names:
         raise InputError(f"{source} must have a column {when.header!r}: the header that has the event time")
-    column = as_field(table.column(when.header), when.type, f"{source}: column {when.header!r}", when.unit)
-    return [() if time is None else ((when.header, str(time).encode()),) for time in column.to_pylist()]
+    if when.header:
+        where = f"{source}: column {when.header!r}"
+        times = as_field(table.column(when.header), when.type, where, when.unit)
+        texts[when.header] = times.to_pylist()
+    return [
+        tuple((name, str(found[row]).encode()) for name, found in texts.items() if found[row] is not None)
+        for row in range(table.num_rows)
+    ]
 
 
 def _is_binary(kind: pa.DataType) -> bool:

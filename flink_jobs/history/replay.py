@@ -172,7 +172,8 @@ def replayed(job: JobSpec) -> JobSpec:
         }
     )
     source = job.source.model_copy(update={"start": "earliest"})
-    predictions = job.predictions.model_copy(update={"explain": 0})
+    plain = {"explain": 0, "format": "json", "schema_registry": None}
+    predictions = job.predictions.model_copy(update=plain)
     dead_letters = job.dead_letters.model_copy(update={"max_rate": None})
     changed = {
         "source": source,

@@ -42,8 +42,38 @@ class Outline:
     data: RawMapping
 
     @cached_property
-    def fields(self) -> RawMapping | None:
+    def schema(self) -> RawMapping | None:
+        """Fields of the records' values."""
         return mapping(mapping(self.data, "source"), "schema") or None
+
+    @cached_property
+    def fields(self) -> RawMapping | None:
+        """With those of keys and headers."""
+        declared = self.declared
+        return None if declared is None else {str(location[-1]): raw for location, raw in declared.items()}
+
+    @cached_property
+    def of_values(self) -> list[str]:
+        """Fields of the records' values, with those of an envelope."""
+        envelope = mapping(mapping(mapping(self.data, "source"), "envelope"), "fields")
+        return [*(self.schema or {}), *(envelope or {})]
+
+    @cached_property
+    def declared(self) -> dict[Location, Any] | None:
+        """What each field is declared to be, by its location."""
+        source = mapping(self.data, "source") or {}
+        if self.schema is None or any(mapping(source, key) is None for key in {"key", "headers"} & {*source}):
+            return None
+        key = mapping(mapping(source, "key"), "fields")
+        envelope = mapping(mapping(source, "envelope"), "fields")
+        if "key" in source and key is None:
+            return None
+        return {
+            **{("source", "schema", name): raw for name, raw in self.schema.items()},
+            **{("source", "envelope", "fields", name): raw for name, raw in (envelope or {}).items()},
+            **{("source", "key", "fields", name): raw for name, raw in (key or {}).items()},
+            **{("source", "headers", name): raw for name, raw in (mapping(source, "headers") or {}).items()},
+        }
 
     @cached_property
     def windows(self) -> RawMapping | None:

@@ -33,6 +33,14 @@ _STAND_INS: dict[Location, Any] = {
     ("model",): {"name": "model"},
     ("model", "name"): "model",
 }
+# What is below them is a column.
+_OF_COLUMNS: tuple[Location, ...] = (
+    ("source", "schema"),
+    ("source", "envelope", "fields"),
+    ("source", "key", "fields"),
+    ("source", "headers"),
+    ("features", "derive"),
+)
 
 
 @dataclass(frozen=True)
@@ -128,15 +136,16 @@ def _doubts(data: dict[str, Any], job: JobSpec, locations: set[Location]) -> Dou
         *(outline.derived or {}),
     }
     read = {
-        *job.source.fields,
+        *job.source.columns,
         *(name for window in job.features.windows.values() for name in window.select),
         *(name for lookup in job.features.lookups.values() for name in lookup.select),
         *job.features.derive,
     }
     wrong = {
-        str(location[2])
+        str(location[len(section)])
         for location in locations
-        if len(location) > 2 and location[:2] in (("source", "schema"), ("features", "derive"))
+        for section in _OF_COLUMNS
+        if len(location) > len(section) and location[: len(section)] == section
     }
     wrong |= {result.name for result in outline.results if result.location in locations}
     any_column = outline.columns is None or any(map(_decides_columns, locations))

@@ -53,14 +53,14 @@ def _event_time(job: Outline) -> Iterator[Diagnostic]:
     """The field of the event time is declared, with the type of its unit."""
     event_time = mapping(mapping(job.data, "source"), "event_time") or {}
     unit = event_time.get("unit", "ms")
-    if job.fields is None or not isinstance(unit, str) or unit not in _UNIT_TYPES:
+    if job.schema is None or not isinstance(unit, str) or unit not in _UNIT_TYPES:
         return
     wanted = _UNIT_TYPES[unit]
     for location, name in texts(event_time, "field", ("source", "event_time")):
         declared = job.field_type(name)
-        if name not in job.fields:
+        if name not in job.of_values:
             expected = f"a field of source.schema, such as {name}: {{type: {wanted}, required: true}}"
-            yield _unknown(location, expected, name, list(job.fields))
+            yield _unknown(location, expected, name, job.of_values)
         elif declared is not None and declared != wanted:
             yield _wrong_unit(name, declared, unit, "unit" in event_time)
 
@@ -76,8 +76,9 @@ def _wrong_unit(name: str, declared: str, unit: str, written: bool) -> Diagnosti
 
 
 def _repeated_names(job: Outline) -> Iterator[Diagnostic]:
-    taken: dict[str, Location] = {name: ("source", "schema", name) for name in job.fields or {}}
-    made = {result.location: result.name for result in job.results} | (job.lookup_names or {})
+    taken: dict[str, Location] = {}
+    made: dict[Location, str] = {location: str(location[-1]) for location in job.declared or {}}
+    made |= {result.location: result.name for result in job.results} | (job.lookup_names or {})
     made |= {("features", "derive", name): name for name in job.derived or {}}
     for location, name in made.items():
         if name in taken:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile.references import KEY_TYPES
 from flink_jobs.plan import sql
@@ -27,6 +29,7 @@ from flink_jobs.plan.params import (
     source_params,
 )
 from flink_jobs.plan.personal import Label, check_personal, only_records, privacy_params, without_records
+from flink_jobs.plan.prediction_schema import avro_output, collect_predictions
 from flink_jobs.plan.quality import quality_params
 from flink_jobs.plan.tables import kafka_tables
 from flink_jobs.plan.topics import compared_labels, labels_location, labels_of
@@ -37,6 +40,7 @@ from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
 from udfs.alerts.webhook import WebhookParams
 from udfs.model.manifest import Manifest, digest
 from udfs.quality.params import QualityParams
+from udfs.records.avro_encode import AvroOutput
 from udfs.rollout.controller import RolloutControllerParams
 from udfs.scoring.params import PREDICTION_FIELDS, OutputParams, ScoreParams
 
@@ -59,12 +63,16 @@ class Runnable:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Runnable):
-    """A job that scores; `inputs` is what feeds the model, `labels` are those of personal data."""
+    """A job that scores; `inputs` is what feeds the model, `labels` are those of personal data.
+
+    `predictions_schema` is that of predictions in Avro.
+    """
 
     manifest: Manifest
     release: Release
     inputs: tuple[ModelInput, ...]
     labels: Mapping[str, Label] = field(default_factory=dict)
+    predictions_schema: AvroOutput | None = field(default=None, repr=False)
 
 
 def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
@@ -85,6 +93,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
     columns = collect_columns(job, found, version.manifest if version else None)
     collect_clients(job, found)
     collect_format(job, found)
+    collect_predictions(job, found)
     _check_included(job, columns, found)
     labels = check_personal(job, columns, found)
     _check_parallelism(job, found)
@@ -97,6 +106,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         collect_explainable(job, version, found)
     if found.diagnostics or found.doubts.locations or version is None:
         return None
+    schema = avro_output(job, columns, labels, version.manifest)
     numbers = FoundVersion(
         version.folder,
         version.model_folder,
@@ -108,7 +118,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         source_params(job, privacy_params(job, labels), drift, limited=True),
         feature_params(job, columns),
         model_params(job, numbers, inputs, columns, labels),
-        output_params(job),
+        msgspec.structs.replace(output_params(job), avro=schema),
         drift.collect if drift else None,
         rollout_params(job),
         quality.count if quality else None,
@@ -121,6 +131,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         columns=columns,
         inputs=inputs,
         labels=labels,
+        predictions_schema=schema,
         tables=kafka_tables(job, bounded=bounded),
         views=with_labels(job, make_views(job, columns, params), quality),
         options=flink_options(job),

@@ -102,7 +102,7 @@ def _lookup_columns(
 
 
 def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
-    fields = job.source.fields
+    fields = job.source.columns
     if job.score == "per_window":
         windows = [*job.features.windows.values()]
         if len(windows) != 1 and not found.doubts.hides(("score",)):
@@ -112,7 +112,7 @@ def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
     else:
         kept = dict(fields)
     columns = {
-        name: Column(name, field.type, f"field of {job.source.topic}", not field.required)
+        name: Column(name, field.type, origin_of(job, name), not field.required)
         for name, field in kept.items()
     }
     when = job.source.event_time
@@ -120,6 +120,16 @@ def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
         columns[when.field] = Column(when.field, when.type, f"field of {job.source.topic}", False)
     columns["event_time"] = Column("event_time", "timestamp", "event time of the record", False)
     return columns
+
+
+def origin_of(job: JobSpec, name: str) -> str:
+    """Where a field of the records is."""
+    source = job.source
+    if name in source.headers:
+        return f"header {source.headers[name].header or name} of {source.topic}"
+    if name in source.envelope.fields:
+        return f"envelope of {source.topic}"
+    return f"{'key' if name not in source.fields else 'field'} of {source.topic}"
 
 
 def _window_columns(job: JobSpec, conditions: dict[str, Expression], found: Collector) -> dict[str, Column]:
@@ -141,7 +151,7 @@ def _window_columns(job: JobSpec, conditions: dict[str, Expression], found: Coll
 
 
 def _has_argument(aggregate: Aggregate, job: JobSpec, location: Location, found: Collector) -> bool:
-    column, fields = aggregate.column, job.source.fields
+    column, fields = aggregate.column, job.source.columns
     if column is None:
         return True
     if column not in fields and not found.is_unknown(column):
@@ -168,7 +178,7 @@ def _has_condition(
     """Whether the condition, if there is one, is right; it is then among `conditions`."""
     if aggregate.where is None:
         return True
-    fields = job.source.fields.items()
+    fields = job.source.columns.items()
     types = {name: field.type for name, field in fields if name not in found.doubts.columns}
     name = condition_name(aggregate.where)
     compiled, errors = check_all({name: aggregate.where}, types, found.is_unknown)
@@ -191,7 +201,7 @@ def aggregate_type(aggregate: Aggregate, job: JobSpec) -> ColumnType:
     if aggregate.function in ("avg", "stddev", "percentile", "ewma", "rate"):
         return "double"
     assert aggregate.column is not None
-    return job.source.fields[aggregate.column].type
+    return job.source.columns[aggregate.column].type
 
 
 def collect_inputs(

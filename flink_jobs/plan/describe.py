@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from flink_jobs.plan import Plan
 from flink_jobs.plan.flink_options import checkpoint_ms
 from flink_jobs.plan.outputs import Output, outputs_of
 from flink_jobs.plan.personal import records_treatment
+from flink_jobs.plan.prediction_schema import output_subject
 from flink_jobs.plan.privacy import label_rows, place_rows, privacy_data
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.window_stages import BLOBS, OUTCOMES, REJECTED, WindowStages
@@ -37,6 +39,7 @@ def _data(plan: Plan) -> dict[str, Any]:
         "delivery": job.runtime.delivery,
         "source": _source_data(job),
         "outputs": {output.name: {"topic": output.topic(job)} for output in outputs_of(job)},
+        **_schema_data(plan),
         "include": list(job.predictions.include),
         "explain": job.predictions.explain,
         "windows": {name: _window_data(window) for name, window in job.features.windows.items()},
@@ -227,7 +230,16 @@ def _overrides(job: JobSpec) -> Rows:
             yield f"{section}: {name}", scalar_text(each.value), f"because: {each.reason}"
 
 
+def _schema_data(plan: Plan) -> dict[str, Any]:
+    if plan.predictions_schema is None:
+        return {}
+    written = {"subject": output_subject(plan.job), "schema": json.loads(plan.predictions_schema.schema())}
+    return {"predictions_schema": written}
+
+
 def _carried(job: JobSpec, output: Output) -> str:
+    if output.name == "predictions" and job.predictions.format == "avro":
+        return f"{output.carries}, in Avro, as {output_subject(job)}"
     treatment = records_treatment(job, output.name) if output.whole_records else "keep"
     return {"keep": output.carries, "encrypt": output.encrypted, "drop": output.dropped}[treatment]
 

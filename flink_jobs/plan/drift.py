@@ -133,8 +133,8 @@ def _segments(
     segments = []
     for index, name in enumerate(drift.segments):
         values: tuple[str, ...] | None = None
-        if name in job.source.fields and job.source.fields[name].values:
-            values = tuple(str(value) for value in job.source.fields[name].values)
+        if name in job.source.columns and job.source.columns[name].values:
+            values = tuple(str(value) for value in job.source.columns[name].values)
         elif name in columns.columns and columns[name].type == "boolean":
             values = ("false", "true")
         elif reference:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import JobSpec, SchemaRegistry
-from flink_jobs.spec.source import Source
+from flink_jobs.spec.source import ContractField, RecordKey, Source
 from flink_jobs.system.certificates import pem_certificate, read_pem
 from udfs.records.avro_columns import find_columns
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
+from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
-from udfs.records.formats import FormatParams
+from udfs.records.debezium import EnvelopeParams, around
+from udfs.records.formats import FormatName, FormatParams
 from udfs.records.registry_params import RegistryParams
 
 _LARGEST_FILE = 1_000_000
@@ -21,9 +25,44 @@ _LARGEST_FILE = 1_000_000
 
 def format_params(job: JobSpec) -> FormatParams:
     """How the job's records are written. Raises InputError for files that cannot be read."""
-    source = job.source
-    registry = registry_params(source.schema_registry) if source.schema_registry else None
-    return FormatParams(source.format, _read(source.schema_file) if source.schema_file else None, registry)
+    written = _params(job.source, job.source.format, job.source.schema_file)
+    return msgspec.structs.replace(written, envelope=envelope_params(job.source))
+
+
+def envelope_params(source: Source) -> EnvelopeParams | None:
+    """What is around the job's fields, if anything is."""
+    envelope = source.envelope
+    if envelope.kind == "none":
+        return None
+    return EnvelopeParams(envelope.kind, frozenset(envelope.fields), envelope.deletes == "before")
+
+
+def written_contract(source: Source) -> Contract:
+    """The data contract with the paths at which fields are in the whole record."""
+    envelope = envelope_params(source)
+    return around(contract_of(source), envelope, "after") if envelope else contract_of(source)
+
+
+def _params(source: Source, written: FormatName, file: Path | None) -> FormatParams:
+    by_registry = source.schema_registry if written in ("avro", "protobuf") else None
+    registry = registry_params(by_registry) if by_registry else None
+    return FormatParams(written, _read(file) if file else None, registry)
+
+
+def beside_of(source: Source) -> tuple[BesideParams, ...]:
+    """How the key and the headers become columns, if they do. Raises InputError as above."""
+    key = source.key
+    of_key = [BesideParams(key_contract(key), _params(source, key.format, key.schema_file))] if key else []
+    headers = [
+        BesideParams(Contract((_field(name, field),)), header=field.header or name)
+        for name, field in source.headers.items()
+    ]
+    return (*of_key, *headers)
+
+
+def key_contract(key: RecordKey) -> Contract:
+    """The data contract of keys."""
+    return Contract(tuple(_field(name, field, field.field) for name, field in key.fields.items()))
 
 
 def registry_params(registry: SchemaRegistry) -> RegistryParams:
@@ -47,53 +86,62 @@ def registry_params(registry: SchemaRegistry) -> RegistryParams:
 def contract_of(source: Source) -> Contract:
     """The data contract; an event-time field that the schema does not name is required."""
     when = source.event_time
-    fields = [
-        Field(
-            name,
-            field.type,
-            field.required,
-            field.low,
-            field.high,
-            tuple(field.values),
-            tuple(field.field.split(".")) if field.field else (),
-        )
-        for name, field in source.fields.items()
-    ]
-    if when.field and when.field not in source.fields:
+    written = {**source.fields, **source.envelope.fields}
+    fields = [_field(name, field, field.field) for name, field in written.items()]
+    if when.field and when.field not in written:
         fields.append(Field(when.field, when.type, required=True))
     return Contract(tuple(fields))
+
+
+def _field(name: str, field: ContractField, path: str | None = None) -> Field:
+    return Field(
+        name,
+        field.type,
+        field.required,
+        field.low,
+        field.high,
+        tuple(field.values),
+        tuple(path.split(".")) if path else (),
+    )
 
 
 def collect_format(job: JobSpec, found: Collector) -> None:
     """Adds schemas that cannot be read, columns that they do not have, and certificates that are none."""
     if found.doubts.below(("source",)):
         return
-    source, location = job.source, ("source", "schema_file")
+    source = job.source
     if source.schema_file:
-        try:
-            schema = parse_schema(_read(source.schema_file))
-        except InputError as error:
-            found.add(location, "a readable file", str(error))
-        except SchemaError as error:
-            found.add(location, "a file with an Avro schema", f"{source.schema_file}, which {error}")
-        else:
-            _collect_columns(source, schema_of=schema, found=found)
+        _collect_file(("source",), source.schema_file, written_contract(source), found)
+    if source.key and source.key.schema_file:
+        _collect_file(("source", "key"), source.key.schema_file, key_contract(source.key), found)
     try:
         _ = source.schema_registry and registry_params(source.schema_registry)
     except InputError as error:
         found.add(("source", "schema_registry"), "readable PEM files", str(error))
 
 
-def _collect_columns(source: Source, *, schema_of: Node, found: Collector) -> None:
-    for location, expected, got, name, choices in misfits(source, schema_of):
-        found.add(location, expected, got, name=name, choices=choices)
+def _collect_file(where: Location, file: Path, contract: Contract, found: Collector) -> None:
+    location = (*where, "schema_file")
+    try:
+        schema = parse_schema(_read(file))
+    except InputError as error:
+        found.add(location, "a readable file", str(error))
+        return
+    except SchemaError as error:
+        found.add(location, "a file with an Avro schema", f"{file}, which {error}")
+        return
+    below = (*where, "schema" if len(where) == 1 else "fields")
+    for place, expected, got, name, choices in misfits(contract, schema, below):
+        found.add(place, expected, got, name=name, choices=choices)
 
 
-def misfits(source: Source, schema: Node) -> Iterator[tuple[Location, str, str, str, tuple[str, ...]]]:
+def misfits(
+    contract: Contract, schema: Node, below: Location = ("source", "schema")
+) -> Iterator[tuple[Location, str, str, str, tuple[str, ...]]]:
     """The fields of the job that the schema cannot fill: location, expected, got, name and choices."""
     known = tuple(field.name for field in schema.fields)
-    for field in contract_of(source).fields:
-        location: Location = ("source", "schema", field.name)
+    for field in contract.fields:
+        location: Location = (*below, field.name)
         try:
             (column,) = find_columns(schema, None, Contract((field,)))
         except SchemaError as error:

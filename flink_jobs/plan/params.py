@@ -8,7 +8,7 @@ import msgspec
 
 from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.drift import DriftPlan
-from flink_jobs.plan.formats import contract_of, format_params
+from flink_jobs.plan.formats import beside_of, contract_of, format_params
 from flink_jobs.plan.model import release_trust_of, trust_of
 from flink_jobs.plan.personal import Labels
 from flink_jobs.plan.tables import event_time_field
@@ -61,6 +61,7 @@ def source_params(
         written=format_params(job),
         privacy=privacy,
         max_dead=_max_dead(job) if limited else None,
+        beside=beside_of(source),
     )
 
 

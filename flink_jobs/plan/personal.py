@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flink_jobs.errors import Location
-from flink_jobs.plan.columns import JobColumns, condition_name
+from flink_jobs.plan.columns import JobColumns, condition_name, origin_of
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import Declassified, JobSpec
 from flink_jobs.spec.aggregates import Aggregate
@@ -62,8 +62,8 @@ def _all_labels(job: JobSpec, columns: JobColumns, free: set[str]) -> dict[str, 
             fields = dict.fromkeys(field for label in found for field in label.fields)
             labels[name] = Label(strictest(label.treatment for label in found), tuple(fields), way)
 
-    for name, field in job.source.fields.items():
-        inherit(name, (), f"field of {job.source.topic}", field.pii)
+    for name, field in job.source.columns.items():
+        inherit(name, (), origin_of(job, name), field.pii)
     for name, expression in columns.conditions:
         inherit(name, expression.columns, expression.text)
     for name, aggregate in _aggregates(job):
@@ -92,7 +92,7 @@ def _used(aggregate: Aggregate) -> Iterator[str]:
 def has_personal_data(job: JobSpec) -> bool:
     """Whether anything that the job reads carries a label."""
     looked_up = [taken.pii for lookup in job.features.lookups.values() for taken in lookup.select.values()]
-    fields = [field.pii for field in job.source.fields.values()]
+    fields = [field.pii for field in job.source.columns.values()]
     return any((job.source.key_pii, *fields, *looked_up))
 
 
@@ -105,9 +105,16 @@ def records_treatment(job: JobSpec, output: str) -> RecordTreatment:
 def key_treatment(job: JobSpec, labels: Labels) -> Treatment | None:
     """That of the keys of predictions: of the records' own, or of the values that windows are by."""
     if job.score == "per_event":
-        return job.source.key_pii
+        return record_key_treatment(job)
     found = [labels[name].treatment for name in _window_keys(job) if name in labels]
     return strictest(found) if found else None
+
+
+def record_key_treatment(job: JobSpec) -> Treatment | None:
+    """As the job says, or that of the strictest of the columns that are made of the key."""
+    fields = job.source.key.fields.values() if job.source.key else ()
+    found = [field.pii for field in fields if field.pii]
+    return job.source.key_pii or (strictest(found) if found else None)
 
 
 def _window_keys(job: JobSpec) -> list[str]:
@@ -117,17 +124,22 @@ def _window_keys(job: JobSpec) -> list[str]:
 def privacy_params(job: JobSpec, labels: Labels) -> PrivacyParams:
     """What workers are told."""
     key, encryption = job.predictions.pii_key, job.privacy.encrypt_key
-    names = _window_keys(job)
-    by_window = job.score == "per_window"
+    names = _window_keys(job) if job.score == "per_window" else _text_key(job)
     return PrivacyParams(
         columns={name: label.treatment for name, label in labels.items()},
         key=key_treatment(job, labels),
-        key_field=names[0] if by_window and len(names) == 1 else "",
+        key_field=names[0] if len(names) == 1 else "",
         dead=records_treatment(job, "dead_letters"),
         late=records_treatment(job, "late"),
         hash_key=key.get_secret_value().encode() if key else b"",
         encryption=encryption.params if encryption else None,
     )
+
+
+def _text_key(job: JobSpec) -> list[str]:
+    """The column that is the key itself, so that both are hashed alike."""
+    key = job.source.key
+    return [*key.fields] if key and key.format == "text" else []
 
 
 def check_personal(job: JobSpec, columns: JobColumns, found: Collector) -> dict[str, Label]:
@@ -142,7 +154,7 @@ def check_personal(job: JobSpec, columns: JobColumns, found: Collector) -> dict[
     for section in ("drift", "quality"):
         _check_segments(job, section, labels, found)
     if key := key_treatment(job, labels):
-        location = ("source", "key_pii") if job.source.key_pii else ("features", "windows")
+        location = _key_location(job)
         _check_key_of(job, key, location, found)
     for output in ("dead_letters", "late"):
         if records_treatment(job, output) == "encrypt" and job.privacy.encrypt_key is None:
@@ -152,11 +164,17 @@ def check_personal(job: JobSpec, columns: JobColumns, found: Collector) -> dict[
     return labels
 
 
+def _key_location(job: JobSpec) -> Location:
+    if job.source.key_pii:
+        return "source", "key_pii"
+    return ("source", "key", "fields") if job.score == "per_event" else ("features", "windows")
+
+
 def _check_segments(job: JobSpec, section: str, labels: Labels, found: Collector) -> None:
     """Of fields with pii the file itself was told."""
     asked = getattr(job, section)
     for index, name in enumerate(asked.segments if asked else ()):
-        if name in labels and not (name in job.source.fields and job.source.fields[name].pii):
+        if name in labels and not (name in job.source.columns and job.source.columns[name].pii):
             location = (section, "segments", index)
             found.add(location, "a column without personal data", _described(name, labels[name]))
 
@@ -177,7 +195,7 @@ def _check_declassified(job: JobSpec, columns: JobColumns, found: Collector) -> 
             found.add(
                 location, f"a column of the job ({known})", repr(name), name=name, choices=columns.columns
             )
-        elif name in job.source.fields and name in labelled:
+        elif name in job.source.columns and name in labelled:
             expected = "a column made of personal data; a field without it has no pii"
             found.add(location, expected, f"{name!r}, a field with pii: {labelled[name].treatment}")
         elif name in columns.columns and name not in labelled:
@@ -186,9 +204,11 @@ def _check_declassified(job: JobSpec, columns: JobColumns, found: Collector) -> 
 
 def _check_event_time(job: JobSpec, found: Collector) -> None:
     name = job.source.event_time.field
-    if name and name in job.source.fields and (pii := job.source.fields[name].pii):
+    read = {**job.source.fields, **job.source.envelope.fields}
+    if name and name in read and (pii := read[name].pii):
         expected = "left out for the event time, which each output has"
-        found.add(("source", "schema", name, "pii"), expected, pii)
+        section = ("schema",) if name in job.source.fields else ("envelope", "fields")
+        found.add(("source", *section, name, "pii"), expected, pii)
 
 
 def _check_written(job: JobSpec, name: str, label: Label, location: Location, found: Collector) -> None:
@@ -212,7 +232,7 @@ def _check_key_of(job: JobSpec, treatment: Treatment, location: Location, found:
 def _check_duplicates(job: JobSpec, labels: Labels, found: Collector) -> None:
     """Keys that are counted are kept as hashes, which only a key protects."""
     name = job.drift.duplicates if job.drift else False
-    private = bool(job.source.key_pii) if name is True else name in labels
+    private = bool(record_key_treatment(job)) if name is True else name in labels
     if private and job.predictions.pii_key is None:
         expected = "left out for personal data, unless predictions.pii_key is given"
         shown = "true" if name is True else repr(name)

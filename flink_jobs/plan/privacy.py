@@ -109,7 +109,9 @@ def _state(plan: Plan) -> Iterator[Place]:
             )
     for name, window in job.features.windows.items():
         read = dict.fromkeys([*window.by, *(a.column for a in window.select.values() if a.column)])
-        private = [column for column in read if column in job.source.fields and job.source.fields[column].pii]
+        private = [
+            column for column in read if column in job.source.columns and job.source.columns[column].pii
+        ]
         if private:
             size = f"{window.size} rows" if window.kind == "rows" else format_duration(window.size)
             yield Place("state", f"window {name}", f"{', '.join(private)}, as they came", f"{size} {_STATE}")

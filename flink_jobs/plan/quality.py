@@ -56,7 +56,7 @@ def _slices(
     """The values are known before the job starts: all workers agree."""
     slices = []
     for index, name in enumerate(getattr(asked, key)):
-        location, field = ("quality", key, index), job.source.fields.get(name)
+        location, field = ("quality", key, index), job.source.columns.get(name)
         if name not in columns.columns and not found.is_unknown(name):
             known = ", ".join(columns.columns)
             found.add(

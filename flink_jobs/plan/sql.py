@@ -111,7 +111,9 @@ def _parsed_time(where: EventTimeField) -> str:
     if where.header:
         written = f"CAST(_headers[{text(where.name)}] AS STRING)"
     else:
-        written = f"JSON_VALUE(CAST(_value AS STRING), {text('$.' + (where.path or where.name))})"
+        paths = (where.path or where.name, *where.others)
+        read = [f"JSON_VALUE(CAST(_value AS STRING), {text('$.' + path)})" for path in paths]
+        written = read[0] if len(read) == 1 else f"COALESCE({', '.join(read)})"
     if where.unit == "iso8601":
         bare = f"REPLACE(REGEXP_REPLACE({written}, 'Z$', ''), 'T', ' ')"
         time = f"TRY_CAST({bare} AS TIMESTAMP(3))"

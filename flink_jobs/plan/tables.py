@@ -28,9 +28,16 @@ def _time_field(read: Source | Labels) -> EventTimeField | None:
     name = when.field or when.header
     if name is None:
         return None
-    declared = read.fields.get(name) if isinstance(read, Source) and when.field else None
+    if not (isinstance(read, Source) and when.field):
+        return EventTimeField(name, when.unit, header=when.header is not None)
+    own = read.envelope.fields.get(name)
+    declared = own or read.fields.get(name)
     path = declared.field if declared and declared.field else ""
-    return EventTimeField(name, when.unit, header=when.header is not None, path=path)
+    if read.envelope.kind == "none":
+        return EventTimeField(name, when.unit, path=path)
+    rows = [""] if own else ["after.", "before."] if read.envelope.deletes == "before" else ["after."]
+    first, *others = (f"{top}{row}{path or name}" for row in rows for top in ("", "payload."))
+    return EventTimeField(name, when.unit, path=first, others=tuple(others))
 
 
 def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:

@@ -9,7 +9,7 @@ Whatever the way, a UDF's result alone decides where a record goes; the planner 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flink_jobs.plan import sql, window_stages
@@ -105,6 +105,7 @@ def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
 def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     privacy = params.source.privacy
     argument, column = _record_key(job)
+    argument += "".join(f", {each}" for each in _beside(params))
     if privacy.seals or privacy.key:
         argument += f", _key, {HEADERS}"
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
@@ -122,7 +123,9 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     stages = window_stages.stages_of(job, columns)
     pack = window_stages.pack_params(params.source, stages[0].by, columns)
     checked = checked_row(params.source)
-    call = f"pack_records(_value, {EVENT_TIME}, _late, _key, {HEADERS}, _partition, _offset, {TIMESTAMP})"
+    beside = "".join(f", {each}" for each in _beside(params))
+    record = f"_key, {HEADERS}, _partition, _offset, {TIMESTAMP}{beside}"
+    call = f"pack_records(_value, {EVENT_TIME}, _late, {record})"
     views: dict[str, str | WindowStages] = {
         "records": sql.with_lateness("source"),
         "checked": _called(call, RECORD, "records"),
@@ -168,6 +171,12 @@ def _record_key(job: JobSpec) -> tuple[str, Columns]:
     if not (job.drift and job.drift.duplicates is True):
         return "", ()
     return ", DECODE(_key, 'ISO-8859-1')", ((RECORD_KEY, "string"),)
+
+
+def _beside(params: ScoreParams) -> Iterator[str]:
+    """The arguments of key and headers that have columns."""
+    for part in params.source.beside:
+        yield "_key" if part.header is None else f"_headers[{sql.text(part.header)}]"
 
 
 def _called(call: str, kept: Iterable[str], table: str) -> str:

@@ -183,4 +183,4 @@ def pack_params(source: SourceParams, by: tuple[str, ...], columns: JobColumns) 
 
 
 def _fields(job: JobSpec) -> Mapping[str, ColumnType]:
-    return {name: declared.type for name, declared in job.source.fields.items()}
+    return {name: declared.type for name, declared in job.source.columns.items()}

@@ -24,6 +24,7 @@ from flink_jobs.plan.views import Function
 from flink_jobs.run.access import Access
 from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_traceback
 from flink_jobs.run.operators import name_operators
+from flink_jobs.run.prediction_schema import with_registered_schema
 from flink_jobs.run.savepoints import as_parameter
 from flink_jobs.run.tokens import prepare_tokens, token_url
 from flink_jobs.system.jars import connector_jars, token_jars
@@ -115,8 +116,10 @@ class RunningJob:
 def start(plan: Runnable, target: Target) -> RunningJob:
     """Submits the plan's job; returns as soon as the cluster has taken it.
 
-    Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`.
+    Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`, and what the
+    registration of a schema raises.
     """
+    plan = with_registered_schema(plan)
     for name, value in {"JVM_ARGS": "-XX:+UseParallelGC", **FEW_ARENAS}.items():
         os.environ.setdefault(name, value)
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 (Flink's name)

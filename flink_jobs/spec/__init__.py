@@ -29,7 +29,7 @@ from flink_jobs.spec.runtime import Checkpoint, Runtime
 from flink_jobs.spec.scalars import matching
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.security import Security
-from flink_jobs.spec.source import EventTime, FieldType, SchemaField, SchemaRegistry, Source
+from flink_jobs.spec.source import Envelope, EventTime, FieldType, SchemaField, SchemaRegistry, Source
 from flink_jobs.system.masks import Masks
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "DeadLetters",
     "Declassified",
     "Drift",
+    "Envelope",
     "EventTime",
     "Features",
     "FieldType",

@@ -46,10 +46,14 @@ def job_schema_text() -> str:
 
 def _add_shorthands(definitions: Schema) -> None:
     """What validators accept besides the type that they make."""
-    fields = definitions["Source"]["properties"]["schema"]
+    source = definitions["Source"]["properties"]
     field_type = dict(definitions["SchemaField"]["properties"]["type"])
-    for pattern, field in fields["patternProperties"].items():
-        fields["patternProperties"][pattern] = {"anyOf": [field, field_type]}
+    below = [definitions[section]["properties"]["fields"] for section in ("RecordKey", "Envelope")]
+    for fields in (source["schema"], source["headers"], *below):
+        for pattern, field in fields["patternProperties"].items():
+            fields["patternProperties"][pattern] = {"anyOf": [field, field_type]}
+    kind = dict(definitions["Envelope"]["properties"]["kind"])
+    source["envelope"] = {"description": kind["description"], "anyOf": [kind, source["envelope"]]}
     column = dict(definitions["SelectedColumn"]["properties"]["column"])
     taken = definitions["Lookup"]["properties"]["select"]["patternProperties"]
     for pattern, section in taken.items():

@@ -9,6 +9,7 @@ from pydantic import Field
 from flink_jobs.spec.paths import Secret
 from flink_jobs.spec.scalars import Share, whole
 from flink_jobs.spec.section import References, Section, Topic
+from flink_jobs.spec.source import SchemaRegistry
 from udfs.records.personal import RecordTreatment
 
 
@@ -35,6 +36,13 @@ class Predictions(Section):
     include: References = Field(default=(), description="Columns to write next to the prediction.")
     explain: Annotated[int, whole(0, 1000)] = Field(
         default=0, description="So many of the inputs that moved each score most are written with it."
+    )
+    format: Literal["json", "avro"] = Field(default="json", description="How predictions are written.")
+    schema_registry: SchemaRegistry | None = Field(
+        default=None, description="For avro: where their schema is; default: the source's."
+    )
+    register_schema: bool = Field(
+        default=True, description="For avro: register the schema at the start; else it must be there."
     )
     pii_key: Secret | None = Field(
         default=None,

@@ -111,7 +111,11 @@ OWN_KEYS: Mapping[Location, Rule] = {
     ("kafka", "security", "keystore_password"): VALUE,
     ("kafka", "security", "oauth", "client_secret"): VALUE,
     **{("cluster", key): VALUE for key in ("key_password", "password", "token")},
-    **{("source", "schema_registry", key): VALUE for key in ("key_password", "password", "token")},
+    **{
+        (section, "schema_registry", key): VALUE
+        for section in ("source", "predictions")
+        for key in ("key_password", "password", "token")
+    },
     ("predictions", "pii_key"): VALUE,
     ("privacy", "encrypt_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
@@ -129,6 +133,7 @@ _PRIVATE: tuple[Location, ...] = (
     ("kafka", "security"),
     ("cluster",),
     ("source", "schema_registry"),
+    ("predictions", "schema_registry"),
     ("predictions", "pii_key"),
     ("privacy", "encrypt_key"),
     ("alerts", "webhook"),
@@ -145,7 +150,11 @@ _PUBLIC: tuple[Location, ...] = (
     *(("kafka", "security", "oauth", key) for key in ("client_id", "scopes", "ca_file")),
     ("kafka", "security", "kerberos"),
     *(("cluster", key) for key in _PUBLIC_ACCESS),
-    *(("source", "schema_registry", key) for key in (*_PUBLIC_ACCESS, "subject", "wait")),
+    *(
+        (section, "schema_registry", key)
+        for section in ("source", "predictions")
+        for key in (*_PUBLIC_ACCESS, "subject", "wait")
+    ),
     *(("alerts", "webhook", key) for key in ("timeout", "retries")),
 )
 

@@ -65,13 +65,10 @@ FieldPath = Annotated[
 ]
 
 
-class SchemaField(Section):
-    """One field of the records, and what it may hold. `name: string` is short for `name: {type: string}`."""
+class ContractField(Section):
+    """What a column of the records may hold."""
 
     type: FieldType = Field(description="Type of the field. No value is ever converted to it.")
-    field: FieldPath | None = Field(
-        default=None, description="Where it is in the record, a.b.c; default: at the top, under its own name."
-    )
     required: bool = Field(
         default=False, description="A record without the field, or with null, is a dead letter."
     )
@@ -87,7 +84,7 @@ class SchemaField(Section):
         return {"type": data} if isinstance(data, str) else data
 
     @model_validator(mode="after")
-    def _check_constraints(self) -> SchemaField:
+    def _check_constraints(self) -> ContractField:
         errors = self._range_errors() | self._value_errors()
         if errors:
             raise wrong_at(errors)
@@ -124,6 +121,25 @@ class SchemaField(Section):
                 errors["values", index] = wrong("a value listed once", f"{describe(value)} again")
             seen.add(value)
         return errors
+
+
+class SchemaField(ContractField):
+    """One field of the records, and what it may hold. `name: string` is short for `name: {type: string}`."""
+
+    field: FieldPath | None = Field(
+        default=None, description="Where it is in the record, a.b.c; default: at the top, under its own name."
+    )
+
+
+HeaderName = Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,200}", "the name of a Kafka header")]
+
+
+class HeaderField(ContractField):
+    """A header as a column, and what it may hold. `name: string` is short for `name: {type: string}`."""
+
+    header: HeaderName | None = Field(
+        default=None, description="Name of the Kafka header; default: the name of the column."
+    )
 
 
 def _has_type(value: object, expected: FieldType) -> bool:
@@ -195,13 +211,62 @@ class SchemaRegistry(HttpAccess):
     )
 
 
+class RecordKey(Section):
+    """Columns from the records' keys."""
+
+    format: Literal["text", "json", "json_schema", "avro", "protobuf"] = Field(
+        default="text", description="How keys are written; text is one value, as text."
+    )
+    schema_file: AbsolutePath | None = Field(
+        default=None,
+        description="For avro: the .avsc file of all keys, or with schema_registry the reader's.",
+    )
+    fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
+        description="The data contract of keys."
+    )
+
+    @model_validator(mode="after")
+    def _check_text(self) -> RecordKey:
+        if self.format == "text" and len(self.fields) > 1:
+            raise wrong_at({("fields",): wrong("one field, as the format is text", f"{len(self.fields)}")})
+        pathed = [name for name, field in self.fields.items() if field.field]
+        if self.format == "text" and pathed:
+            raise wrong_at(
+                {("fields", pathed[0], "field"): wrong("left out, as the format is text", "a path")}
+            )
+        return self
+
+
+class Envelope(Section):
+    """What is around the fields of the records. `envelope: debezium` is short for `{kind: debezium}`."""
+
+    kind: Literal["none", "debezium"] = Field(
+        default="none", description="debezium: rows of a table, with what changed them."
+    )
+    fields: Annotated[dict[ColumnName, SchemaField], Field(max_length=100)] = Field(
+        default_factory=dict,
+        description="Columns of the envelope itself: op, ts_ms, source.table.",
+    )
+    deletes: Literal["dead_letter", "before"] = Field(
+        default="dead_letter", description="Deleted rows: dead letters, or scored as they were before."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, data: Any) -> Any:
+        return {"kind": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Envelope:
+        if self.kind == "none" and self.fields:
+            raise wrong_at({("fields",): wrong("left out, as there is no envelope", "columns")})
+        return self
+
+
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 
-_NEEDLESS: dict[str, tuple[str, ...]] = {
-    "protobuf": ("schema_file",),
-    **dict.fromkeys(("json", "json_schema"), ("schema_file", "schema_registry")),
-}
+_BY_REGISTRY = ("avro", "protobuf")
 
 
 class Source(Section):
@@ -240,6 +305,19 @@ class Source(Section):
     fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
         alias="schema", description="The data contract: the fields of a record. Others are ignored."
     )
+    key: RecordKey | None = Field(default=None, description="Columns from the records' keys.")
+    envelope: Envelope = Field(
+        default_factory=Envelope, description="What is around the fields of the records."
+    )
+    headers: Annotated[dict[ColumnName, HeaderField], Field(max_length=100)] = Field(
+        default_factory=dict, description="Columns from the records' headers, which are text."
+    )
+
+    @property
+    def columns(self) -> dict[str, ContractField]:
+        """All columns that a record has: of its value, with an envelope, its key and its headers."""
+        of_key = self.key.fields if self.key else {}
+        return {**self.fields, **self.envelope.fields, **of_key, **self.headers}
 
     @property
     def subject(self) -> str:
@@ -260,15 +338,19 @@ class Source(Section):
                 f"left out, as Flink cannot read it from {self.format}: take the Kafka timestamp, or a header"
             )
             yield ("event_time", "field"), wrong(expected, describe(self.event_time.field))
-        for key in _NEEDLESS.get(self.format, ()):
-            if getattr(self, key) is not None:
-                yield (key,), wrong(f"left out, as the format is {self.format}", "a value")
-        if self.format == "protobuf" and self.schema_registry is None:
+        if self.schema_registry and not {self.format, self.key and self.key.format} & {*_BY_REGISTRY}:
+            yield ("schema_registry",), wrong(f"left out, as the format is {self.format}", "a value")
+        yield from self._schema_errors((), self.format, self.schema_file)
+        if self.key:
+            yield from self._schema_errors(("key",), self.key.format, self.key.schema_file)
+
+    def _schema_errors(
+        self, where: Location, written: str, file: object
+    ) -> Iterator[tuple[Location, PydanticCustomError]]:
+        if file is not None and written != "avro":
+            yield (*where, "schema_file"), wrong(f"left out, as the format is {written}", "a value")
+        if written == "protobuf" and self.schema_registry is None:
             yield ("schema_registry",), wrong("given, as the format is protobuf", "nothing")
-        if self.format != "avro":
-            return
-        if self.schema_file is None and self.schema_registry is None:
-            yield (
-                ("schema_file",),
-                wrong("given, unless schema_registry is, as the format is avro", "nothing"),
-            )
+        if written == "avro" and file is None and self.schema_registry is None:
+            expected = "given, unless schema_registry is, as the format is avro"
+            yield (*where, "schema_file"), wrong(expected, "nothing")

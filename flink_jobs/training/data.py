@@ -181,7 +181,7 @@ def read_history(trainer: Trainer, job: JobSpec) -> pa.Table:
     if trainer.label not in found.column_names:
         raise InputError(f"history() must have the column {trainer.label!r}, the label; it has "
                          f"{', '.join(found.column_names)}")  # fmt: skip
-    if trainer.label in job.source.fields:
+    if trainer.label in job.source.columns:
         raise InputError(
             f"the label {trainer.label!r} must not be a field of source.schema: a record does not have it"
         )

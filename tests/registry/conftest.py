@@ -49,6 +49,12 @@ class Registry:
             ProcessId.of(self.process.pid).stop()
             self.process.wait()
 
+    def put(self, path: str, body: Any) -> None:
+        """Changes what the registry demands."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers, method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
+
     def _answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/subjects", timeout=5):
@@ -80,12 +86,21 @@ class Producer:
         """The records' bytes; without records the schema is only registered."""
         asked = {"subject": subject, "schema": schema, "records": records, "references": references}
         asked |= {"kind": kind, "message": message}
+        return [bytes.fromhex(text) for text in self._ask(asked)]
+
+    def read(self, topic: str, raws: Sequence[bytes]) -> list[dict[str, Any]]:
+        """What Confluent's deserializer reads; times as text."""
+        found: list[dict[str, Any]]
+        found = self._ask({"subject": f"{topic}-value", "read": [raw.hex() for raw in raws]})
+        return found
+
+    def _ask(self, asked: Any) -> Any:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin
         assert stdout
         stdin.write(json.dumps(asked) + "\n")
         stdin.flush()
-        return [bytes.fromhex(text) for text in json.loads(stdout.readline())]
+        return json.loads(stdout.readline())
 
     def close(self) -> None:
         self._process.communicate(timeout=30)

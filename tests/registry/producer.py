@@ -1,5 +1,7 @@
 """Writes records by Confluent's own serializers, in an environment of its own: JSON lines in, hex lines out.
 
+With `read`, hex of records, it reads them by Confluent's own deserializer.
+
 Each line has `subject` (its topic is what comes before `-value`), `schema` and `records`, and may have
 `references`, (name, subject, version) each.
 """
@@ -11,7 +13,7 @@ import sys
 from typing import Any
 
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
-from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -26,6 +28,12 @@ def main(url: str) -> None:
     for line in sys.stdin:
         asked: dict[str, Any] = json.loads(line)
         topic = asked["subject"].removesuffix("-value")
+        if "read" in asked:
+            read = AvroDeserializer(client)
+            context = SerializationContext(topic, MessageField.VALUE)
+            found = [read(bytes.fromhex(text), context) for text in asked["read"]]
+            print(json.dumps(found, default=str), flush=True)
+            continue
         references = [SchemaReference(*each) for each in asked.get("references", ())]
         kind = asked.get("kind", "AVRO")
         schema = Schema(json.dumps(asked["schema"]), kind, references)

@@ -101,7 +101,7 @@ class _Counting(_Vectorized):
 
 
 class PackFunction(_Counting):
-    """(value, event time, late, and the rest of a record) → ROW(_kind, _problem, _shards).
+    """(value, event time, late, the rest of a record, beside…) → ROW(_kind, _problem, _shards).
 
     The first row of a batch has the blobs of all its valid records, by Flink's key of their shard.
     """
@@ -121,11 +121,13 @@ class PackFunction(_Counting):
         value: pa.Array,
         event_time: pa.Array,
         late: pa.Array,
-        *record: pa.Array,
+        *others: pa.Array,
     ) -> Given:
         started = time.perf_counter_ns()
         times = _milliseconds(event_time)
-        outcomes, table = self._checker.extract(Raws(value), times, _flags(late, len(value)))
+        count = len(others) - len(self._params.source.beside)
+        record, beside = others[:count], [Raws(part) for part in others[count:]]
+        outcomes, table = self._checker.extract(Raws(value), times, _flags(late, len(value)), beside)
         dead_rate.check(self._limit, outcomes)
         outcomes = self._with_envelopes(outcomes, (value, *record))
         frame = _columns(checked_row(self._params.source), outcomes)
@@ -160,7 +162,8 @@ class PackFunction(_Counting):
 class ScoreFunction(_Counting):
     """(value, event time, late, partition, offset, timestamp, columns…) → ROW(_kind, _prediction, …).
 
-    Where privacy asks for them, key, header names and header values come last.
+    Then come key and headers that have columns; where privacy asks for them, key, header names and header
+    values come last.
     """
 
     def __init__(self, params: ScoreParams, windows: Columns = ()) -> None:
@@ -189,6 +192,7 @@ class ScoreFunction(_Counting):
     ) -> Given:
         started = time.perf_counter_ns()
         columns = others[: len(self._windows)]
+        rest = len(columns) + len(self._params.source.beside)
         batch = Batch(
             Raws(value),
             _milliseconds(event_time),
@@ -197,8 +201,9 @@ class ScoreFunction(_Counting):
             offset.to_numpy(),
             _milliseconds(timestamp),
             _typed(self._windows, columns),
+            [Raws(part) for part in others[len(columns) : rest]],
         )
-        record = (value, *others[len(columns) :], partition, offset)
+        record = (value, *others[rest:], partition, offset)
         scored = self._scorer.score(batch)
         dead_rate.check(self._limit, scored)
         outcomes = self._private(scored, record)

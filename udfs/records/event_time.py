@@ -29,13 +29,15 @@ ISO_8601 = (
 class EventTimeField(msgspec.Struct, frozen=True):
     """Where the event time is: a field of the record or a header, and its unit.
 
-    `path` leads to the field in the record, a.b.c, where it is not at the top under its own name.
+    `path` leads to the field in the record, a.b.c, where it is not at the top under its own name; it may also
+    be at `others`.
     """
 
     name: str
     unit: Unit
     header: bool = False
     path: str = ""
+    others: tuple[str, ...] = ()
 
 
 def explain_event_time(where: EventTimeField | None, record: Mapping[str, object], time: int) -> Problem:

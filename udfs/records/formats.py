@@ -7,13 +7,15 @@ from typing import Literal
 import msgspec
 
 from udfs.records.contract import Contract
+from udfs.records.debezium import TOPS, DebeziumDecoder, EnvelopeParams
 from udfs.records.decode import Decoder
 from udfs.records.framed_json import FramedJsonDecoder
 from udfs.records.json import JsonDecoder
 from udfs.records.nested_json import NestedJsonDecoder
 from udfs.records.registry_params import RegistryParams
+from udfs.records.text import TextDecoder
 
-FormatName = Literal["json", "json_schema", "avro", "protobuf"]
+FormatName = Literal["json", "json_schema", "avro", "protobuf", "text"]
 
 
 class FormatParams(msgspec.Struct, frozen=True):
@@ -22,10 +24,17 @@ class FormatParams(msgspec.Struct, frozen=True):
     name: FormatName = "json"
     schema: str | None = None
     registry: RegistryParams | None = None
+    envelope: EnvelopeParams | None = None
 
 
 def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> Decoder:
     """The decoder of the format."""
+    if written.envelope:
+        bare = msgspec.structs.replace(written, envelope=None)
+        tops = TOPS if written.name in ("json", "json_schema") else TOPS[:1]
+        return DebeziumDecoder(
+            contract, lambda inner: make_decoder(inner, max_bytes, bare), written.envelope, tops
+        )
     if written.name == "avro":
         from udfs.records.avro import AvroDecoder  # Start-up: fastavro is for this format.  # noqa: PLC0415
 
@@ -35,6 +44,8 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
 
         assert written.registry
         return ProtobufDecoder(contract, max_bytes, written.registry)
+    if written.name == "text":
+        return TextDecoder(contract, max_bytes)
     nested = any(field.path for field in contract.fields)
     decoder = NestedJsonDecoder(contract, max_bytes) if nested else JsonDecoder(contract, max_bytes)
     if written.name == "json_schema":

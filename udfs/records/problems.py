@@ -27,6 +27,8 @@ DECODE_REASONS = (
     "not_an_object",
     "too_deep",
     "duplicate_key",
+    "not_an_envelope",
+    "deleted",
     "not_framed",
     "schema_unknown",
     "schema_incompatible",

@@ -22,6 +22,7 @@ from udfs.records.registry_params import RegistryParams
 
 LARGEST_ANSWER = 4_000_000
 MOST_REFERENCES = 200
+_JSON = "application/vnd.schemaregistry.v1+json"
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
 
 
@@ -41,6 +42,10 @@ class RegistryError(Exception):
 
 class NoSuchSchemaError(Exception):
     """The registry says that there is none."""
+
+
+class RefusedSchemaError(RegistryError):
+    """The registry does not take the schema: it is not compatible with those before it, or not valid."""
 
 
 class SchemaRegistry:
@@ -74,6 +79,24 @@ class SchemaRegistry:
                 return level
         return None
 
+    def register(self, subject: str, text: str) -> int:
+        """The id of a schema, which is the subject's newest version, if it is not one of them yet.
+
+        Raises RefusedSchemaError, RegistryError.
+        """
+        return self._id(self._get(f"/subjects/{quote(subject, safe='')}/versions", {"schema": text}))
+
+    def find(self, subject: str, text: str) -> int:
+        """The id of a schema that the subject has. Raises NoSuchSchemaError, RegistryError."""
+        return self._id(self._get(f"/subjects/{quote(subject, safe='')}", {"schema": text}))
+
+    @staticmethod
+    def _id(answer: dict[str, Any]) -> int:
+        number = answer.get("id")
+        if not isinstance(number, int):
+            raise RegistryError("the registry's answer has no id")
+        return number
+
     def _schema(self, answer: dict[str, Any]) -> Schema:
         text = answer.get("schema")
         if not isinstance(text, str):
@@ -102,8 +125,10 @@ class SchemaRegistry:
                 self._refer(referred, found, (*above, key))
                 found[key] = (name, str(referred.get("schema", "")))
 
-    def _get(self, path: str) -> dict[str, Any]:
-        request = Request(self._params.url.rstrip("/") + path, headers={"Accept": _ACCEPT})  # noqa: S310
+    def _get(self, path: str, sent: dict[str, str] | None = None) -> dict[str, Any]:
+        body = None if sent is None else json.dumps(sent).encode()
+        headers = {"Accept": _ACCEPT} | ({} if sent is None else {"Content-Type": _JSON})
+        request = Request(self._params.url.rstrip("/") + path, body, headers)  # noqa: S310
         if authorization := self._authorization():
             # Not sent on to where the registry may send us.
             request.add_unredirected_header("Authorization", authorization)
@@ -111,17 +136,17 @@ class SchemaRegistry:
             if self._opener is None:
                 self._opener = build_opener(HTTPSHandler(context=self._context()))
             with self._opener.open(request, timeout=self._params.timeout_s) as response:
-                body = response.read(LARGEST_ANSWER + 1)
+                answered = response.read(LARGEST_ANSWER + 1)
         except HTTPError as error:
             with error:
                 self._raise(error)
         except (OSError, HTTPException, URLError) as error:
             reason = getattr(error, "reason", None) or str(error) or type(error).__name__
             raise RegistryError(f"the registry does not answer: {reason}") from error
-        if len(body) > LARGEST_ANSWER:
+        if len(answered) > LARGEST_ANSWER:
             raise RegistryError(f"the registry's answer is larger than {LARGEST_ANSWER} bytes")
         try:
-            answer = json.loads(body)
+            answer = json.loads(answered)
         except (ValueError, RecursionError):
             raise RegistryError("the registry's answer is not JSON") from None
         if not isinstance(answer, dict):
@@ -130,8 +155,11 @@ class SchemaRegistry:
 
     @staticmethod
     def _raise(error: HTTPError) -> None:
-        if error.code == 404 and _is_answer_of_registry(error):
+        said = _said(error)
+        if error.code == 404 and said is not None:
             raise NoSuchSchemaError("the registry has no such schema") from None
+        if error.code in (409, 422) and said is not None:
+            raise RefusedSchemaError(f"{said:.500}") from None
         raise RegistryError(f"the registry answers {error.code} {error.reason}") from None
 
     def _authorization(self) -> str | None:
@@ -153,10 +181,12 @@ class SchemaRegistry:
         return context
 
 
-def _is_answer_of_registry(error: HTTPError) -> bool:
-    """Whether it is the registry that knows no such schema, and not a proxy that knows no registry."""
+def _said(error: HTTPError) -> str | None:
+    """What the registry says; None where it is not the registry, but a proxy that knows none."""
     try:
         answer = json.loads(error.read(65_536))
     except (ValueError, OSError, RecursionError):
-        return False
-    return isinstance(answer, dict) and "error_code" in answer
+        return None
+    if not isinstance(answer, dict) or "error_code" not in answer:
+        return None
+    return str(answer.get("message", "without a word"))

@@ -17,7 +17,8 @@ from udfs.times import Milliseconds
 class Batch:
     """Columns of n records. `event_time` is in ms since the epoch, NO_EVENT_TIME where there is none.
 
-    `timestamp` is that of the Kafka record, in the same unit.
+    `timestamp` is that of the Kafka record, in the same unit. `beside` are keys and headers, as the job has
+    columns of them.
     """
 
     raws: Sequence[bytes | None]
@@ -27,6 +28,7 @@ class Batch:
     offset: npt.NDArray[np.int64]
     timestamp: Milliseconds
     windows: Mapping[str, pa.Array] = field(default_factory=dict)
+    beside: Sequence[Sequence[bytes | None]] = ()
 
     def slice(self, start: int, stop: int) -> Batch:
         if (start, stop) == (0, len(self.raws)):
@@ -41,6 +43,7 @@ class Batch:
             self.offset[at],
             self.timestamp[at],
             windows,
+            [part[at] for part in self.beside],
         )
 
     def routing_time(self) -> Milliseconds:

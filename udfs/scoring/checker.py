@@ -13,6 +13,8 @@ import pyarrow as pa
 from udfs.features import DerivedParams, FeatureBuilder, FeatureParams
 from udfs.isolate import Span
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
+from udfs.records.beside import BesideDecoder, joined
+from udfs.records.contract import Contract
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.event_time import are_iso_8601, explain_event_time
 from udfs.records.formats import make_decoder
@@ -21,6 +23,8 @@ from udfs.scoring.last_net import score_all
 from udfs.scoring.outcomes import DEAD, LATE, NO_EVENT_TIME, PREDICTED, Outcomes, problem_json, undecided
 from udfs.scoring.params import SourceParams
 from udfs.scoring.tallies import count_problem
+
+Raws = Sequence[bytes | None]
 
 
 class RecordChecker:
@@ -33,19 +37,29 @@ class RecordChecker:
         self._params = params
         self._conditions = FeatureBuilder(FeatureParams(derived=conditions))
         self._decoder = make_decoder(params.contract, params.max_bytes, params.written)
+        self._beside = [BesideDecoder(part, params.max_bytes) for part in params.beside]
         self._iso_field = _iso_field(params)
         self._watch = BatchProfiler(params.counted, None, NO_VERSION) if params.counted else None
         self.counts: Counter[str] = Counter()
 
     def extract(
-        self, raws: Sequence[bytes | None], event_time: npt.NDArray[np.int64], late: npt.NDArray[np.bool_]
+        self,
+        raws: Raws,
+        event_time: npt.NDArray[np.int64],
+        late: npt.NDArray[np.bool_],
+        beside: Sequence[Raws] = (),
     ) -> tuple[Outcomes, pa.Table]:
         """Kind and problem of each record, and the columns of all (null where the record is not valid).
 
         Never raises for what a record contains.
         """
         spans, failures = score_all(
-            lambda start, stop: self.check(raws[start:stop], event_time[start:stop], late[start:stop]),
+            lambda start, stop: self.check(
+                raws[start:stop],
+                event_time[start:stop],
+                late[start:stop],
+                [part[start:stop] for part in beside],
+            ),
             len(raws),
             "decode",
         )
@@ -70,7 +84,8 @@ class RecordChecker:
     def _join(self, spans: Sequence[Span[Decoded]], failures: Mapping[int, Problem]) -> Decoded:
         """What spans of a batch were decoded to, as if it had been at once."""
         problems = dict(failures)
-        empty, _ = self._conditions.compute(self._params.contract.arrow_schema().empty_table())
+        schema = Contract(self._params.fields).arrow_schema()
+        empty, _ = self._conditions.compute(schema.empty_table())
         tables = [empty]
         rows = [np.zeros(0, dtype=np.int64)]
         for start, _, decoded in spans:
@@ -80,10 +95,14 @@ class RecordChecker:
         return Decoded(pa.concat_tables(tables).combine_chunks(), np.concatenate(rows), problems)
 
     def check(
-        self, raws: Sequence[bytes | None], event_time: npt.NDArray[np.int64], late: npt.NDArray[np.bool_]
+        self,
+        raws: Raws,
+        event_time: npt.NDArray[np.int64],
+        late: npt.NDArray[np.bool_],
+        beside: Sequence[Raws] = (),
     ) -> Decoded:
         """The valid records that are not late; `rows` and `problems` refer to positions in `raws`."""
-        decoded = self._decode_on_time(raws, late)
+        decoded = self._decode_on_time(raws, late, beside)
         times = event_time[decoded.rows]
         timeless = times <= NO_EVENT_TIME
         if self._iso_field:
@@ -100,13 +119,21 @@ class RecordChecker:
         valid = np.delete(np.arange(table.num_rows), list(failures))
         return Decoded(table.take(pa.array(valid)), decoded.rows[valid], decoded.problems | problems)
 
-    def _decode_on_time(self, raws: Sequence[bytes | None], late: npt.NDArray[np.bool_]) -> Decoded:
+    def _decode_on_time(self, raws: Raws, late: npt.NDArray[np.bool_], beside: Sequence[Raws]) -> Decoded:
         if not late.any():
-            return decode_batch(self._decoder, raws)
+            return self._decode(raws, beside)
         on_time = np.flatnonzero(~late)
-        decoded = decode_batch(self._decoder, [raws[i] for i in on_time.tolist()])
+        kept = on_time.tolist()
+        decoded = self._decode([raws[i] for i in kept], [[part[i] for i in kept] for part in beside])
         problems = {int(on_time[i]): problem for i, problem in decoded.problems.items()}
         return Decoded(decoded.table, on_time[decoded.rows], problems)
+
+    def _decode(self, raws: Raws, beside: Sequence[Raws]) -> Decoded:
+        decoded = decode_batch(self._decoder, raws)
+        if not self._beside:
+            return decoded
+        parts = zip(self._beside, beside, strict=True)
+        return joined(decoded, [decoder.decode(part) for decoder, part in parts])
 
     def _without_event_time(
         self, decoded: Decoded, timeless: npt.NDArray[np.bool_], times: npt.NDArray[np.int64]

@@ -9,7 +9,9 @@ from udfs.features.columns import Column
 from udfs.model.signatures import Trust
 from udfs.profile.params import CollectParams
 from udfs.quality.params import LabelWait, QualityCount
-from udfs.records.contract import Contract
+from udfs.records.avro_encode import AvroOutput
+from udfs.records.beside import BesideParams
+from udfs.records.contract import Contract, Field
 from udfs.records.event_time import EventTimeField
 from udfs.records.formats import FormatParams
 from udfs.records.personal import PrivacyParams
@@ -51,6 +53,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     """How records of the source are read; with `counted`, a monitor is told of dead and late ones.
 
     `privacy` says what becomes of the personal data in them on its way out, `max_dead` when the job stops.
+    `beside` are the key and the headers that have columns.
     """
 
     topic: str
@@ -61,6 +64,12 @@ class SourceParams(msgspec.Struct, frozen=True):
     written: FormatParams = FormatParams()
     privacy: PrivacyParams = PrivacyParams()
     max_dead: DeadRate | None = None
+    beside: tuple[BesideParams, ...] = ()
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All columns that a record has."""
+        return (*self.contract.fields, *(field for part in self.beside for field in part.contract.fields))
 
 
 class PackParams(msgspec.Struct, frozen=True):
@@ -134,12 +143,13 @@ class OutputParams(msgspec.Struct, frozen=True):
     """What a prediction repeats of its record.
 
     `context` are (field, column) pairs that always follow the score; `explain` contributions of inputs to the
-    score are added.
+    score are added. `avro` is what it is written as, else it is JSON.
     """
 
     include: tuple[str, ...] = ()
     context: tuple[tuple[str, str], ...] = RECORD_CONTEXT
     explain: int = 0
+    avro: AvroOutput | None = None
 
 
 class ScoreParams(msgspec.Struct, frozen=True):

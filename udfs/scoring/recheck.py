@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from udfs.records.beside import BesideParams
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED
 from udfs.scoring.params import PackParams
@@ -16,7 +17,7 @@ from udfs.windows.shard import Rechecked
 
 def checked_columns(params: PackParams) -> Columns:
     """The columns of records that go to their shards: fields, and the conditions of windows."""
-    fields: Columns = tuple((field.name, field.type) for field in params.source.contract.fields)
+    fields: Columns = tuple((field.name, field.type) for field in params.source.fields)
     return (*fields, *((condition.name, "boolean") for condition in params.conditions))
 
 
@@ -27,11 +28,15 @@ class Rechecker:
         # Who writes the dead letters counts them for the monitor.
         source = msgspec.structs.replace(params.source, counted=None)
         self._checker = RecordChecker(source, params.conditions)
+        self._beside = source.beside
         self._schema = row_schema(checked_columns(params))
 
     def __call__(self, rows: pa.RecordBatch) -> Rechecked:
         late = np.zeros(len(rows), dtype=np.bool_)
-        outcomes, table = self._checker.extract(rows.column("_value").to_pylist(), times_of(rows), late)
+        beside = [_beside(rows, part) for part in self._beside]
+        outcomes, table = self._checker.extract(
+            rows.column("_value").to_pylist(), times_of(rows), late, beside
+        )
         record = [rows.column(name) for name in RECORD_NAMES]
         again = pa.Table.from_arrays([*table.columns, *record], schema=self._schema)
         valid = outcomes.kind == PREDICTED
@@ -40,3 +45,15 @@ class Rechecker:
         ]
         dead = pa.Table.from_batches([rows]).filter(pa.array(~valid))
         return Rechecked(kept, dead, outcomes.problem[~valid])
+
+
+def _beside(rows: pa.RecordBatch, part: BesideParams) -> list[bytes | None]:
+    """The key of each row, or the header."""
+    if part.header is None:
+        keys: list[bytes | None] = rows.column("_key").to_pylist()
+        return keys
+    names, values = (rows.column(f"_header_{each}").to_pylist() for each in ("names", "values"))
+    return [
+        dict(zip(each or (), found or (), strict=True)).get(part.header)
+        for each, found in zip(names, values, strict=True)
+    ]

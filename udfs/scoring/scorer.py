@@ -21,6 +21,7 @@ from udfs.isolate import isolate_spans
 from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
 from udfs.quality.predicted import QualityCounter
+from udfs.records.avro_encode import OtherTypeError, avro_records
 from udfs.records.decode import Decoded
 from udfs.records.encode import RawJson, json_objects
 from udfs.records.personal import Treating
@@ -125,7 +126,7 @@ class Scorer:
         return self._finished(outcomes)
 
     def _score(self, batch: Batch) -> Outcomes:
-        decoded = self._checker.check(batch.raws, batch.event_time, batch.late)
+        decoded = self._checker.check(batch.raws, batch.event_time, batch.late, batch.beside)
         outcomes = self._undecided(len(batch.raws), batch.late)
         table = _context_columns(batch, decoded)
         self._score_table(table, decoded.rows, outcomes, batch.event_time, batch.routing_time())
@@ -309,8 +310,9 @@ class Scorer:
     def _lines(
         self, columns: Mapping[str, pa.Array | RawJson], featured: pa.Table, tail: Mapping[str, object]
     ) -> npt.NDArray[np.object_]:
-        lines: npt.NDArray[np.object_]
-        lines = json_objects({**columns, **self._context(featured)}, tail).to_pandas().to_numpy()
+        columns, avro = {**columns, **self._context(featured)}, self._params.output.avro
+        written = avro_records(avro, columns, tail) if avro else json_objects(columns, tail)
+        lines: npt.NDArray[np.object_] = written.to_pandas().to_numpy()
         return lines
 
     def _watched(self, watch: BatchProfiler, featured: pa.Table) -> dict[str, pa.Array]:
@@ -374,6 +376,8 @@ class _ModelRaisedError(Exception):
 def _inference_problem(error: Exception, group: ScoringGroup) -> Problem:
     if isinstance(error, ModelCrashedError):
         return Problem("inference", "model_crash", str(error), group.version.title)
+    if isinstance(error, OtherTypeError):
+        return Problem("inference", "model_error", str(error), group.version.title)
     if not isinstance(error, _ModelRaisedError):
         return unexpected("inference", error)
     assert error.__cause__ is not None

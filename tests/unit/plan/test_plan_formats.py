@@ -31,6 +31,10 @@ source:
     city: {type: string, field: rider.city}
 model: {name: m, registry: models, inputs: {x: km}}
 """
+ENVELOPED_JSON = """\
+json
+  envelope: {kind: debezium, fields: {at: {type: long, required: true, field: ts_ms}}}
+  event_time: {field: at}"""
 RIDER = {"type": "record", "name": "Rider", "fields": [{"name": "city", "type": ["null", "string"]}]}
 SCHEMA = {
     "type": "record",
@@ -128,3 +132,21 @@ def test_workers_of_json_jobs_import_nothing_for_avro() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_fields_and_event_time_are_looked_for_in_the_envelope(folder: Path) -> None:
+    row = {"type": "record", "name": "Row", "fields": [{"name": "km", "type": "float"}]}
+    change = [{"name": "after", "type": ["null", row]}, {"name": "op", "type": "string"}]
+    (folder / "rides.avsc").write_text(json.dumps({"type": "record", "name": "Change", "fields": change}))
+    enveloped = JOB.replace("  format: avro\n", "  format: avro\n  envelope: debezium\n")
+    (found,) = problems(folder, enveloped)
+    assert found.endswith("must be a field of the Avro schema (after, op); got $.after.rider.city")
+    text = enveloped.replace("    city: {type: string, field: rider.city}\n", "")
+    assert problems(folder, text) == []
+    written = source_params(validated_plan(folder / "job.yaml").job, PrivacyParams()).written
+    assert written.envelope is not None
+    timed = text.replace("avro\n  envelope: debezium\n  schema_file: rides.avsc", ENVELOPED_JSON)
+    assert problems(folder, timed) == []
+    ddl = validated_plan(folder / "job.yaml").tables[0].ddl()
+    value = "JSON_VALUE(CAST(_value AS STRING), "
+    assert f"COALESCE({value}'$.ts_ms'), {value}'$.payload.ts_ms'))" in ddl

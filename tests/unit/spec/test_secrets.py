@@ -45,7 +45,7 @@ def kafka(name: str) -> tuple[str, ...]:
 
 Case = tuple[tuple[str, ...], Any, bool]
 SECURITY = ("kafka", "security")
-REGISTRY = ("source", "schema_registry")
+REGISTRIES = ("source", "predictions")
 OWN = [
     PASSWORD,
     ("predictions", "pii_key"),
@@ -54,7 +54,11 @@ OWN = [
     (*SECURITY, "key_password"),
     (*SECURITY, "keystore_password"),
     (*SECURITY, "oauth", "client_secret"),
-    *((*REGISTRY, key) for key in ("password", "token", "key_password")),
+    *(
+        (section, "schema_registry", key)
+        for section in REGISTRIES
+        for key in ("password", "token", "key_password")
+    ),
 ]
 OPTIONS = [
     flink("s3.access-key"),
@@ -173,11 +177,12 @@ def data_with(key: tuple[str, ...], value: Any) -> dict[str, Any]:
             security = {"protocol": "SASL_SSL", "mechanism": "OAUTHBEARER"}
             security["oauth"] = {"token_url": "https://login/token", "client_id": "me"}
         data["kafka"] = {"security": security}
-    if key[:2] == REGISTRY:
+    if key[0] in REGISTRIES and key[1] == "schema_registry":
         access: dict[str, Any] = {"url": "https://registry"}
         access |= {"username": "me"} if key[2] == "password" else {}
         access |= {"certificate_file": "c"} if key[2] == "key_password" else {}
-        data["source"] |= {"format": "avro", "schema_registry": access}
+        section = data.setdefault(key[0], {})
+        section |= {"format": "avro", "schema_registry": access}
     if key[0] == "alerts":
         data |= {"drift": {}, "alerts": {"webhook": {"url": "${ADDRESS}"}}}
     node = data
