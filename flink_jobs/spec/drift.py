@@ -12,7 +12,8 @@ from flink_jobs.spec.diagnostics import wrong, wrong_at
 from flink_jobs.spec.paths import SecretAddress, SecretHeader
 from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, whole
 from flink_jobs.spec.section import References, Section, Topic
-from udfs.drift.alert_rules import Severity, Subject
+from udfs.alerts.records import Severity
+from udfs.drift.alert_rules import Subject
 
 _MIN_RATIO = 1.5
 

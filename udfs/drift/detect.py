@@ -120,7 +120,7 @@ class Detector:
             id=alert_id(RULE, version, None, name),
             rule=RULE,
             state="firing" if change.began else "resolved",
-            severity="critical" if output else "warning",
+            severity="warning" if output else "info",
             model=self._job.model,
             version=version,
             segment=None,
@@ -137,6 +137,7 @@ class Detector:
             rank=0,
             examples=(),
             at=iso(at),
+            damage="outputs" if output else "inputs",
         )
 
 

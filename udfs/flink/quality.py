@@ -184,10 +184,11 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
     def _written(self, start: int, found: Iterator[QualityRecord]) -> Iterator[Row]:
         for _, of_revision in groupby(found, lambda record: record.revision):
             records = list(of_revision)
+            # Who groups alerts knows by a window's record that all of them have come.
+            yield from self._alerts(records)
             for record in records:
                 key = f"{record.segment.column}={record.segment.value}" if record.segment else "all"
                 yield Row(RECORD, key.encode(), msgspec.json.encode(record))
-            yield from self._alerts(records)
         if self._publisher.after is not None:
             self._windows.put(start, msgspec.msgpack.encode(self._publisher.after))
         elif self._windows.contains(start):
@@ -195,7 +196,9 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _alerts(self, records: Sequence[QualityRecord]) -> Iterator[Row]:
         data = self._state.value()
-        state, alerts = judge(_ALERTS.decode(bytes(data)) if data else AlertState(), records)
+        state, alerts = judge(
+            _ALERTS.decode(bytes(data)) if data else AlertState(), records, self._params.fall
+        )
         self._state.update(msgspec.msgpack.encode(state))
         self._published.publish(records, alerts)
         for alert in alerts:
