@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from urllib.parse import quote
 
 from udfs.alerts.records import Damage, Segment
@@ -21,7 +22,7 @@ OUTPUTS = ("prediction", "score")
 class Finding:
     """What one rule says of one thing in one window; `bad` is None where the data do not suffice.
 
-    `moved` is which way it went: by how much the share of each bin changed.
+    `moved` is which way it went.
     """
 
     id: str
@@ -116,13 +117,15 @@ def _drift(
         named(name, column.direction),
         impact,
         _examples(column),
-        moved=tuple(now - before for before, now in _shares(column)),
+        moved=_moved(column),
         damage="outputs" if column.role in OUTPUTS else "inputs",
     )
 
 
-def _shares(column: ColumnReport) -> Iterator[tuple[float, float]]:
-    return zip(column.bins.reference, column.bins.current, strict=True)
+def _moved(column: ColumnReport) -> tuple[float, ...]:
+    """By how much the share of each value changed, or of the rows up to the end of each bin of numbers."""
+    changes = [now - before for before, now in zip(column.bins.reference, column.bins.current, strict=True)]
+    return tuple(accumulate(changes)) if column.kind == "numeric" else tuple(changes)
 
 
 def _examples(column: ColumnReport) -> tuple[str, ...]:

@@ -60,6 +60,20 @@ def test_a_turn_is_said_at_once_with_what_is_true_now() -> None:
     assert (second.since, second.impact) == ("w000", pytest.approx(0.1))
 
 
+def test_numbers_turn_round_though_most_of_their_bins_change_alike() -> None:
+    """From both ends to the middle, but downwards in all: bins alone would not tell."""
+    labels = ("a", "b", "c", "d")
+    states: dict[str, AlertState] = {}
+    found: list[AlertRecord] = []
+    for i, current in enumerate([(0.24, 0.25, 0.25, 0.26), (0.3, 0.5, 0.2, 0.0)]):
+        column = report(
+            "x", "drift", kind="numeric", effect=0.01 + 0.29 * i, bins=Bins(labels, REFERENCE, current)
+        )
+        states, alerts = advance(states, [RULE], [record(i, column)], {}, (i + 1) * HOUR)
+        found += alerts
+    assert [alert.changed for alert in found] == [(), ("larger", "turned")]
+
+
 def test_a_rhythm_that_swings_to_and_fro_is_not_an_alert_each_time() -> None:
     """What is up by day and down by night turns twice a day for ever."""
     assert len(told([0.1, -0.14] * 20)) == 1
