@@ -22,8 +22,8 @@ a{color:var(--cur)}.info{color:var(--dim);font-weight:600}
 .insufficient_data,.warning{color:var(--warn);font-weight:600}
 table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums;max-width:100%}
 th,td{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--dim);font-weight:600;font-size:.85rem}th,td{overflow-wrap:normal}td.any{overflow-wrap:anywhere}
-td.short,th{white-space:nowrap}
+th{color:var(--dim);font-weight:600;font-size:.85rem}th,td{overflow-wrap:normal}td.any{overflow-wrap:anywhere;min-width:6.5rem}
+td.short,th,.wide td.n{white-space:nowrap}
 .n{text-align:right}
 details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.4rem .8rem}
 summary{cursor:pointer}summary b{margin-right:.6rem}
@@ -45,7 +45,8 @@ circle{fill:var(--bad)}.ref{fill:var(--ref)}.cur{fill:var(--cur)}
 .stack tr{border-bottom:1px solid var(--line);padding:.5rem 0}
 .stack td,.stack td.short{border:0;padding:.05rem 0;text-align:left;white-space:normal}
 .stack td::before{content:attr(data-title) ": ";color:var(--dim);font-weight:400}
-.stack td.any::before{display:block;content:attr(data-title)}.wide td{white-space:nowrap}}
+.stack td.any{min-width:0}.stack td.any::before{display:block;content:attr(data-title)}}
+@media(max-width:640px){.wide td{white-space:nowrap}}
 @media print{nav{display:none}html{font-size:10px}body{max-width:none;padding:0}
 details,figure,table{break-inside:avoid}
 .pick{display:none}.wide svg{max-width:100%}}

@@ -202,7 +202,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
                 window=alert.window.start,
                 impact=alert.impact,
             )
-            if alert.state == "firing":
+            if alert.state == "firing" and alert.severity != "info":
                 self._counters["alerts_firing"].inc()
             yield Row(ALERT, alert.id.encode(), encode(alert))
 

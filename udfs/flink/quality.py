@@ -21,6 +21,7 @@ from udfs.alerts.records import AlertRecord, Closed
 from udfs.flink.results import ALERT, BYTES, RECORD
 from udfs.flink.windows import IdleClock, WindowCodec, WindowMap, added_up
 from udfs.flink.worker import prepare_worker
+from udfs.quality.alerts import RULE as CONCEPT_CHANGE
 from udfs.quality.alerts import AlertState, judge
 from udfs.quality.counts import QualityReport, decode_report, encode_report
 from udfs.quality.params import QualityParams, final_at
@@ -30,7 +31,7 @@ from udfs.quality.records import QualityRecord
 _OPEN = msgspec.msgpack.Decoder(OpenWindow)
 _ALERTS = msgspec.msgpack.Decoder(AlertState)
 LABELS = ""
-COUNTERS = ("quality_windows", "quality_final", "quality_unlabelled", "concept_changes")
+COUNTERS = ("quality_windows", "quality_final", "quality_unlabelled", "concept_changes", "quality_falls")
 METRICS = {
     "realized": ("auc", "log_loss", "accuracy", "rmse"),
     "estimated": ("auc", "log_loss", "accuracy"),
@@ -58,8 +59,10 @@ class PublishedQuality:
         for record in records:
             if record.segment is None:
                 self._count(record)
-        firing = sum(alert.state == "firing" and alert.severity == "critical" for alert in alerts)
-        self._counters["concept_changes"].inc(firing)
+        for alert in alerts:
+            if alert.state == "firing" and alert.severity == "critical":
+                kind = "concept_changes" if alert.rule == CONCEPT_CHANGE else "quality_falls"
+                self._counters[kind].inc()
 
     def _count(self, record: QualityRecord) -> None:
         labels = record.labels
