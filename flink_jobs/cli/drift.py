@@ -15,7 +15,7 @@ from flink_jobs.kafka import ClientSettings
 from flink_jobs.reports.drift.arrow import write_parquet
 from flink_jobs.reports.drift.page import render
 from flink_jobs.reports.drift.reader import DriftHistory, alerts_topic, read
-from flink_jobs.reports.drift.series import grouped
+from flink_jobs.reports.drift.series import grouped, open_alerts
 from flink_jobs.reports.drift.table import print_report
 from flink_jobs.reports.quality.reader import beside as quality_topic
 from flink_jobs.reports.quality.reader import read as read_quality
@@ -81,7 +81,7 @@ def drift(
         print(f"wrote {parquet}", file=sys.stderr)
     if html:
         versions = _quality(source, quality, segment, kafka_settings(brokers, job))
-        _write_page(html, records, firing, quality_lead(versions))
+        _write_page(html, records, firing, quality_lead(versions, open_alerts(firing)))
         print(f"wrote {html}", file=sys.stderr)
     if as_json:
         _print_lines(records, firing)

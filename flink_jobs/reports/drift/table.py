@@ -89,7 +89,7 @@ def _print_group(
 ) -> None:
     _print_facts(console, group)
     for each in quality:
-        worry, sentence = quality_headline(each)
+        worry, sentence = quality_headline(each, firing)
         console.print(Text(f"{plain(sentence)}.", QUALITY_STYLE[worry]))
     judged = headline(group, firing)
     console.print(Text(plain(judged.sentence), _STYLE[judged.worry]))

@@ -6,6 +6,7 @@ later, and the webhook. The stream is made so that its scores are calibrated; AU
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +21,21 @@ from pyflink.common import Row
 from sklearn.metrics import roc_auc_score
 
 from flink_jobs.registry import Registry
+from flink_jobs.reports.drift.page import render
+from flink_jobs.reports.drift.series import grouped, open_alerts
+from flink_jobs.reports.quality.reader import newest
+from flink_jobs.reports.quality.section import quality_lead
+from flink_jobs.reports.quality.summary import grouped as versions_of
 from tests.helpers.endpoint import Endpoint
 from tests.helpers.keyed_operator import KeyedOperator
 from tests.helpers.labelled import HOUR, T0
 from tests.helpers.registered import write
 from udfs.alerts.incidents import IncidentRecord, replayed
-from udfs.alerts.records import AlertRecord
+from udfs.alerts.records import AlertRecord, moment_of
 from udfs.alerts.webhook import WebhookParams
 from udfs.drift.alert_rules import DEFAULT_RULES
 from udfs.drift.params import MonitorParams
+from udfs.drift.records import DriftRecord
 from udfs.flink.drift import MonitorFunction
 from udfs.flink.quality import LABELS, QualityFunction, QualityWindowsFunction
 from udfs.flink.results import ALERT
@@ -42,6 +49,7 @@ from udfs.quality.counts import encode_report
 from udfs.quality.labelled import count_quality
 from udfs.quality.params import LabelWait, QualityCount, QualityParams
 from udfs.quality.predicted import QualityCounter
+from udfs.quality.records import QualityRecord
 from udfs.rollout.losses import ScoredRow
 
 ROWS, LABELLED = 10_000, 2_500
@@ -151,6 +159,7 @@ class Job:
         self.quality = KeyedOperator(QualityFunction(QUALITY, live=False))
         self.webhook = KeyedOperator(WebhookFunction(WebhookParams(url, retries=0, windows=lengths)))
         self.alerts: list[AlertRecord] = []
+        self.records: list[bytes] = []
         self._quality_first = quality_first
 
     def hour(self, start: int, hour: Hour, params: MonitorParams) -> None:
@@ -168,6 +177,8 @@ class Job:
             self.webhook.send(row)
             if row[0] == ALERT:
                 self.alerts.append(msgspec.json.decode(row[2], type=AlertRecord))
+            else:
+                self.records.append(row[2])
 
     def restart(self) -> None:
         for operator in (self.monitor, self.windows, self.quality, self.webhook):
@@ -182,6 +193,7 @@ def taken(operator: KeyedOperator) -> list[Row]:
 class Told(NamedTuple):
     bodies: list[bytes]
     alerts: list[AlertRecord]
+    records: list[bytes]
 
     @property
     def incidents(self) -> list[IncidentRecord]:
@@ -199,7 +211,7 @@ def run(
                 settle(job.webhook)
                 job.restart()
         settle(job.webhook)
-        return Told(endpoint.bodies, job.alerts)
+        return Told(endpoint.bodies, job.alerts, job.records)
 
 
 def settle(webhook: KeyedOperator) -> None:
@@ -257,6 +269,26 @@ def test_a_page_that_reads_the_topic_later_finds_the_same_incident(told: Told) -
     assert [(each.id, each.state, each.severity) for each in replayed(told.alerts)] == [
         (each.id, each.state, each.severity) for each in told.incidents
     ]
+
+
+def test_it_is_first_on_the_page_when_the_first_bad_window_is_over(told: Told) -> None:
+    known = told.incidents[1].at
+    drift, quality = [], []
+    for data in told.records:
+        if b"tailrace.drift/1" in data:
+            drift.append(msgspec.json.decode(data, type=DriftRecord))
+        else:
+            quality.append(msgspec.json.decode(data, type=QualityRecord))
+    drift = [record for record in drift if record.window.end <= known]
+    quality = [record for record in quality if record.window.end <= known]
+    alerts = [alert for alert in told.alerts if moment_of(alert) <= known]
+    lead = quality_lead(versions_of(newest(quality)), open_alerts(alerts))
+    page = re.sub(r"<[^>]+>", " ", render(grouped(drift), alerts, lead))
+    first = page.index("Act.")
+    assert "what became of its records" in page[:first]
+    assert " ".join(page[first:].split()).startswith("Act. since 2026-01-01 10:00: AUC 0.8")
+    assert page[first:].index("AUC 0.8") < page[first:].index("score moved down")
+    assert "As expected." not in page
 
 
 @pytest.mark.parametrize("how", [{"restarts": True}, {"quality_first": True}])
