@@ -90,6 +90,10 @@ class Drift(Section):
         description="… or the factor by which a rare value's share must have changed; default: 1.5, but none"
         " where `min_effect` is given.",
     )
+    min_effects: dict[str, Annotated[float, number(0, 1)]] = Field(
+        default_factory=dict,
+        description="Column: the share of its rows that must have moved, in place of both.",
+    )
     thresholds: dict[str, dict[StatisticName, Annotated[float, number(0, 1e12)]]] = Field(
         default_factory=dict,
         description="Column: statistic: the value from which that column drifts, in place of the test.",

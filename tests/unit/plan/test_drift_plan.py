@@ -102,10 +102,12 @@ def test_all_that_the_reference_has_is_watched_but_personal_data(folder: Path) -
 
 def test_rules_and_columns_of_ones_own(folder: Path) -> None:
     rules = "alerts: {rules: {size: {on: drift, columns: [area], bad: 1, of: 2, cooldown: 1d}}}"
-    made = plan(folder, f"drift: {{columns: [area], thresholds: {{area: {{psi: 0.2}}}}}}\n{rules}").drift
+    single = "thresholds: {area: {psi: 0.2}}, min_effects: {area: 0.1}"
+    made = plan(folder, f"drift: {{columns: [area], {single}}}\n{rules}").drift
     assert made is not None
     assert made.collect.columns == (("area", "size"),)
     assert made.monitor.settings.thresholds == {"area": {"psi": 0.2}}
+    assert made.monitor.settings.min_effects == {"area": 0.1}
     (rule,) = made.monitor.rules
     assert (rule.name, rule.columns, rule.windows, rule.cooldown_ms) == (
         "size",
@@ -194,6 +196,10 @@ def test_a_wrong_address_is_not_shown(folder: Path, url: str) -> None:
         (
             "drift: {segments: [per_room]}",
             r"drift.segments\[0\]: must be a column whose values are known.*'per_room'",
+        ),
+        (
+            "drift: {min_effects: {size: 0.1}}",
+            r"drift.min_effects.size: must be a watched column .*; got 'size'",
         ),
         (
             "drift: {thresholds: {size: {psi: 1}}}",
