@@ -15,13 +15,13 @@ from flink_jobs.kafka import ClientSettings
 from flink_jobs.reports.drift.arrow import write_parquet
 from flink_jobs.reports.drift.page import render
 from flink_jobs.reports.drift.reader import DriftHistory, alerts_topic, read
-from flink_jobs.reports.drift.series import grouped
+from flink_jobs.reports.drift.series import grouped, open_alerts
 from flink_jobs.reports.drift.table import print_report
 from flink_jobs.reports.quality.reader import beside as quality_topic
 from flink_jobs.reports.quality.reader import read as read_quality
 from flink_jobs.reports.quality.section import quality_lead
+from flink_jobs.reports.quality.summary import VersionQuality, of_segment
 from flink_jobs.reports.quality.summary import grouped as versions_of
-from flink_jobs.reports.quality.summary import of_segment
 from flink_jobs.system.terminal import json_line, open_console, plain
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, encode
@@ -44,7 +44,7 @@ def drift(
         str | None,
         typer.Option(
             metavar="FILE_OR_TOPIC",
-            help="Quality records, which lead the page. Default: NAME.quality beside a topic NAME.drift.",
+            help="Quality records, told of first. Default: NAME.quality beside a topic NAME.drift.",
             show_default=False,
         ),
     ] = None,
@@ -80,12 +80,14 @@ def drift(
         write_parquet(records, parquet)
         print(f"wrote {parquet}", file=sys.stderr)
     if html:
-        _write_page(html, records, firing, _lead(source, quality, segment, kafka_settings(brokers, job)))
+        versions = _quality(source, quality, segment, kafka_settings(brokers, job))
+        _write_page(html, records, firing, quality_lead(versions, open_alerts(firing)))
         print(f"wrote {html}", file=sys.stderr)
     if as_json:
         _print_lines(records, firing)
     elif not (html or parquet):
-        print_report(open_console(), grouped(records), firing)
+        versions = _quality(source, quality, segment, kafka_settings(brokers, job))
+        print_report(open_console(), grouped(records), firing, versions)
 
 
 def _read(source: str, alerts: str | None, brokers: str | None, job: Path | None) -> DriftHistory:
@@ -138,15 +140,17 @@ def _matching(alerts: list[AlertRecord], segment: str | None, column: str | None
     return [alert for alert in alerts if column is None or alert.column == column]
 
 
-def _lead(source: str, quality: str | None, segment: str | None, settings: ClientSettings) -> str:
+def _quality(
+    source: str, quality: str | None, segment: str | None, settings: ClientSettings
+) -> list[VersionQuality]:
     """How right the model is, of all records or of the segment."""
     topic = quality or quality_topic(source, settings)
     if topic is None:
-        return ""
+        return []
     found = read_quality(topic, settings)
     if segment is not None:
         found = of_segment(found, segment)
-    return quality_lead(versions_of(found))
+    return versions_of(found)
 
 
 def _write_page(path: Path, records: list[DriftRecord], alerts: list[AlertRecord], lead: str) -> None:

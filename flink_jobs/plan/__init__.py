@@ -138,9 +138,19 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         drift=drift,
         controller=rollout_controller_params(job, version.model_folder),
         quality=quality,
-        webhook=webhook_params(job.alerts),
+        webhook=webhook_params(job.alerts, _watched_windows(drift, quality)),
         bounded=bounded,
     )
+
+
+def _watched_windows(drift: DriftPlan | None, quality: QualityParams | None) -> dict[str, int]:
+    """The lengths of windows, by the schema of their records."""
+    found = {}
+    if drift:
+        found["tailrace.drift/1"] = drift.monitor.window_ms
+    if quality:
+        found["tailrace.quality/1"] = quality.count.window_ms
+    return found
 
 
 def make_feature_plan(job: JobSpec, features: Sequence[str]) -> Runnable:

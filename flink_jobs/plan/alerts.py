@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.watched import Watched
 from flink_jobs.spec import AlertRule, Alerts
+from udfs.alerts.shapes import ShapeParams
 from udfs.alerts.webhook import WebhookParams
 from udfs.drift.alert_rules import DEFAULT_RULES, AlertRuleParams
 
 SEQUENTIAL_RULE, DEAD_LETTERS_RULE = "sequential", "dead-letters"
 
 
-def webhook_params(alerts: Alerts | None) -> WebhookParams | None:
-    """Where alerts are sent besides their topic; None where nothing is asked for."""
+def webhook_params(alerts: Alerts | None, windows: Mapping[str, int]) -> WebhookParams | None:
+    """Where incidents are sent; None where nothing is asked for.
+
+    `windows` are those of all that watches the job, by the schema of their records.
+    """
     asked = alerts.webhook if alerts else None
     if asked is None:
         return None
     headers = tuple((name, value.get_secret_value()) for name, value in asked.headers.items())
-    return WebhookParams(asked.url.get_secret_value(), headers, asked.timeout / 1000, asked.retries)
+    key = asked.routing_key.get_secret_value() if asked.routing_key else None
+    shape = ShapeParams(asked.format, asked.runbook_url, key)
+    url = asked.url.get_secret_value()
+    return WebhookParams(url, headers, asked.timeout / 1000, asked.retries, shape, dict(windows))
 
 
 def alert_rules(

@@ -50,6 +50,7 @@ def drift_plan(
     if version and reference:
         watched = watched_columns(job.drift, version, inputs, reference, labels, found)
     watched.check(job.drift.thresholds, ("drift", "thresholds"), found)
+    watched.check(job.drift.min_effects, ("drift", "min_effects"), found)
     sequential = _sequential(job.drift, watched, found)
     max_dead = job.dead_letters.max_rate
     rules = alert_rules(job.alerts, watched, job.drift.sequential is not None, found, max_dead)
@@ -77,6 +78,7 @@ def drift_plan(
             level=job.drift.level,
             min_effect=job.drift.min_effect,
             min_ratio=job.drift.least_ratio,
+            min_effects=dict(job.drift.min_effects),
             thresholds={
                 column: {str(name): value for name, value in fixed.items()}
                 for column, fixed in job.drift.thresholds.items()

@@ -35,6 +35,7 @@ def quality_params(
         groups=tuple(asked.groups),
         idle_ms=asked.idle,
         gap=asked.gap,
+        fall=asked.fall,
         quantile=asked.quantile,
     )
 

@@ -95,12 +95,8 @@ def _parts(plan: Runnable) -> dict[str, str]:
         parts[MONITOR] = "drift"
     if plan.controller:
         parts[ROLLOUT] = "comparisons"
-    for watching, name in (
-        *((plan.drift, "webhook"), (plan.controller, "rollout-webhook")),
-        (plan.quality, "quality-webhook"),
-    ):
-        if watching and plan.webhook:
-            parts[f"tailrace-{name}"] = "alerts that wait for the webhook"
+    if plan.webhook:
+        parts["tailrace-webhook"] = "alerts that wait for the webhook"
     if plan.quality:
         parts |= {QUALITY_WINDOWS: "windows of quality", QUALITY: "quality"}
     if compared_labels(job):

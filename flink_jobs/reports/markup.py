@@ -23,6 +23,27 @@ def table(titles: Sequence[str], rows: str) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
+def stacked_table(titles: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> str:
+    """Cells are classes and HTML; on a narrow screen each row becomes a list of them with their titles."""
+    names = [title.removeprefix(">") for title in titles]
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="{kind}" data-title="{name}">{cell}</td>'
+            for name, (kind, cell) in zip(names, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="stack">{table(titles, body)}</div>'
+
+
+def contents(links: Sequence[tuple[str, str]]) -> str:
+    """Places on the page by their ids, with their names."""
+    items = "".join(f'<li><a href="#{place}">{name}</a></li>' for place, name in links)
+    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
+
+
 def wide_table(titles: Sequence[str], rows: str) -> str:
     """One that may be wider than the page."""
     return f'<div class="wide">{table(titles, rows)}</div>'

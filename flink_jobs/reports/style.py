@@ -10,18 +10,20 @@ STYLE = """
 *{box-sizing:border-box}html{font-size:15px}
 body{margin:0 auto;padding:1.5rem;max-width:1180px;background:var(--bg);color:var(--fg);
 font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:anywhere}
-h1{font-size:1.05rem;color:var(--dim);font-weight:600;margin:0 0 .5rem}
+h1{font-size:1.05rem;color:var(--dim);font-weight:600;margin:1.6rem 0 .5rem}
 h2{font-size:1.2rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
 .headline{font-size:1.35rem;line-height:1.4;padding:1rem 1.2rem;background:var(--card);border-left:6px solid;
 border-radius:4px;margin:0 0 .8rem}.headline b{color:var(--fg);font-weight:600}
-.alarm{border-color:var(--bad)}.watch{border-color:var(--warn)}.calm{border-color:var(--good)}
+nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;padding:0;margin:0 0 1rem;font-size:.9rem}
+a{color:var(--cur)}.info{color:var(--dim);font-weight:600}
+.alarm{border-color:var(--bad)}.watch{border-color:var(--warn)}.note{border-color:var(--ref)}.calm{border-color:var(--good)}
 .unknown{border-color:var(--dim)}.dim{color:var(--dim)}
 .drift,.critical{color:var(--bad);font-weight:600}.ok{color:var(--good)}
 .insufficient_data,.warning{color:var(--warn);font-weight:600}
 table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums;max-width:100%}
 th,td{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--dim);font-weight:600;font-size:.85rem}th,td{overflow-wrap:normal}td.any{overflow-wrap:anywhere}
-td.short,th{white-space:nowrap}
+th{color:var(--dim);font-weight:600;font-size:.85rem}th,td{overflow-wrap:normal}td.any{overflow-wrap:anywhere;min-width:6.5rem}
+td.short,th,.wide td.n{white-space:nowrap}
 .n{text-align:right}
 details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.4rem .8rem}
 summary{cursor:pointer}summary b{margin-right:.6rem}
@@ -38,7 +40,15 @@ circle{fill:var(--bad)}.ref{fill:var(--ref)}.cur{fill:var(--cur)}
 .key{display:flex;flex-wrap:wrap;gap:.3rem 1rem;font-size:.85rem;color:var(--dim)}
 .key svg{display:inline-block;vertical-align:-2px;margin-right:.3rem}
 .pick{margin:.5rem 0}select{font:inherit;padding:.2rem}
-@media print{html{font-size:10px}body{max-width:none;padding:0}details,figure,table{break-inside:avoid}
+@media(max-width:640px){body{padding:.8rem}.headline{font-size:1.15rem;padding:.7rem .9rem}
+.stack table,.stack tbody,.stack tr,.stack td{display:block}.stack thead{display:none}
+.stack tr{border-bottom:1px solid var(--line);padding:.5rem 0}
+.stack td,.stack td.short{border:0;padding:.05rem 0;text-align:left;white-space:normal}
+.stack td::before{content:attr(data-title) ": ";color:var(--dim);font-weight:400}
+.stack td.any{min-width:0}.stack td.any::before{display:block;content:attr(data-title)}}
+@media(max-width:640px){.wide td{white-space:nowrap}}
+@media print{nav{display:none}html{font-size:10px}body{max-width:none;padding:0}
+details,figure,table{break-inside:avoid}
 .pick{display:none}.wide svg{max-width:100%}}
 """
 

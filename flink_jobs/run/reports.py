@@ -22,30 +22,33 @@ def attach_monitor(plan: Runnable, tables: Any, environment: Any, statements: An
     queries = [query for query in wanted if query]
     streams = iter(translate_together(tables, environment, statements, queries))
     selects: dict[str, list[str]] = {}
+    watching = []
     if plan.drift is not None:
-        _attach_drift(plan, tables, next(streams), selects)
+        watching.append(_attach_drift(plan, tables, next(streams), selects))
     if plan.controller is not None:
-        _attach_controller(plan, tables, streams, selects)
+        watching.append(_attach_controller(plan, tables, streams, selects))
     if plan.quality is not None:
-        _attach_quality(plan, tables, streams, selects)
+        watching.append(_attach_quality(plan, tables, streams, selects))
+    if plan.webhook and watching:
+        first, *others = watching
+        _single(first.union(*others) if others else first, WebhookFunction(plan.webhook), RESULT, "webhook")
     outputs = tables.create_statement_set()
     for sink, parts in selects.items():
         outputs.add_insert_sql(f"INSERT INTO {sink} {' UNION ALL '.join(parts)}")
     outputs.attach_as_datastream()
 
 
-def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> None:
+def _attach_drift(plan: Runnable, tables: Any, parts: Any, selects: dict[str, list[str]]) -> Any:
     assert plan.drift is not None
     monitor = drift.MonitorFunction(plan.drift.monitor, live=not plan.bounded)
     reports = _single(parts, monitor, RESULT, "monitor")
-    if plan.webhook:
-        _single(reports, WebhookFunction(plan.webhook), RESULT, "webhook")
     _select(tables, reports, "reports", {"drift": RECORD, "alerts": ALERT}, selects)
+    return reports
 
 
 def _attach_controller(
     plan: Runnable, tables: Any, streams: Iterator[Any], selects: dict[str, list[str]]
-) -> None:
+) -> Any:
     assert plan.controller is not None
     reports = next(streams)
     if plan.views.labels:
@@ -59,9 +62,8 @@ def _attach_controller(
             RESULT,
             "rollout",
         )
-    if plan.webhook:
-        _single(compared, WebhookFunction(plan.webhook), RESULT, "rollout-webhook")
     _select(tables, compared, "compared", {"comparisons": RECORD, "alerts": ALERT}, selects)
+    return compared
 
 
 def _labelled(params: RolloutControllerParams, reports: Any, labels: Sequence[Any], *, live: bool) -> Any:
@@ -74,7 +76,7 @@ def _labelled(params: RolloutControllerParams, reports: Any, labels: Sequence[An
 
 def _attach_quality(
     plan: Runnable, tables: Any, streams: Iterator[Any], selects: dict[str, list[str]]
-) -> None:
+) -> Any:
     """As for comparisons, windows close by the watermark of the records alone."""
     assert plan.quality is not None
     closed = _single(
@@ -87,10 +89,9 @@ def _attach_quality(
     published = _single(
         closed, quality.QualityFunction(plan.quality, live=not plan.bounded), RESULT, "quality"
     )
-    if plan.webhook:
-        _single(published, WebhookFunction(plan.webhook), RESULT, "quality-webhook")
     alerts = {"alerts": ALERT} if plan.job.alerts else {}
     _select(tables, published, "qualities", {"quality": RECORD, **alerts}, selects)
+    return published
 
 
 def _single(stream: Any, function: Any, result: Any, name: str) -> Any:

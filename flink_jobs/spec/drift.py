@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from flink_jobs.spec.diagnostics import wrong, wrong_at
-from flink_jobs.spec.paths import SecretAddress, SecretHeader
+from flink_jobs.spec.paths import Secret, SecretAddress, SecretHeader
 from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, whole
 from flink_jobs.spec.section import References, Section, Topic
-from udfs.drift.alert_rules import Severity, Subject
+from udfs.alerts.records import Severity
+from udfs.alerts.shapes import Format
+from udfs.drift.alert_rules import Subject
 
 _MIN_RATIO = 1.5
 
@@ -88,6 +90,10 @@ class Drift(Section):
         description="… or the factor by which a rare value's share must have changed; default: 1.5, but none"
         " where `min_effect` is given.",
     )
+    min_effects: dict[str, Annotated[float, number(0, 1)]] = Field(
+        default_factory=dict,
+        description="Column: the share of its rows that must have moved, in place of both.",
+    )
     thresholds: dict[str, dict[StatisticName, Annotated[float, number(0, 1e12)]]] = Field(
         default_factory=dict,
         description="Column: statistic: the value from which that column drifts, in place of the test.",
@@ -151,7 +157,7 @@ def _address(value: SecretAddress) -> SecretAddress:
 
 
 class Webhook(Section):
-    """A web address that is sent each alert."""
+    """A web address that is told of incidents."""
 
     url: Annotated[SecretAddress, AfterValidator(_address)] = Field(
         description="Address, http:// or https://, as ${VARIABLE} or {file: path}."
@@ -165,6 +171,22 @@ class Webhook(Section):
     retries: Annotated[int, whole(0, 20)] = Field(
         default=5, description="Further attempts, after 1, 2, 4, … and at most 60 seconds."
     )
+    format: Format = Field(
+        default="incident",
+        description="Body: incidents or alerts as JSON, or what Slack, PagerDuty or Alertmanager take.",
+    )
+    routing_key: Secret | None = Field(
+        default=None, description="PagerDuty's integration key, as ${VARIABLE} or {file: path}."
+    )
+    runbook_url: Annotated[str, matching(r"https?://[^\s<>|\"]{1,1000}", "an address")] | None = Field(
+        default=None, description="Where people read what to do; linked in each notification."
+    )
+
+    @model_validator(mode="after")
+    def _check_key(self) -> Webhook:
+        if self.format == "pagerduty" and self.routing_key is None:
+            raise wrong_at({("routing_key",): wrong("given with format: pagerduty")})
+        return self
 
 
 class Alerts(Section):
@@ -178,4 +200,4 @@ class Alerts(Section):
     rules: dict[Annotated[str, matching(r"[a-z0-9_-]{1,60}", "a name of a-z, 0-9, _ and -")], AlertRule] = (
         Field(default_factory=dict, description="Name: rule; default: Tailrace's own rules.")
     )
-    webhook: Webhook | None = Field(default=None, description="A web address that is sent each alert too.")
+    webhook: Webhook | None = Field(default=None, description="A web address that is told of incidents.")

@@ -45,6 +45,11 @@ class Quality(Section):
         default=0.1,
         description="Part of what was expected by which what came must differ to be a change, however sure.",
     )
+    fall: Share = Field(
+        default=0.05,
+        description="Part by which AUC (of what it is above 0.5), accuracy or MAE must be worse than it was"
+        " to be an alert, however sure.",
+    )
     quantile: Annotated[float, number(0.001, 0.999)] | None = Field(
         default=None, description="The quantile that a regression predicts, for its pinball loss."
     )

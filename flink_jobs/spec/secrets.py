@@ -120,6 +120,7 @@ OWN_KEYS: Mapping[Location, Rule] = {
     ("privacy", "encrypt_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
     ("alerts", "webhook", "headers", "*"): HEADER,
+    ("alerts", "webhook", "routing_key"): VALUE,
 }
 OPTION_NAMES: Mapping[str, Rule] = {
     _SECRET_NAME: OPTION,
@@ -155,7 +156,7 @@ _PUBLIC: tuple[Location, ...] = (
         for section in ("source", "predictions")
         for key in (*_PUBLIC_ACCESS, "subject", "wait")
     ),
-    *(("alerts", "webhook", key) for key in ("timeout", "retries")),
+    *(("alerts", "webhook", key) for key in ("timeout", "retries", "format", "runbook_url")),
 )
 
 

@@ -216,7 +216,7 @@ def _alert(
         id=f"drift/1//{column.name}",
         rule="output-drift" if output else "input-drift",
         state="resolved" if state == "resolved" else "firing",
-        severity="critical" if output else "warning",
+        severity="warning" if output else "info",
         model=record.model,
         version=record.version,
         segment=record.segment,

@@ -324,7 +324,7 @@ def until(brokers: str, folder: str, topic: str, url: str, savepoints: str, *out
     """Runs the job until topics have so many records; its savepoint, as it may have started from one."""
     first, predictions, second, windows, *savepoint = output
     text = restarted_job().replace("job: watched", f'job: {topic}\nkafka: {{brokers: "{brokers}"}}')
-    text = text.replace("alerts: {", 'alerts: {webhook: {url: "${ENDPOINT}", retries: 20}, ')
+    text = text.replace("alerts: {", 'alerts: {webhook: {url: "${ENDPOINT}", format: alert, retries: 20}, ')
     plan = make_plan(
         load_job_text(
             text.replace("topic: payments", f"topic: {topic}"), "job.yaml", Path(folder), {"ENDPOINT": url}

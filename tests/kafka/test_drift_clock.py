@@ -32,7 +32,7 @@ model: {name: clock, registry: models}
 drift: {window: 1h, idle: 8s, early: 2s, sequential: {}}
 alerts:
   rules: {moved: {on: drift, bad: 1, of: 1, resolve_after: 1}}
-  webhook: {url: "${ENDPOINT}", headers: {Authorization: "${TOKEN}"}, timeout: 1s}
+  webhook: {url: "${ENDPOINT}", headers: {Authorization: "${TOKEN}"}, format: alert, timeout: 1s}
 runtime: {latency: low, checkpoint: {interval: 1s}}
 """
 

@@ -83,7 +83,19 @@ def test_each_alert_is_tested_and_says_what_to_do() -> None:
     assert set(re.findall(r'labels: .{alertname="(\w+)"', tested)) == alerts.keys()
     for name, rule in alerts.items():
         assert rule["labels"]["severity"] in ("info", "warning", "critical"), name
-        assert rule["annotations"].keys() == {"summary", "action"}, name
+        assert rule["annotations"].keys() == {"summary", "action", "runbook_url"}, name
+        assert rule["annotations"]["runbook_url"].endswith(f"{{{{ end }}}}/runbook.md#{name.lower()}")
+
+
+def test_each_alert_has_its_place_in_the_runbook_with_the_same_words() -> None:
+    alerts = {rule["alert"]: rule for rule in rules() if "alert" in rule}
+    _, *sections = (PROJECT / "docs" / "runbook.md").read_text().split("\n### ")
+    found = {text.split("\n", 1)[0]: " ".join(text.split()) for text in sections}
+    assert found.keys() == alerts.keys()
+    for name, rule in alerts.items():
+        said = re.sub(r"\{\{ with .*?end -?\}\}", "", rule["annotations"]["action"], flags=re.DOTALL)
+        said = re.sub(r"\{\{.*?\}\}", "JOB", said)
+        assert " ".join(said.split()) in found[name]
 
 
 def test_the_dashboard_fits_together() -> None:

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from udfs.alerts.shapes import ShapeParams
+
 if TYPE_CHECKING:
     import requests
 
@@ -25,12 +27,17 @@ log = structlog.get_logger(__name__)
 
 
 class WebhookParams(msgspec.Struct, frozen=True):
-    """`timeout_s` is how long an answer may take, `retries` how often more an alert is sent."""
+    """`timeout_s` is how long an answer may take, `retries` how often more an alert is sent.
+
+    `windows` are those that watch the job: their lengths in ms by the schema of their records.
+    """
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float = 10.0
     retries: int = 5
+    shape: ShapeParams = ShapeParams()
+    windows: dict[str, int] = {}
 
     def __repr__(self) -> str:
         """The address may hold a secret, as do headers."""

@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from udfs.alerts.records import Severity
 from udfs.profile.params import Role
 
 Subject = Literal["drift", "missing", "unseen", "joint", "dead_rate", "volume"]
-Severity = Literal["info", "warning", "critical"]
 
 DEFAULT_DEAD_RATE = 0.05
 DEFAULT_VOLUME_FACTOR = 3.0
@@ -48,11 +48,11 @@ class AlertRuleParams(msgspec.Struct, frozen=True):
 
 
 DEFAULT_RULES = (
-    AlertRuleParams("output-drift", "drift", roles=("prediction", "score"), severity="critical"),
-    AlertRuleParams("input-drift", "drift", roles=("input", "feature")),
+    AlertRuleParams("output-drift", "drift", roles=("prediction", "score")),
+    AlertRuleParams("input-drift", "drift", roles=("input", "feature"), severity="info"),
     AlertRuleParams("missing", "missing", above=0.05),
-    AlertRuleParams("unseen", "unseen", above=0.01),
-    AlertRuleParams("joint-drift", "joint"),
+    AlertRuleParams("unseen", "unseen", above=0.01, severity="info"),
+    AlertRuleParams("joint-drift", "joint", severity="info"),
     AlertRuleParams("dead-letters", "dead_rate", above=DEFAULT_DEAD_RATE, severity="critical"),
     AlertRuleParams("volume", "volume", above=DEFAULT_VOLUME_FACTOR),
 )

@@ -1,29 +1,35 @@
 """Decides when drift becomes an alert and when that is over, as a pure function of states and drift records.
 
-An alert fires after N bad windows of M, resolves after as many quiet ones in a row, and is open once.
+An alert fires after N bad windows of M, resolves after as many quiet ones in a row, and is open once. It is
+updated when it grows worse: when its value is twice what was last said, when the values moved the other way
+and half as far again, or when its rule has become more severe.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote
 
 import msgspec
 
-from udfs.alerts.records import AlertRecord, Segment
+from udfs.alerts.records import SEVERITIES, AlertRecord, Change, Segment, in_window, over
 from udfs.drift.alert_rules import AlertRuleParams
 from udfs.drift.findings import VOLUME_WINDOWS, Finding, find
 from udfs.drift.records import DriftRecord
 
 FORGET_AFTER = 100
+# Mostly the opposite, by the cosine of both changes; and so much further that a swing says it once.
+_TURNED, _FURTHER = -0.5, 1.5
 
 
 class AlertState(msgspec.Struct, frozen=True):
     """What is remembered of one id.
 
-    `recent` are the last judged windows: their start where bad, null where quiet. `opened` is the firing
-    record of the open alert. `unseen_for` counts the windows without a record of this id.
+    `recent` are the last judged windows: their start where bad, null where quiet. `opened` is what was last
+    said of the open alert, and `moved` which way the values had gone then. `unseen_for` counts the windows
+    without a record of this id.
     """
 
     recent: tuple[str | None, ...] = ()
@@ -32,6 +38,7 @@ class AlertState(msgspec.Struct, frozen=True):
     closed_ms: int | None = None
     volumes: tuple[int, ...] = ()
     unseen_for: int = 0
+    moved: tuple[float, ...] = ()
 
 
 def advance(
@@ -79,15 +86,42 @@ def _next(state: AlertState, finding: Finding, window_end_ms: int) -> tuple[Aler
     state = replace(state, recent=recent, quiet=0 if finding.bad else state.quiet + 1)
     bad = [window for window in recent if window is not None]
     if state.opened:
-        if state.quiet < rule.resolve_after:
+        if state.quiet >= rule.resolve_after:
+            alert = _resolved(state.opened, finding, recent)
+            closed = {"recent": (), "quiet": 0, "opened": None, "moved": ()}
+            return replace(state, **closed, closed_ms=window_end_ms), alert
+        changed = _worse(state.opened, state.moved, finding)
+        if not changed:
             return state, None
-        alert = _alert(finding, "resolved", state.opened.since, recent)
-        return replace(state, recent=(), quiet=0, opened=None, closed_ms=window_end_ms), alert
+        alert = replace(_alert(finding, "updated", state.opened.since, recent), changed=changed)
+        return replace(state, opened=alert, moved=finding.moved), alert
     cooling = state.closed_ms is not None and window_end_ms < state.closed_ms + rule.cooldown_ms
     if not finding.bad or len(bad) < rule.windows[0] or cooling:
         return state, None
     alert = _alert(finding, "firing", bad[0], recent)
-    return replace(state, opened=alert), alert
+    return replace(state, opened=alert, moved=finding.moved), alert
+
+
+def _worse(opened: AlertRecord, moved: Sequence[float], finding: Finding) -> tuple[Change, ...]:
+    """How a bad window is worse than what was last said of the alert."""
+    if not finding.bad:
+        return ()
+    turned = finding.value >= _FURTHER * opened.value and _cosine(moved, finding.moved) <= _TURNED
+    severer = SEVERITIES.index(finding.rule.severity) > SEVERITIES.index(opened.severity)
+    found: dict[Change, bool] = {
+        "larger": finding.value >= 2 * opened.value,
+        "turned": turned,
+        "severity": severer,
+    }
+    return tuple(change for change, holds in found.items() if holds)
+
+
+def _cosine(first: Sequence[float], second: Sequence[float]) -> float:
+    """Of two changes; 0 where they are of other bins, or nothing changed."""
+    lengths = math.hypot(*first) * math.hypot(*second)
+    if not lengths or len(first) != len(second):
+        return 0.0
+    return math.fsum(a * b for a, b in zip(first, second, strict=True)) / lengths
 
 
 def _says_nothing(state: AlertState, cooldown_ms: int, window_end_ms: int) -> bool:
@@ -96,11 +130,20 @@ def _says_nothing(state: AlertState, cooldown_ms: int, window_end_ms: int) -> bo
     return not (state.opened or any(state.recent) or state.volumes or cooling)
 
 
+def _resolved(opened: AlertRecord, finding: Finding, recent: Sequence[str | None]) -> AlertRecord:
+    """It is as severe as it was; its values are those of now."""
+    alert = _alert(finding, "resolved", opened.since, recent)
+    message = over(opened, finding.record.window)
+    return msgspec.structs.replace(alert, message=message, severity=opened.severity)
+
+
 def _alert(
-    finding: Finding, state: Literal["firing", "resolved"], since: str, recent: Sequence[str | None]
+    finding: Finding,
+    state: Literal["firing", "updated", "resolved"],
+    since: str,
+    recent: Sequence[str | None],
 ) -> AlertRecord:
     record = finding.record
-    over = "back to normal: " if state == "resolved" else ""
     return AlertRecord(
         job=record.job,
         id=finding.id,
@@ -114,7 +157,7 @@ def _alert(
         statistic=finding.statistic,
         value=finding.value,
         threshold=finding.threshold,
-        message=f"{_where(record.segment)}{over}{finding.message}",
+        message=in_window(f"{_where(record.segment)}{finding.message}", record.window),
         window=record.window,
         since=since,
         windows_bad=sum(window is not None for window in recent),
@@ -122,6 +165,7 @@ def _alert(
         impact=min(max(finding.impact, 0.0), 1.0),
         rank=0,
         examples=finding.examples,
+        damage=finding.damage,
     )
 
 
@@ -138,6 +182,7 @@ def _forgotten(opened: AlertRecord, records: Sequence[DriftRecord]) -> AlertReco
         windows_seen=0,
         impact=0.0,
         examples=(),
+        changed=(),
     )
 
 

@@ -68,7 +68,8 @@ class Detector:
             if known is None or name not in self._params.columns:
                 continue
             chart = charts.get(_key(version, name), Chart())
-            state, change = advance(chart.state, self._settings, known, RankStep(start, end, n, total))
+            settings = self._settings_of(name)
+            state, change = advance(chart.state, settings, known, RankStep(start, end, n, total))
             chart = Chart(state, chart.opened)
             if change:
                 alert = self._alert(version, name, known, change, chart.opened, end, importance)
@@ -91,6 +92,10 @@ class Detector:
                 SequentialReport(name, leading.value, limit, direction, since, state.open is not None)
             )
         return tuple(found)
+
+    def _settings_of(self, column: str) -> SequentialSettings:
+        least = self._job.settings.of(column).min_effect
+        return msgspec.structs.replace(self._settings, min_effect=least)
 
     def _ranks_of(self, references: Mapping[int, Reference], version: int, name: str) -> Ranks | None:
         reference = references.get(version)
@@ -120,7 +125,7 @@ class Detector:
             id=alert_id(RULE, version, None, name),
             rule=RULE,
             state="firing" if change.began else "resolved",
-            severity="critical" if output else "warning",
+            severity="warning" if output else "info",
             model=self._job.model,
             version=version,
             segment=None,
@@ -137,6 +142,7 @@ class Detector:
             rank=0,
             examples=(),
             at=iso(at),
+            damage="outputs" if output else "inputs",
         )
 
 

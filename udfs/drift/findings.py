@@ -6,19 +6,24 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from urllib.parse import quote
 
-from udfs.alerts.records import Segment
+from udfs.alerts.records import Damage, Segment
 from udfs.drift.alert_rules import DEFAULT_DEAD_RATE, DEFAULT_VOLUME_FACTOR, AlertRuleParams
 from udfs.drift.records import ColumnReport, DriftRecord, named
 
 MIN_ROWS = 30
 VOLUME_WINDOWS = 8
+OUTPUTS = ("prediction", "score")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule says of one thing in one window; `bad` is None where the data do not suffice."""
+    """What one rule says of one thing in one window; `bad` is None where the data do not suffice.
+
+    `moved` is which way it went.
+    """
 
     id: str
     rule: AlertRuleParams
@@ -32,6 +37,8 @@ class Finding:
     impact: float
     examples: tuple[str, ...] = ()
     volume: int | None = None
+    moved: tuple[float, ...] = ()
+    damage: Damage = "inputs"
 
 
 def alert_id(rule: str, version: int | str, segment: Segment | None, column: str | None) -> str:
@@ -72,8 +79,7 @@ def _columns(
             rule.roles and column.role not in rule.roles
         ):
             continue
-        output = column.role in ("prediction", "score")
-        weight = 1.0 if output else importance.get(column.name, 0.0)
+        weight = 1.0 if column.role in OUTPUTS else importance.get(column.name, 0.0)
         if rule.on == "missing":
             yield _missing(rule, record, column, weight)
         elif rule.on == "drift":
@@ -111,7 +117,15 @@ def _drift(
         named(name, column.direction),
         impact,
         _examples(column),
+        moved=_moved(column),
+        damage="outputs" if column.role in OUTPUTS else "inputs",
     )
+
+
+def _moved(column: ColumnReport) -> tuple[float, ...]:
+    """By how much the share of each value changed, or of the rows up to the end of each bin of numbers."""
+    changes = [now - before for before, now in zip(column.bins.reference, column.bins.current, strict=True)]
+    return tuple(accumulate(changes)) if column.kind == "numeric" else tuple(changes)
 
 
 def _examples(column: ColumnReport) -> tuple[str, ...]:
@@ -203,7 +217,20 @@ def _dead(rule: AlertRuleParams, record: DriftRecord) -> Finding:
     )
     key = alert_id(rule.name, record.version, record.segment, None)
     message = f"{_share(value)} of {total:,} records are dead letters"
-    return Finding(key, rule, record, None, bad, "dead_rate", value, threshold, message, value, reasons)
+    return Finding(
+        key,
+        rule,
+        record,
+        None,
+        bad,
+        "dead_rate",
+        value,
+        threshold,
+        message,
+        value,
+        reasons,
+        damage="records",
+    )
 
 
 def _volumes(
@@ -237,6 +264,8 @@ def _volumes(
             message,
             1 - 1 / value,
             volume=volume,
+            moved=(math.copysign(1.0, volume - usual),),
+            damage="records",
         )
 
 

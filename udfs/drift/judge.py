@@ -80,7 +80,7 @@ def judge_window(
             [outcome for _, outcome in members],
             qs,
             [compared.get((key, name)) for key, _ in members],
-            settings,
+            settings.of(name),
             family,
         )
         for (key, _), report in zip(members, made, strict=True):
@@ -139,7 +139,7 @@ def _comparisons(against: ColumnTests, settings: JudgeSettings) -> dict[tuple[Wi
         outcome = against[key][name]
         visible = float(outcome.tests.visible(settings.level / len(pairs))[outcome.index])
         n = int(outcome.tests.rows[outcome.index])
-        verdict = verdict_of(outcome.matters(settings), q, visible, settings)
+        verdict = verdict_of(outcome.matters(settings.of(name)), q, visible, settings)
         result[key, name] = Comparison(n, outcome.effect, outcome.p, q, verdict)
     return result
 

@@ -18,7 +18,7 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     larger effect than this is insufficient data.
 
     `thresholds` maps column and statistic to a value that alone decides that column, with no test; a
-    statistic that the column has no value of decides nothing.
+    statistic that the column has no value of decides nothing. `min_effects` are those of single columns.
     """
 
     level: float = 0.01
@@ -26,6 +26,13 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     enough: float = 0.2
     min_ratio: float | None = 1.5
     thresholds: dict[str, dict[str, float]] = {}
+    min_effects: dict[str, float] = {}
+
+    def of(self, column: str) -> JudgeSettings:
+        """Those of one column: who says what share of its rows matters means that share, and no ratio."""
+        if column not in self.min_effects:
+            return self
+        return msgspec.structs.replace(self, min_effect=self.min_effects[column], min_ratio=None)
 
 
 class SequentialParams(msgspec.Struct, frozen=True):

@@ -181,13 +181,14 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
         return _decoder.decode(bytes(data)) if data else MonitorState()
 
     def _rows(self, result: ClosedWindow) -> Iterator[Row]:
+        # Who groups alerts knows by a window's record that all of them have come.
+        yield from self._alert_rows(result.alerts)
         for record in result.drift:
             if record.window.closed != "early":
                 self._counters[f"windows_{record.verdict}"].inc()
             segment = record.segment
             key = f"{segment.column}={segment.value}" if segment else "all"
             yield Row(RECORD, key.encode(), encode(record))
-        yield from self._alert_rows(result.alerts)
 
     def _alert_rows(self, alerts: list[AlertRecord]) -> Iterator[Row]:
         for alert in alerts:
@@ -201,7 +202,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
                 window=alert.window.start,
                 impact=alert.impact,
             )
-            if alert.state == "firing":
+            if alert.state == "firing" and alert.severity != "info":
                 self._counters["alerts_firing"].inc()
             yield Row(ALERT, alert.id.encode(), encode(alert))
 

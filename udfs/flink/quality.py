@@ -21,6 +21,7 @@ from udfs.alerts.records import AlertRecord, Closed
 from udfs.flink.results import ALERT, BYTES, RECORD
 from udfs.flink.windows import IdleClock, WindowCodec, WindowMap, added_up
 from udfs.flink.worker import prepare_worker
+from udfs.quality.alerts import RULE as CONCEPT_CHANGE
 from udfs.quality.alerts import AlertState, judge
 from udfs.quality.counts import QualityReport, decode_report, encode_report
 from udfs.quality.params import QualityParams, final_at
@@ -30,7 +31,7 @@ from udfs.quality.records import QualityRecord
 _OPEN = msgspec.msgpack.Decoder(OpenWindow)
 _ALERTS = msgspec.msgpack.Decoder(AlertState)
 LABELS = ""
-COUNTERS = ("quality_windows", "quality_final", "quality_unlabelled", "concept_changes")
+COUNTERS = ("quality_windows", "quality_final", "quality_unlabelled", "concept_changes", "quality_falls")
 METRICS = {
     "realized": ("auc", "log_loss", "accuracy", "rmse"),
     "estimated": ("auc", "log_loss", "accuracy"),
@@ -58,8 +59,10 @@ class PublishedQuality:
         for record in records:
             if record.segment is None:
                 self._count(record)
-        firing = sum(alert.state == "firing" and alert.severity == "critical" for alert in alerts)
-        self._counters["concept_changes"].inc(firing)
+        for alert in alerts:
+            if alert.state == "firing" and alert.severity == "critical":
+                kind = "concept_changes" if alert.rule == CONCEPT_CHANGE else "quality_falls"
+                self._counters[kind].inc()
 
     def _count(self, record: QualityRecord) -> None:
         labels = record.labels
@@ -184,10 +187,11 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
     def _written(self, start: int, found: Iterator[QualityRecord]) -> Iterator[Row]:
         for _, of_revision in groupby(found, lambda record: record.revision):
             records = list(of_revision)
+            # Who groups alerts knows by a window's record that all of them have come.
+            yield from self._alerts(records)
             for record in records:
                 key = f"{record.segment.column}={record.segment.value}" if record.segment else "all"
                 yield Row(RECORD, key.encode(), msgspec.json.encode(record))
-            yield from self._alerts(records)
         if self._publisher.after is not None:
             self._windows.put(start, msgspec.msgpack.encode(self._publisher.after))
         elif self._windows.contains(start):
@@ -195,7 +199,9 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _alerts(self, records: Sequence[QualityRecord]) -> Iterator[Row]:
         data = self._state.value()
-        state, alerts = judge(_ALERTS.decode(bytes(data)) if data else AlertState(), records)
+        state, alerts = judge(
+            _ALERTS.decode(bytes(data)) if data else AlertState(), records, self._params.fall
+        )
         self._state.update(msgspec.msgpack.encode(state))
         self._published.publish(records, alerts)
         for alert in alerts:

@@ -1,4 +1,7 @@
-"""The alert that labels do not follow from the scores as they should: the estimate is blind to that."""
+"""When quality becomes an alert: it fell, or labels do not follow from the scores as they should.
+
+The second is what no estimate can see (`Gap`).
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,40 @@ from collections.abc import Sequence
 
 import msgspec
 
-from udfs.alerts.records import AlertRecord
+from udfs.alerts.records import AlertRecord, in_window, over
+from udfs.quality.falls import LEAST_LABELS, Fall, advance, labels_until
 from udfs.quality.records import Gap, QualityRecord
 
 RULE = "concept-change"
-# Fewer labels say too little of a window.
-LEAST_LABELS = 100
 
 
 class AlertState(msgspec.Struct, frozen=True):
-    """Open alerts by id, and the newest window that was judged, by version."""
+    """Open alerts by id, the newest window that was judged by version, and what is known of falls by id."""
 
     opened: dict[str, AlertRecord] = {}
     judged: dict[int, str] = {}
+    falls: dict[str, Fall] = {}
 
 
-def judge(state: AlertState, records: Sequence[QualityRecord]) -> tuple[AlertState, list[AlertRecord]]:
+def judge(
+    state: AlertState, records: Sequence[QualityRecord], fall: float = 0.05
+) -> tuple[AlertState, list[AlertRecord]]:
     """The state after these records, and the alerts that they change.
 
     A window is judged at each revision; one that is older than the newest that was judged says nothing new.
+    Quality that is worse by a part of `fall` is an alert, if that is more than chance.
     """
+    falls, changed = advance(state.falls, records, fall)
+    opened, judged, of_gaps = _gaps(state, records)
+    ranked = [
+        msgspec.structs.replace(alert, rank=rank) for rank, alert in enumerate([*changed, *of_gaps], start=1)
+    ]
+    return AlertState(opened, judged, falls), ranked
+
+
+def _gaps(
+    state: AlertState, records: Sequence[QualityRecord]
+) -> tuple[dict[str, AlertRecord], dict[int, str], list[AlertRecord]]:
     opened, judged = dict(state.opened), dict(state.judged)
     changed: list[AlertRecord] = []
     for record in records:
@@ -37,8 +54,8 @@ def judge(state: AlertState, records: Sequence[QualityRecord]) -> tuple[AlertSta
             continue
         judged[record.version] = start
         if alert := _change(opened, record, gap):
-            changed.append(msgspec.structs.replace(alert, rank=len(changed) + 1))
-    return AlertState(opened, judged), changed
+            changed.append(alert)
+    return opened, judged, changed
 
 
 def _change(opened: dict[str, AlertRecord], record: QualityRecord, gap: Gap) -> AlertRecord | None:
@@ -49,8 +66,13 @@ def _change(opened: dict[str, AlertRecord], record: QualityRecord, gap: Gap) -> 
         return opened[name]
     if not gap.changed and known is not None:
         del opened[name]
-        message = f"over: {known.message}"
-        return msgspec.structs.replace(known, state="resolved", window=record.window, message=message)
+        return msgspec.structs.replace(
+            known,
+            state="resolved",
+            window=record.window,
+            message=over(known, record.window),
+            at=labels_until(record),
+        )
     return None
 
 
@@ -68,7 +90,7 @@ def _alert(name: str, record: QualityRecord, gap: Gap) -> AlertRecord:
         statistic=gap.metric,
         value=gap.realized,
         threshold=gap.expected,
-        message=message_of(record, gap),
+        message=in_window(message_of(record, gap), record.window),
         window=record.window,
         since=record.window.start,
         windows_bad=1,
@@ -76,6 +98,8 @@ def _alert(name: str, record: QualityRecord, gap: Gap) -> AlertRecord:
         impact=min(abs(gap.part), 1.0) if gap.worse else 0.0,
         rank=1,
         examples=(),
+        at=labels_until(record),
+        damage="realized",
     )
 
 

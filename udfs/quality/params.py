@@ -35,6 +35,7 @@ class QualityParams(msgspec.Struct, frozen=True):
     idle_ms: int = 300_000
     gap: float = 0.1
     quantile: float | None = None
+    fall: float = 0.05
 
 
 def published_at(start: int, label_time: int, count: QualityCount, labels: LabelWait) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
-from udfs.alerts.records import AlertRecord, WindowSpan
+from udfs.alerts.records import AlertRecord, Severity, WindowSpan
 from udfs.rollout.events import Event, EventKind
 
 RULES: Mapping[EventKind, str] = {
@@ -57,7 +56,7 @@ def _alert(event: Event, span: WindowSpan, job: str, model: str) -> AlertRecord:
     about = f"version {event.version}, release {event.release}"
     if event.kind == "log_refused":
         about = f"the release log is followed up to release {event.release}"
-    severity: Literal["warning", "critical"] = "critical" if event.kind in CRITICAL else "warning"
+    severity: Severity = "critical" if event.kind in CRITICAL else "warning"
     return AlertRecord(
         job=job,
         id=f"{rule}/{event.version}",
@@ -79,4 +78,5 @@ def _alert(event: Event, span: WindowSpan, job: str, model: str) -> AlertRecord:
         impact=1.0 if severity == "critical" else 0.0,
         rank=0,
         examples=(),
+        damage="release",
     )

@@ -20,8 +20,8 @@ from flink_jobs.reports.drift.series import (
     open_alerts,
     segment_name,
 )
-from flink_jobs.reports.drift.summary import Period, advice, periods
-from flink_jobs.reports.markup import page, wide_table
+from flink_jobs.reports.drift.summary import Period, advice, periods, worst_recent
+from flink_jobs.reports.markup import contents, page, stacked_table, wide_table
 from flink_jobs.reports.style import SCRIPT, STYLE
 from flink_jobs.reports.svg import text
 from flink_jobs.reports.text import day, percent, plural
@@ -29,7 +29,15 @@ from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, named
 
 SEGMENTS, SEGMENT_COLUMNS, CLOSED_ALERTS, PROBLEMS = 50, 12, 50, 20
-_WORRY = {"alarm": "Worry.", "watch": "Look into it.", "calm": "No need to worry.", "unknown": "Unknown."}
+# A part of the records that a person should see.
+MANY = 0.05
+_WORRY = {
+    "alarm": "Act.",
+    "watch": "Look into it.",
+    "note": "Good to know.",
+    "calm": "No need to worry.",
+    "unknown": "Unknown.",
+}
 _HATCH = (
     '<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>'
     '<pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse"><path d="M0 5L5 0"/></pattern>'
@@ -47,13 +55,52 @@ def render(groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord], lead:
     """The page, as one string; the same for the same records. `lead` comes first, as it is."""
     firing = open_alerts(alerts)
     title = f"Drift of {text(groups[0].job)}" if groups else "Drift"
-    chapters = "".join(
-        _chapter(group, alerts_of(group, firing), alerts_of(group, alerts)) for group in groups
+    links = [("accounts", "Accounts"), *([("quality", "Quality")] if lead else [])] if groups else []
+    chapters = []
+    for number, group in enumerate(groups, start=1):
+        chapters.append(_chapter(group, alerts_of(group, firing), alerts_of(group, alerts), number))
+        links += [(f"{place}-{number}", name) for place, name in _places(group, several=len(groups) > 1)]
+    quality = f'<div id="quality">{lead}</div>' if lead else ""
+    accounts = _accounts(groups) if groups else ""
+    body = f"{contents(links) if links else ''}{accounts}{quality}{''.join(chapters) or _EMPTY}"
+    return page(title, STYLE, f"{_HATCH}{body}<script>{SCRIPT}</script>")
+
+
+def _places(group: VersionSeries, *, several: bool) -> list[tuple[str, str]]:
+    of = f" (version {group.version})" if several else ""
+    found = [("drift", f"Drift{of}"), ("alerts", f"Alerts{of}"), ("changed", f"What changed{of}")]
+    found += [("segments", f"Segments{of}")] if group.segments else []
+    return [*found, ("columns", f"Columns{of}")]
+
+
+def _accounts(groups: Sequence[VersionSeries]) -> str:
+    """What became of all records, before anything is said of those that were predicted."""
+    rows = [
+        [
+            ("any", text(f"{group.model} version {group.version}")),
+            ("any", _facts(group.total.windows)),
+            ("any", _newest(group.total.windows[-1])),
+        ]
+        for group in groups
+    ]
+    table = stacked_table(("model", "records", "newest window"), rows)
+    return f'<main id="accounts"><h1>{text(groups[0].job)}: what became of its records</h1>{table}</main>'
+
+
+def _newest(window: DriftRecord) -> str:
+    records = window.records
+    every = max(records.predicted + records.dead + records.late, 1)
+    parts = [("refused", records.dead / every), ("late", records.late / every)]
+    shares = ", ".join(
+        f'<span class="{"drift" if share >= MANY else "ok"}">{percent(share)} {name}</span>'
+        for name, share in parts
     )
-    return page(title, STYLE, f"{_HATCH}{lead}{chapters or _EMPTY}<script>{SCRIPT}</script>")
+    return f"{text(day(window.window.start))}: {records.predicted:,} predicted, {shares}"
 
 
-def _chapter(group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord]) -> str:
+def _chapter(
+    group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord], number: int
+) -> str:
     judged = headline(group, firing)
     total = group.total
     sections = "".join(
@@ -61,17 +108,40 @@ def _chapter(group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequen
         for place, line in enumerate(total.lines)
     )
     return (
-        f"<main>{_title(group)}"
+        f'<main id="drift-{number}">{_title(group)}'
         f'<p class="headline {judged.worry}"><b>{_WORRY[judged.worry]}</b> {text(judged.sentence)}</p>'
         f"{_what_to_do(advice(group, firing))}"
-        f'<p class="dim">{_facts(total.windows)} {_PURPOSE}</p>'
-        f"<h2>In short</h2>{_periods(periods(total, alerts))}"
-        f"<h2>Open alerts</h2>{_alertwide_table(firing)}"
-        f"<h2>What changed, and when</h2>{_key()}"
+        f"{_worst(total)}"
+        f'<h2 id="alerts-{number}">Open alerts</h2>{_alert_table(firing)}'
+        f'<h2 id="changed-{number}">What changed, and when</h2><p class="dim">{_PURPOSE}</p>{_key()}'
         f'<div class="wide">{heat_map(total, total.lines)}</div>{_moves(total)}{_joint(total)}'
-        f"{_segments(group)}<h2>Columns</h2>{sections}"
+        f"<details><summary><b>By month, day or window</b></summary>{_periods(periods(total, alerts))}"
+        "</details>"
+        f"{_segments(group, number)}"
+        f'<h2 id="columns-{number}">Columns</h2>{sections}'
         f"{_problems(total.windows)}{_closed(alerts)}</main>"
     )
+
+
+def _worst(series: Series) -> str:
+    """The windows to look at first."""
+    found = worst_recent(series)
+    if not found:
+        return ""
+    rows = [
+        [
+            ("short", text(day(bad.window.window.start))),
+            ("n short", percent(bad.size)),
+            ("any", text("; ".join(bad.moved) or "the columns together") + _more(bad.left_out)),
+        ]
+        for bad in found
+    ]
+    titles = ("window", ">largest effect", "what moved (share of its rows)")
+    return f"<h2>Worst recent windows</h2>{stacked_table(titles, rows)}"
+
+
+def _more(left_out: int) -> str:
+    return f"; and {plural(left_out, 'more column')}" if left_out else ""
 
 
 def _title(group: VersionSeries) -> str:
@@ -84,22 +154,23 @@ def _what_to_do(sentences: Sequence[str]) -> str:
 
 
 def _periods(found: Sequence[Period]) -> str:
-    rows = "".join(
-        f'<tr><td class="short">{text(period.name)}</td>'
-        f'<td class="n short {"drift" if period.drifted else "ok"}">{period.drifted} of {period.windows}</td>'
-        f'<td class="any">{_moved_then(period)}</td></tr>'
+    rows = [
+        [
+            ("short", text(period.name)),
+            (f"n short {'drift' if period.drifted else 'ok'}", f"{period.drifted} of {period.windows}"),
+            ("any", _moved_then(period)),
+        ]
         for period in found
-    )
-    titles = ("when", "windows drifted", "what moved (share of its rows), the most important first")
-    return wide_table(titles, rows)
+    ]
+    titles = ("when", ">windows drifted", "what moved (share of its rows), the most important first")
+    return stacked_table(titles, rows)
 
 
 def _moved_then(period: Period) -> str:
     if not period.moved:
         columns = "no single column" if period.drifted else "nothing that matters"
         return f'<span class="dim">{columns}</span>'
-    more = f"; and {plural(period.left_out, 'more column')}" if period.left_out else ""
-    return text("; ".join(period.moved) + more)
+    return text("; ".join(period.moved)) + _more(period.left_out)
 
 
 def _facts(windows: Sequence[DriftRecord]) -> str:
@@ -126,19 +197,23 @@ def _key() -> str:
     return f'<p class="key"><span>Share of the rows that moved:</span>{marks}</p>'
 
 
-def _alertwide_table(alerts: Sequence[AlertRecord]) -> str:
+def _alert_table(alerts: Sequence[AlertRecord]) -> str:
+    """The most damage first."""
     if not alerts:
         return '<p class="dim">No alert is open.</p>'
-    rows = "".join(
-        f'<tr><td class="short {alert.severity}">{alert.severity}</td>'
-        f'<td class="short">{text(day(alert.since))}</td>'
-        f'<td class="any">{text(segment_name(alert.segment))}</td>'
-        f'<td class="any">{text(alert.message)}{_examples(alert)}</td>'
-        f'<td class="n short">{_bad_windows(alert)}</td>'
-        f'<td class="n">{percent(alert.impact)}</td></tr>'
+    rows = [
+        [
+            (f"short {alert.severity}", alert.severity),
+            ("short", text(day(alert.since))),
+            ("any", text(segment_name(alert.segment))),
+            ("any", f"{text(alert.message)}{_examples(alert)}"),
+            ("n short", _bad_windows(alert)),
+            ("n short", percent(alert.impact)),
+        ]
         for alert in alerts
-    )
-    return wide_table(("severity", "since", "where", "what", "bad windows", "impact on the model"), rows)
+    ]
+    titles = ("severity", "since", "where", "what", ">bad windows", ">impact on the model")
+    return stacked_table(titles, rows)
 
 
 def _bad_windows(alert: AlertRecord) -> str:
@@ -157,23 +232,21 @@ def _moves(series: Series) -> str:
     drifted = [line for line in series.lines if line.drifted]
     if not drifted:
         return '<p class="dim">No column drifted in any window.</p>'
-    rows = "".join(_move(line) for line in drifted)
-    titles = ("column", "now", "windows drifted", "since", "largest effect", "what it was then")
-    return wide_table(titles, rows)
+    titles = ("column", "now", ">windows drifted", "since", "largest effect", "what it was then")
+    return stacked_table(titles, [_move(line) for line in drifted])
 
 
-def _move(line: Line) -> str:
+def _move(line: Line) -> list[tuple[str, str]]:
     worst, report = line.worst, line.worst.report
-    if report is None:
-        return ""
-    now = f'<td class="short {line.last.verdict}">{VERDICTS[line.last.verdict]}</td>'
-    return (
-        f'<tr><td class="any">{text(line.name)}</td>{now}'
-        f'<td class="n short">{len(line.drifted)} of {len(line.points)}</td>'
-        f'<td class="short">{text(day(line.since)) if line.since else "over"}</td>'
-        f'<td class="short">{percent(report.effect)} on {text(day(worst.window.window.start))}</td>'
-        f'<td class="any">{text(named(line.name, report.direction))}</td></tr>'
-    )
+    assert report  # What drifted has a report.
+    return [
+        ("any", text(line.name)),
+        (f"short {line.last.verdict}", VERDICTS[line.last.verdict]),
+        ("n short", f"{len(line.drifted)} of {len(line.points)}"),
+        ("short", text(day(line.since)) if line.since else "over"),
+        ("short", f"{percent(report.effect)} on {text(day(worst.window.window.start))}"),
+        ("any", text(named(line.name, report.direction))),
+    ]
 
 
 def _chance(q: float) -> str:
@@ -207,14 +280,15 @@ def _joint(series: Series) -> str:
     return f"<h3>Columns together</h3><p>{lead}</p>{wide_table(titles, rows)}"
 
 
-def _segments(group: VersionSeries) -> str:
+def _segments(group: VersionSeries, number: int) -> str:
     if not group.segments:
         return ""
     shown = group.segments[:SEGMENTS]
     left = len(group.segments) - len(shown)
     more = f'<p class="dim">{plural(left, "segment")} with smaller changes left out.</p>' if left else ""
     return (
-        "<h2>Segments</h2><p>The records split by a column's value; the largest drift first.</p>"
+        f'<h2 id="segments-{number}">Segments</h2>'
+        "<p>The records split by a column's value; the largest drift first.</p>"
         f'<div class="segments">{"".join(map(_segment, shown))}</div>{more}'
     )
 
@@ -260,9 +334,14 @@ def _closed(alerts: Iterable[AlertRecord]) -> str:
     )
     if not resolved:
         return ""
-    rows = "".join(
-        f"<tr><td>{text(day(alert.since))}</td><td>{text(day(alert.window.end))}</td>"
-        f"<td>{text(segment_name(alert.segment))}</td><td>{text(alert.message)}</td></tr>"
+    rows = [
+        [
+            ("short", text(day(alert.since))),
+            ("short", text(day(alert.window.end))),
+            ("any", text(segment_name(alert.segment))),
+            ("any", text(alert.message)),
+        ]
         for alert in resolved[:CLOSED_ALERTS]
-    )
-    return f"<h2>Resolved alerts</h2>{wide_table(('since', 'until', 'where', 'what'), rows)}"
+    ]
+    table = stacked_table(("since", "until", "where", "what"), rows)
+    return f"<details><summary><b>Resolved alerts</b> {len(resolved):,}</summary>{table}</details>"

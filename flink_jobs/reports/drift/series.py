@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flink_jobs.reports.text import day, plural
-from udfs.alerts.records import AlertRecord, Segment
+from udfs.alerts.incidents import by_damage
+from udfs.alerts.records import AlertRecord, Segment, Severity, moment_of
 from udfs.drift.records import ColumnReport, DriftRecord, named
 
-Worry = Literal["alarm", "watch", "calm", "unknown"]
+Worry = Literal["alarm", "watch", "note", "calm", "unknown"]
 OUTPUTS = ("prediction", "score")
+# Of so many windows, and such a part of them, drift is how things are.
+_STANDING_FROM, _STANDING = 8, 0.8
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,11 @@ def grouped(records: Iterable[DriftRecord]) -> list[VersionSeries]:
 
 
 def open_alerts(alerts: Iterable[AlertRecord]) -> list[AlertRecord]:
-    """The alerts that fire and are not resolved, the largest impact first."""
+    """The alerts that are not resolved, as they were last said, the most damage first."""
     state: dict[tuple[str, str], AlertRecord] = {}
-    for alert in sorted(alerts, key=lambda alert: alert.window.end):
+    for alert in sorted(alerts, key=moment_of):
         state[alert.job, alert.id] = alert
-    firing = [alert for alert in state.values() if alert.state == "firing"]
-    return sorted(firing, key=lambda alert: (-alert.impact, alert.rank, alert.id))
+    return by_damage(alert for alert in state.values() if alert.state != "resolved")
 
 
 def impacts(alerts: Iterable[AlertRecord]) -> dict[str, float]:
@@ -143,20 +145,45 @@ def alerts_of(group: VersionSeries, alerts: Sequence[AlertRecord]) -> list[Alert
 
 
 def headline(group: VersionSeries, firing: Sequence[AlertRecord]) -> Headline:
-    """Whether to worry, in a sentence or two; `firing` are the open alerts of the group."""
+    """Whether to worry, in a sentence or two; `firing` are the open alerts of the group, the worst first.
+
+    By the damage: critical alerts first, then the model's output; of inputs alone it is good to know.
+    """
     series, now = group.total, group.total.now
+    critical = [alert for alert in firing if alert.severity == "critical"]
+    if critical:
+        return Headline("alarm", _since(critical[0]) + _open(firing))
     if now:
         outputs = [line for line in now if line.last.role in OUTPUTS]
-        critical = bool(outputs) or any(alert.severity == "critical" for alert in firing)
-        return Headline(
-            "alarm" if critical else "watch", _drifting(series, now, outputs, firing) + _open(firing)
-        )
+        worry = _WORRY["warning" if outputs else _worst_of(firing)]
+        text = standing(series) or _drifting(series, now, outputs, firing)
+        return Headline(worry, text + _open(firing))
     if firing:
-        first, worst = min(alert.since for alert in firing), firing[0]
-        critical = any(alert.severity == "critical" for alert in firing)
-        text = f"Since {day(first)} alerts are open: {worst.message.rstrip('.')}."
-        return Headline("alarm" if critical else "watch", text + _open(firing))
+        return Headline(_WORRY[_worst_of(firing)], _since(firing[0]) + _open(firing))
     return _quiet(group)
+
+
+_WORRY: dict[Severity, Worry] = {"critical": "alarm", "warning": "watch", "info": "note"}
+
+
+def standing(series: Series) -> str | None:
+    """One sentence where nearly all windows drift: then it is about the reference, and no window is news."""
+    judged = [window for window in series.windows if window.verdict != "insufficient_data"]
+    drifted = [window for window in judged if window.verdict == "drift"]
+    if len(judged) < _STANDING_FROM or len(drifted) < _STANDING * len(judged):
+        return None
+    return (
+        f"{len(drifted)} of {plural(len(judged), 'window')} since {day(drifted[0].window.start)} differ from"
+        " the reference, so that they do is no news: it is of another season than the stream, or out of date."
+    )
+
+
+def _since(alert: AlertRecord) -> str:
+    return f"Since {day(alert.since)}: {alert.message.rstrip('.')}."
+
+
+def _worst_of(firing: Sequence[AlertRecord]) -> Severity:
+    return "warning" if any(alert.severity == "warning" for alert in firing) else "info"
 
 
 def segment_name(segment: Segment | None) -> str:

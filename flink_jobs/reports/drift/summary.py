@@ -10,12 +10,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flink_jobs.reports.drift.series import OUTPUTS, Line, Point, Series, VersionSeries, impacts
+from flink_jobs.reports.drift.series import (
+    OUTPUTS,
+    Line,
+    Point,
+    Series,
+    VersionSeries,
+    impacts,
+    standing,
+)
 from flink_jobs.reports.text import day, percent
 from udfs.alerts.records import AlertRecord
-from udfs.drift.records import ColumnReport, named
+from udfs.drift.records import ColumnReport, DriftRecord, named
 
 SHOWN, NAMED, LITTLE, NULLS = 12, 4, 0.01, 0.02
+RECENT, WORST = 14, 5
+_QUALITY = (
+    "The model is less right than it was. If that began with a release, go back (tailrace release rollback);"
+    " if the world has changed, train on newer data (tailrace retrain); if values are missing or new, mend"
+    " their source."
+)
+_STALE = (
+    "Let the reference be of now: train on newer data (tailrace retrain), which makes a new one; where the"
+    " stream follows the hours of the week, set drift.seasonal. Until then look at the worst windows, below."
+)
 _MONTHS_FROM, _DAYS_FROM = timedelta(days=60), timedelta(days=3)
 
 
@@ -43,12 +61,41 @@ def periods(series: Series, alerts: Sequence[AlertRecord]) -> list[Period]:
     return [_period(name, series, found, known) for name, found in list(places.items())[-SHOWN:]]
 
 
+@dataclass(frozen=True)
+class BadWindow:
+    """`size` is the largest share of the rows that moved in a column that drifted; those are in `moved`."""
+
+    window: DriftRecord
+    size: float
+    moved: tuple[str, ...]
+    left_out: int
+
+
+def worst_recent(series: Series) -> list[BadWindow]:
+    """Among the last 14 windows the five that drifted the most, the largest first."""
+    places = range(max(len(series.windows) - RECENT, 0), len(series.windows))
+    found = [_bad_window(series, place) for place in places if series.windows[place].verdict == "drift"]
+    return sorted(found, key=lambda bad: (-bad.size, bad.window.window.start))[:WORST]
+
+
+def _bad_window(series: Series, place: int) -> BadWindow:
+    points = [(line, line.points[place]) for line in series.lines]
+    drifted = [(line, point) for line, point in points if point.report and point.report.verdict == "drift"]
+    drifted.sort(key=lambda pair: (-_effect(pair[1]), pair[0].name))
+    moved = tuple(_moved(line, point) for line, point in drifted[:NAMED])
+    joint = series.windows[place].joint
+    size = _effect(drifted[0][1]) if drifted else joint.value if joint else 0.0
+    return BadWindow(series.windows[place], size, moved, max(len(drifted) - NAMED, 0))
+
+
 def advice(group: VersionSeries, firing: Sequence[AlertRecord]) -> list[str]:
-    """What to do, in sentences; `firing` are the open alerts of the group."""
+    """What to do, in sentences; `firing` are the open alerts of the group, the worst first."""
     now = group.total.now
+    found = [_QUALITY] if firing and firing[0].damage in ("realized", "estimated") else []
     if not now:
-        return [_without_columns(group, firing)]
-    found = []
+        return found or [_without_columns(group, firing)]
+    if standing(group.total):
+        found.append(_STALE)
     outputs = [line.name for line in now if line.last.role in OUTPUTS]
     if outputs:
         found.append(

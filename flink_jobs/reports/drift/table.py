@@ -1,6 +1,6 @@
-"""Drift as a page of a terminal: first whether to worry, then what moved, then the open alerts.
+"""Drift as a page of a terminal: what became of the records, how right the model is, and what moved.
 
-print_report(Console(), grouped(records), alerts)
+print_report(Console(), grouped(records), alerts, quality=versions)
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from flink_jobs.reports.drift.series import (
     open_alerts,
     segment_name,
 )
+from flink_jobs.reports.drift.summary import advice, worst_recent
+from flink_jobs.reports.quality.summary import VersionQuality
+from flink_jobs.reports.quality.summary import headline as quality_headline
+from flink_jobs.reports.quality.table import STYLE as QUALITY_STYLE
 from flink_jobs.reports.text import day, percent, plural
 from flink_jobs.system.terminal import plain
 from udfs.alerts.records import AlertRecord
@@ -41,18 +45,25 @@ _OTHERS = 56
 _STYLE: dict[Worry, str] = {
     "alarm": "bold red",
     "watch": "bold yellow",
+    "note": "bold cyan",
     "calm": "bold green",
     "unknown": "bold",
 }
 
 
-def print_report(console: Console, groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord]) -> None:
+def print_report(
+    console: Console,
+    groups: Sequence[VersionSeries],
+    alerts: Sequence[AlertRecord],
+    quality: Sequence[VersionQuality] = (),
+) -> None:
     """All groups, the newest first; a column's line is squeezed to the console's width."""
     if not groups:
         console.print("No window is complete yet.")
     firing = open_alerts(alerts)
     for group in groups:
-        _print_group(console, group, alerts_of(group, firing))
+        known = [each for each in quality if (each.job, each.version) == (group.job, group.version)]
+        _print_group(console, group, alerts_of(group, firing), known)
 
 
 def sparkline(values: Sequence[float | None], width: int, scale: float) -> str:
@@ -70,11 +81,21 @@ def _bar(values: list[float], scale: float) -> str:
     return BARS[min(7, int(max(values) / scale * 8))] if values else TOO_FEW
 
 
-def _print_group(console: Console, group: VersionSeries, firing: Sequence[AlertRecord]) -> None:
+def _print_group(
+    console: Console,
+    group: VersionSeries,
+    firing: Sequence[AlertRecord],
+    quality: Sequence[VersionQuality],
+) -> None:
+    _print_facts(console, group)
+    for each in quality:
+        worry, sentence = quality_headline(each, firing)
+        console.print(Text(f"{plain(sentence)}.", QUALITY_STYLE[worry]))
     judged = headline(group, firing)
     console.print(Text(plain(judged.sentence), _STYLE[judged.worry]))
-    console.print()
-    _print_facts(console, group)
+    for sentence in advice(group, firing):
+        console.print(Text(plain(sentence), "dim"))
+    _print_worst(console, group.total)
     scale = max([_LEAST_SCALE, *map(_worst_effect, group.total.lines)])
     _print_title(console, f"Effect per window: share of rows that moved; a full bar is {percent(scale)}")
     console.print(_columns(group.total, console.width, scale))
@@ -97,9 +118,24 @@ def _print_facts(console: Console, group: VersionSeries) -> None:
     console.print(Text(f"{plural(len(windows), 'window')}, {span}; {_volume(windows)}", "dim"))
 
 
+def _print_worst(console: Console, series: Series) -> None:
+    found = worst_recent(series)
+    if not found:
+        return
+    _print_title(console, "Worst recent windows: the largest share of rows that moved, and in what")
+    for bad in found:
+        moved = "; ".join(bad.moved) or "the columns together"
+        more = f"; and {plural(bad.left_out, 'more column')}" if bad.left_out else ""
+        _print_item(
+            console, Text(plain(f"{day(bad.window.window.start)}  {percent(bad.size)}  {moved}{more}"))
+        )
+
+
 def _volume(windows: Sequence[DriftRecord]) -> str:
     sums = {name: sum(getattr(w.records, name) for w in windows) for name in ("predicted", "dead", "late")}
-    return f"{sums['predicted']:,} records predicted, {sums['dead']:,} dead, {sums['late']:,} late"
+    every = max(sum(sums.values()), 1)
+    dead, late = (f"{sums[name]:,} {name} ({percent(sums[name] / every)})" for name in ("dead", "late"))
+    return f"{sums['predicted']:,} records predicted, {dead}, {late}"
 
 
 def _columns(series: Series, width: int, scale: float) -> Table:
@@ -149,7 +185,7 @@ def _print_moves(console: Console, series: Series) -> None:
 
 
 def _print_alerts(console: Console, firing: Sequence[AlertRecord]) -> None:
-    _print_title(console, "Open alerts, the largest impact on the model first")
+    _print_title(console, "Open alerts, the most damage first")
     for place, alert in enumerate(firing[:SHOWN_ALERTS], start=1):
         style = {"critical": "bold red", "warning": "yellow", "info": "cyan"}[alert.severity]
         among = f" [{segment_name(alert.segment)}]" if alert.segment else ""

@@ -1,6 +1,6 @@
 """Quality as the first part of the page on drift: what it is now, and over time beside the estimate.
 
-    render(grouped(records), alerts, lead=quality_lead(versions))
+    render(grouped(records), alerts, lead=quality_lead(versions, open_alerts(alerts)))
 
 All text of records is hostile input: it reaches the page only through `svg.text`.
 """
@@ -13,19 +13,20 @@ from flink_jobs.reports.markup import wide_table
 from flink_jobs.reports.quality.summary import SHOWN, VersionQuality, headline, label, number, spread
 from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg, text
 from flink_jobs.reports.text import day, percent
+from udfs.alerts.records import AlertRecord
 from udfs.quality.records import Metric, QualityRecord
 
 ROWS = 14
 _WORRY = {"alarm": "Act.", "calm": "As expected.", "unknown": "Not sure."}
 
 
-def quality_lead(versions: Sequence[VersionQuality]) -> str:
-    """One part for each version; nothing without any."""
-    return "".join(_version(group) for group in versions if group.total)
+def quality_lead(versions: Sequence[VersionQuality], firing: Sequence[AlertRecord] = ()) -> str:
+    """One part for each version; nothing without any. `firing` are the open alerts, the worst first."""
+    return "".join(_version(group, firing) for group in versions if group.total)
 
 
-def _version(group: VersionQuality) -> str:
-    worry, sentence = headline(group)
+def _version(group: VersionQuality, firing: Sequence[AlertRecord]) -> str:
+    worry, sentence = headline(group, firing)
     return (
         f"<main><h1>{text(group.job)}: how right model {text(group.model)} version {group.version} is</h1>"
         f'<p class="headline {worry}"><b>{_WORRY[worry]}</b> {text(sentence)}.</p>'

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from flink_jobs.reports.text import day, percent, plural
+from udfs.alerts.records import AlertRecord
 from udfs.quality.records import Metric, QualityRecord
 
 Worry = Literal["alarm", "calm", "unknown"]
@@ -86,9 +87,15 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
-def headline(group: VersionQuality) -> tuple[Worry, str]:
-    """One sentence about the newest window that says something."""
+def headline(group: VersionQuality, firing: Sequence[AlertRecord] = ()) -> tuple[Worry, str]:
+    """One sentence: what an open alert says, the worst first, else the newest window that says something."""
     main = SHOWN[group.kind][0]
+    for alert in firing:
+        if (alert.job, alert.version) == (group.job, group.version) and alert.damage in (
+            "realized",
+            "estimated",
+        ):
+            return "alarm", f"since {day(alert.since)}: {alert.message}"
     labelled = [r for r in group.total if main in r.realized]
     if labelled:
         last = labelled[-1]

@@ -25,14 +25,14 @@ from flink_jobs.reports.text import day, percent
 from flink_jobs.system.terminal import plain
 from udfs.quality.records import GroupsReport, Metric, QualityRecord
 
-_STYLE: dict[Worry, str] = {"alarm": "bold red", "calm": "bold green", "unknown": "bold yellow"}
+STYLE: dict[Worry, str] = {"alarm": "bold red", "calm": "bold green", "unknown": "bold yellow"}
 
 
 def print_report(console: Console, groups: Sequence[VersionQuality], last: int) -> None:
     """All versions, the newest first; of each the last windows."""
     for group in groups:
         worry, sentence = headline(group)
-        console.print(Text(f"{plain(sentence)}.", _STYLE[worry]))
+        console.print(Text(f"{plain(sentence)}.", STYLE[worry]))
         console.print()
         console.print(Text.assemble((plain(group.job), "bold"), _model(group)))
         console.print(_windows(group, last))

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.alerts.records import AlertRecord, Segment, WindowSpan
+from tests.helpers.drift_windows import record, report
+from udfs.alerts.records import AlertRecord, Segment
 from udfs.drift.alert_rules import DEFAULT_RULES, AlertRuleParams, Subject
 from udfs.drift.alert_states import FORGET_AFTER, AlertState, advance
 from udfs.drift.records import (
-    Bins,
-    ColumnReport,
     DriftRecord,
     JointReport,
     PairChange,
@@ -27,58 +26,6 @@ from udfs.drift.records import (
 HOUR = 3_600_000
 DRIFT = AlertRuleParams("d", "drift")
 MARKS: dict[str, Verdict] = {"b": "drift", "q": "ok", "?": "insufficient_data"}
-
-
-def report(name: str = "x", verdict: Verdict = "ok", **changes: Any) -> ColumnReport:
-    values: dict[str, Any] = {
-        "name": name,
-        "role": "input",
-        "kind": "categorical",
-        "n": 1_000,
-        "verdict": verdict,
-        "p": 0.5,
-        "q": 0.5,
-        "effect": 0.2,
-        "min_effect": 0.02,
-        "visible_effect": 0.05,
-        "direction": "UA rose from 12% to 19%",
-        "null_rate": 0.0,
-        "reference_null_rate": 0.0,
-        "invalid": 0,
-        "below": 0,
-        "above": 0,
-        "other": 0,
-        "unseen": 0,
-        "unseen_examples": (),
-        "mean": None,
-        "reference_mean": None,
-        "std": None,
-        "reference_std": None,
-        "quantiles": {},
-        "reference_quantiles": {},
-        "statistics": {},
-        "bins": Bins(("UA", "DL", "AA"), (0.12, 0.5, 0.38), (0.19, 0.5, 0.31)),
-    }
-    return ColumnReport(**{**values, **changes})
-
-
-def record(i: int, *columns: ColumnReport, **changes: Any) -> DriftRecord:
-    values: dict[str, Any] = {
-        "job": "j",
-        "model": "m",
-        "version": 1,
-        "window": WindowSpan(f"w{i:03}", f"w{i + 1:03}"),
-        "segment": None,
-        "records": Volume(1_000),
-        "problems": (),
-        "freshness_ms": None,
-        "level": 0.01,
-        "verdict": "ok",
-        "drifted": (),
-        "columns": columns,
-        "joint": None,
-    }
-    return DriftRecord(**{**values, **changes})
 
 
 def play(
@@ -150,14 +97,14 @@ def test_an_alert_says_what_moved_since_when() -> None:
     _, alerts = play(marked("qbqbqq"), DRIFT, importance={"x": 0.5})
     (_, firing), (_, resolved) = alerts
     assert (firing.id, firing.rule, firing.column, firing.version) == ("d/1/*/x", "d", "x", 1)
-    assert firing.message == "x: UA rose from 12% to 19%"
+    assert firing.message == "x: UA rose from 12% to 19%, in the window of w003"
     assert firing.examples == ("UA: 12% → 19%", "AA: 38% → 31%")
     assert (firing.since, firing.window.start) == ("w001", "w003")
     assert (firing.windows_bad, firing.windows_seen) == (2, 3)
     assert (firing.statistic, firing.value, firing.threshold) == ("effect", 0.2, 0.02)
     assert firing.impact == pytest.approx(0.1)
     assert (resolved.since, resolved.window.start) == ("w001", "w005")
-    assert resolved.message == "back to normal: x: UA rose from 12% to 19%"
+    assert resolved.message == f"back to normal, in the window of w005; it was: {firing.message}"
 
 
 def test_alerts_are_ranked_by_impact_then_id() -> None:
@@ -215,7 +162,8 @@ def test_missing_values() -> None:
     rule = AlertRuleParams("m", "missing", above=0.05)
     alert = fires(rule, record(0, report(null_rate=0.12)))
     assert alert is not None
-    assert (alert.statistic, alert.value, alert.message) == ("null_rate", 0.12, "x: nulls 0% → 12%")
+    assert (alert.statistic, alert.value) == ("null_rate", 0.12)
+    assert alert.message == "x: nulls 0% → 12%, in the window of w000"
     assert fires(rule, record(0, report(null_rate=0.04))) is None
     assert fires(rule, record(0, report(null_rate=0.5, n=0, verdict="insufficient_data"))) is not None
     noisy = report(null_rate=0.56, reference_null_rate=0.5)
@@ -249,7 +197,7 @@ def test_dead_letters() -> None:
     problem = ProblemCount("contract", "missing", "$.origin", 60)
     alert = fires(rule, record(0, records=Volume(940, dead=60), problems=(problem,)))
     assert alert is not None
-    assert alert.message == "6% of 1,000 records are dead letters"
+    assert alert.message == "6% of 1,000 records are dead letters, in the window of w000"
     assert alert.examples == ("60 contract missing $.origin",)
     assert fires(rule, record(0, records=Volume(951, dead=49))) is None
     assert fires(rule, record(0, records=Volume(0, dead=29))) is None
@@ -301,8 +249,13 @@ def test_default_rules_on_a_bad_and_a_good_window() -> None:
     assert sorted(alert.rule for _, alert in alerts) == [
         "dead-letters", "input-drift", "missing", "output-drift", "unseen",
     ]  # fmt: skip
-    critical = {alert.rule for _, alert in alerts if alert.severity == "critical"}
-    assert critical == {"dead-letters", "output-drift"}
+    assert {alert.rule: alert.severity for _, alert in alerts} == {
+        "dead-letters": "critical",
+        "output-drift": "warning",
+        "missing": "warning",
+        "input-drift": "info",
+        "unseen": "info",
+    }
     assert play([[record(i, report())] for i in range(9)], *DEFAULT_RULES)[1] == []
 
 

@@ -287,3 +287,19 @@ def test_power_of_a_shift_by_half_a_deviation(random: np.random.Generator) -> No
         moved = [random.normal(0.5 * (i == 0), size=500) for i in range(10)]
         found += judge(known, {KEY: counts_of(collector, moved)})[KEY].drifted == ("column_0",)
     assert found >= 18
+
+
+def test_a_column_that_always_moves_a_little_may_have_a_least_effect_of_its_own() -> None:
+    """A ramp moves by a tenth of the rows each week, and another column must not."""
+    draw = np.random.default_rng(23)
+    known = reference({"ramp": draw.normal(size=5_000), "x": draw.normal(size=5_000)})
+    now = window(known, {"ramp": draw.normal(0.25, 1, N), "x": draw.normal(0.25, 1, N)})
+    usual = judge(known, now)[KEY]
+    assert set(usual.drifted) == {"ramp", "x"}
+    asked = judge(known, now, min_effects={"ramp": 0.3})[KEY]
+    assert asked.drifted == ("x",)
+    reports = {column.name: column for column in asked.columns}
+    assert (reports["ramp"].min_effect, reports["ramp"].min_ratio) == (0.3, None)
+    assert (reports["x"].min_effect, reports["x"].min_ratio) == (0.02, 1.5)
+    far = window(known, {"ramp": draw.normal(2, 1, N), "x": draw.normal(size=N)})
+    assert judge(known, far, min_effects={"ramp": 0.3})[KEY].drifted == ("ramp",)

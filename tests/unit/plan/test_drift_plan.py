@@ -16,6 +16,7 @@ from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.describe import as_data, as_text
 from flink_jobs.registry import Registry
+from udfs.alerts.shapes import ShapeParams
 from udfs.alerts.webhook import WebhookParams
 from udfs.drift.alert_rules import DEFAULT_RULES
 from udfs.drift.params import SequentialParams
@@ -101,10 +102,12 @@ def test_all_that_the_reference_has_is_watched_but_personal_data(folder: Path) -
 
 def test_rules_and_columns_of_ones_own(folder: Path) -> None:
     rules = "alerts: {rules: {size: {on: drift, columns: [area], bad: 1, of: 2, cooldown: 1d}}}"
-    made = plan(folder, f"drift: {{columns: [area], thresholds: {{area: {{psi: 0.2}}}}}}\n{rules}").drift
+    single = "thresholds: {area: {psi: 0.2}}, min_effects: {area: 0.1}"
+    made = plan(folder, f"drift: {{columns: [area], {single}}}\n{rules}").drift
     assert made is not None
     assert made.collect.columns == (("area", "size"),)
     assert made.monitor.settings.thresholds == {"area": {"psi": 0.2}}
+    assert made.monitor.settings.min_effects == {"area": 0.1}
     (rule,) = made.monitor.rules
     assert (rule.name, rule.columns, rule.windows, rule.cooldown_ms) == (
         "size",
@@ -139,9 +142,26 @@ def test_a_webhook_is_told_in_full_to_the_worker_and_shown_to_nobody(folder: Pat
     job = load_job_text(JOB.format(model="prices", sections=text), "homes.yaml", folder, environ)
     made = make_plan(job)
     assert made.drift is not None
-    assert made.webhook == WebhookParams(environ["ADDRESS"], (("X-Key", "hidden"),), 2.0, 5)
+    assert made.webhook == WebhookParams(
+        environ["ADDRESS"], (("X-Key", "hidden"),), 2.0, 5, windows={"tailrace.drift/1": 3_600_000}
+    )
     shown = f"{job!r}{made!r}{job.model_dump_json()}{made.drift!r}{as_data(made)}{as_text(made)}"
     assert not any(secret in shown for secret in ("T0/secret", "hidden"))
+
+
+def test_a_service_is_told_in_its_own_form(folder: Path) -> None:
+    sections = (
+        'drift: {window: 6h}\nquality: {}\nalerts: {webhook: {url: "${A}", format: pagerduty,'
+        ' routing_key: "${K}", runbook_url: "https://wiki.example.org/x"}}'
+    )
+    text = JOB.format(model="prices", sections=sections)
+    made = make_plan(load_job_text(text, "homes.yaml", folder, {"A": "https://e.example", "K": "hidden"}))
+    assert made.webhook
+    assert made.webhook.shape == ShapeParams("pagerduty", "https://wiki.example.org/x", "hidden")
+    assert made.webhook.windows == {"tailrace.drift/1": 21_600_000, "tailrace.quality/1": 3_600_000}
+    assert "hidden" not in f"{made!r}{as_data(made)}{as_text(made)}"
+    with pytest.raises(JobFileError, match=r"routing_key: must be given with format: pagerduty"):
+        load_job_text(text.replace('routing_key: "${K}",', ""), "homes.yaml", folder, {"A": "https://e"})
 
 
 @pytest.mark.parametrize("url", ["hooks.example.org/T0", "ftp://example.org", "https://:80/x"])
@@ -176,6 +196,10 @@ def test_a_wrong_address_is_not_shown(folder: Path, url: str) -> None:
         (
             "drift: {segments: [per_room]}",
             r"drift.segments\[0\]: must be a column whose values are known.*'per_room'",
+        ),
+        (
+            "drift: {min_effects: {size: 0.1}}",
+            r"drift.min_effects.size: must be a watched column .*; got 'size'",
         ),
         (
             "drift: {thresholds: {size: {psi: 1}}}",

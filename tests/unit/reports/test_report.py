@@ -21,11 +21,14 @@ from flink_jobs.reports.drift.arrow import SCHEMA, from_arrow, read_parquet, to_
 from flink_jobs.reports.drift.page import render
 from flink_jobs.reports.drift.reader import read, read_file
 from flink_jobs.reports.drift.series import grouped, headline, open_alerts
-from flink_jobs.reports.drift.summary import advice, periods
+from flink_jobs.reports.drift.summary import advice, periods, worst_recent
 from flink_jobs.reports.drift.table import print_report, sparkline
+from flink_jobs.reports.quality.section import quality_lead
+from flink_jobs.reports.quality.summary import grouped as versions_of
 from flink_jobs.reports.text import day, percent
 from flink_jobs.system.terminal import plain
 from tests.helpers.drift_records import alert_records, drift_records
+from tests.helpers.quality_records import record as quality_record
 from udfs.alerts.records import AlertRecord, Segment, WindowSpan
 from udfs.drift.records import ColumnReport, DriftRecord, SequentialReport, Volume, encode
 
@@ -213,7 +216,7 @@ def test_other_parquet_files_are_errors(tmp_path: Path) -> None:
 def test_the_headline_says_since_when_and_what() -> None:
     [group] = grouped(RECORDS)
     judged = headline(group, open_alerts(ALERTS))
-    assert judged.worry == "alarm"
+    assert judged.worry == "watch"
     assert judged.sentence.startswith(f"Since {SINCE} score, dep_delay and carrier (3 of 5 columns")
     [last] = [r for r in RECORDS if r.segment is None][-1:]
     worst = max(last.columns, key=lambda column: column.effect)
@@ -227,7 +230,7 @@ def test_the_headline_says_since_when_and_what() -> None:
         (["ok", "ok"], "calm", "Nothing to worry about: no drift in 2 windows until 2013-07-15"),
         (["insufficient_data"] * 2, "unknown", "Nothing can be said: all 2 windows hold too few"),
         (["drift", "ok"], "calm", "like the reference again since 2013-07-08; 1 of 2 windows"),
-        (["ok", "drift", "insufficient_data"], "alarm", "Since 2013-07-08 "),
+        (["ok", "drift", "insufficient_data"], "watch", "Since 2013-07-08 "),
         (["drift", "ok", "insufficient_data"], "calm", "The last window holds too few records to tell"),
     ],
 )
@@ -316,6 +319,63 @@ def test_percent(share: float, text: str) -> None:
     assert percent(share) == text
 
 
+def drifting_by(sizes: Sequence[float]) -> list[DriftRecord]:
+    """Windows of all records in each of which one input moved by so much."""
+    found = []
+    for size, record in zip(sizes, drift_records(len(sizes), {"dep_delay": "input"}), strict=True):
+        column = msgspec.structs.replace(record.columns[0], effect=size, verdict="drift")
+        found.append(msgspec.structs.replace(record, columns=(column,), verdict="drift", joint=None))
+    return found
+
+
+def test_drift_of_all_windows_is_one_sentence_with_what_to_do() -> None:
+    """27 alarms about a season are none."""
+    records = drifting_by([0.1] * 27)
+    [group] = grouped(records)
+    judged = headline(group, [])
+    assert judged.worry == "note"
+    assert judged.sentence.startswith("27 of 27 windows since 2013-07-01 differ from the reference")
+    assert "another season" in judged.sentence
+    assert "drift.seasonal" in " ".join(advice(group, []))
+    [few] = grouped(records[:7])
+    assert headline(few, []).sentence.startswith("Since 2013-07-01 dep_delay")
+
+
+def test_the_worst_recent_windows_are_the_largest_and_recent() -> None:
+    sizes = [0.9, *[0.1] * 13, 0.3, 0.2, *[0.1] * 10, 0.4]
+    [group] = grouped(drifting_by(sizes))
+    found = worst_recent(group.total)
+    assert [bad.size for bad in found] == [0.4, 0.3, 0.2, 0.1, 0.1]
+    assert found[0].window == group.total.windows[-1]
+    assert found[0].moved[0].endswith("(40%)")
+    assert worst_recent(grouped([with_verdict(RECORDS[0], "ok")])[0].total) == []
+
+
+def test_worry_is_by_damage_and_not_by_how_many_things_moved() -> None:
+    [group] = grouped(drifting_by([0.92]))
+    inputs = open_alerts([alert for alert in ALERTS if alert.rule == "input-drift"])
+    assert headline(group, inputs).worry == "note"
+    fall = msgspec.structs.replace(
+        inputs[0], id="realized-quality/1", severity="critical", damage="realized", column=None, impact=0.1,
+        message="AUC 0.81, by 500 labels, is worse than the 0.88 to 0.92 of 9 windows before",
+    )  # fmt: skip
+    firing = open_alerts([*inputs, fall])
+    judged = headline(group, firing)
+    assert (firing[0], judged.worry) == (fall, "alarm")
+    assert "AUC 0.81" in judged.sentence.split(";")[0]
+    assert advice(group, firing)[0].startswith("The model is less right than it was.")
+
+
+def test_an_alert_that_was_updated_is_open_with_what_was_said_last() -> None:
+    fired = next(alert for alert in ALERTS if alert.column == "score")
+    later = msgspec.structs.replace(
+        fired, state="updated", message="score moved down", at="2014-01-02T00:00:00.000Z"
+    )
+    over = msgspec.structs.replace(later, state="resolved", at="2014-01-03T00:00:00.000Z")
+    assert open_alerts([later, fired]) == [later]
+    assert open_alerts([later, over, fired]) == []
+
+
 # The table
 
 
@@ -330,7 +390,12 @@ def test_the_table_fits_and_no_verdict_is_cut(width: int) -> None:
     text = shown(RECORDS, ALERTS, width)
     rows = text.splitlines()
     assert max(map(len, rows)) <= width
-    assert rows[0].startswith(f"Since {SINCE} score, dep_delay and carrier")
+    assert rows[0] == "flight-delay, model flight_delay version 1"
+    volumes = [r.records for r in RECORDS if r.segment is None]
+    dead, late = sum(v.dead for v in volumes), sum(v.late for v in volumes)
+    assert re.search(rf"predicted, {dead} dead \(0\.2%\), +{late} late \(0\.1%\)", " ".join(rows[1:3]))
+    assert text.index(" late (") < text.index(f"Since {SINCE} score, dep_delay and carrier")
+    assert text.index(f"Since {SINCE}") < text.index("Worst recent") < text.index("What moved")
     table = {row.split()[0]: row.split()[2] for row in rows if re.match(r"\S+ +[▁-█·]+ ", row)}
     assert table == {
         "score": "drift",
@@ -363,17 +428,46 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     source = render(grouped(RECORDS), ALERTS)
     page = Page(source)
     text = " ".join("".join(page.text).split())
-    assert f"Worry. Since {SINCE} score, dep_delay and carrier" in text
+    assert f"Look into it. Since {SINCE} score, dep_delay and carrier" in text
     assert "What to do. The model says something else" in text
     assert re.search(r"December 2013 ?3 of 4 ?score: moved up \(", text)
     assert "url(#hatch)" in source
     assert not re.search(r"https?:|@import|url\((?!#hatch)", source)
-    assert not [tag for tag, attributes in page.tags if {"src", "href", "xlink:href"} & set(attributes)]
+    assert not [tag for tag, attributes in page.tags if {"src", "xlink:href"} & set(attributes)]
+    places = [attributes["href"] or "" for tag, attributes in page.tags if tag == "a"]
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert len(places) >= 5
+    assert all(place.startswith("#") and place[1:] in ids for place in places)
     drifting = sum(c.verdict == "drift" for r in RECORDS if r.segment is None for c in r.columns)
     heat = source[source.index('class="heat"') : source.index("</svg>", source.index('class="heat"'))]
     assert len(re.findall(r'class="h\d d"', heat)) == drifting
     assert heat.count('class="few"') == 3 * 5
     assert not re.search(NOT_FINITE, source)
+
+
+def test_accounts_come_first_then_quality_then_drift_and_what_to_look_at() -> None:
+    lead = quality_lead(versions_of([quality_record(hour, job="flight-delay") for hour in range(4)]))
+    text = " ".join("".join(Page(render(grouped(RECORDS), ALERTS, lead)).text).split())
+    places = [
+        text.index(part)
+        for part in (
+            "what became of its records", "how right model", "Look into it.", "Worst recent windows",
+            "Open alertsseverity", "What changed, and whenEach",
+        )
+    ]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_on_a_phone_each_cell_has_its_title() -> None:
+    """A table of six columns is one syllable wide there; without titles its cells would say nothing."""
+    source = render(grouped(RECORDS), ALERTS)
+    stacked = source.split('<div class="stack">')[1:]
+    assert len(stacked) >= 4
+    for table in stacked:
+        cells = re.findall(r"<td[^>]*>", table[: table.index("</table>")])
+        assert cells
+        assert all('data-title="' in cell for cell in cells)
+    assert "@media(max-width:640px)" in source
 
 
 def test_hostile_text_adds_no_element_and_no_attribute() -> None:
@@ -447,7 +541,8 @@ def test_the_command_prints_the_table_and_writes_page_and_parquet(
     drift, alerts = files
     result = runner.invoke(app, ["drift", drift, "--alerts", alerts])
     assert result.exit_code == 0
-    assert result.output.startswith(f"Since {SINCE} score")
+    assert result.output.startswith("flight-delay, model flight_delay version 1")
+    assert f"Since {SINCE} score" in result.output
     page, table = tmp_path / "page.html", tmp_path / "table.parquet"
     options = ["--alerts", alerts, "--html", str(page), "--parquet", str(table)]
     result = runner.invoke(app, ["drift", drift, *options])

@@ -51,6 +51,7 @@ OWN = [
     ("predictions", "pii_key"),
     HEADER,
     URL,
+    ("alerts", "webhook", "routing_key"),
     (*SECURITY, "key_password"),
     (*SECURITY, "keystore_password"),
     (*SECURITY, "oauth", "client_secret"),

@@ -1,0 +1,300 @@
+"""A model whose scores went up a little, and then became wrong: what a person is told, and how often.
+
+Real operators, with HTTP to a real endpoint: the monitor of drift, quality with labels that come half an hour
+later, and the webhook. The stream is made so that its scores are calibrated; AUC is computed by scikit-learn.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from pyflink.common import Row
+from sklearn.metrics import roc_auc_score
+
+from flink_jobs.registry import Registry
+from flink_jobs.reports.drift.page import render
+from flink_jobs.reports.drift.series import grouped, open_alerts
+from flink_jobs.reports.quality.reader import newest
+from flink_jobs.reports.quality.section import quality_lead
+from flink_jobs.reports.quality.summary import grouped as versions_of
+from tests.helpers.endpoint import Endpoint
+from tests.helpers.keyed_operator import KeyedOperator
+from tests.helpers.labelled import HOUR, T0
+from tests.helpers.registered import write
+from udfs.alerts.incidents import IncidentRecord, replayed
+from udfs.alerts.records import AlertRecord, moment_of
+from udfs.alerts.webhook import WebhookParams
+from udfs.drift.alert_rules import DEFAULT_RULES
+from udfs.drift.params import MonitorParams
+from udfs.drift.records import DriftRecord
+from udfs.flink.drift import MonitorFunction
+from udfs.flink.quality import LABELS, QualityFunction, QualityWindowsFunction
+from udfs.flink.results import ALERT
+from udfs.flink.webhook import WebhookFunction
+from udfs.profile.collect import Collector
+from udfs.profile.params import CollectParams
+from udfs.profile.profile import reference_profile
+from udfs.profile.reference import parse_reference
+from udfs.profile.wire import encode_partial_profiles
+from udfs.quality.counts import encode_report
+from udfs.quality.labelled import count_quality
+from udfs.quality.params import LabelWait, QualityCount, QualityParams
+from udfs.quality.predicted import QualityCounter
+from udfs.quality.records import QualityRecord
+from udfs.rollout.losses import ScoredRow
+
+ROWS, LABELLED = 10_000, 2_500
+KINDS = ["up"] * 10 + ["down"] * 2 + ["usual"] * 5
+FIRST_BAD = KINDS.index("down")
+QUALITY = QualityParams("j", "fraud", QualityCount(HOUR), LabelWait(2 * HOUR, HOUR))
+Floats = npt.NDArray[np.float64]
+
+
+class Hour(NamedTuple):
+    """The scores of an hour, and what was true."""
+
+    scores: Floats
+    truth: npt.NDArray[np.bool_]
+
+
+def draw(random: np.random.Generator, kind: str, rows: int = ROWS) -> Hour:
+    if kind == "down":
+        scores = random.beta(0.165 * 4.2, 0.835 * 4.2, rows)
+        return Hour(scores, random.random(rows) < scores)
+    chances = random.beta(0.3 * 1.22, 0.7 * 1.22, rows)
+    raised = (random.random(rows) < 0.06) & (chances < 0.7) & (kind == "up")
+    return Hour(np.where(raised, chances + 0.3, chances), random.random(rows) < chances)
+
+
+@pytest.fixture(scope="module")
+def hours() -> list[Hour]:
+    random = np.random.default_rng(12)
+    return [draw(random, kind) for kind in KINDS]
+
+
+@pytest.fixture(scope="module")
+def monitored(tmp_path_factory: pytest.TempPathFactory) -> MonitorParams:
+    """A version whose reference is what it scored when it was made."""
+    folder: Path = tmp_path_factory.mktemp("models")
+    scores = draw(np.random.default_rng(3), "usual", 20_000).scores
+    inputs = pa.table({"a": np.random.default_rng(4).normal(size=20_000)})
+    profile = reference_profile(inputs, pa.table({"score": scores}))
+    registry = Registry(folder)
+    write(registry, profile=profile)
+    return MonitorParams(
+        "j",
+        "fraud",
+        {1: registry.location("fraud", 1)},
+        HOUR,
+        {"a": "input", "score": "score"},
+        DEFAULT_RULES,
+    )
+
+
+def test_the_stream_is_what_it_is_said_to_be(hours: Sequence[Hour]) -> None:
+    usual = np.concatenate([hour.scores for hour, kind in zip(hours, KINDS, strict=True) if kind == "usual"])
+    for hour, kind in zip(hours, KINDS, strict=True):
+        rise = hour.scores.mean() / usual.mean() - 1
+        assert rise == pytest.approx({"up": 0.04, "down": -0.45, "usual": 0.0}[kind], abs=0.03)
+        auc = roc_auc_score(hour.truth, hour.scores)
+        assert auc == pytest.approx(0.81 if kind == "down" else 0.9, abs=0.02)
+
+
+def profiles(params: MonitorParams, start: int, hour: Hour) -> bytes:
+    reference = parse_reference((Path(params.versions[1]) / "profile.json").read_bytes())
+    collector = Collector(CollectParams(HOUR, (("a", "a"),)), reference, 1)
+    inputs = np.random.default_rng(start % 1_000_003).normal(size=len(hour.scores))
+    columns = {"a": pa.array(inputs), "score": pa.array(hour.scores)}
+    return encode_partial_profiles(collector.collect(columns, times(start, hour)))
+
+
+def times(start: int, hour: Hour) -> npt.NDArray[np.int64]:
+    return start + np.arange(len(hour.scores)) * HOUR // len(hour.scores)
+
+
+def predicted(start: int, hour: Hour) -> bytes:
+    counter = QualityCounter(QUALITY.count)
+    columns = {"prediction": pa.array(hour.scores >= 0.5), "score": pa.array(hour.scores)}
+    counter.predicted(1, ("binary", (False, True)), columns, {}, times(start, hour))
+    return encode_report(counter.take_report())
+
+
+def labels(start: int, hour: Hour) -> Row:
+    """Of some records, half an hour after each."""
+    assert QUALITY.labels
+    chosen = slice(None, None, ROWS // LABELLED)
+    at = times(start, hour)[chosen]
+    rows = [
+        ScoredRow(1, "champion", 1, "binary", (False, True), score >= 0.5, score)
+        for score in hour.scores[chosen].tolist()
+    ]
+    data = count_quality(
+        [msgspec.json.encode([row]) for row in rows],
+        [msgspec.json.encode(label) for label in hour.truth[chosen].tolist()],
+        np.ones(len(rows), np.bool_),
+        at,
+        at + HOUR // 2,
+        QUALITY.count,
+        QUALITY.labels,
+    )
+    return Row(0, LABELS, data)
+
+
+class Job:
+    """The operators, wired as a job's are; which of drift and quality is quicker may be chosen."""
+
+    def __init__(self, monitored: MonitorParams, url: str, *, quality_first: bool) -> None:
+        lengths = {"tailrace.drift/1": HOUR, "tailrace.quality/1": HOUR}
+        self.monitor = KeyedOperator(MonitorFunction(monitored, live=False))
+        self.windows = KeyedOperator(QualityWindowsFunction(QUALITY))
+        self.quality = KeyedOperator(QualityFunction(QUALITY, live=False))
+        self.webhook = KeyedOperator(WebhookFunction(WebhookParams(url, retries=0, windows=lengths)))
+        self.alerts: list[AlertRecord] = []
+        self.records: list[bytes] = []
+        self._quality_first = quality_first
+
+    def hour(self, start: int, hour: Hour, params: MonitorParams) -> None:
+        self.monitor.send(profiles(params, start, hour))
+        self.windows.send(predicted(start, hour))
+        end = start + HOUR
+        self.monitor.watermark(end)
+        self.windows.watermark(end)
+        for row in taken(self.windows):
+            self.quality.send(row)
+        self.quality.watermark(end - 1 - 2 * HOUR)
+        self.quality.send(labels(start, hour))
+        streams = [taken(self.monitor), taken(self.quality)]
+        for row in [row for rows in streams[:: -1 if self._quality_first else 1] for row in rows]:
+            self.webhook.send(row)
+            if row[0] == ALERT:
+                self.alerts.append(msgspec.json.decode(row[2], type=AlertRecord))
+            else:
+                self.records.append(row[2])
+
+    def restart(self) -> None:
+        for operator in (self.monitor, self.windows, self.quality, self.webhook):
+            operator.restart(0)
+
+
+def taken(operator: KeyedOperator) -> list[Row]:
+    found, operator.results = operator.results, []
+    return found
+
+
+class Told(NamedTuple):
+    bodies: list[bytes]
+    alerts: list[AlertRecord]
+    records: list[bytes]
+
+    @property
+    def incidents(self) -> list[IncidentRecord]:
+        return [msgspec.json.decode(body, type=IncidentRecord) for body in self.bodies]
+
+
+def run(
+    monitored: MonitorParams, hours: Sequence[Hour], *, restarts: bool = False, quality_first: bool = False
+) -> Told:
+    with Endpoint() as endpoint:
+        job = Job(monitored, endpoint.url, quality_first=quality_first)
+        for i, hour in enumerate(hours):
+            job.hour(T0 + i * HOUR, hour, monitored)
+            if restarts:
+                settle(job.webhook)
+                job.restart()
+        settle(job.webhook)
+        return Told(endpoint.bodies, job.alerts, job.records)
+
+
+def settle(webhook: KeyedOperator) -> None:
+    """Lets all be delivered, so that a restart does not repeat it: the thread is on the real clock."""
+    deadline = time.monotonic() + 20
+    while webhook.maps["waiting"]:
+        assert time.monotonic() < deadline
+        webhook.pass_time(1_000)
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def told(monitored: MonitorParams, hours: list[Hour]) -> Told:
+    return run(monitored, hours)
+
+
+def hour_of(time: str) -> int:
+    return int(time[11:13])
+
+
+def test_one_incident_and_three_notifications(told: Told) -> None:
+    incidents = told.incidents
+    assert [(each.state, each.severity) for each in incidents] == [
+        ("firing", "warning"),
+        ("updated", "critical"),
+        ("resolved", "critical"),
+    ]
+    assert len({each.id for each in incidents}) == 1
+
+
+def test_it_is_critical_within_the_first_bad_window_and_says_the_right_direction(told: Told) -> None:
+    _, worse, over = told.incidents
+    assert hour_of(worse.at) == FIRST_BAD + 1
+    lead, *others = worse.parts
+    assert (lead.damage, lead.statistic, lead.severity) == ("estimated", "auc", "critical")
+    assert lead.value == pytest.approx(0.81, abs=0.02)
+    assert worse.title.startswith("AUC 0.8")
+    assert "score" in worse.title
+    (score,) = [part for part in others if part.column == "score"]
+    assert "score moved down" in score.message
+    assert "turned" in score.changed
+    assert score.severity == "warning"
+    assert f"in the window of {worse.parts[0].window.start[:10]} {FIRST_BAD:02}:00" in score.message
+    assert FIRST_BAD + 2 < hour_of(over.at) <= FIRST_BAD + 5
+
+
+def test_labels_that_came_say_the_same_and_lead(told: Told) -> None:
+    (realized,) = [a for a in told.alerts if a.damage == "realized" and a.state == "firing"]
+    assert realized.value == pytest.approx(0.81, abs=0.03)
+    assert hour_of(realized.window.start) == FIRST_BAD
+    assert told.incidents[-1].parts[0].damage in ("realized", "estimated")
+
+
+def test_a_page_that_reads_the_topic_later_finds_the_same_incident(told: Told) -> None:
+    assert [(each.id, each.state, each.severity) for each in replayed(told.alerts)] == [
+        (each.id, each.state, each.severity) for each in told.incidents
+    ]
+
+
+def test_it_is_first_on_the_page_when_the_first_bad_window_is_over(told: Told) -> None:
+    known = told.incidents[1].at
+    drift, quality = [], []
+    for data in told.records:
+        if b"tailrace.drift/1" in data:
+            drift.append(msgspec.json.decode(data, type=DriftRecord))
+        else:
+            quality.append(msgspec.json.decode(data, type=QualityRecord))
+    drift = [record for record in drift if record.window.end <= known]
+    quality = [record for record in quality if record.window.end <= known]
+    alerts = [alert for alert in told.alerts if moment_of(alert) <= known]
+    lead = quality_lead(versions_of(newest(quality)), open_alerts(alerts))
+    page = re.sub(r"<[^>]+>", " ", render(grouped(drift), alerts, lead))
+    first = page.index("Act.")
+    assert "what became of its records" in page[:first]
+    assert " ".join(page[first:].split()).startswith("Act. since 2026-01-01 10:00: AUC 0.8")
+    assert page[first:].index("AUC 0.8") < page[first:].index("score moved down")
+    assert "As expected." not in page
+
+
+@pytest.mark.parametrize("how", [{"restarts": True}, {"quality_first": True}])
+def test_the_bytes_are_the_same_after_restarts_and_whoever_is_quicker(
+    told: Told, monitored: MonitorParams, hours: list[Hour], how: dict[str, Any]
+) -> None:
+    again = run(monitored, hours, **how)
+    assert again.bodies == told.bodies
+    assert sorted(map(repr, again.alerts)) == sorted(map(repr, told.alerts))
