@@ -62,7 +62,8 @@ def submit(
     if savepoint:
         _check_savepoint(plan, savepoint, allow_empty or [])
     console = open_console(stderr=True, soft_wrap=True)
-    target = Target(found.access, savepoint and savepoint_uri(savepoint), bool(allow_empty))
+    path = str(file.absolute())
+    target = Target(found.access, savepoint and savepoint_uri(savepoint), bool(allow_empty), path)
     unit = "windows" if plan.job.score == "per_window" else "records"
     try:
         with Progress(console, unit) as line:
@@ -71,7 +72,7 @@ def submit(
             say(job, flush=True)
             line.say(f"waiting for {job} to run")
             _await_start(found, job)
-            _leave_state(found, plan, job)
+            _leave_state(found, plan, job, path)
             structlog.get_logger().info("job_running", job=plan.job.job, id=job, cluster=found.url)
             if wait:
                 _await_end(found, job, line)
@@ -94,10 +95,10 @@ def _check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str]) -> None
         raise InputError(f"the job cannot go on from {savepoint}: {'; '.join(map(as_refusal, refused))}")
 
 
-def _leave_state(cluster: Cluster, plan: Plan, job: str) -> None:
+def _leave_state(cluster: Cluster, plan: Plan, job: str, file: str) -> None:
     directory = plan.options.get(_CHECKPOINTS) or cluster.settings().get(_CHECKPOINTS)
     if directory and (folder := checkpoints_of(directory, job)):
-        leave_state(folder, state_of(plan))
+        leave_state(folder, state_of(plan, file))
 
 
 def _await_start(cluster: Cluster, job: str) -> None:
