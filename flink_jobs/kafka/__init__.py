@@ -15,7 +15,16 @@ from flink_jobs.kafka.admin import (
     no_such_topic,
 )
 from flink_jobs.kafka.credentials import Kerberos, OAuth
-from flink_jobs.kafka.records import Message, Record, count_committed, produce, produce_lines, read_topic
+from flink_jobs.kafka.records import (
+    Message,
+    Record,
+    count_committed,
+    has_records,
+    latest_records,
+    produce,
+    produce_lines,
+    read_topic,
+)
 from flink_jobs.kafka.settings import ClientSettings
 
 __all__ = [
@@ -32,6 +41,8 @@ __all__ = [
     "create_topics",
     "describe_topics",
     "end_offsets",
+    "has_records",
+    "latest_records",
     "list_topics",
     "no_such_topic",
     "produce",

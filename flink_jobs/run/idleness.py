@@ -16,6 +16,8 @@ from typing import Any
 
 from pyflink.java_gateway import get_gateway
 
+from flink_jobs.run.jvm import apart_gateway
+
 _CLASS = "tailrace.PatientIdleness"
 _SOURCE = Path(__file__).with_name("PatientIdleness.java")
 _STRATEGIES = "org.apache.flink.api.common.eventtime"
@@ -27,7 +29,7 @@ _CLIENT_IDS = ("properties.client.id.prefix", "properties.group.id")
 @functools.cache
 def patient_idleness() -> tuple[Any, Path]:
     """The class as this process's JVM has it, and the jar that brings it to those of workers."""
-    compiler = get_gateway().jvm.org.codehaus.janino.SimpleCompiler()
+    compiler = apart_gateway().jvm.org.codehaus.janino.SimpleCompiler()
     compiler.cook(_SOURCE.read_text(encoding="utf-8"))
     folder = Path(tempfile.mkdtemp(prefix="tailrace-idleness-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -30,9 +30,10 @@ from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import FEW_ARENAS, free_port
 
 POLL_SECONDS = 0.25
+# Without an end: a TaskManager that is gone for an hour would use up any number of attempts. Alerts tell.
 RESTARTS: Mapping[str, str] = {
     "restart-strategy.type": "exponential-delay",
-    "restart-strategy.exponential-delay.attempts-before-reset-backoff": "10",
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff": str(2**31 - 1),
 }
 _PARAMETERS = "pipeline.global-job-parameters"
 FAIL_FAST: Mapping[str, str] = {"restart-strategy.type": "none"}
