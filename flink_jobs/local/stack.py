@@ -17,7 +17,7 @@ from flink_jobs.kafka import ClientSettings, answers
 from flink_jobs.local.broker import HOST, Broker
 from flink_jobs.local.flink import SessionCluster, overview
 from flink_jobs.local.state import STATE_FILE, Service, Stack, load
-from flink_jobs.system.processes import find_java, require_free_port
+from flink_jobs.system.processes import find_java, require_free_port, wait_until
 
 _CONTENTS = ("kafka", "flink", STATE_FILE, "lock")
 
@@ -149,12 +149,20 @@ def _repair(stack: Stack, report: Callable[[str], None]) -> tuple[Stack, tuple[s
         if broker.process:
             broker.wait()
         cluster.wait()
+        if "jobmanager" in {service.name for service in dead}:
+            report("waiting for the slots of jobs that are gone")
+            wait_until(lambda: _all_free(stack), 60, interval=0.5)
     except BaseException:
         for service in stack.services:
             if service.name in {each.name for each in dead}:
                 service.process.stop()
         raise
     return stack, tuple(service.name for service in dead)
+
+
+def _all_free(stack: Stack) -> bool:
+    found = overview(stack.flink_url)
+    return found is not None and 0 < found.slots == found.free_slots
 
 
 def _port(address: str) -> int:

@@ -45,13 +45,18 @@ def client_ids(options: Mapping[str, str]) -> str:
     return next(options[key] for key in _CLIENT_IDS if key in options)
 
 
-def be_patient(transformations: Iterable[Any], ids: Mapping[str, str]) -> int:
-    """Changes how sources take partitions for idle; how many it changed. `ids` are client ids by table."""
-    changed = 0
+def be_patient(transformations: Iterable[Any], ids: Mapping[str, str]) -> set[str]:
+    """Changes how sources take partitions for idle; which tables they read. `ids` are client ids by table.
+
+    Raises RuntimeError for a source that is not as Flink 2.3's planner makes it.
+    """
+    changed = set()
     for source in transformations:
         name = source.getName().rpartition(".")[2]
         if source.getClass().getSimpleName() == "SourceTransformation" and name in ids:
-            changed += _replace(source, "watermarkStrategy", ids[name])
+            if not _replace(source, "watermarkStrategy", ids[name]):
+                raise RuntimeError(f"the source {source.getName()} has no idleness of Flink's to replace")
+            changed.add(name)
     return changed
 
 

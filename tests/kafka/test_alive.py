@@ -110,7 +110,9 @@ def test_a_job_outlives_its_taskmanager_and_its_jobmanager(day: Day) -> None:
     assert (found["dead_share"], found["restarts"]) == (0, 0)
     assert Path(day.well("savepoint", "alive").strip().removeprefix("file:"), "_metadata").is_file()
     assert day.job()["healthy"]
-    assert "JobManager" in day.well("logs", "alive")
+    written = day.well("logs", "alive")
+    assert "==> /jobmanager/log <==" in written
+    assert "==> /taskmanagers/127.0.0.1:" in written
     assert day.tailrace("run", "job.yaml").returncode == 2
 
     day.kill("taskmanager")
