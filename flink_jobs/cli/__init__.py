@@ -6,6 +6,7 @@ Exit codes: 0, 1 (the work failed), 2 (the input is wrong), 130 (interrupted). `
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from importlib import metadata
@@ -23,7 +24,6 @@ app = typer.Typer(
     help="Scores Kafka streams with machine-learning models on Apache Flink, from one YAML file per job.",
     epilog="Begin with: tailrace up, tailrace validate JOB.yaml, tailrace run JOB.yaml",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,6 +40,10 @@ def main() -> None:
             _show(error)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
+            # Whoever asks once more must not get the traceback of an end that is under way.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            print("interrupted", file=sys.stderr)
             sys.exit(130)
 
 

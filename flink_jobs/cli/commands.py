@@ -42,10 +42,34 @@ COMMANDS = {
         "Send a job to a Flink cluster; prints its id, and returns when all its tasks run.",
     ),
     "jobs": Entry("Jobs", ("remote",), "List the jobs on a Flink cluster, the newest first."),
+    "job": Entry("Jobs", ("job",), "Show how a job does: state, lag, rates, failures, checkpoints, release."),
+    "logs": Entry("Jobs", ("logs",), "Show the logs of the processes that run a job, the JobManager's last."),
+    "savepoint": Entry("Jobs", ("remote",), "Take a savepoint of a job that goes on, and print its path."),
+    "restart": Entry(
+        "Jobs",
+        ("again",),
+        "Stop a job with a savepoint and submit its file again, which goes on from it.",
+    ),
+    "resume": Entry(
+        "Jobs",
+        ("again",),
+        "Submit a job that is gone, from the newest checkpoint or savepoint that it left.",
+    ),
     "stop": Entry(
         "Jobs",
         ("remote",),
         "Stop a job with a savepoint, whose path is printed; tailrace submit --savepoint goes on from it.",
+    ),
+    "init": Entry(
+        "Jobs",
+        ("init",),
+        "Write the first files of a job: NAME.yaml, NAME.test.jsonl, and the model's train.py.",
+    ),
+    "test": Entry(
+        "Jobs", ("tryout",), "Run a job on records beside its file, and check what becomes of each."
+    ),
+    "preview": Entry(
+        "Jobs", ("tryout",), "Show what a job makes of live records, step by step; writes nothing."
     ),
     "schema": Entry("Jobs", ("schema",), "Print the JSON Schema of job files, for editors."),
     "train": Entry("Models", ("train",), "Train a model and register it as its next version."),
@@ -114,6 +138,10 @@ class Commands(TyperGroup):
         for name, entry in COMMANDS.items():
             self.commands[name] = TyperCommand(name, help=entry.help, rich_help_panel=entry.panel)
 
+    def get_params(self, ctx: Any) -> Any:
+        """In the one style, those for shell completion too, which typer adds last."""
+        return [_styled(param) for param in super().get_params(ctx)]
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Puts the command itself in the place of its line in the list."""
         if args and args[0] in COMMANDS:
@@ -121,8 +149,46 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+def one_style(command: Any) -> Any:
+    """The same command, whose help names values in capitals, and nothing for flags."""
+    params = command.get_params
+    command.get_params = lambda ctx: [_styled(param) for param in params(ctx)]
+    for each in getattr(command, "commands", {}).values():
+        one_style(each)
+    return command
+
+
+def _styled(param: Any) -> Any:
+    if param.metavar is None:
+        param.metavar = _metavar(param)
+    if param.param_type_name == "argument":
+        param.display_type_rich = _nothing
+    return param
+
+
+def _nothing(ctx: Any) -> None:
+    """The name of an argument says enough."""
+
+
+def _metavar(param: Any) -> str:
+    if param.param_type_name == "argument":
+        return f"{param.name.upper()}{'...' * (param.nargs != 1)}"
+    if getattr(param, "is_flag", False) or getattr(param, "count", False):
+        return ""
+    kind = param.type_descriptor
+    if kind.is_choice:
+        return "|".join(str(getattr(choice, "value", choice)) for choice in kind.choices)
+    if kind.is_path:
+        return "PATH"
+    return "N" if "int" in str(kind.annotation) or "float" in str(kind.annotation) else "TEXT"
+
+
 def load(name: str) -> Any:
-    """The command of that name, as typer runs it."""
+    """The command of that name, as typer runs it, in the one style of help."""
+    return one_style(_load(name))
+
+
+def _load(name: str) -> Any:
     first, *_ = [import_module(f"flink_jobs.cli.{module}") for module in COMMANDS[name].modules]
     command = getattr(first, name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")

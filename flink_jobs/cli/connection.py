@@ -79,7 +79,7 @@ def flink_access(given: str | None) -> Access:
         if place:
             return Access(_checked_url(place, source))
     stack = load()
-    if stack is None or not stack.alive():
+    if stack is None or not stack.runs("jobmanager"):
         raise InputError(
             "no cluster: give --cluster http://host:port, set TAILRACE_CLUSTER, name a profile that has one, "
             "or start one here with `tailrace up`"
@@ -126,7 +126,7 @@ def models_place(context: typer.Context, parameter: typer.CallbackParam, value: 
 
 def _running_brokers() -> str | None:
     stack = load()
-    return stack.brokers if stack and stack.alive() else None
+    return stack.brokers if stack and stack.runs("kafka") else None
 
 
 def _has_profile(environ: dict[str, str]) -> bool:

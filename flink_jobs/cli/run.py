@@ -14,7 +14,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from flink_jobs.cli.connection import environment
+from flink_jobs.cli.connection import environment, flink_access
 from flink_jobs.cli.progress import Progress, summary
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
 from flink_jobs.kafka import ClientSettings, count_committed, end_offsets
@@ -24,7 +24,7 @@ from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.plan.validate import validated_plan
 from flink_jobs.run import preflight
-from flink_jobs.run.cluster import Cluster
+from flink_jobs.run.cluster import ENDED, Cluster
 from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.run.savepoints import savepoint_uri
 from flink_jobs.spec import JobSpec
@@ -59,20 +59,43 @@ def run(
       tailrace run conf/flight_delay.yaml --bounded
     """
     target = Target(savepoint=_local_savepoint(savepoint))
-    plan = prepare(file, bounded=bounded)
+    with _terminated_like_interrupted():
+        plan = prepare(file, bounded=bounded)
+        _require_nowhere_else(plan.job)
+        interrupted = _run_and_count(plan, target, progress)
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def _run_and_count(plan: Plan, target: Target, progress: bool) -> bool:
+    """Prints what the job committed; whether it was interrupted."""
     settings = client_settings(plan.job)
     before = _ends(settings, plan.job)
     console = open_console(stderr=True, soft_wrap=True)
     unit = "windows" if plan.job.score == "per_window" else "records"
     started = time.monotonic()
-    with _terminated_like_interrupted(), Progress(console, unit, shown=progress) as line:
+    with Progress(console, unit, shown=progress) as line:
         interrupted = _run(plan, target, line)
         seconds = time.monotonic() - started
         line.say("counting what was written")
         counts = _written(settings, plan.job, before)
     print(f"{summary(counts, unit)}  in {seconds:.1f} s")
-    if interrupted:
-        raise typer.Exit(130)
+    return interrupted
+
+
+def _require_nowhere_else(job: JobSpec) -> None:
+    """Raises InputError where the cluster that commands would reach from here runs the job already."""
+    try:
+        cluster = Cluster(flink_access(None))
+        others = cluster.jobs()
+    except TailraceError:
+        return  # there is none, or none that answers
+    for other in others:
+        if other.name == job.job and other.state not in ENDED:
+            raise InputError(
+                f"the job {job.job} already runs on {cluster.url} as {other.id}; two would write to the same "
+                f"topics and transactions; stop it first: tailrace stop {other.id}"
+            )
 
 
 def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from flink_jobs.cli.connection import token_url_of_profile
 from flink_jobs.local import stack
 from flink_jobs.local.stack import Health
 from flink_jobs.local.state import Stack, load
+from flink_jobs.run.retained import jobs_in
 from flink_jobs.run.tokens import java_option
 from flink_jobs.system.terminal import open_console
 
@@ -37,7 +39,8 @@ def up(
     """Start a Kafka broker and a Flink cluster on this machine, and leave them running.
 
     They listen on 127.0.0.1 only, but for metrics, which Flink publishes on all interfaces. Data in topics
-    survives [bold]tailrace down[/] and the next [bold]up[/].
+    survives [bold]tailrace down[/] and the next [bold]up[/]. What died is started again, and the rest left
+    running.
 
     [bold]Examples[/]
 
@@ -51,8 +54,10 @@ def up(
     options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port, _java_options())
     with console.status("starting") as line:
         found, started = stack.up(directory, options, report=line.update)
-    console.print("Started." if started else "Already running.", style="green")
+    console.print(_what_was_done(found, started), style="green")
     _print_addresses(console, found)
+    if "jobmanager" in started and len(started) < len(found.services):
+        _print_lost(console, found)
 
 
 def down(
@@ -102,6 +107,19 @@ def _java_options() -> str:
     """What Flink needs to ask the token server of the profile."""
     url = token_url_of_profile()
     return java_option(url) if url else ""
+
+
+def _what_was_done(found: Stack, started: Sequence[str]) -> str:
+    if not started:
+        return "Already running."
+    whole = len(started) == len(found.services)
+    return "Started." if whole else f"Started {', '.join(started)}; the rest ran on."
+
+
+def _print_lost(console: Console, found: Stack) -> None:
+    """A JobManager forgets its jobs when it ends; their checkpoints stay."""
+    for name in jobs_in(found.directory / "flink" / "checkpoints"):
+        console.print(f"{name} left checkpoints here; to go on: tailrace resume {name}", markup=False)
 
 
 def _print_addresses(console: Console, found: Stack) -> None:

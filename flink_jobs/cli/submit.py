@@ -14,8 +14,11 @@ from flink_jobs.cli.progress import Progress
 from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at
 from flink_jobs.cli.run import prepare, show_traceback
 from flink_jobs.errors import InputError, JobFailedError, WorkError
+from flink_jobs.kafka import has_records
 from flink_jobs.plan import Plan
+from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.state import as_refusal, refusals, state_of
+from flink_jobs.plan.topics import output_topics
 from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
 from flink_jobs.run.program import Target, start
 from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, savepoint_uri
@@ -44,12 +47,18 @@ def submit(
     bounded: Annotated[
         bool, typer.Option("--bounded", help="End where the topic ends now, instead of waiting for more.")
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Write predictions once more beside those that are there already."),
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the job has ended.")] = False,
 ) -> None:
     """Send a job to a Flink cluster; prints its id, and returns when all its tasks run.
 
     A job that fails while it starts is cancelled, and the reason is shown. With [bold]--savepoint[/] it is
     said first what of it goes on; what the job has no place for must be named by [bold]--allow-empty[/].
+    Without one, a job that begins at the start of its topic and has outputs already is refused, as all of
+    them would be there twice: [bold]tailrace resume[/] goes on where it was, and [bold]--again[/] insists.
 
     [bold]Examples[/]
 
@@ -61,8 +70,11 @@ def submit(
     plan = prepare(file, bounded=bounded, cluster=found)
     if savepoint:
         _check_savepoint(plan, savepoint, allow_empty or [])
+    elif not again:
+        require_no_outputs(plan)
     console = open_console(stderr=True, soft_wrap=True)
-    target = Target(found.access, savepoint and savepoint_uri(savepoint), bool(allow_empty))
+    path = str(file.absolute())
+    target = Target(found.access, savepoint and savepoint_uri(savepoint), bool(allow_empty), path)
     unit = "windows" if plan.job.score == "per_window" else "records"
     try:
         with Progress(console, unit) as line:
@@ -71,13 +83,28 @@ def submit(
             say(job, flush=True)
             line.say(f"waiting for {job} to run")
             _await_start(found, job)
-            _leave_state(found, plan, job)
+            _leave_state(found, plan, job, path)
             structlog.get_logger().info("job_running", job=plan.job.job, id=job, cluster=found.url)
             if wait:
                 _await_end(found, job, line)
     except JobFailedError as error:
         show_traceback(error)
         raise
+
+
+def require_no_outputs(plan: Plan) -> None:
+    """Raises InputError where what the job will write is there already, as after a JobManager was lost."""
+    job = plan.job
+    if job.source.start != "earliest":
+        return
+    settings = client_settings(job)
+    written = [topic for topic in output_topics(job).values() if has_records(settings, topic)]
+    if written:
+        raise InputError(
+            f"{job.job} would read {job.source.topic} from its beginning and write everything once more: "
+            f"there are records in {', '.join(written)} already. Go on where it was: tailrace resume "
+            f"{job.job}, or submit --savepoint PATH; or write them again: --again"
+        )
 
 
 def _check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str]) -> None:
@@ -94,10 +121,10 @@ def _check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str]) -> None
         raise InputError(f"the job cannot go on from {savepoint}: {'; '.join(map(as_refusal, refused))}")
 
 
-def _leave_state(cluster: Cluster, plan: Plan, job: str) -> None:
+def _leave_state(cluster: Cluster, plan: Plan, job: str, file: str) -> None:
     directory = plan.options.get(_CHECKPOINTS) or cluster.settings().get(_CHECKPOINTS)
     if directory and (folder := checkpoints_of(directory, job)):
-        leave_state(folder, state_of(plan))
+        leave_state(folder, state_of(plan, file))
 
 
 def _await_start(cluster: Cluster, job: str) -> None:

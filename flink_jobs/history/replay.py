@@ -8,14 +8,16 @@ history.table, history.context["row"], history.dead, history.late
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.history.results import History, Outputs, feature_history, prediction_history
-from flink_jobs.kafka import ClientSettings, Message, Record, create_topics, produce, read_topic
+from flink_jobs.kafka import ClientSettings, Message, Record, create_topics, end_offsets, produce, read_topic
 from flink_jobs.local.broker import Broker
 from flink_jobs.plan import Runnable, make_feature_plan, make_plan
 from flink_jobs.plan.columns import job_columns
@@ -26,7 +28,7 @@ from flink_jobs.plan.personal import without_records
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.registry import Registry
 from flink_jobs.run import preflight
-from flink_jobs.run.program import Target, start
+from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
 
 OnProgress = Callable[[Counter[str]], None]
@@ -132,11 +134,27 @@ class Replay:
     def _run(self, plan: Runnable, on_progress: OnProgress | None) -> Outputs:
         preflight.check(plan)
         with start(_without_checkpoints(plan), Target()) as running:
-            running.wait(on_progress)
-        topics = output_topics(plan.job)
-        outputs = Outputs(**{sink: self._read(topic) for sink, topic in topics.items()})
-        _check_accounts(plan.job, outputs, self.count)
+            complete = running.wait(on_progress)
+            topics = output_topics(plan.job)
+            outputs = Outputs(**{sink: self._read(topic) for sink, topic in topics.items()})
+            if problem := _problem(plan.job, outputs, self.count, complete):
+                raise WorkError(f"{problem}{self._whereabouts(plan.job)}; logs: {self._keep_logs(running)}")
         return outputs
+
+    def _whereabouts(self, job: JobSpec) -> str:
+        """Topics with their ends, as the brokers say: where records are, and where they are not."""
+        settings = self._settings
+        names = [job.source.topic, *output_topics(job).values()]
+        ends = {name: sum(end_offsets(settings, name).values()) for name in names}
+        found = ", ".join(f"{name} ends at {end}" for name, end in ends.items())
+        return f"; at {settings.brokers}: {found}"
+
+    def _keep_logs(self, running: RunningJob) -> Path:
+        """Copies of Flink's log, and the broker's where it is our own."""
+        kept = running.keep_logs()
+        if self._broker and self._broker.log.exists():
+            shutil.copy(self._broker.log, kept)
+        return kept
 
     def _read(self, topic: str) -> list[Record]:
         return list(read_topic(self._settings, topic))
@@ -194,9 +212,15 @@ def _message(record: bytes | Message) -> Message:
     return record if isinstance(record, Message) else Message(record)
 
 
-def _check_accounts(job: JobSpec, outputs: Outputs, count: int) -> None:
-    if job.score == "per_window":
-        return
+def _problem(job: JobSpec, outputs: Outputs, count: int, complete: bool) -> str | None:
+    """What is wrong with the run, if anything is: its outcomes are no history then."""
+    if not complete:
+        return f"the job that reads {count} records was cancelled before its end"
     found = len(outputs.predictions) + len(outputs.dead_letters) + len(outputs.late)
-    if found != count:
-        raise WorkError(f"each of the {count} records must have one outcome; there are {found}")
+    if job.score == "per_window" or found == count:
+        return None
+    return (
+        f"each of the {count} records must have one outcome; there are {found}: "
+        f"{len(outputs.predictions)} predictions, {len(outputs.dead_letters)} dead letters, "
+        f"{len(outputs.late)} late records"
+    )

@@ -201,6 +201,33 @@ def count_committed(settings: ClientSettings, topic: str, since: Mapping[int, in
         consumer.close()
 
 
+def latest_records(settings: ClientSettings, topic: str, count: int) -> list[Message]:
+    """The newest records of a topic, over all partitions, in the order of their Kafka timestamps."""
+    ends = end_offsets(settings, topic, isolation="read_committed")
+    consumer = _consumer(settings, topic, {}, "read_committed")
+    try:
+        found: list[Record] = []
+        starts = {n: max(end - count, _oldest(consumer, topic, n)) for n, end in ends.items()}
+        ends = {number: end for number, end in ends.items() if end > starts[number]}
+        consumer.assign([TopicPartition(topic, number, starts[number]) for number in ends])
+        for message in _checked(_until(consumer, ends, _STALLED, settings), settings, topic):
+            found.append(_record(message))
+    finally:
+        consumer.close()
+    newest = sorted(found, key=lambda each: (each.timestamp, each.partition, each.offset))[-count:]
+    return [Message(each.value, each.key, tuple(each.headers), max(0, each.timestamp)) for each in newest]
+
+
+def _oldest(consumer: Consumer, topic: str, partition: int) -> int:
+    low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_STALLED)
+    return int(low)
+
+
+def has_records(settings: ClientSettings, topic: str) -> bool:
+    """Whether a read_committed reader sees any record in the topic."""
+    return any(True for _ in read_topic(settings, topic, limit=1))
+
+
 def _settled_ends(settings: ClientSettings, topic: str) -> dict[int, int]:
     """Ends for a read_committed reader; a commit shows a moment after the producer was told of it."""
     deadline = time.monotonic() + _SETTLED

@@ -88,6 +88,12 @@ class SessionCluster:
         self._processes[name] = process, log
         return process, log
 
+    def relaunch(self, name: str) -> tuple[ProcessId, Path]:
+        """Starts one that died, with the settings of before, and the same log."""
+        for stale in (self.directory / "pid").glob(f"*{_SERVICES[name]}*"):
+            stale.unlink()  # else the scripts number the log on
+        return self.launch_one(name)
+
     def stop(self) -> None:
         """Ends what this object has started and is still there."""
         for process, _ in reversed(self._processes.values()):

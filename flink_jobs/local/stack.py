@@ -17,7 +17,7 @@ from flink_jobs.kafka import ClientSettings, answers
 from flink_jobs.local.broker import HOST, Broker
 from flink_jobs.local.flink import SessionCluster, overview
 from flink_jobs.local.state import STATE_FILE, Service, Stack, load
-from flink_jobs.system.processes import find_java, require_free_port
+from flink_jobs.system.processes import find_java, require_free_port, wait_until
 
 _CONTENTS = ("kafka", "flink", STATE_FILE, "lock")
 
@@ -47,17 +47,22 @@ class Options:
     java_options: str = ""
 
 
-def up(directory: Path, options: Options, report: Callable[[str], None] = print) -> tuple[Stack, bool]:
-    """Starts broker and cluster and waits until both answer; returns the stack and whether this call did it.
+def up(
+    directory: Path, options: Options, report: Callable[[str], None] = print
+) -> tuple[Stack, tuple[str, ...]]:
+    """Starts broker and cluster and waits until both answer; returns the stack and what this call started.
 
-    A stack that runs is left as it is; what is left of a broken one is stopped first. `report` hears what
-    is being waited for. Raises InputError when a port is in use, WorkError when something does not come up.
+    What runs is left as it is, and what died is started beside it, at its old address and with the options of
+    before. `report` hears what is being waited for. Raises InputError when a port is in use, WorkError when
+    something does not come up.
     """
     directory = directory.resolve()
     with _locked(directory):
         before = load(directory)
         if before and before.alive():
-            return before, False
+            return before, ()
+        if before and any(service.process.alive() for service in before.services):
+            return _repair(before, report)
         if before:
             _stop(before)
         require_free_port(options.kafka_port, "the Kafka broker", "--kafka-port")
@@ -66,7 +71,8 @@ def up(directory: Path, options: Options, report: Callable[[str], None] = print)
             for port in (options.metrics_port, options.metrics_port + 1):
                 require_free_port(port, "metrics", "--metrics-port")
         find_java()
-        return _start(directory, options, report), True
+        started = _start(directory, options, report)
+        return started, tuple(service.name for service in started.services)
 
 
 def down(directory: Path, *, purge: bool = False) -> list[str]:
@@ -122,6 +128,45 @@ def _start(directory: Path, options: Options, report: Callable[[str], None]) -> 
         _stop(stack)
         raise
     return stack
+
+
+def _repair(stack: Stack, report: Callable[[str], None]) -> tuple[Stack, tuple[str, ...]]:
+    """Starts what died; what does not come up is stopped again, and nothing else."""
+    dead = [service for service in stack.services if not service.process.alive()]
+    broker = Broker(directory=stack.directory / "kafka", port=_port(stack.brokers), detached=True)
+    cluster = SessionCluster(stack.directory / "flink", _port(stack.flink_url), slots=1, memory="1g")
+    try:
+        for service in dead:
+            report(f"starting {service.name}, which died")
+            if service.name == "kafka":
+                fresh = replace(service, process=broker.launch())
+            else:
+                process, log = cluster.relaunch(service.name)
+                fresh = replace(service, process=process, log=str(log))
+            services = tuple(fresh if each.name == service.name else each for each in stack.services)
+            stack = replace(stack, services=services)
+            stack.save()
+        if broker.process:
+            broker.wait()
+        cluster.wait()
+        if "jobmanager" in {service.name for service in dead}:
+            report("waiting for the slots of jobs that are gone")
+            wait_until(lambda: _all_free(stack), 60, interval=0.5)
+    except BaseException:
+        for service in stack.services:
+            if service.name in {each.name for each in dead}:
+                service.process.stop()
+        raise
+    return stack, tuple(service.name for service in dead)
+
+
+def _all_free(stack: Stack) -> bool:
+    found = overview(stack.flink_url)
+    return found is not None and 0 < found.slots == found.free_slots
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def _launch(broker: Broker, cluster: SessionCluster) -> Iterator[Service]:

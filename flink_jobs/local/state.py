@@ -43,6 +43,10 @@ class Stack:
     def alive(self) -> bool:
         return bool(self.services) and all(service.process.alive() for service in self.services)
 
+    def runs(self, name: str) -> bool:
+        """Whether this process of the stack does: the broker is there also while Flink is not."""
+        return any(service.name == name and service.process.alive() for service in self.services)
+
     def save(self) -> None:
         state = asdict(self) | {"directory": str(self.directory)}
         part = self.directory / f"{STATE_FILE}.part"
@@ -69,7 +73,7 @@ def default_brokers(directory: Path = DEFAULT_DIRECTORY) -> str:
     if configured := os.environ.get("TAILRACE_BROKERS"):
         return configured
     stack = load(directory)
-    return stack.brokers if stack and stack.alive() else "localhost:9092"
+    return stack.brokers if stack and stack.runs("kafka") else "localhost:9092"
 
 
 def _service(entry: dict[str, object]) -> Service:

@@ -62,7 +62,10 @@ class StageState(msgspec.Struct, frozen=True):
 
 
 class JobState(msgspec.Struct, frozen=True):
-    """What a job keeps: `parts` are the other operators with state, with words for them."""
+    """What a job keeps: `parts` are the other operators with state, with words for them.
+
+    `model` is used as `use` says, from `registry`; `file` is the job file, on the machine that submitted it.
+    """
 
     job: str
     topic: str
@@ -70,6 +73,10 @@ class JobState(msgspec.Struct, frozen=True):
     stages: tuple[StageState, ...] = ()
     drained: bool = False
     version: int = 1
+    model: str = ""
+    use: str = ""
+    registry: str = ""
+    file: str = ""
 
 
 class Verdict(NamedTuple):
@@ -81,10 +88,20 @@ class Verdict(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-def state_of(plan: Runnable) -> JobState:
-    """The plan's account of its state."""
+def state_of(plan: Runnable, file: str = "") -> JobState:
+    """The plan's account of its state; `file` is the job file."""
     job = plan.job
-    return JobState(job.job, job.source.topic, _parts(plan), tuple(_stages(plan)))
+    model, registry = job.masks.hide(job.model.name), job.masks.hide(str(job.model.registry))
+    return JobState(
+        job.job,
+        job.source.topic,
+        _parts(plan),
+        tuple(_stages(plan)),
+        model=model,
+        use=str(job.model.use),
+        registry=registry,
+        file=file,
+    )
 
 
 def _parts(plan: Runnable) -> dict[str, str]:

@@ -63,6 +63,8 @@ def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sq
         "isolation.level": read.isolation,
         "max.partition.fetch.bytes": str(largest_message(job.source.max_bytes)),
     }
+    if name != "source":
+        own["client.id.prefix"] = f"{job.job}-{name}"  # metrics of consumers are told apart by it
     options = {
         "connector": "kafka",
         "topic": read.topic,

@@ -93,13 +93,7 @@ class Cluster:
         """Stops the job with a savepoint in `directory`, and gives the savepoint's path."""
         request = {"drain": drain} | ({"targetDirectory": directory} if directory else {})
         trigger = self._post(f"/jobs/{job_id}/stop", request)["request-id"]
-        deadline = time.monotonic() + wait
-        while time.monotonic() < deadline:
-            answer = self._get(f"/jobs/{job_id}/savepoints/{trigger}")
-            if answer["status"]["id"] == "COMPLETED":
-                return self._savepoint(answer["operation"])
-            time.sleep(0.2)
-        raise WorkError(f"the savepoint of job {job_id} was not done after {wait:.0f} s")
+        return self._taken(job_id, trigger, wait)
 
     def cancel(self, job_id: str) -> None:
         self._call("PATCH", f"/jobs/{job_id}?mode=cancel")
@@ -122,6 +116,25 @@ class Cluster:
                     totals[_counter_name(metric["id"]) or ""] += int(metric["sum"])
         return totals
 
+    def get(self, path: str) -> Any:
+        """What the REST interface answers at this path. Raises WorkError where it refuses."""
+        return self._get(path)
+
+    def savepoint(self, job_id: str, directory: str | None, wait: float = 300.0) -> str:
+        """Takes a savepoint of a job that goes on, and gives its path."""
+        request = {"cancel-job": False} | ({"target-directory": directory} if directory else {})
+        trigger = self._post(f"/jobs/{job_id}/savepoints", request)["request-id"]
+        return self._taken(job_id, trigger, wait)
+
+    def _taken(self, job_id: str, trigger: str, wait: float) -> str:
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline:
+            answer = self._get(f"/jobs/{job_id}/savepoints/{trigger}")
+            if answer["status"]["id"] == "COMPLETED":
+                return self._savepoint(answer["operation"])
+            time.sleep(0.2)
+        raise WorkError(f"the savepoint of job {job_id} was not done after {wait:.0f} s")
+
     def _savepoint(self, operation: dict[str, Any]) -> str:
         if "location" in operation:
             return str(operation["location"])
@@ -134,7 +147,15 @@ class Cluster:
     def _post(self, path: str, body: object) -> Any:
         return self._call("POST", path, body)
 
+    def text(self, path: str) -> str:
+        """What the REST interface answers at this path, as text: a log."""
+        return self._answer("GET", path, None).text
+
     def _call(self, method: str, path: str, body: object = None) -> Any:
+        answer = self._answer(method, path, body)
+        return _json(answer, self.url) if answer.content else None
+
+    def _answer(self, method: str, path: str, body: object) -> requests.Response:
         try:
             answer = self._session.request(method, self.url + path, json=body, timeout=self._timeout)
         except requests.RequestException as error:
@@ -148,7 +169,7 @@ class Cluster:
             raise WorkError(f"{self.url} refuses {_who(self.access)} (HTTP {answer.status_code})")
         if answer.status_code >= 400:
             raise WorkError(f"{self.url}{path}: {_first_error(answer)}")
-        return _json(answer, self.url) if answer.content else None
+        return answer
 
 
 def _with_scheme(url: str) -> str:

@@ -17,7 +17,7 @@ _NUMBERED = re.compile(r"\d+_(?P<kind>[a-z-]+)")
 
 def name_operators(environment: Any) -> None:
     """Names what is in the environment, which is ready to execute."""
-    for transformation in _all(environment._j_stream_execution_environment):
+    for transformation in transformations_of(environment):
         numbered = _NUMBERED.fullmatch(transformation.getUid() or "")
         if numbered and (uid := _uid(numbered["kind"], transformation.getName())):
             transformation.setUid(uid)
@@ -37,9 +37,10 @@ def _uid(kind: str, name: str) -> str | None:
     return None
 
 
-def _all(environment: Any) -> Iterator[Any]:
+def transformations_of(environment: Any) -> Iterator[Any]:
+    """All that the environment, which is ready to execute, is made of; each once."""
     seen = set()
-    for last in list(environment.getTransformations()):
+    for last in list(environment._j_stream_execution_environment.getTransformations()):
         for transformation in list(last.getTransitivePredecessors()):
             if transformation.getId() not in seen:
                 seen.add(transformation.getId())

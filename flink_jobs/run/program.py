@@ -23,7 +23,7 @@ from flink_jobs.plan.state import state_of
 from flink_jobs.plan.views import Function
 from flink_jobs.run.access import Access
 from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_traceback
-from flink_jobs.run.operators import name_operators
+from flink_jobs.run.operators import name_operators, transformations_of
 from flink_jobs.run.prediction_schema import with_registered_schema
 from flink_jobs.run.savepoints import as_parameter
 from flink_jobs.run.tokens import prepare_tokens, token_url
@@ -31,9 +31,10 @@ from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import FEW_ARENAS, free_port
 
 POLL_SECONDS = 0.25
+# Without an end: a TaskManager that is gone for an hour would use up any number of attempts. Alerts tell.
 RESTARTS: Mapping[str, str] = {
     "restart-strategy.type": "exponential-delay",
-    "restart-strategy.exponential-delay.attempts-before-reset-backoff": "10",
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff": str(2**31 - 1),
 }
 _PARAMETERS = "pipeline.global-job-parameters"
 FAIL_FAST: Mapping[str, str] = {"restart-strategy.type": "none"}
@@ -43,12 +44,14 @@ FAIL_FAST: Mapping[str, str] = {"restart-strategy.type": "none"}
 class Target:
     """Where to run: a minicluster in this process, or the session cluster behind this REST address.
 
-    With `drop_unknown_state` what the savepoint holds for operators that the job has not is left behind.
+    With `drop_unknown_state` what the savepoint holds for operators that the job has not is left behind. The
+    job remembers `file`, its job file.
     """
 
     cluster: Access | None = None
     savepoint: str | None = None
     drop_unknown_state: bool = False
+    file: str = ""
 
 
 class RunningJob:
@@ -61,10 +64,10 @@ class RunningJob:
         self._scratch = scratch
         self._result: Any = None
 
-    def wait(self, on_progress: Callable[[Counter[str]], None] | None = None) -> None:
-        """Returns when the job has ended, by itself or not; raises JobFailedError if it failed.
+    def wait(self, on_progress: Callable[[Counter[str]], None] | None = None) -> bool:
+        """Returns when the job has ended: whether by itself, and not cancelled.
 
-        `on_progress` gets Tailrace's counters about four times a second.
+        Raises JobFailedError if it failed. `on_progress` gets Tailrace's counters about four times a second.
         """
         while not self.ended():
             if on_progress:
@@ -77,6 +80,16 @@ class RunningJob:
             trace = _java_trace(error)
             if "JobCancellationException" not in trace:
                 raise JobFailedError(failure_reason(trace), worker_traceback(trace)) from error
+            return False
+        return True
+
+    def keep_logs(self) -> Path:
+        """What Flink logged, in a folder that stays when the job's own is deleted."""
+        kept = Path(tempfile.mkdtemp(prefix="tailrace-logs-"))
+        for folder in {Path(os.environ["FLINK_LOG_DIR"]), *filter(None, [self._scratch])}:
+            for log in folder.glob("*.log*"):
+                shutil.copy(log, kept / log.name)
+        return kept
 
     def ended(self) -> bool:
         return bool(self._future().done())
@@ -159,7 +172,7 @@ def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, 
     else:
         options |= {**FAIL_FAST} | _local(scratch)
     options["python.client.executable"] = sys.executable
-    parameters = [plan.options.get(_PARAMETERS), as_parameter(state_of(plan))]
+    parameters = [plan.options.get(_PARAMETERS), as_parameter(state_of(plan, target.file))]
     return options | dict(plan.options) | {_PARAMETERS: ",".join(filter(None, parameters))}
 
 
@@ -210,8 +223,12 @@ def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
     from pyflink.java_gateway import get_gateway  # Start-up: slow.  # noqa: PLC0415
     from pyflink.table import StreamTableEnvironment  # Start-up: slow.  # noqa: PLC0415
 
+    from flink_jobs.run.idleness import patient_idleness  # Start-up: imports pyflink.  # noqa: PLC0415
+
+    _, jar = patient_idleness()
+    jars = ";".join(filter(None, [options.get("pipeline.jars"), jar.as_uri()]))
     configuration = Configuration()
-    for key, value in options.items():
+    for key, value in (dict(options) | {"pipeline.jars": jars}).items():
         configuration.set_string(key, value)
     if "execution.target" in options:
         java = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
@@ -236,6 +253,20 @@ def _attach(plan: Runnable, environments: tuple[Any, Any]) -> None:
     else:
         statements.attach_as_datastream()
     name_operators(environment)
+    _be_patient(plan, environment)
+
+
+def _be_patient(plan: Runnable, environment: Any) -> None:
+    from flink_jobs.run.idleness import be_patient, client_ids  # Start-up: imports pyflink.  # noqa: PLC0415
+
+    read = {
+        table.name: table.options for table in plan.tables if "scan.watermark.idle-timeout" in table.options
+    }
+    changed = be_patient(
+        transformations_of(environment), {name: client_ids(options) for name, options in read.items()}
+    )
+    if "source" not in changed:
+        raise RuntimeError(f"the job must read its source; it reads {sorted(changed)}")
 
 
 def _statements(plan: Runnable, environments: tuple[Any, Any]) -> Any:

@@ -37,9 +37,9 @@ def prepare_tokens(url: str) -> dict[str, str]:
 
 
 def _allow(url: str) -> None:
-    from pyflink.java_gateway import get_gateway  # Start-up: slow.  # noqa: PLC0415
+    from flink_jobs.run.jvm import apart_gateway  # Start-up: imports pyflink.  # noqa: PLC0415
 
-    system = get_gateway().jvm.System
+    system = apart_gateway().jvm.System
     known = system.getProperty(ALLOWED) or ""
     if url not in known.split(","):
         system.setProperty(ALLOWED, ",".join(filter(None, [known, url])))

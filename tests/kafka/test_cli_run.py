@@ -161,9 +161,11 @@ def test_a_bounded_run_counts_its_windows(
     assert "\tat " not in done.stderr
 
 
-def test_ctrl_c_commits_what_was_read_and_leaves_no_process(
-    kafka: ClientSettings, new_topic: Callable[..., str], write_job: WriteJob
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_commits_what_was_read_and_leaves_no_process(
+    kafka: ClientSettings, new_topic: Callable[..., str], write_job: WriteJob, asked: signal.Signals
 ) -> None:
+    """The adversary is Ctrl-C, and a supervisor that ends the whole group, Flink's processes too."""
     topic = new_topic(2)
     produce(kafka, topic, [*rides(range(90)), broken(90)])
     job = write_job("stateless", topic, f"endless-{topic}")
@@ -171,13 +173,14 @@ def test_ctrl_c_commits_what_was_read_and_leaves_no_process(
     try:
         assert wait_until(lambda: seen(kafka, job.stem) >= 91 or running.poll() is not None, 120, 0.5)
         everyone = family(running.pid)
-        os.killpg(running.pid, signal.SIGINT)
+        os.killpg(running.pid, asked)
         out, err = running.communicate(timeout=60)
     finally:
         running.kill()
     assert running.returncode == 130, err
     assert shown(out) == committed(kafka, job.stem) == Counter(predicted=90, dead=1)
     assert "Traceback" not in err
+    assert "Exception" not in err
     assert len(everyone) > 2  # the JVM and at least one Python worker
     assert wait_until(lambda: not any(process.alive() for process in everyone), 15)
 

@@ -5,6 +5,7 @@ Each holds plain data until `open()`, because Flink pickles it at submission.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -62,11 +63,16 @@ COUNTERS = (
     "explain_failures",
     "model_ms",
     "worker_ms",
+    "worker_bytes",
 )
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Published:
-    """Publishes counts as Flink counters, all from the first batch on: rates need a 0 to begin with."""
+    """Publishes counts as Flink counters, all from the first batch on: rates need a 0 to begin with.
+
+    The worker's memory is no total: the counter goes down with it.
+    """
 
     def __init__(self, group: Any) -> None:
         group = group.add_group("tailrace")
@@ -77,11 +83,21 @@ class Published:
     def publish(self, counts: Mapping[str, int], started: int) -> None:
         """`counts` are running totals; `started` is the time.perf_counter_ns() at which the batch came."""
         self._worker_ns += time.perf_counter_ns() - started
-        totals = {**counts, "worker_ms": self._worker_ns // 1_000_000}
+        own = {"worker_ms": self._worker_ns // 1_000_000, "worker_bytes": resident_bytes()}
+        totals = {**counts, **own}
         for name, counter in self._counters.items():
             total = totals.get(name, 0)
             counter.inc(total - self._published[name])
             self._published[name] = total
+
+
+def resident_bytes() -> int:
+    """Memory of this process as the kernel counts it; 0 where it does not say (not Linux)."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except OSError:
+        return 0
 
 
 class _Vectorized(ScalarFunction):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from flink_jobs import cli
 from flink_jobs.cli.progress import Progress, summary
-from flink_jobs.cli.remote import _rough
+from flink_jobs.cli.remote import rough
 from flink_jobs.cli.run import relevant
 from flink_jobs.errors import InputError
 from flink_jobs.run.cluster import failure_reason, worker_traceback
@@ -351,7 +351,7 @@ def test_summary_names_windows() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (61, "1m 1s"), (3600, "1h 0m"), (90_000, "1d 1h")])
 def test_durations_are_rough(seconds: int, text: str) -> None:
-    assert _rough(seconds) == text
+    assert rough(seconds) == text
 
 
 def test_logs_are_json_unless_text_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

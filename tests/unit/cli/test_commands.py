@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from flink_jobs.cli import app
 from flink_jobs.cli.commands import COMMANDS, load
 
 # What hides values of the environment in an error.
@@ -17,6 +21,31 @@ MASKS = ("flink_jobs.system", "flink_jobs.system.masks")
 def test_the_table_repeats_the_commands_own_help(name: str) -> None:
     command, entry = load(name), COMMANDS[name]
     assert " ".join(command.help.split("\n\n")[0].split()) == entry.help
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_has_one_style(name: str) -> None:
+    """Values in capitals or as choices, nothing for flags; both names of the option for help."""
+    text = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "80"}).output
+    assert not re.search(r"<(bool|str|int|float|path|dir|file|choice)\b", text)
+    assert re.search(r"--help +-h +Show this message", text)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_shell_completes_commands_and_their_options() -> None:
+    """As bash asks: by variables of the environment."""
+
+    def completed(words: str) -> list[str]:
+        environ = {"_TAILRACE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "1"}
+        environ["COMP_CWORD"] = str(len(words.split(" ")) - 1)
+        code = "from flink_jobs.cli import app; app(prog_name='tailrace')"
+        run = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | environ, capture_output=True, text=True
+        )
+        return run.stdout.split()
+
+    assert completed("tailrace jo") == ["jobs", "job"]
+    assert "--bounded" in completed("tailrace run --b")
 
 
 def test_help_imports_no_command() -> None:

@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs import cli
-from flink_jobs.cli import accounts, app, letters, remote, replaying, schema, topics
+from flink_jobs.cli import accounts, again, app, letters, logs, remote, replaying, schema, topics
+from flink_jobs.cli import job as job_command
 from flink_jobs.cli.commands import COMMANDS
 from flink_jobs.errors import InputError, TailraceError
 from flink_jobs.kafka import Record
@@ -119,7 +120,21 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
             return [JobInfo("0" * 32, EVIL, "RUNNING", 0, 1)]
 
         def find(self, job: str) -> JobInfo:
+            if job == "0" * 32:
+                return self.jobs()[0]
             raise InputError(f"{job} must be one of {self.jobs()[0].name}")
+
+        def parameters(self, _: str) -> dict[str, str]:
+            return {}
+
+        def settings(self) -> dict[str, str]:
+            return {"execution.checkpointing.dir": f"/{EVIL[:-1]}"}
+
+        def text(self, _: str) -> str:
+            return EVIL
+
+        def get(self, path: str) -> Any:
+            return _evil_answer(path)
 
     evil = NamedNode(EVIL, (), Node("string"))
     found = Registered(1, Node("record", fields=(evil,))), None
@@ -137,7 +152,31 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(letters, "read_decisions", lambda *_: Decisions())
     monkeypatch.setattr(replaying, "read_decisions", lambda *_: Decisions())
     monkeypatch.setattr(replaying, "describe_topics", lambda *_: {"orders": 1})
-    monkeypatch.setattr(remote, "cluster_at", lambda _: Cluster())
+    for module in (remote, job_command, logs, again):
+        monkeypatch.setattr(module, "cluster_at", lambda _: Cluster())
+
+
+def _evil_answer(path: str) -> Any:
+    """Of a cluster whose job, TaskManager and failure are an attacker's."""
+    failure = {"timestamp": 1, "stacktrace": f"x.Error: {EVIL}", "taskManagerId": EVIL}
+    done = {"latest_ack_timestamp": 1, "state_size": 1, "external_path": EVIL}
+    last = path.rpartition("/")[2].partition("?")[0]
+    return {
+        "exceptions": {"exceptionHistory": {"entries": [failure]}},
+        "checkpoints": {"latest": {"completed": done}},
+        "taskmanagers": {"taskmanagers": [{"id": EVIL, "taskmanager-id": EVIL, **_SILENT}]},
+        "metrics": [],
+    }.get(last, _EVIL_JOB)
+
+
+_SILENT = {"timeSinceLastHeartbeat": 0, "slotsNumber": 1}
+_EVIL_JOB: dict[str, Any] = {"status-counts": {}, "timestamps": {}} | {
+    "jid": "0" * 32,
+    "name": EVIL,
+    "state": "RUNNING",
+    "start-time": 0,
+    "vertices": [{"id": "1", "parallelism": 1}],
+}
 
 
 def shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -202,9 +241,18 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "accounts --json": (lambda f: ["accounts", f("orders"), "--json"], False),
     "jobs": (lambda _: ["jobs"], True),
     "jobs --json": (lambda _: ["jobs", "--json"], True),
+    "job": (lambda _: ["job", "0" * 32], True),
+    "job --json": (lambda _: ["job", "0" * 32, "--json"], True),
+    "logs": (lambda _: ["logs", "0" * 32], True),
+    "savepoint": (lambda _: ["savepoint", EVIL], True),
+    "restart": (lambda _: ["restart", EVIL], True),
+    "resume": (lambda _: ["resume", EVIL], True),
     "validate": (lambda f: ["validate", f("job")], True),
     "validate --json": (lambda f: ["validate", "--json", f("job")], True),
     "plan": (lambda f: ["plan", f("job")], True),
+    "init": (lambda f: ["init", "x", "--model", EVIL, "--registry", f("models")], True),
+    "test": (lambda f: ["test", f("job")], True),
+    "preview": (lambda f: ["preview", f("job")], True),
     "run": (lambda f: ["run", f("job")], True),
     "submit": (lambda f: ["submit", f("job"), "--cluster", "http://localhost:1"], True),
     "backtest": (lambda f: ["backtest", f("job"), f("drift")], False),

@@ -52,6 +52,7 @@ CREATE TABLE labels (
   'properties.auto.offset.reset' = 'earliest',
   'properties.isolation.level' = 'read_committed',
   'properties.max.partition.fetch.bytes' = '2097176',
+  'properties.client.id.prefix' = 'score-orders-labels',
   'properties.bootstrap.servers' = 'localhost:9092'
 );
 
