@@ -93,6 +93,12 @@ COMMANDS = {
     ),
     "down": Entry("Local stack", ("stack",), "Stop what tailrace up started, and nothing else."),
     "status": Entry("Local stack", ("stack",), "Show what tailrace up started and whether it answers."),
+    "doctor": Entry(
+        "Installation",
+        ("doctor",),
+        "Look at what Tailrace needs, here and around: a line each, with the fix where something is wrong.",
+    ),
+    "jars": Entry("Installation", ("jars",), "Fetch and verify the jars that come with no Python package."),
 }
 
 

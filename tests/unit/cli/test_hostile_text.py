@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from flink_jobs.errors import InputError, TailraceError
 from flink_jobs.kafka import Record
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
+from flink_jobs.run import doctor as checks
 from flink_jobs.run.cluster import JobInfo
+from flink_jobs.run.doctor import ClusterFacts, Finding, judge_cluster
 from flink_jobs.run.registered import Registered
 from flink_jobs.system.terminal import plain
 from tests.helpers.drift_records import alert_records, drift_records
@@ -120,6 +122,11 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
         def find(self, job: str) -> JobInfo:
             raise InputError(f"{job} must be one of {self.jobs()[0].name}")
 
+    def facts(_: object) -> Iterator[Finding]:
+        yield judge_cluster(ClusterFacts("http://x", EVIL, 1, True), EVIL)
+
+    monkeypatch.setattr(checks, "cluster", facts)
+    monkeypatch.setattr(checks, "broker", lambda *_: Finding("broker", "wrong", EVIL, EVIL))
     evil = NamedNode(EVIL, (), Node("string"))
     found = Registered(1, Node("record", fields=(evil,))), None
     monkeypatch.setattr(schema, "newest_at", lambda *_: found)
@@ -177,6 +184,8 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "read --json": (lambda _: ["read", "t", "--json"], True),
     "dlq export": (lambda f: ["dlq", f("orders"), "export"], True),
     "jobs": (lambda _: ["jobs"], True),
+    "doctor": (lambda _: ["doctor", "--brokers", "x:1", "--cluster", "http://x"], True),
+    "doctor --json": (lambda _: ["doctor", "--json", "--brokers", "x:1", "--cluster", "http://x"], True),
     "jobs --json": (lambda _: ["jobs", "--json"], True),
     "validate": (lambda f: ["validate", f("job")], True),
     "validate --json": (lambda f: ["validate", "--json", f("job")], True),
@@ -190,7 +199,7 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "retrain": (lambda f: ["retrain", f("models"), "--drift", f("drift")], False),
 }
 # They show nothing that others wrote: what this machine started, how many lines were sent.
-OWN = {"up", "down", "status", "produce"}
+OWN = {"up", "down", "status", "produce"} | {"jars"}
 
 
 @pytest.mark.parametrize("name", CASES)
