@@ -242,18 +242,18 @@ install_audit() {
     "$1/bin/python" -m pip install --disable-pip-version-check -r conf/audit.txt || { rm -rf "$1"; return 1; }
 }
 
-# What scripts/wheel builds with.
-make_build_env() {
-  local env=$ROOT/.venv-build wanted
-  wanted=$(cat conf/build.txt - <<<"$env" | checksum)
+# What scripts/wheel builds with, and what tests check manifests with.
+make_tools_env() {
+  local env=$ROOT/.venv-tools wanted
+  wanted=$(cat conf/tools.txt - <<<"$env" | checksum)
   if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
-  step "Making .venv-build" "$ROOT/.tailrace/setup/build.log" install_build "$env"
+  step "Making .venv-tools" "$ROOT/.tailrace/setup/tools.log" install_tools "$env"
   echo "$wanted" >"$env/.tailrace-stamp"
 }
 
-install_build() {
+install_tools() {
   "$VENV/bin/python" -m venv --clear "$1" &&
-    "$1/bin/python" -m pip install --disable-pip-version-check --require-hashes -r conf/build.txt || { rm -rf "$1"; return 1; }
+    "$1/bin/python" -m pip install --disable-pip-version-check --require-hashes -r conf/tools.txt || { rm -rf "$1"; return 1; }
 }
 
 setup() {

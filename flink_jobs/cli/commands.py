@@ -47,6 +47,7 @@ COMMANDS = {
         ("remote",),
         "Stop a job with a savepoint, whose path is printed; tailrace submit --savepoint goes on from it.",
     ),
+    "k8s": Entry("Jobs", ("k8s",), "Kubernetes: render a job for the Flink operator."),
     "schema": Entry("Jobs", ("schema",), "Print the JSON Schema of job files, for editors."),
     "train": Entry("Models", ("train",), "Train a model and register it as its next version."),
     "retrain": Entry(

@@ -137,6 +137,26 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     return RunningJob(str(client.get_job_id()), Cluster(access), client, scratch)
 
 
+def start_inside(plan: Runnable) -> str:
+    """Submits the plan's job on the application cluster whose JobManager runs this process; its id.
+
+    The jars of Tailrace are on that cluster's class path. Raises like `start`.
+    """
+    parameters = [plan.options.get(_PARAMETERS), as_parameter(state_of(plan))]
+    options = {
+        "python.files": str(_shipped_code()),
+        "python.executable": plan.job.runtime.python or sys.executable,
+        **dict(plan.options),
+        _PARAMETERS: ",".join(filter(None, parameters)),
+    }
+    try:
+        return str(_submit(plan, _environment(options)).get_job_id())
+    except TailraceError:
+        raise
+    except Exception as error:
+        raise WorkError(f"the job could not be submitted: {root_cause(_java_trace(error))}") from error
+
+
 def execution_plan(plan: Runnable) -> str:
     """Flink's own account of what it will run, as JSON: `nodes` are its operators."""
     tables, environment = _environment(_options(plan, Target(), None))

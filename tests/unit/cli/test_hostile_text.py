@@ -184,6 +184,7 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "read --json": (lambda _: ["read", "t", "--json"], True),
     "dlq export": (lambda f: ["dlq", f("orders"), "export"], True),
     "jobs": (lambda _: ["jobs"], True),
+    "k8s render": (lambda f: ["k8s", "render", f("job"), "--image", "x", "--bucket", "s3://x/y"], True),
     "doctor": (lambda _: ["doctor", "--brokers", "x:1", "--cluster", "http://x"], True),
     "doctor --json": (lambda _: ["doctor", "--json", "--brokers", "x:1", "--cluster", "http://x"], True),
     "jobs --json": (lambda _: ["jobs", "--json"], True),
