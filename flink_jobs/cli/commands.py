@@ -99,6 +99,11 @@ COMMANDS = {
         ("doctor",),
         "Look at what Tailrace needs, here and around: a line each, with the fix where something is wrong.",
     ),
+    "package": Entry(
+        "Installation",
+        ("package",),
+        "Pack a virtual environment for workers that have none; prints what the job file says then.",
+    ),
     "jars": Entry("Installation", ("jars",), "Fetch and verify the jars that come with no Python package."),
 }
 

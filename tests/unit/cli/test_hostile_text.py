@@ -200,7 +200,7 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "retrain": (lambda f: ["retrain", f("models"), "--drift", f("drift")], False),
 }
 # They show nothing that others wrote: what this machine started, how many lines were sent.
-OWN = {"up", "down", "status", "produce"} | {"jars"}
+OWN = {"up", "down", "status", "produce"} | {"jars", "package"}
 
 
 @pytest.mark.parametrize("name", CASES)
