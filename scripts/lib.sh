@@ -114,17 +114,31 @@ install_packages() {
   local stamp=$VENV/.tailrace-stamp wanted
   wanted=$(cat setup.cfg setup.py conf/constraints.txt conf/requirements.txt - <<<"$VENV ${TAILRACE_UNLOCKED:-}" | checksum)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
-  step "Installing Python packages (1 to 3 minutes, 900 MB)" "$ROOT/.tailrace/setup/pip.log" install_locked
+  step "Installing Python packages (900 MB)" "$ROOT/.tailrace/setup/pip.log" install_locked
   echo "$wanted" >"$stamp"
 }
 
 install_locked() {
-  local pip=("$VENV/bin/python" -m pip install --disable-pip-version-check)
+  local pip=("$VENV/bin/python" -m pip install --disable-pip-version-check) uv
   if [ -n "${TAILRACE_UNLOCKED:-}" ]; then
     "${pip[@]}" -c conf/constraints.txt -e '.[models,train,mlflow,demo,test]'
+  elif uv=$(find_uv) && uv_install "$uv" --require-hashes -r conf/requirements.txt && uv_install "$uv" --no-deps -e .; then
+    return
   else
     "${pip[@]}" --require-hashes -r conf/requirements.txt && "${pip[@]}" --no-deps -e .
   fi
+}
+
+uv_install() { "$1" pip install --python "$VENV/bin/python" "${@:2}"; }
+
+# uv installs the same files several times as fast. Where it cannot be had, or does not reach the registry that pip is
+# set up for, pip installs them.
+find_uv() {
+  local folder=$ROOT/.tailrace/setup/uv
+  command -v uv && return
+  [ -x "$folder/bin/uv" ] || "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps \
+    --require-hashes --target "$folder" -r conf/uv.txt >&2 || return 1
+  [ -x "$folder/bin/uv" ] && echo "$folder/bin/uv"
 }
 
 # MLflow's server wants packages that .venv must not have, and libraries of models are large: they get environments of
@@ -226,6 +240,20 @@ make_audit_env() {
 install_audit() {
   "$VENV/bin/python" -m venv --clear "$1" &&
     "$1/bin/python" -m pip install --disable-pip-version-check -r conf/audit.txt || { rm -rf "$1"; return 1; }
+}
+
+# What scripts/wheel builds with, and what tests check manifests with.
+make_tools_env() {
+  local env=$ROOT/.venv-tools wanted
+  wanted=$(cat conf/tools.txt - <<<"$env" | checksum)
+  if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
+  step "Making .venv-tools" "$ROOT/.tailrace/setup/tools.log" install_tools "$env"
+  echo "$wanted" >"$env/.tailrace-stamp"
+}
+
+install_tools() {
+  "$VENV/bin/python" -m venv --clear "$1" &&
+    "$1/bin/python" -m pip install --disable-pip-version-check --require-hashes -r conf/tools.txt || { rm -rf "$1"; return 1; }
 }
 
 setup() {

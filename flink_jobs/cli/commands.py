@@ -71,6 +71,7 @@ COMMANDS = {
     "preview": Entry(
         "Jobs", ("tryout",), "Show what a job makes of live records, step by step; writes nothing."
     ),
+    "k8s": Entry("Jobs", ("k8s",), "Kubernetes: render a job for the Flink operator."),
     "schema": Entry("Jobs", ("schema",), "Print the JSON Schema of job files, for editors."),
     "train": Entry("Models", ("train",), "Train a model and register it as its next version."),
     "retrain": Entry(
@@ -127,6 +128,17 @@ COMMANDS = {
     ),
     "down": Entry("Local stack", ("stack",), "Stop what tailrace up started, and nothing else."),
     "status": Entry("Local stack", ("stack",), "Show what tailrace up started and whether it answers."),
+    "doctor": Entry(
+        "Installation",
+        ("doctor",),
+        "Look at what Tailrace needs, here and around: a line each, with the fix where something is wrong.",
+    ),
+    "package": Entry(
+        "Installation",
+        ("package",),
+        "Pack a virtual environment for workers that have none; prints what the job file says then.",
+    ),
+    "jars": Entry("Installation", ("jars",), "Fetch and verify the jars that come with no Python package."),
 }
 
 

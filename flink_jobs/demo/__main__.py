@@ -1,4 +1,4 @@
-"""Runs the demo: scripts/demo, or python -m flink_jobs.demo.batch."""
+"""Runs the demo: scripts/demo, or python -m flink_jobs.demo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 
 from flink_jobs.demo.batch import _run
-from flink_jobs.demo.common import console
+from flink_jobs.demo.common import console, lay_out
 from flink_jobs.demo.lifecycle import run as run_lifecycle
 from flink_jobs.errors import JobFailedError, TailraceError
 
@@ -14,6 +14,7 @@ from flink_jobs.errors import JobFailedError, TailraceError
 def main() -> int:
     """Runs the demo; 0 when all accounts are right."""
     started = time.monotonic()
+    lay_out()
     try:
         right = run_lifecycle(console) if "--lifecycle" in sys.argv[1:] else _run()
     except JobFailedError as error:

@@ -1,6 +1,6 @@
 """The demo: half a year of flights through a real Kafka broker and conf/flight_delay.yaml on Flink.
 
-    scripts/demo                    # or: python -m flink_jobs.demo.batch
+    scripts/demo                    # or: python -m flink_jobs.demo
     scripts/demo --lifecycle        # versions that change while a job runs: flink_jobs.demo.lifecycle
 
 Exits with 1 unless every record has exactly one outcome, and each wrong one that which it should have.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from flink_jobs.cli.progress import Progress
 from flink_jobs.demo import flights
-from flink_jobs.demo.common import FOLDER, TRAINING, Note, console, step, write_planes
+from flink_jobs.demo.common import FOLDER, HOME, TRAINING, Note, console, step, write_planes
 from flink_jobs.demo.drift import read_reports, show_drift
 from flink_jobs.demo.records import Sent, mixed_stream
 from flink_jobs.demo.summary import read_outcomes, show_summary
@@ -29,7 +29,6 @@ from flink_jobs.registry import Registry
 from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
 from flink_jobs.spec import JobSpec
-from flink_jobs.system.jars import PROJECT
 from flink_jobs.training import Trainer, TrainingSettings, load_trainer, train
 from flink_jobs.training.data import ComputeFeatures, features_on_flink, job_signature, read_history
 from flink_jobs.training.lineage import table_fingerprint
@@ -37,7 +36,7 @@ from flink_jobs.training.show import Show
 from udfs.model.formats import installed_versions
 from udfs.model.manifest import Manifest
 
-JOB_FILE = PROJECT / "conf" / "flight_delay.yaml"
+JOB_FILE = HOME / "conf" / "flight_delay.yaml"
 MONTHS = range(7, 13)
 PARTITIONS = 4
 # One of the records has a megabyte.
@@ -64,7 +63,7 @@ def _on(broker: Broker) -> bool:
     with step(f"Sending to {job.source.topic}") as note:
         send(settings, job.source.topic, stream)
         note(f"{len(stream):,} records to {PARTITIONS} partitions on a broker at {broker.bootstrap}")
-    with step(f"Running {JOB_FILE.relative_to(PROJECT)}") as note:
+    with step(f"Running {JOB_FILE.relative_to(HOME)}") as note:
         run_job(broker.bootstrap, len(stream), note)
     with step("Reading what it wrote") as note:
         outcomes = read_outcomes(settings, job)

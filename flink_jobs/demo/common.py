@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,16 +13,26 @@ from pathlib import Path
 from rich.console import Console
 
 from flink_jobs.demo import flights
-from flink_jobs.system.jars import PROJECT
+from flink_jobs.system.data import PROJECT, data_file, is_checkout
 
-TRAINING = PROJECT / "models" / "flight_delay"
+# An installed demo works in the folder that it is started in.
+HOME = PROJECT if is_checkout() else Path.cwd()
+TRAINING = HOME / "models" / "flight_delay"
 
-FOLDER = PROJECT / ".tailrace" / "demo"
+FOLDER = HOME / ".tailrace" / "demo"
 
 # Wide enough for the summary's tables where no terminal says how wide it is.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
 
 Note = Callable[[str], None]
+
+
+def lay_out() -> None:
+    """Writes the demo's files where they are missing, outside of a checkout; what is there stays as it is."""
+    for name in ("conf/flight_delay.yaml", "conf/flight_delay_live.yaml", "models/flight_delay/train.py"):
+        if not (HOME / name).exists():
+            (HOME / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data_file(name), HOME / name)
 
 
 def write_planes(folder: Path) -> None:

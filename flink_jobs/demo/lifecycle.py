@@ -1,6 +1,6 @@
 """The life of a model on a running job: shadow, canary, promotion, rollback, and what each did to the stream.
 
-    scripts/demo --lifecycle        # or: python -m flink_jobs.demo.batch --lifecycle
+    scripts/demo --lifecycle        # or: python -m flink_jobs.demo --lifecycle
 
 Two versions are trained on real flights; a job scores a live stream and is never restarted. Exits with 1
 unless each record has one prediction, by the version that its time asks for.
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flink_jobs.demo import live_flights
-from flink_jobs.demo.common import FOLDER, TRAINING, step, write_planes
+from flink_jobs.demo.common import FOLDER, HOME, TRAINING, step, write_planes
 from flink_jobs.jobfile import read_job
 from flink_jobs.kafka import ClientSettings, create_topics, end_offsets, read_topic
 from flink_jobs.local.broker import Broker
@@ -36,7 +36,6 @@ from flink_jobs.reports.releases import comparison_tables, describe_release
 from flink_jobs.run import preflight
 from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.spec import JobSpec
-from flink_jobs.system.jars import PROJECT
 from flink_jobs.training import TrainingSettings, load_trainer, train
 from flink_jobs.training.data import features_on_flink
 from flink_jobs.training.show import Show
@@ -44,7 +43,7 @@ from udfs.releases.log import ReleaseLog, ReleaseRecord
 from udfs.rollout.compare import add_up
 from udfs.times import parse_time
 
-JOB_FILE = PROJECT / "conf" / "flight_delay_live.yaml"
+JOB_FILE = HOME / "conf" / "flight_delay_live.yaml"
 RATE = 300
 LEAD_MS = 2_000
 SHADOW_SECONDS, CANARY_SECONDS, CHAMPION_SECONDS = 14, 14, 8

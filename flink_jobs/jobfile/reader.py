@@ -36,7 +36,7 @@ Position = tuple[int, int]
 DEEPEST = 32
 MOST_VALUES = 20_000
 
-_VARIABLE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\{)")
+VARIABLE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\{)")
 
 
 class _Hole:
@@ -241,7 +241,7 @@ class _Builder:
             return None if plain and raw in ("", "~", "null") else text
         if "$" not in raw:
             return resolve(text) if plain else text
-        whole = _VARIABLE.fullmatch(raw)
+        whole = VARIABLE.fullmatch(raw)
         value = resolve(text) if whole and whole[2] else text
         if not plain and not isinstance(value, str):
             self.variables[location] += ", in quotes"
@@ -250,7 +250,7 @@ class _Builder:
     def interpolate(self, event: Any, raw: str, location: Location) -> str | None:
         """The text with ${VAR}, ${VAR:-default} and $$ filled in; None after a mistake."""
         pieces, shown, end = [], [], 0
-        for match in _VARIABLE.finditer(raw):
+        for match in VARIABLE.finditer(raw):
             value = "$" if match[1] else self.variable(event, match, location)
             if value is None:
                 return None
@@ -258,7 +258,7 @@ class _Builder:
             pieces += [between, value]
             shown += [between, self.names.get(value, value) if location in self.from_environment else value]
             end = match.end()
-        names = [f"${{{match[2]}}}" for match in _VARIABLE.finditer(raw) if match[2]]
+        names = [f"${{{match[2]}}}" for match in VARIABLE.finditer(raw) if match[2]]
         if names:
             self.variables[location] = ", ".join(names)
         text = "".join([*pieces, raw[end:]])

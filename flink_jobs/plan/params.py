@@ -9,11 +9,13 @@ import msgspec
 from flink_jobs.plan.columns import JobColumns, ModelInput
 from flink_jobs.plan.drift import DriftPlan
 from flink_jobs.plan.formats import beside_of, contract_of, format_params
+from flink_jobs.plan.lookups import artifact_name
 from flink_jobs.plan.model import release_trust_of, trust_of
 from flink_jobs.plan.personal import Labels
 from flink_jobs.plan.tables import event_time_field
 from flink_jobs.spec import Comparisons, JobSpec
 from udfs.features import DerivedParams, FeatureParams, LookupParams
+from udfs.features.artifacts import SCHEME
 from udfs.records.personal import PrivacyParams
 from udfs.releases.chain import Head
 from udfs.releases.follow import LEAD_REFRESHES
@@ -74,9 +76,10 @@ def _max_dead(job: JobSpec) -> DeadRate | None:
 
 def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
     """What a worker needs for lookups and derived features."""
+    along = job.runtime.artifacts == "flink"
     lookups = tuple(
         LookupParams(
-            path=str(lookup.file),
+            path=f"{SCHEME}{artifact_name(lookup.file)}" if along else str(lookup.file),
             by=lookup.by,
             key=lookup.key,
             select=lookup.columns,

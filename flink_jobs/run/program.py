@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import udfs
 from flink_jobs.errors import JobFailedError, TailraceError, WorkError
 from flink_jobs.plan import Runnable
 from flink_jobs.plan.flink_options import as_uri
@@ -26,7 +25,9 @@ from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_t
 from flink_jobs.run.operators import name_operators, transformations_of
 from flink_jobs.run.prediction_schema import with_registered_schema
 from flink_jobs.run.savepoints import as_parameter
+from flink_jobs.run.shipped import shipped_folder
 from flink_jobs.run.tokens import prepare_tokens, token_url
+from flink_jobs.spec import JobSpec
 from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import FEW_ARENAS, free_port
 
@@ -153,6 +154,26 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     return RunningJob(str(client.get_job_id()), Cluster(access), client, scratch)
 
 
+def start_inside(plan: Runnable) -> str:
+    """Submits the plan's job on the application cluster whose JobManager runs this process; its id.
+
+    The jars of Tailrace are on that cluster's class path. Raises like `start`.
+    """
+    parameters = [plan.options.get(_PARAMETERS), as_parameter(state_of(plan))]
+    options = {
+        "python.files": str(shipped_folder(plan.job)),
+        "python.executable": plan.job.runtime.python or sys.executable,  # one image for all
+        **dict(plan.options),
+        _PARAMETERS: ",".join(filter(None, parameters)),
+    }
+    try:
+        return str(_submit(plan, _environment(options)).get_job_id())
+    except TailraceError:
+        raise
+    except Exception as error:
+        raise WorkError(f"the job could not be submitted: {root_cause(_java_trace(error))}") from error
+
+
 def execution_plan(plan: Runnable) -> str:
     """Flink's own account of what it will run, as JSON: `nodes` are its operators."""
     tables, environment = _environment(_options(plan, Target(), None))
@@ -162,13 +183,14 @@ def execution_plan(plan: Runnable) -> str:
 
 def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, str]:
     """All Flink options; the job file's own override ours."""
-    options = {"python.files": str(_shipped_code()), **_jars(plan, target)}
+    options = {"python.files": str(shipped_folder(plan.job)), **_jars(plan, target)}
     if target.savepoint:
         options["execution.state-recovery.path"] = as_uri(target.savepoint)
         options["execution.state-recovery.ignore-unclaimed-state"] = str(target.drop_unknown_state).lower()
     if target.cluster:
         options |= {**RESTARTS} | _remote(target.cluster)
-        options["python.executable"] = plan.job.runtime.python or sys.executable
+        if python := _worker_python(plan.job):
+            options["python.executable"] = python
     else:
         options |= {**FAIL_FAST} | _local(scratch)
     options["python.client.executable"] = sys.executable
@@ -176,13 +198,11 @@ def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, 
     return options | dict(plan.options) | {_PARAMETERS: ",".join(filter(None, parameters))}
 
 
-def _shipped_code() -> Path:
-    """A folder with the `udfs` package alone: Flink puts each shipped folder itself on the workers' path."""
-    folder = Path(tempfile.mkdtemp(prefix="tailrace-udfs-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    source = Path(udfs.__file__).parent
-    shutil.copytree(source, folder / "udfs", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+def _worker_python(job: JobSpec) -> str | None:
+    """The interpreter on the cluster's machines; this one's path says nothing to machines that are others."""
+    if job.runtime.python:
+        return job.runtime.python
+    return None if job.runtime.artifacts else sys.executable
 
 
 def _jars(plan: Runnable, target: Target) -> dict[str, str]:

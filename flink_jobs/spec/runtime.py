@@ -70,6 +70,9 @@ class Runtime(Section):
     python: Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,1000}", "a path")] | None = Field(
         default=None, description="Python interpreter of the workers, on the cluster's machines."
     )
+    artifacts: Literal["flink"] | None = Field(
+        default=None, description="flink: lookup files go along with the job, which names no path of here."
+    )
     flink: Annotated[dict[OptionName, Scalar], HIDDEN_IN_JSON, NoLiterals()] = Field(
         default_factory=dict,
         repr=False,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 from flink_jobs.errors import InputError
+from flink_jobs.system.data import PROJECT, data_file, is_checkout
 
-PROJECT = Path(__file__).resolve().parents[2]
+__all__ = ["PROJECT", "broker_classpath", "connector_jars", "jar_folder", "token_jars"]
+
+SUMS = "conf/jars.sha256"
 
 
 def connector_jars() -> list[Path]:
@@ -27,10 +31,23 @@ def broker_classpath() -> str:
     return os.pathsep.join(str(jar) for jar in sorted(jars[0].parent.glob("*.jar")))
 
 
+def jar_folder() -> Path:
+    """Where jars are fetched to: TAILRACE_JARS, else a folder of the user's cache for this very list."""
+    return Path(configured) if (configured := os.environ.get("TAILRACE_JARS")) else _cached()
+
+
+def _cached() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or ""
+    parent = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    version = hashlib.sha256(data_file(SUMS).read_bytes()).hexdigest()[:12]
+    return parent / "tailrace" / f"jars-{version}"
+
+
 def _folders() -> list[Path]:
     if configured := os.environ.get("TAILRACE_JARS"):
         return [Path(configured)]
-    return list(dict.fromkeys([PROJECT / ".jars", Path.cwd() / ".jars"]))
+    ours = [PROJECT / ".jars"] if is_checkout(PROJECT) else []
+    return list(dict.fromkeys([*ours, Path.cwd() / ".jars", _cached()]))
 
 
 def _find(folder: str, pattern: str) -> list[Path]:
@@ -38,4 +55,4 @@ def _find(folder: str, pattern: str) -> list[Path]:
         if found := sorted((parent / folder).glob(pattern)):
             return found
     looked_in = ", ".join(str(parent / folder) for parent in _folders())
-    raise InputError(f"no {pattern} found; looked in {looked_in}; run scripts/fetch_jars")
+    raise InputError(f"no {pattern} found; looked in {looked_in}; run `tailrace jars fetch`")

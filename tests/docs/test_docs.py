@@ -34,6 +34,13 @@ from udfs.records import problems
 __all__ = ["flight_files", "workspace"]
 
 
+# Their commands run in tests of their own.
+APART = (
+    *("training.md", "backtest.md", "formats.md"),
+    *("install.md", "kubernetes.md"),
+)
+
+
 def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
     """(heading, documented key to default, properties of the schema) for each table of docs/job-file.md."""
     schema = json.loads((PROJECT / "conf" / "job.schema.json").read_text())
@@ -135,8 +142,8 @@ def test_the_job_file_explained_in_the_readme_is_one(tmp_path: Path) -> None:
 
 
 def test_commands_of_the_docs(workspace: Workspace) -> None:
-    """All but those that need a broker, or a schema registry: tests/registry runs these."""
-    pages = [page for name, page in DOCS.items() if name not in ("training.md", "backtest.md", "formats.md")]
+    """All but those of pages that others run: with a broker, a schema registry, or outside of a checkout."""
+    pages = [page for name, page in DOCS.items() if name not in APART]
     lines = [line for page in pages for line in commands(page) if " run " not in line]
     assert len(lines) == 19
     output = run_script(lines, workspace)

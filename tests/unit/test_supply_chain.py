@@ -7,9 +7,13 @@ import os
 import re
 import runpy
 import subprocess
+from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 JARS = Path(os.environ.get("TAILRACE_JARS", ROOT / ".jars"))
@@ -43,6 +47,25 @@ def test_each_package_is_locked_by_hash_in_the_version_that_is_pinned() -> None:
         name: version for name, (version, _) in found.items() if name != "async-timeout"
     }
     assert all(hashes for _, hashes in found.values())
+
+
+def requirements() -> Iterator[Requirement]:
+    """What a wheel asks for, but for what only tests need."""
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = {name: lines for name, lines in config["options.extras_require"].items() if name != "test"}
+    for lines in (config["options"]["install_requires"], *extras.values()):
+        yield from map(Requirement, filter(None, lines.splitlines()))
+
+
+def test_what_is_tested_is_the_newest_that_a_wheel_may_bring() -> None:
+    """Of a package whose versions promise something: of its first number, else of its second."""
+    tested = {name: Version(version) for name, (version, _) in locked().items()}
+    for each in requirements():
+        version = tested.get(canonical(each.name))
+        first = version.major + 1 if version else 10_000
+        assert not each.specifier.contains(f"{first}.0.0"), each
+        assert version is None or each.specifier.contains(version), each
 
 
 @pytest.mark.parametrize("file", ["conf/requirements.txt", "THIRD_PARTY_NOTICES.md"])

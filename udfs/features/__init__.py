@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from udfs.features.artifacts import path_of
 from udfs.features.expressions import evaluate, nonfinite
 from udfs.features.lookup import LookupTable, lookup_table
 from udfs.isolate import isolate, isolate_spans
@@ -46,7 +47,7 @@ class FeatureBuilder:
     def __init__(self, params: FeatureParams) -> None:
         self._params = params
         self._tables = [
-            (lookup, lookup_table(lookup.path, lookup.key, lookup.select, lookup.types))
+            (lookup, lookup_table(path_of(lookup.path), lookup.key, lookup.select, lookup.types))
             for lookup in params.lookups
         ]
         self.misses = 0

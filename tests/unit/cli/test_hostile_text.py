@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from flink_jobs.kafka import Record
 from flink_jobs.kafka.replays import Decisions
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
+from flink_jobs.run import doctor as checks
 from flink_jobs.run.cluster import JobInfo
+from flink_jobs.run.doctor import ClusterFacts, Finding, judge_cluster
 from flink_jobs.run.registered import Registered
 from flink_jobs.system.terminal import plain
 from tests.helpers.drift_records import alert_records, drift_records
@@ -136,6 +138,11 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
         def get(self, path: str) -> Any:
             return _evil_answer(path)
 
+    def facts(_: object) -> Iterator[Finding]:
+        yield judge_cluster(ClusterFacts("http://x", EVIL, 1, True), EVIL)
+
+    monkeypatch.setattr(checks, "cluster", facts)
+    monkeypatch.setattr(checks, "broker", lambda *_: Finding("broker", "wrong", EVIL, EVIL))
     evil = NamedNode(EVIL, (), Node("string"))
     found = Registered(1, Node("record", fields=(evil,))), None
     monkeypatch.setattr(schema, "newest_at", lambda *_: found)
@@ -240,6 +247,9 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "accounts": (lambda f: ["accounts", f("orders"), "--since", EVIL], True),
     "accounts --json": (lambda f: ["accounts", f("orders"), "--json"], False),
     "jobs": (lambda _: ["jobs"], True),
+    "k8s render": (lambda f: ["k8s", "render", f("job"), "--image", "x", "--bucket", "s3://x/y"], True),
+    "doctor": (lambda _: ["doctor", "--brokers", "x:1", "--cluster", "http://x"], True),
+    "doctor --json": (lambda _: ["doctor", "--json", "--brokers", "x:1", "--cluster", "http://x"], True),
     "jobs --json": (lambda _: ["jobs", "--json"], True),
     "job": (lambda _: ["job", "0" * 32], True),
     "job --json": (lambda _: ["job", "0" * 32, "--json"], True),
@@ -262,7 +272,7 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "retrain": (lambda f: ["retrain", f("models"), "--drift", f("drift")], False),
 }
 # They show nothing that others wrote: what this machine started, how many lines were sent.
-OWN = {"up", "down", "status", "produce"}
+OWN = {"up", "down", "status", "produce"} | {"jars", "package"}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,0 +1,163 @@
+"""`tailrace k8s render`: a job as resources of the Flink Kubernetes operator."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flink_jobs.cli.connection import environment
+from flink_jobs.errors import InputError
+from flink_jobs.jobfile import profiles
+from flink_jobs.jobfile.raw import profile_text, variables_in
+from flink_jobs.kubernetes import Deployment, Measured, Mode, as_yaml, memory_of, render
+from flink_jobs.kubernetes.names import checked_bucket, checked_image, checked_label
+from flink_jobs.plan import Plan
+from flink_jobs.plan.validate import validated_plan
+from flink_jobs.registry import Registry
+from flink_jobs.registry.footprint import footprint
+from flink_jobs.system.terminal import say
+
+k8s = typer.Typer(no_args_is_help=True, help="Kubernetes: render a job for the Flink operator.")
+
+
+@k8s.callback()
+def _group() -> None:
+    """A group also while it has one command."""
+
+
+@k8s.command("render")
+def _render(
+    file: Annotated[Path, typer.Argument(help="The job file.", show_default=False)],
+    image: Annotated[
+        str, typer.Option(metavar="IMAGE", help="An image as of conf/docker/Dockerfile.", show_default=False)
+    ],
+    bucket: Annotated[
+        str,
+        typer.Option(
+            metavar="URI", help="Where checkpoints, savepoints and leaders are kept.", show_default=False
+        ),
+    ],
+    namespace: Annotated[str, typer.Option(metavar="NAME", help="The namespace.")] = "default",
+    secret: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="The Secret with the file's variables. Default: JOB-env.", show_default=False
+        ),
+    ] = "",
+    session: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="A job for this session cluster, and no cluster.", show_default=False
+        ),
+    ] = "",
+    blue_green: Annotated[
+        bool, typer.Option("--blue-green", help="Start the new job beside the old one.")
+    ] = False,
+    autoscale: Annotated[
+        bool, typer.Option("--autoscale", help="Let the operator choose the parallelism.")
+    ] = False,
+    cpu: Annotated[float, typer.Option(min=0.1, max=64, help="Cores of each TaskManager.")] = 1.0,
+    in_image: Annotated[
+        bool, typer.Option("--in-image", help="The image has what the job file names by path.")
+    ] = False,
+) -> None:
+    """Print the resources of the Flink Kubernetes operator that run a job; nothing is applied.
+
+    Memory is that of the champion, which is loaded once to measure it. Variables of the job file become
+    references to a Secret; their values are not looked at.
+
+    [bold]Examples[/]
+
+      tailrace k8s render job.yaml --image registry.example.org/tailrace:1 --bucket s3://bucket/tailrace
+
+      tailrace --profile prod k8s render job.yaml --image … --bucket … | kubectl apply -f -
+    """
+    plan = validated_plan(file, environ=environment())
+    mode: Mode = "session" if session else "blue_green" if blue_green else "application"
+    _check(plan, mode, in_image=in_image)
+    deployment = Deployment(
+        job=plan.job.job,
+        files=_files(file),
+        image=checked_image(image),
+        bucket=checked_bucket(bucket),
+        memory=memory_of(Measured(*footprint(_folder(plan)))),
+        flink_version="v" + "_".join(metadata.version("apache-flink").split(".")[:2]),
+        parallelism=plan.job.runtime.parallelism,
+        mode=mode,
+        session=checked_label(session, "--session") if session else "",
+        namespace=checked_label(namespace, "--namespace"),
+        secret=checked_label(secret, "--secret") if secret else "",
+        variables=_variables(file),
+        plain=_plain(plan),
+        ports=_ports(plan),
+        autoscale=autoscale,
+        cpu=cpu,
+    )
+    say(as_yaml(render(deployment)).rstrip("\n"))
+
+
+def _folder(plan: Plan) -> str:
+    return Registry(plan.job.model.registry).location(plan.manifest.name, plan.manifest.version)
+
+
+def _check(plan: Plan, mode: Mode, *, in_image: bool) -> None:
+    """Raises InputError for what pods would not find, and for a mode that writes outputs twice."""
+    job = plan.job
+    local = {"model.registry": job.model.registry, "runtime.checkpoint.dir": job.runtime.checkpoint.dir}
+    local |= {f"features.lookups.{name}.file": each.file for name, each in job.features.lookups.items()}
+    found = [key for key, place in local.items() if place is not None and "://" not in str(place)]
+    if found and not in_image:
+        raise InputError(
+            f"{', '.join(found)}: must be a URI that pods reach, or with --in-image a path in the image"
+        )
+    if mode == "blue_green" and job.runtime.delivery == "exactly_once":
+        raise InputError(
+            "--blue-green runs the old and the new job beside each other for a while, which writes outputs "
+            "twice: runtime.delivery must be at_least_once"
+        )
+
+
+def _files(file: Path) -> dict[str, str]:
+    found = {"job.yaml": file.read_text()}
+    chosen = profiles.chosen_profile(environment())
+    if chosen.name is not None:
+        found["profiles.yaml"] = profile_text(_profiles_file(), chosen.name)
+    return found
+
+
+def _variables(file: Path) -> dict[str, bool]:
+    """Names of the variables of all files; whether each has a default wherever it stands."""
+    named: dict[str, bool] = {}
+    for text in _files(file).values():
+        for name, optional in variables_in(text):
+            named[name] = named.get(name, True) and optional
+    return named
+
+
+def _plain(plan: Plan) -> dict[str, str]:
+    """What the environment has said here about where things are, and what the files' place there is."""
+    chosen = profiles.chosen_profile(environment())
+    plain = {}
+    if (brokers := profiles.brokers_of(environment())) and brokers == plan.job.kafka.brokers:
+        plain["TAILRACE_BROKERS"] = brokers
+    if (place := os.environ.get("TAILRACE_MODELS")) and place == str(plan.job.model.registry):
+        plain["TAILRACE_MODELS"] = place
+    if chosen.name is not None:
+        plain |= {
+            "TAILRACE_PROFILES": "/opt/tailrace/job/profiles.yaml",
+            "TAILRACE_PROFILE": chosen.name,
+        }
+    return plain
+
+
+def _ports(plan: Plan) -> tuple[int, ...]:
+    return tuple(int(port) for port in re.findall(r":(\d+)(?:,|$)", str(plan.job.kafka.brokers)))
+
+
+def _profiles_file() -> Path:
+    return Path(os.environ.get("TAILRACE_PROFILES") or profiles.FILE)
