@@ -77,7 +77,7 @@ COMMANDS = {
     "retrain": Entry(
         "Models",
         ("train",),
-        "Train again if the champion's drift records are reason enough; for a scheduler.",
+        "Train again if the champion's drift or quality is reason enough; for a scheduler.",
     ),
     "backtest": Entry(
         "Models", ("backtest",), "Compare two model versions on history, before one is released."

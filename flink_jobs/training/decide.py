@@ -87,7 +87,7 @@ def decide(
         for record in records
         if record.version == version and record.segment is None and record.window.closed != "early"
     }
-    _require_one_job(sorted({job for job, _ in closed}))
+    require_one_job(sorted({job for job, _ in closed}))
     enough = [record for record in closed.values() if record.verdict != "insufficient_data"]
     fresh = [record for record in enough if after is None or _time(record.window.end) > after]
     fresh.sort(key=lambda record: _time(record.window.end))
@@ -96,10 +96,11 @@ def decide(
     return RetrainDecision(retrain, reason, windows, len(enough) - len(fresh))
 
 
-def _require_one_job(jobs: Sequence[str]) -> None:
+def require_one_job(jobs: Sequence[str], what: str = "drift") -> None:
+    """Raises InputError for records of several."""
     if len(jobs) > 1:
         raise InputError(
-            f"the drift records must be of one job; got {', '.join(jobs)}: choose one by its name"
+            f"the {what} records must be of one job; got {', '.join(jobs)}: choose one by its name"
         )
 
 

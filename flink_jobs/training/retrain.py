@@ -1,113 +1,82 @@
-"""Training again if drift says so: what a scheduler calls, as often as it likes.
+"""Training again if drift or quality says so: what a scheduler calls, as often as it likes.
 
-outcome = retrain_if_drifted(trainer, registry, records, Retraining("flight-delay.drift"), settings, show)
+drift = Asked("flight-delay.drift", RetrainRule(), read)
+outcome = retrain_if_needed(trainer, registry, Retraining(drift), settings, show)
 outcome.manifest      # None when there was nothing to do
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
 from flink_jobs.training.contract import Trainer
 from flink_jobs.training.data import ComputeFeatures, features_on_flink
-from flink_jobs.training.decide import RetrainDecision, RetrainRule, decide
+from flink_jobs.training.reasons import AskedDrift, AskedQuality, Reasons, reasons_for
 from flink_jobs.training.run import TrainingSettings, train
 from flink_jobs.training.show import Show
 from flink_jobs.training.splits import parse_time
 from flink_jobs.training.version import champion
-from udfs.drift.records import DriftRecord
-from udfs.errors import ModelError
-from udfs.model.manifest import PROFILE_FILE, Manifest
-from udfs.store import open_store
+from udfs.model.manifest import Manifest
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """Where the drift records are from, by which rule to decide, and of which job to look at."""
+    """What is asked; the records are read when it is this one's turn."""
 
-    source: str
-    rule: RetrainRule = field(default_factory=RetrainRule)
-    job: str | None = None
+    drift: AskedDrift | None = None
+    quality: AskedQuality | None = None
     dry_run: bool = False
+
+    @property
+    def sources(self) -> str:
+        """Where the records are from."""
+        return ", ".join(asked.source for asked in (self.drift, self.quality) if asked)
 
 
 @dataclass(frozen=True)
 class RetrainOutcome:
     """What was decided about the champion, and the version that was trained, if one was."""
 
-    decision: RetrainDecision
+    decision: Reasons
     champion: int
     manifest: Manifest | None
 
 
-def retrain_if_drifted(
+def retrain_if_needed(
     trainer: Trainer,
     registry: Registry,
-    read: Callable[[], Sequence[DriftRecord]],
     retraining: Retraining,
     settings: TrainingSettings,
     show: Show,
     features: ComputeFeatures = features_on_flink,
 ) -> RetrainOutcome:
-    """Decides, and trains where that is the decision. The records are read when it is this one's turn."""
+    """Decides, and trains where that is the decision."""
     version = champion(registry, trainer.name)
     if version is None:
         raise InputError(f"model {trainer.name} must have a champion to be retrained; train it first")
-    decision = decide(
-        chosen(read(), trainer.name, retraining),
-        retraining.rule,
-        version=version,
-        importance=importance_of(registry, trainer.name, version),
-        after=known_until(registry, trainer.name),
-    )
+    decision = reasons_for(registry, trainer.name, version, retraining.drift, retraining.quality)
     if not decision.retrain or retraining.dry_run:
         return RetrainOutcome(decision, version, None)
-    why = {"source": retraining.source, "champion": version, **decision.record()}
-    settings = replace(settings, why=why, test_from=_test_from(trainer, settings, decision))
+    settings = for_reasons(trainer, settings, decision, retraining.sources, version)
     return RetrainOutcome(decision, version, train(trainer, registry, settings, show, features))
 
 
-def chosen(records: Sequence[DriftRecord], model: str, retraining: Retraining) -> list[DriftRecord]:
-    """The records of the model, and of the job if one is named."""
-    found = [record for record in records if record.model == model]
-    if retraining.job is None:
-        return found
-    jobs = sorted({record.job for record in found})
-    if retraining.job not in jobs:
-        known = ", ".join(jobs) or "none"
-        raise InputError(f"the job must be one of {retraining.source} ({known}); got {retraining.job!r}")
-    return [record for record in found if record.job == retraining.job]
+def for_reasons(
+    trainer: Trainer, settings: TrainingSettings, decision: Reasons, source: str, version: int
+) -> TrainingSettings:
+    """The settings of a training for that reason, which its manifest will hold."""
+    why = {"source": source, "champion": version, **decision.record()}
+    return replace(settings, why=why, test_from=_test_from(trainer, settings, decision))
 
 
-def importance_of(registry: Registry, name: str, version: int) -> dict[str, float]:
-    """The inputs' importance as the version's reference profile has it; it sums to 1."""
-    place = registry.location(name, version)
-    try:
-        profile: dict[str, Any] = json.loads(open_store(place).read(PROFILE_FILE))
-    except (OSError, ValueError, ModelError) as error:
-        raise InputError(f"{name} version {version} must have a reference profile; {error}") from None
-    found: dict[str, float] = profile.get("importance", {})
-    return found
-
-
-def known_until(registry: Registry, name: str) -> datetime | None:
-    """How far in event time the newest version has seen: its data, or the windows it was trained for."""
-    training = registry.manifest(name, registry.versions(name)[-1]).training
-    times = [training.get("last_event"), training.get("retrained_for", {}).get("until")]
-    return max((parse_time(text, "the newest version's time") for text in times if text), default=None)
-
-
-def _test_from(trainer: Trainer, settings: TrainingSettings, decision: RetrainDecision) -> str | None:
-    """A split between training and test moves on to the end of the windows: what drifted must be learnt."""
+def _test_from(trainer: Trainer, settings: TrainingSettings, decision: Reasons) -> str | None:
+    """A split between training and test moves on to the end of the windows: what changed must be learnt."""
     given = settings.test_from or trainer.test_from
     if given is None or decision.until is None:
         return given

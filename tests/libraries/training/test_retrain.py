@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from flink_jobs.training import retrain as retraining
 from flink_jobs.training import run
 from tests.helpers.drift_records import drift_records
 from tests.helpers.payments import in_memory, write_model
+from tests.helpers.quality_records import record as quality_record
+from udfs.alerts.records import WindowSpan
 from udfs.drift.records import DriftRecord, encode
+from udfs.quality.records import Metric
 
 runner = CliRunner()
 WEEKS = ("2024-02-19", "2024-02-22", "2024-02-25", "2024-02-28")
@@ -30,7 +34,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     defaults = run.train.__defaults__
     assert defaults is not None
     monkeypatch.setattr(run.train, "__defaults__", (*defaults[:-1], in_memory))
-    monkeypatch.setattr(retraining.retrain_if_drifted, "__defaults__", (in_memory,))
+    monkeypatch.setattr(retraining.retrain_if_needed, "__defaults__", (in_memory,))
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path)
     write_drift(tmp_path, 2)
@@ -94,6 +98,52 @@ def test_drift_is_learnt_once(model: Path) -> None:
     assert retrained("--bad", "1", "--of", "1")["trained"] == 3
 
 
+def write_quality(root: Path, losses: Sequence[float], *, final: bool = True) -> None:
+    """Of the windows from 19 February on, with these log losses."""
+    records = []
+    for loss, (start, end) in zip(losses, pairwise(WEEKS), strict=False):
+        span = WindowSpan(f"{start}T00:00:00.000Z", f"{end}T00:00:00.000Z", "watermark")
+        metric = Metric(value=loss, low=loss - 0.01, high=loss + 0.01)
+        made = quality_record(0, job="payments", labels=500)
+        changes = {"model": "cards", "window": span, "final": final, "realized": {"log_loss": metric}}
+        records.append(msgspec.structs.replace(made, **changes))
+    (root / "quality.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, records)))
+
+
+def test_quality_that_fell_is_learnt_once_and_early_labels_are_not_believed(model: Path) -> None:
+    arguments = ("retrain", "cards", "--if-worse", "quality.jsonl", "--json")
+    write_quality(model, [0.9, 0.9], final=False)
+    result = called(*arguments)
+    assert result.exit_code == 0, repr(result.exception)
+    early = json.loads(result.stdout)
+    assert (early["retrain"], early["quality"]["unripe"]) == (False, 2)
+    write_quality(model, [0.9, 0.9])
+    done = json.loads(called(*arguments).stdout)
+    assert (done["retrain"], done["trained"]) == (True, 2)
+    assert "in 2 of the last 2 windows the realized log_loss was worse than" in done["reason"]
+    made = Registry(model).manifest("cards", 2).training
+    assert made["retrained_for"]["until"] == made["test_from"] == "2024-02-25T00:00:00.000Z"
+    assert made["retrained_for"]["source"] == "quality.jsonl"
+    again = json.loads(called(*arguments).stdout)
+    assert (again["retrain"], again["quality"]["known"]) == (False, 2)
+    both = json.loads(called(*arguments, "--if-drifted", "drift.jsonl", "--margin", "5").stdout)
+    assert (both["retrain"], both["windows_known"]) == (False, 2)
+
+
+def test_what_is_printed_of_quality(model: Path) -> None:
+    write_quality(model, [0.9, 0.1])
+    shown = called(
+        "retrain", "cards", "--if-worse", "quality.jsonl", "--reference", "0.5", "--dry-run"
+    ).stdout
+    assert shown.splitlines() == [
+        "2024-02-19T00:00 to 2024-02-22T00:00: log_loss 0.9 (0.89 to 0.91), worse",
+        "2024-02-22T00:00 to 2024-02-25T00:00: log_loss 0.1 (0.09 to 0.11)",
+        "cards version 1: in 1 of the last 2 windows the realized log_loss was worse than 0.5 (last 0.1); "
+        "2 would be needed",
+        "nothing to do",
+    ]
+
+
 def test_what_is_printed_for_a_person(model: Path) -> None:
     result = called("retrain", "cards", "--if-drifted", "drift.jsonl", "--dry-run")
     assert result.stdout.splitlines() == [
@@ -120,6 +170,21 @@ def test_what_is_printed_for_a_person(model: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said(model: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = called("retrain", "cards", *arguments)
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--if-drifted DRIFT, --if-worse QUALITY, or both"),
+        (("--if-worse", "no.jsonl"), "no.jsonl must be a file of quality records; there is no such file"),
+        (("--if-worse", "drift.jsonl", "--metric", "gini"), "metric must be one of auc, "),
+        (("--if-worse", "drift.jsonl"), "schema must be 'tailrace.quality/1'; got 'tailrace.drift/1'"),
+    ],
+)
+def test_what_is_wrong_about_quality_is_said(model: Path, arguments: tuple[str, ...], message: str) -> None:
     result = called("retrain", "cards", *arguments)
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
