@@ -13,11 +13,9 @@ import hypothesis
 import pytest
 
 from flink_jobs.kafka import ClientSettings, create_topics
-from flink_jobs.run import program
 from flink_jobs.testing import Broker, broker
 from tests.helpers.examples import LONG, SHORT
 from tests.helpers.s3 import s3_server
-from tests.helpers.warm_workers import warm_python
 
 __all__ = ["broker"]
 
@@ -95,15 +93,6 @@ def _turn(file: Path) -> int:
 def kafka(broker: Broker) -> ClientSettings:
     """How to reach the session's broker."""
     return ClientSettings(broker.bootstrap)
-
-
-@pytest.fixture(scope="session")
-def warm_workers() -> Iterator[None]:
-    """Jobs on a minicluster of this process get workers that begin with their libraries imported."""
-    local = program._local
-    with warm_python() as python, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "_local", lambda scratch: {**local(scratch), "python.executable": str(python)})
-        yield
 
 
 @pytest.fixture(scope="session")

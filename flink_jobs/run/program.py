@@ -30,6 +30,7 @@ from flink_jobs.run.tokens import prepare_tokens, token_url
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import FEW_ARENAS, free_port
+from flink_jobs.system.warm_workers import warm_python
 
 POLL_SECONDS = 0.25
 # Without an end: a TaskManager that is gone for an hour would use up any number of attempts. Alerts tell.
@@ -225,7 +226,7 @@ def _remote(cluster: Access) -> dict[str, str]:
 def _local(scratch: Path | None) -> dict[str, str]:
     directory = scratch or Path(tempfile.gettempdir())
     return {
-        "python.executable": sys.executable,
+        "python.executable": warm_python() if scratch else sys.executable,
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "rest.port": (port := str(free_port())),

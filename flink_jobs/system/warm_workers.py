@@ -1,31 +1,34 @@
-"""Python workers of Flink that begin with their libraries imported, which takes longer than most tests' jobs.
+"""Python workers of a local Flink that begin with their libraries imported.
 
-A server imports the libraries once and forks. What Flink takes for the interpreter is a small program that
-asks the server for a process, with its own arguments, environment, folder and files; it dies with that
-process, and that process with it. Jobs of commands and clusters (tests/docs) start workers as users do.
+A server imports the libraries once, while Java starts, and forks. What Flink takes for the interpreter is a
+small program that asks the server for a process, with its own arguments, environment, folder and files; it
+dies with that process, and that process with it. When this process ends, however that happens, all end.
 
-with warm_python() as python:      # for Flink's option python.executable
+This file is the server, too: it is run as a script, so that it imports nothing that workers do not need.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import gc
 import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy
 
-# Of other projects only: `udfs` comes with each job.
+# Of other projects only: `udfs` comes with each job, and a model's own libraries may start threads.
 LIBRARIES = (
     "apache_beam.portability.api.org.apache.beam.model.fn_execution.v1.beam_provision_api_pb2_grpc",
     "pyflink.fn_execution.beam.beam_sdk_worker_main",
@@ -44,7 +47,12 @@ CLIENT = """\
 #!{python} -IS
 import json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
-server.connect({address!r})
+try:
+    if sys.argv[1:2] != ["-m"]:
+        raise OSError
+    server.connect({address!r})
+except OSError:
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 wanted = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(server, [len(wanted).to_bytes(8, "big")], [0, 1, 2])
 server.sendall(wanted)
@@ -56,22 +64,38 @@ os._exit(status)
 """
 
 
-@contextmanager
-def warm_python() -> Iterator[Path]:
-    """The path of an interpreter that is warm, while the block runs; whoever is too early waits."""
-    with tempfile.TemporaryDirectory(prefix="tailrace-warm-") as folder:
-        address, client = f"{folder}/server", Path(folder) / "python"
-        client.write_text(CLIENT.format(python=sys.executable, address=address))
-        client.chmod(0o755)
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(address)
-            listening.listen(64)
-            file = listening.fileno()
-            command = [sys.executable, "-P", __file__, str(file)]
-            server = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, pass_fds=[file])
-        with server:  # closes its standard input, which ends it
-            yield client
+@functools.cache
+def warm_python() -> str:
+    """The path of an interpreter whose workers are warm, until this process ends; whoever is too early waits.
+
+    It is the ordinary one where processes cannot be forked like that.
+    """
+    if not sys.platform.startswith("linux"):
+        return sys.executable
+    folder = tempfile.mkdtemp(prefix="tailrace-warm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    address, client = f"{folder}/server", Path(folder) / "python"
+    client.write_text(CLIENT.format(python=sys.executable, address=address))
+    client.chmod(0o700)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen(64)
+        file = listening.fileno()
+        command = [sys.executable, "-P", __file__, str(file)]
+        server = subprocess.Popen(
+            command, stdin=subprocess.PIPE, env=environment, pass_fds=[file], start_new_session=True
+        )
+    atexit.register(_end, server)
+    return str(client)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Workers end by the end of the server's standard input, which also comes when this process is killed."""
+    assert server.stdin is not None
+    server.stdin.close()
+    server.kill()
+    server.wait()
 
 
 def serve(file: int) -> None:
@@ -101,7 +125,7 @@ def _bury() -> None:
 
 
 def supervise(connection: socket.socket) -> None:
-    """Forks what is asked for, and says how it ended; it must not outlive the one who asked."""
+    """Forks what is asked for, and says how it ended; it ends with the one who asked, or standard input."""
     header, files, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as stream:
         arguments, folder, environment = json.loads(stream.read(int.from_bytes(header, "big")))
@@ -115,7 +139,7 @@ def supervise(connection: socket.socket) -> None:
     os.close(living)
     for file in files:
         os.close(file)
-    ready, _, _ = select.select([connection.fileno(), lives], [], [])
+    ready, _, _ = select.select([connection.fileno(), lives, sys.stdin], [], [])
     if lives not in ready:
         os.kill(pid, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -124,7 +148,7 @@ def supervise(connection: socket.socket) -> None:
 
 
 def become(arguments: Sequence[str], folder: str, environment: dict[str, str], files: Sequence[int]) -> None:
-    """Runs `-m MODULE …` or `-c CODE …` as an interpreter of that folder and environment would."""
+    """Runs `-m MODULE …` as an interpreter of that folder and environment would."""
     for target, file in enumerate(files):
         os.dup2(file, target)
         os.close(file)
@@ -133,13 +157,9 @@ def become(arguments: Sequence[str], folder: str, environment: dict[str, str], f
     os.environ.update(environment)
     sys.path[:0] = [folder, *environment.get("PYTHONPATH", "").split(os.pathsep)]
     numpy.random.seed()  # each process has its own
-    option, what, *more = arguments
-    if option == "-m":
-        sys.argv = [what, *more]
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = [option, *more]
-        exec(what, {"__name__": "__main__"})
+    _, module, *more = arguments
+    sys.argv = [module, *more]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
