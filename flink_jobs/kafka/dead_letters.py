@@ -14,7 +14,7 @@ from flink_jobs.kafka.records import Record
 from udfs.errors import EnvelopeError
 from udfs.records import personal
 from udfs.records.envelope import KEY_HEADER, key_id
-from udfs.records.headers import ATTEMPT, FIRST, OURS, PREFIX
+from udfs.records.headers import ATTEMPT, FIRST, LEFT_OUT, OURS, PREFIX
 from udfs.times import parse_time
 
 State = Literal["kept", "encrypted", "dropped"]
@@ -85,6 +85,9 @@ def as_dead_letter(found: Record, keys: Mapping[str, bytes]) -> DeadLetter:
     place = own.get(f"{PREFIX}topic", ""), _number(own, "partition"), _number(own, "offset")
     reason = {name.removeprefix(PREFIX): value for name, value in own.items()}
     at = found.partition, found.offset
+    if LEFT_OUT in own:
+        why = f"its {own[LEFT_OUT]} bytes are more than can be written; the source topic has them"
+        return DeadLetter(place, reason, "dropped", None, why, at)
     if KEY_HEADER in own:
         return _opened(found.value or b"", keys, place, reason, at)
     if found.value is None and found.key is None and reason.get("reason") != "tombstone":

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from flink_jobs.spec import JobSpec
 
+# Bytes of the key of a prediction, beside it.
+LARGEST_KEY = 131_072
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -86,10 +89,20 @@ def producer_properties(job: JobSpec) -> dict[str, str]:
         "linger.ms": str(profile.linger_ms),
         "batch.size": "16384" if job.runtime.latency == "low" else "524288",
         "compression.type": "lz4",
-        "max.request.size": str(largest_message(job.source.max_bytes)),
+        "max.request.size": str(largest_output(job)),
     }
+
+
+def largest_output(job: JobSpec) -> int:
+    """Bytes of the largest message that the job writes."""
+    return max(largest_message(job.source.max_bytes), largest_prediction(job))
 
 
 def largest_message(max_record_bytes: int) -> int:
     """Bytes that an output topic must take: a record over the limit is a dead letter, whole, with headers."""
     return max(max_record_bytes, 1_048_588) * 2
+
+
+def largest_prediction(job: JobSpec) -> int:
+    """Bytes that a topic of predictions must take."""
+    return job.predictions.max_bytes + LARGEST_KEY

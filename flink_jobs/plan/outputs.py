@@ -12,14 +12,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flink_jobs.plan import sql
+from flink_jobs.plan.flink_options import LARGEST_KEY, largest_message
 from flink_jobs.spec import JobSpec
 from udfs.records.envelope import KEY_HEADER
+from udfs.records.headers import LEFT_OUT
 from udfs.records.personal import PrivacyParams, RecordTreatment
 from udfs.scoring.outcomes import PREDICTED
 from udfs.scoring.rows import KIND, PREDICTION, PROBLEM, SAFE_KEY, SHADOW, RowColumn
 
 SCORED_VIEW = "scored"
 # The name of the key of an envelope is in the envelope, from its fifth byte on.
+_NOTHING = "CAST(NULL AS BYTES)"
+# Of text, of which a character has at most four bytes.
+_HEADERS_SIZE = "4 * COALESCE(CHAR_LENGTH(CAST(_headers AS STRING)), 0)"
+# What is kept free beside a whole record, in bytes.
+_OUR_HEADERS = 65_536
 _SEALED_WITH = "SUBSTRING(DECODE(_value, 'ISO-8859-1'), 5, 8)"
 
 
@@ -55,14 +62,14 @@ def is_kind(kind: int) -> str:
 
 def scored_predictions(privacy: PrivacyParams) -> str:
     """Keys and predictions of the rows of the scored view."""
-    columns = f"{_scored_key(privacy)}, {result_field(PREDICTION)}"
+    columns = f"{_scored_key(privacy)} AS _key, {result_field(PREDICTION)} AS _value"
     return f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {is_kind(PREDICTED)}"
 
 
 def scored_shadows(privacy: PrivacyParams) -> str:
     """Keys and what shadows say, likewise."""
     shadow = result_field(SHADOW)
-    columns = f"{_scored_key(privacy)}, {shadow}"
+    columns = f"{_scored_key(privacy)} AS _key, {shadow} AS _value"
     return f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {shadow} IS NOT NULL"
 
 
@@ -70,26 +77,43 @@ def _scored_key(privacy: PrivacyParams) -> str:
     return result_field(SAFE_KEY) if privacy.key else "_key"
 
 
+def _with_short_keys(rows: str) -> str:
+    """Keys and predictions; a key may be small on the wire and large when it is unpacked."""
+    key = f"CASE WHEN {sql.size('_key')} <= {LARGEST_KEY} THEN _key END"
+    return f"SELECT {key}, _value\nFROM ({rows})"
+
+
 def _dead_letters(decided: Decided) -> str:
     reasons = ("stage", "reason", "message", "model")
     problem = {f"tailrace.{key}": f"JSON_VALUE({PROBLEM.name}, '$.{key}')" for key in reasons}
-    return _whole(decided.privacy.dead, _coordinates(decided.job) | problem, decided.dead)
+    return _whole(decided.privacy.dead, decided.job, problem, decided.dead)
 
 
 def _late(decided: Decided) -> str:
-    return _whole(decided.privacy.late, _coordinates(decided.job), decided.late)
+    return _whole(decided.privacy.late, decided.job, {}, decided.late)
 
 
-def _whole(treatment: RecordTreatment, added: Mapping[str, str], rows: str) -> str:
-    """Whole records with headers; without personal data only the headers that are ours."""
-    if treatment == "keep":
-        return f"SELECT _key, _value, {_headers(added)}\nFROM ({rows})"
-    value, nothing = "_value", "CAST(NULL AS BYTES)"
+def _whole(treatment: RecordTreatment, job: JobSpec, problem: Mapping[str, str], rows: str) -> str:
+    """Whole records with headers; without personal data only the headers that are ours.
+
+    A record may be small on the wire and larger than any that can be written when it is unpacked.
+    """
+    added = {**_coordinates(job), **problem}
     if treatment == "drop":
-        value = nothing
-    else:
-        added = {**added, KEY_HEADER: _SEALED_WITH}
-    return f"SELECT {nothing}, {value}, {sql.headers(added)}\nFROM ({rows})"
+        return f"SELECT {_NOTHING}, {_NOTHING}, {sql.headers(added)}\nFROM ({rows})"
+    key, headers, size = (
+        "_key",
+        _headers(added),
+        f"{sql.size('_key')} + {sql.size('_value')} + {_HEADERS_SIZE}",
+    )
+    if treatment == "encrypt":
+        key, headers, size = _NOTHING, sql.headers({**added, KEY_HEADER: _SEALED_WITH}), sql.size("_value")
+    fits = f"_size <= {largest_message(job.source.max_bytes) - _OUR_HEADERS}"
+    without = sql.headers({**added, LEFT_OUT: "CAST(_size AS STRING)"})
+    return (
+        f"SELECT CASE WHEN {fits} THEN {key} END, CASE WHEN {fits} THEN _value END, "
+        f"CASE WHEN {fits} THEN {headers} ELSE {without} END\nFROM (SELECT *, {size} AS _size FROM ({rows}))"
+    )
 
 
 def _coordinates(job: JobSpec) -> dict[str, str]:
@@ -153,7 +177,7 @@ OUTPUTS = (
     Output(
         "predictions",
         "one for each {row}{included}",
-        lambda decided: decided.predictions,
+        lambda decided: _with_short_keys(decided.predictions),
         account="predicted",
     ),
     Output(
@@ -174,7 +198,11 @@ OUTPUTS = (
         encrypted="records that the watermark has passed, encrypted",
         dropped="where records stand that the watermark has passed, no record",
     ),
-    Output("shadows", "what shadow versions say of each record", lambda decided: decided.shadows),
+    Output(
+        "shadows",
+        "what shadow versions say of each record",
+        lambda decided: _with_short_keys(decided.shadows),
+    ),
     Output("drift", "one for each window and segment, compared with the reference"),
     Output("alerts", "what fires and what is over", needs=("drift", "comparisons", "quality")),
     Output("comparisons", "versions beside each other, per window"),

@@ -158,4 +158,5 @@ def output_params(job: JobSpec) -> OutputParams:
         include=tuple(job.predictions.include),
         context=RECORD_CONTEXT if job.score == "per_event" else WINDOW_CONTEXT,
         explain=job.predictions.explain,
+        max_bytes=job.predictions.max_bytes,
     )

@@ -149,6 +149,11 @@ def with_lateness(table: str, *, forgives_replayed: bool = False) -> str:
     return f"SELECT {carried}, {headers}, ({late}) AS _late FROM {table}"
 
 
+def size(column: str) -> str:
+    """How many bytes a column of bytes has; 0 if it is null."""
+    return f"COALESCE(CHAR_LENGTH(DECODE({column}, 'ISO-8859-1')), 0)"
+
+
 def headers(values: Mapping[str, str]) -> str:
     """A MAP of header names to SQL string expressions, as bytes; a null expression gives an empty header."""
     entries = ", ".join(f"{text(key)}, CAST(COALESCE({value}, '') AS BYTES)" for key, value in values.items())

@@ -5,7 +5,7 @@ It looks first and creates missing output topics last, so that a check that fail
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -21,8 +21,13 @@ from flink_jobs.kafka import (
 from flink_jobs.kafka.rights import Needed, missing_rights
 from flink_jobs.plan import Runnable
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.flink_options import checkpoint_ms, largest_message
-from flink_jobs.plan.outputs import outputs_of
+from flink_jobs.plan.flink_options import (
+    checkpoint_ms,
+    largest_message,
+    largest_output,
+    largest_prediction,
+)
+from flink_jobs.plan.outputs import Output, outputs_of
 from flink_jobs.plan.tables import TRANSACTION_TIMEOUT_MS
 from flink_jobs.plan.topics import all_topics, labels_location, labels_of
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
@@ -87,7 +92,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
         for output in outputs_of(job)
         if topics[topic := output.topic(job)] is None
     }
-    config = {"max.message.bytes": str(largest_message(job.source.max_bytes))}
+    config = {"max.message.bytes": str(largest_output(job))}
     created = create_topics(settings, missing, config)
     _require(settings, [_output_rights(name) for name in missing])
     return Preflight(source.partitions, tuple(sorted(created)), tuple(_warnings(job, source)))
@@ -121,21 +126,27 @@ def _check_outputs(job: JobSpec, settings: ClientSettings, topics: Mapping[str, 
             f"kafka.create_topics is false, so all output topics must be there; missing at "
             f"{settings.brokers}: {', '.join(missing)}"
         )
-    needed = largest_message(job.source.max_bytes)
     small = [
-        f"{output.name}.topic: max.message.bytes of {topic} must be at least {needed}, since whole records "
-        f"are written there; got {limit}"
+        f"{output.name}.topic: max.message.bytes of {topic.name} must be at least {needed}, since {why} "
+        f"are written there; got {topic.max_message_bytes}"
         for output in outputs_of(job)
-        if output.whole_records
-        and (limit := _limit(topics[topic := output.topic(job)])) is not None
-        and limit < needed
+        if (topic := topics[output.topic(job)]) is not None
+        for needed, why in _needs(output, job)
+        if topic.max_message_bytes is not None and topic.max_message_bytes < needed
     ]
     if small:
         raise InputError("\n".join(small))
 
 
-def _limit(topic: TopicInfo | None) -> int | None:
-    return topic.max_message_bytes if topic else None
+def _needs(output: Output, job: JobSpec) -> Iterator[tuple[int, str]]:
+    """Bytes of the largest message that the topic of the output must take, and why."""
+    if output.whole_records:
+        yield largest_message(job.source.max_bytes), "whole records"
+    elif not output.is_report:
+        yield (
+            largest_prediction(job),
+            f"predictions of up to {job.predictions.max_bytes} bytes with their keys",
+        )
 
 
 def _check_transactions(job: JobSpec, settings: ClientSettings) -> None:
@@ -203,8 +214,8 @@ def _warnings(job: JobSpec, source: TopicInfo) -> list[str]:
     largest = largest_message(job.source.max_bytes)
     if source.max_message_bytes is not None and source.max_message_bytes > largest:
         found.append(
-            f"{source.name} takes records of up to {source.max_message_bytes} bytes, but one of more than "
-            f"{largest} cannot be kept as a dead letter and would stop the job; raise source.max_bytes"
+            f"{source.name} takes records of up to {source.max_message_bytes} bytes, but of one of more than "
+            f"{largest} the dead letter has only the place; raise source.max_bytes"
         )
     return found
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from flink_jobs.spec.paths import Secret
-from flink_jobs.spec.scalars import Share, whole
+from flink_jobs.spec.scalars import Share, Size, whole
 from flink_jobs.spec.section import References, Section, Topic
 from flink_jobs.spec.source import SchemaRegistry
 from udfs.records.personal import RecordTreatment
@@ -36,6 +36,9 @@ class Predictions(Section):
     include: References = Field(default=(), description="Columns to write next to the prediction.")
     explain: Annotated[int, whole(0, 1000)] = Field(
         default=0, description="So many of the inputs that moved each score most are written with it."
+    )
+    max_bytes: Size = Field(
+        default="900 KB", validate_default=True, description="Larger predictions are dead letters."
     )
     format: Literal["json", "avro"] = Field(default="json", description="How predictions are written.")
     schema_registry: SchemaRegistry | None = Field(

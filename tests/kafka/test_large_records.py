@@ -1,11 +1,11 @@
-"""Records that are small on the wire and large when they are unpacked, and predictions that grow beyond any limit."""
+"""Records that unpack to more than they were on the wire, and predictions that grow beyond any limit."""
 
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,23 +41,39 @@ def test_neither_a_bomb_nor_a_prediction_that_grows_stops_a_job(
     text = JOB.replace("NAME", name).replace("BROKERS", broker.bootstrap)
     plan = make_plan(load_job_text(text, "job.yaml", tmp_path, {}), bounded=True)
     preflight.check(plan)
-    bomb = b" " * 20_000_000
     good, grows = ({"amount": 1.0, "note": "x" * size} for size in (10, 400_000))
+    bomb = 20_000_000 * b" "
+    sent: list[tuple[dict[str, Any] | bytes, bytes, list[tuple[str, str | bytes | None]]]] = [
+        (good, b"key", []),
+        (bomb, b"key", []),
+        (grows, b"key", []),
+        (good, bomb, []),
+        (b"{", b"key", [("bomb", bomb)]),
+        (good, b"key", [("bomb", bomb)]),
+    ]
     # What an attacker's client would do: only the broker's limit holds, which is one of compressed bytes.
     settings = {"bootstrap.servers": broker.bootstrap, "message.max.bytes": 1_000_000_000}
     producer = Producer({**settings, "compression.type": "gzip", "linger.ms": 0})
-    for value in (json.dumps(good).encode(), bomb, json.dumps(grows).encode(), json.dumps(good).encode()):
-        producer.produce(name, value, b"key")
+    values = [json.dumps(value).encode() if isinstance(value, dict) else value for value, _, _ in sent]
+    for value, (_, key, headers) in zip(values, sent, strict=True):
+        producer.produce(name, value, key, headers=headers)
         producer.flush()
-    begun = time.monotonic()
     with start(plan, Target()) as running:
         running.wait()
-    print(time.monotonic() - begun)
-    predicted = [json.loads(row.value or b"") for row in read_topic(kafka, f"{name}.predictions")]
-    assert [(each["offset"], each["again"]) for each in predicted] == [(0, "x" * 80), (3, "x" * 80)]
-    dead = {
-        dict(row.headers)["tailrace.offset"]: (dict(row.headers)["tailrace.reason"], row)
-        for row in read_topic(kafka, f"{name}.dead-letters")
+    rows = [(row.key, json.loads(row.value or b"")) for row in read_topic(kafka, f"{name}.predictions")]
+    assert [(key, each["offset"], each["again"]) for key, each in rows] == [
+        (b"key", 0, "x" * 80),
+        (None, 3, "x" * 80),
+        (b"key", 5, "x" * 80),
+    ]
+    found = [(row, dict(row.headers)) for row in read_topic(kafka, f"{name}.dead-letters")]
+    dead = {headers["tailrace.offset"]: (row.value, headers) for row, headers in found}
+    assert {offset: headers["tailrace.reason"] for offset, (_, headers) in dead.items()} == {
+        b"1": b"too_large",
+        b"2": b"too_large",
+        b"4": b"not_json",
     }
-    assert {offset: reason for offset, (reason, _) in dead.items()} == {b"1": b"too_large", b"2": b"too_large"}
-    assert dead[b"2"][1].value == json.dumps(grows).encode()
+    assert dead[b"2"][0] == values[2]
+    assert int(dead[b"1"][1]["tailrace.left_out"] or 0) == len(bomb) + len(b"key")
+    assert int(dead[b"4"][1]["tailrace.left_out"] or 0) > len(bomb)
+    assert (dead[b"1"][0], dead[b"4"][0]) == (None, None)

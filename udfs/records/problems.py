@@ -48,7 +48,7 @@ CONTRACT_REASONS = (
     "event_time_ahead",
 )
 FEATURE_REASONS = ("not_finite", "feature_error", "overflow", UNEXPECTED)
-INFERENCE_REASONS = ("model_error", "model_crash", UNEXPECTED)
+INFERENCE_REASONS = ("model_error", "model_crash", "too_large", UNEXPECTED)
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -143,13 +143,14 @@ class OutputParams(msgspec.Struct, frozen=True):
     """What a prediction repeats of its record.
 
     `context` are (field, column) pairs that always follow the score; `explain` contributions of inputs to the
-    score are added. `avro` is what it is written as, else it is JSON.
+    score are added. `avro` is what it is written as, else it is JSON. One of more than `max_bytes` is none.
     """
 
     include: tuple[str, ...] = ()
     context: tuple[tuple[str, str], ...] = RECORD_CONTEXT
     explain: int = 0
     avro: AvroOutput | None = None
+    max_bytes: int = 900_000
 
 
 class ScoreParams(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from udfs.features import FeatureBuilder
 from udfs.isolate import isolate_spans
@@ -281,8 +282,13 @@ class Scorer:
                 explanation = version.explaining(inputs, scored)
         elif version.explaining:
             explanation = version.explaining.nothing(featured.num_rows)
-        lines = self._lines({**self._included(featured), **scores, **explanation}, featured, tail)
-        return lines, scores, self._watched(version.watch, featured) | scores if version.watch else {}
+        lines = self._written({**self._included(featured), **scores, **explanation}, featured, tail)
+        self._check_size(lines)
+        return (
+            _objects(lines),
+            scores,
+            self._watched(version.watch, featured) | scores if version.watch else {},
+        )
 
     def _noted(self, featured: pa.Table) -> AbstractContextManager[None]:
         """Within, a process that dies does so of these rows."""
@@ -305,15 +311,19 @@ class Scorer:
     def _feature_lines(self, featured: pa.Table) -> npt.NDArray[np.object_]:
         included = self._included(featured)
         nested = pa.StructArray.from_arrays(list(included.values()), list(included))
-        return self._lines({"features": nested}, featured, {"topic": self._params.source.topic})
+        return _objects(self._written({"features": nested}, featured, {"topic": self._params.source.topic}))
 
-    def _lines(
+    def _written(
         self, columns: Mapping[str, pa.Array | RawJson], featured: pa.Table, tail: Mapping[str, object]
-    ) -> npt.NDArray[np.object_]:
+    ) -> pa.Array:
         columns, avro = {**columns, **self._context(featured)}, self._params.output.avro
-        written = avro_records(avro, columns, tail) if avro else json_objects(columns, tail)
-        lines: npt.NDArray[np.object_] = written.to_pandas().to_numpy()
-        return lines
+        return avro_records(avro, columns, tail) if avro else json_objects(columns, tail)
+
+    def _check_size(self, lines: pa.Array) -> None:
+        """Raises for predictions of which one is beyond the limit; it is then looked for among them."""
+        largest, limit = pc.max(pc.binary_length(lines)).as_py() or 0, self._params.output.max_bytes
+        if largest > limit:
+            raise _TooLargeError(f"the prediction has {largest} bytes, of at most {limit}")
 
     def _watched(self, watch: BatchProfiler, featured: pa.Table) -> dict[str, pa.Array]:
         named = {name: _single(featured.column(column)) for name, column in watch.params.columns}
@@ -369,6 +379,10 @@ class Scorer:
         return [*self._versions.watches(), self._watch] if self._watch and self._versions else []
 
 
+class _TooLargeError(Exception):
+    """A prediction is larger than the job allows."""
+
+
 class _ModelRaisedError(Exception):
     """The model raised the error that is the cause."""
 
@@ -376,6 +390,8 @@ class _ModelRaisedError(Exception):
 def _inference_problem(error: Exception, group: ScoringGroup) -> Problem:
     if isinstance(error, ModelCrashedError):
         return Problem("inference", "model_crash", str(error), group.version.title)
+    if isinstance(error, _TooLargeError):
+        return Problem("inference", "too_large", str(error), group.version.title)
     if isinstance(error, OtherTypeError):
         return Problem("inference", "model_error", str(error), group.version.title)
     if not isinstance(error, _ModelRaisedError):
@@ -383,6 +399,11 @@ def _inference_problem(error: Exception, group: ScoringGroup) -> Problem:
     assert error.__cause__ is not None
     text = group.version.said(error.__cause__)
     return Problem("inference", "model_error", text, group.version.title)
+
+
+def _objects(lines: pa.Array) -> npt.NDArray[np.object_]:
+    found: npt.NDArray[np.object_] = lines.to_pandas().to_numpy()
+    return found
 
 
 def _who(group: ScoringGroup) -> tuple[int, Role, int]:

@@ -130,6 +130,7 @@ def test_the_smallest_job_gets_all_defaults() -> None:
         "delivery": "exactly_once",
         "checkpoint": {"interval": None, "dir": None},
         "python": None,
+        "artifacts": None,
         "flink": {},
         "overrides": {},
     }

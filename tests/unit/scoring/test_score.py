@@ -247,6 +247,25 @@ def test_without_a_model_the_features_are_the_result(params: ScoreParams) -> Non
     }
 
 
+def test_a_prediction_that_is_too_large_is_none_and_its_neighbours_are(params: ScoreParams) -> None:
+    """Shares have up to 17 digits; without a limit one sees how large each prediction is."""
+    batched: list[bytes | None] = [
+        payment(amount=x, weight=w) for x, w in ((1.0, 4.0), (0.1, 0.3), (2.0, 4.0))
+    ]
+    free = Scorer(structs.replace(params, output=OutputParams(("share",)))).score(batch(batched))
+    sizes = [len(line) for line in free.prediction]
+    limit = min(sizes)
+    output = OutputParams(("share",), max_bytes=limit)
+    outcomes = Scorer(structs.replace(params, output=output)).score(batch(batched))
+    dead = [size > limit for size in sizes]
+    assert 0 < sum(dead) < len(sizes)
+    assert [kind == DEAD for kind in outcomes.kind.tolist()] == dead
+    kept = outcomes.kind == PREDICTED
+    assert outcomes.prediction[kept].tolist() == free.prediction[kept].tolist()
+    why = json.loads(outcomes.problem[dead.index(True)])
+    assert (why["stage"], why["reason"], why["model"]) == ("inference", "too_large", "fraud/1")
+
+
 def test_predictions_carry_what_moved_their_score(params: ScoreParams) -> None:
     """The cities decide: one share is as good as the other in the rows that the model was fitted to."""
     scorer = Scorer(structs.replace(params, output=OutputParams(("city",), explain=1)))
