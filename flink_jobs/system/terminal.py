@@ -67,10 +67,14 @@ def say(text: str, *, error: bool = False, flush: bool = False) -> None:
 
 
 def open_console(**settings: Any) -> Console:
-    """A console of rich that escapes what it is given; `settings` are those of `rich.console.Console`."""
+    """A console of rich that escapes what it is given; `settings` are those of `rich.console.Console`.
+
+    Columns of tables fold what is too long for them, be it a name without a space: rich would cut it.
+    """
     # Start-up: what prints lines only needs no rich.
     from rich.console import Console, ConsoleOptions, RenderHook  # noqa: PLC0415
     from rich.segment import Segment  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
 
     class Escaped:
         def __init__(self, renderable: Any) -> None:
@@ -82,6 +86,10 @@ def open_console(**settings: Any) -> Console:
 
     class Escaping(RenderHook):
         def process_renderables(self, renderables: list[Any]) -> list[Any]:
+            for column in (
+                column for each in renderables if isinstance(each, Table) for column in each.columns
+            ):
+                column.overflow = "fold"
             return [Escaped(each) for each in renderables]
 
     made = Console(**{"highlight": False, **settings})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flink_jobs.history.expected import fixtures_of, read_fixtures
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan.flink_options import PROFILES
 from flink_jobs.system.jars import PROJECT
@@ -139,6 +140,13 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_the_job_file_explained_in_the_readme_is_one(tmp_path: Path) -> None:
     job = load_job_text(blocks(README, "yaml")[0], "README.md", tmp_path, {})
     assert job.job == "flight-delay"
+
+
+def test_records_of_the_docs_are_fixtures(tmp_path: Path) -> None:
+    (lines,) = blocks(DOCS["operations.md"], "json")
+    (tmp_path / "payments.test.jsonl").write_text(lines)
+    expected = [each.expect for each in read_fixtures(fixtures_of(tmp_path / "payments.yaml"))]
+    assert expected[1:] == [{"dead": "wrong_type"}, {"dead": "not_json"}]
 
 
 def test_commands_of_the_docs(workspace: Workspace) -> None:

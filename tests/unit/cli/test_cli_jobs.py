@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -382,3 +383,20 @@ def test_an_interrupt_is_not_logged_but_errors_are(caplog: pytest.LogCaptureFixt
         except BaseException as error:
             logging.error("while sending command", exc_info=error)
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [raised]
+
+
+def test_an_interrupt_is_one_line_and_what_follows_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The adversary is who asks twice: the second signal would show the traceback of the first one's end."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    handled: list[tuple[object, ...]] = []
+    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(signal, "signal", lambda *given: handled.append(given))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+    assert handled == [(signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_IGN)]
