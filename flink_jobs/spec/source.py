@@ -240,8 +240,9 @@ class RecordKey(Section):
 class Envelope(Section):
     """What is around the fields of the records. `envelope: debezium` is short for `{kind: debezium}`."""
 
-    kind: Literal["none", "debezium"] = Field(
-        default="none", description="debezium: rows of a table, with what changed them."
+    kind: Literal["none", "debezium", "cloudevents"] = Field(
+        default="none",
+        description="debezium: rows of a table, with what changed them; cloudevents: data with attributes.",
     )
     fields: Annotated[dict[ColumnName, SchemaField], Field(max_length=100)] = Field(
         default_factory=dict,
@@ -260,6 +261,12 @@ class Envelope(Section):
     def _check_kind(self) -> Envelope:
         if self.kind == "none" and self.fields:
             raise wrong_at({("fields",): wrong("left out, as there is no envelope", "columns")})
+        if self.kind == "cloudevents" and self.deletes != "dead_letter":
+            raise wrong_at({("deletes",): wrong("left out, as the envelope is cloudevents", self.deletes)})
+        for name, field in self.fields.items() if self.kind == "cloudevents" else ():
+            if field.field and "." in field.field:
+                expected = "the name of an attribute, such as time"
+                raise wrong_at({("fields", name, "field"): wrong(expected, describe(field.field))})
         return self
 
 

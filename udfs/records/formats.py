@@ -29,7 +29,7 @@ class FormatParams(msgspec.Struct, frozen=True):
 
 def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> Decoder:
     """The decoder of the format."""
-    if written.envelope:
+    if written.envelope and written.envelope.kind == "debezium":
         bare = msgspec.structs.replace(written, envelope=None)
         tops = TOPS if written.name in ("json", "json_schema") else TOPS[:1]
         return DebeziumDecoder(
