@@ -211,10 +211,19 @@ class SchemaRegistry(HttpAccess):
     )
 
 
+def _text_errors(fields: dict[str, SchemaField], key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
+    """Text is one value."""
+    if len(fields) > 1:
+        yield (key,), wrong("one field, as the format is text", f"{len(fields)}")
+    for name, field in fields.items():
+        if field.field:
+            yield (key, name, "field"), wrong("left out, as the format is text", "a path")
+
+
 class RecordKey(Section):
     """Columns from the records' keys."""
 
-    format: Literal["text", "json", "json_schema", "avro", "protobuf"] = Field(
+    format: Literal["text", "json", "json_schema", "avro", "protobuf", "messagepack"] = Field(
         default="text", description="How keys are written; text is one value, as text."
     )
     schema_file: AbsolutePath | None = Field(
@@ -227,13 +236,8 @@ class RecordKey(Section):
 
     @model_validator(mode="after")
     def _check_text(self) -> RecordKey:
-        if self.format == "text" and len(self.fields) > 1:
-            raise wrong_at({("fields",): wrong("one field, as the format is text", f"{len(self.fields)}")})
-        pathed = [name for name, field in self.fields.items() if field.field]
-        if self.format == "text" and pathed:
-            raise wrong_at(
-                {("fields", pathed[0], "field"): wrong("left out, as the format is text", "a path")}
-            )
+        if self.format == "text" and (errors := dict(_text_errors(self.fields, "fields"))):
+            raise wrong_at(errors)
         return self
 
 
@@ -280,8 +284,8 @@ class Source(Section):
     """The topic that the job reads."""
 
     topic: Topic = Field(description="Kafka topic to read.")
-    format: Literal["json", "json_schema", "avro", "protobuf"] = Field(
-        default="json", description="How the records are written."
+    format: Literal["json", "json_schema", "avro", "protobuf", "messagepack", "text"] = Field(
+        default="json", description="How the records are written; text is one value, as text."
     )
     schema_file: AbsolutePath | None = Field(
         default=None,
@@ -347,6 +351,10 @@ class Source(Section):
             yield ("event_time", "field"), wrong(expected, describe(self.event_time.field))
         if self.schema_registry and not {self.format, self.key and self.key.format} & {*_BY_REGISTRY}:
             yield ("schema_registry",), wrong(f"left out, as the format is {self.format}", "a value")
+        if self.format == "text":
+            yield from _text_errors(self.fields, "schema")
+            if self.envelope.kind == "debezium":
+                yield ("envelope",), wrong("left out, as the format is text", "debezium")
         yield from self._schema_errors((), self.format, self.schema_file)
         if self.key:
             yield from self._schema_errors(("key",), self.key.format, self.key.schema_file)
