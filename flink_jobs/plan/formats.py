@@ -39,8 +39,12 @@ def envelope_params(source: Source) -> EnvelopeParams | None:
 
 def written_contract(source: Source) -> Contract:
     """The data contract with the paths at which fields are in the whole record."""
-    envelope = envelope_params(source)
-    return around(contract_of(source), envelope, "after") if envelope else contract_of(source)
+    contract, envelope = contract_of(source), envelope_params(source)
+    if envelope is None:
+        return contract
+    if envelope.kind == "debezium":
+        return around(contract, envelope, "after")
+    return Contract(tuple(field for field in contract.fields if field.name not in envelope.fields))
 
 
 def _params(source: Source, written: FormatName, file: Path | None) -> FormatParams:

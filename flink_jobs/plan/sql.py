@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flink_jobs.spec.secrets import redact
+from udfs.records.cloudevents import CONTENT_TYPE, PREFIX, STRUCTURED
 from udfs.records.event_time import EventTimeField
 from udfs.records.headers import ATTEMPT
 
@@ -111,9 +112,10 @@ def _parsed_time(where: EventTimeField) -> str:
     if where.header:
         written = f"CAST(_headers[{text(where.name)}] AS STRING)"
     else:
-        paths = (where.path or where.name, *where.others)
-        read = [f"JSON_VALUE(CAST(_value AS STRING), {text('$.' + path)})" for path in paths]
+        read = [_in_value(path) for path in (where.path or where.name, *where.others)]
         written = read[0] if len(read) == 1 else f"COALESCE({', '.join(read)})"
+    if where.event:
+        written = _in_event(where)
     if where.unit == "iso8601":
         bare = f"REPLACE(REGEXP_REPLACE({written}, 'Z$', ''), 'T', ' ')"
         time = f"TRY_CAST({bare} AS TIMESTAMP(3))"
@@ -123,6 +125,20 @@ def _parsed_time(where: EventTimeField) -> str:
         where.unit
     ].format(number)
     return f"TO_TIMESTAMP_LTZ(GREATEST(LEAST({scaled}, {LATEST_TIME_MS}), 0), 3)"
+
+
+def _in_value(path: str) -> str:
+    return f"JSON_VALUE(CAST(_value AS STRING), {text('$.' + path)})"
+
+
+def _in_event(where: EventTimeField) -> str:
+    """An attribute or part of the data of a CloudEvent, which is whole in the value, or beside headers."""
+    path = where.path or where.name
+    kind = f"TRIM(LOWER(CAST(_headers[{text(CONTENT_TYPE)}] AS STRING)))"
+    whole, beside = _in_value(f"data.{path}"), _in_value(path)
+    if where.event == "attribute":
+        whole, beside = _in_value(path), f"CAST(_headers[{text(PREFIX + path)}] AS STRING)"
+    return f"CASE WHEN {kind} LIKE '{STRUCTURED.decode()}%' THEN {whole} ELSE {beside} END"
 
 
 def _exact(time: str, written: str) -> str:

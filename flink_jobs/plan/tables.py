@@ -35,6 +35,8 @@ def _time_field(read: Source | Labels) -> EventTimeField | None:
     path = declared.field if declared and declared.field else ""
     if read.envelope.kind == "none":
         return EventTimeField(name, when.unit, path=path)
+    if read.envelope.kind == "cloudevents":
+        return EventTimeField(name, when.unit, path=path, event="attribute" if own else "data")
     rows = [""] if own else ["after.", "before."] if read.envelope.deletes == "before" else ["after."]
     first, *others = (f"{top}{row}{path or name}" for row in rows for top in ("", "payload."))
     return EventTimeField(name, when.unit, path=first, others=tuple(others))

@@ -175,8 +175,8 @@ def _record_key(job: JobSpec) -> tuple[str, Columns]:
 
 def _beside(params: ScoreParams) -> Iterator[str]:
     """The arguments of key and headers that have columns."""
-    for part in params.source.beside:
-        yield "_key" if part.header is None else f"_headers[{sql.text(part.header)}]"
+    for header in params.source.parts:
+        yield "_key" if header is None else f"_headers[{sql.text(header)}]"
 
 
 def _called(call: str, kept: Iterable[str], table: str) -> str:

@@ -211,10 +211,19 @@ class SchemaRegistry(HttpAccess):
     )
 
 
+def _text_errors(fields: dict[str, SchemaField], key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
+    """Text is one value."""
+    if len(fields) > 1:
+        yield (key,), wrong("one field, as the format is text", f"{len(fields)}")
+    for name, field in fields.items():
+        if field.field:
+            yield (key, name, "field"), wrong("left out, as the format is text", "a path")
+
+
 class RecordKey(Section):
     """Columns from the records' keys."""
 
-    format: Literal["text", "json", "json_schema", "avro", "protobuf"] = Field(
+    format: Literal["text", "json", "json_schema", "avro", "protobuf", "messagepack"] = Field(
         default="text", description="How keys are written; text is one value, as text."
     )
     schema_file: AbsolutePath | None = Field(
@@ -227,21 +236,17 @@ class RecordKey(Section):
 
     @model_validator(mode="after")
     def _check_text(self) -> RecordKey:
-        if self.format == "text" and len(self.fields) > 1:
-            raise wrong_at({("fields",): wrong("one field, as the format is text", f"{len(self.fields)}")})
-        pathed = [name for name, field in self.fields.items() if field.field]
-        if self.format == "text" and pathed:
-            raise wrong_at(
-                {("fields", pathed[0], "field"): wrong("left out, as the format is text", "a path")}
-            )
+        if self.format == "text" and (errors := dict(_text_errors(self.fields, "fields"))):
+            raise wrong_at(errors)
         return self
 
 
 class Envelope(Section):
     """What is around the fields of the records. `envelope: debezium` is short for `{kind: debezium}`."""
 
-    kind: Literal["none", "debezium"] = Field(
-        default="none", description="debezium: rows of a table, with what changed them."
+    kind: Literal["none", "debezium", "cloudevents"] = Field(
+        default="none",
+        description="debezium: rows of a table, with what changed them; cloudevents: data with attributes.",
     )
     fields: Annotated[dict[ColumnName, SchemaField], Field(max_length=100)] = Field(
         default_factory=dict,
@@ -260,6 +265,12 @@ class Envelope(Section):
     def _check_kind(self) -> Envelope:
         if self.kind == "none" and self.fields:
             raise wrong_at({("fields",): wrong("left out, as there is no envelope", "columns")})
+        if self.kind == "cloudevents" and self.deletes != "dead_letter":
+            raise wrong_at({("deletes",): wrong("left out, as the envelope is cloudevents", self.deletes)})
+        for name, field in self.fields.items() if self.kind == "cloudevents" else ():
+            if field.field and "." in field.field:
+                expected = "the name of an attribute, such as time"
+                raise wrong_at({("fields", name, "field"): wrong(expected, describe(field.field))})
         return self
 
 
@@ -273,8 +284,8 @@ class Source(Section):
     """The topic that the job reads."""
 
     topic: Topic = Field(description="Kafka topic to read.")
-    format: Literal["json", "json_schema", "avro", "protobuf"] = Field(
-        default="json", description="How the records are written."
+    format: Literal["json", "json_schema", "avro", "protobuf", "messagepack", "text"] = Field(
+        default="json", description="How the records are written; text is one value, as text."
     )
     schema_file: AbsolutePath | None = Field(
         default=None,
@@ -340,6 +351,10 @@ class Source(Section):
             yield ("event_time", "field"), wrong(expected, describe(self.event_time.field))
         if self.schema_registry and not {self.format, self.key and self.key.format} & {*_BY_REGISTRY}:
             yield ("schema_registry",), wrong(f"left out, as the format is {self.format}", "a value")
+        if self.format == "text":
+            yield from _text_errors(self.fields, "schema")
+            if self.envelope.kind == "debezium":
+                yield ("envelope",), wrong("left out, as the format is text", "debezium")
         yield from self._schema_errors((), self.format, self.schema_file)
         if self.key:
             yield from self._schema_errors(("key",), self.key.format, self.key.schema_file)

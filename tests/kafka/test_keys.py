@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from flink_jobs.kafka import ClientSettings, Message, read_topic
 from flink_jobs.testing import Broker, JobHarness
 from tests.helpers.samples import write_model
@@ -23,16 +21,12 @@ source:
   headers:
     tenant: {type: string, required: true, values: [a, b], header: x-tenant}
     tries: long
-features: FEATURES
-model: {name: m, registry: models, inputs: {x: INPUT}}
+features: {windows: {w: {by: card, over: 1h, select: {spent: sum(x)}}}}
+model: {name: m, registry: models, inputs: {x: spent}}
 predictions: {include: [tenant, tries], pii_key: "${HASH_KEY}"}
 dead_letters: {pii: keep}
 runtime: {checkpoint: {interval: 1s}}
 """
-WAYS = {
-    "at once": ("{}", "x"),
-    "with windows": ("{windows: {w: {by: card, over: 1h, select: {spent: sum(x)}}}}", "spent"),
-}
 KEY = b'{"card":"c1"}'
 BAD = {
     "missing": (KEY, [("tries", b"1")]),
@@ -43,12 +37,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_records_are_scored_by_their_keys_and_headers(
-    way: str, broker: Broker, kafka: ClientSettings, tmp_path: Path
+    broker: Broker, kafka: ClientSettings, tmp_path: Path
 ) -> None:
     write_model(tmp_path / "models", "m", "x")
-    features, column = WAYS[way]
     good = [
         Message(
             b'{"x":%d}' % n, KEY, (("x-tenant", b"ab"[n % 2 : n % 2 + 1]), ("tries", b"%d" % n)), NOW + n, 0
@@ -56,7 +48,7 @@ def test_records_are_scored_by_their_keys_and_headers(
         for n in range(6)
     ]
     bad = [Message(b'{"x":9}', key, tuple(headers), NOW, 0) for key, headers in BAD.values()]
-    job = JOB.replace("FEATURES", features).replace("INPUT", column).replace("PII", "mask")
+    job = JOB.replace("PII", "mask")
     environ = {"HASH_KEY": "0123456789abcdef"}
     results = JobHarness(broker).run(job, [*good, *bad], base=tmp_path, environ=environ)
     assert results.accounts() == {"read": 11, "predicted": 6, "dead": 5, "late": 0}

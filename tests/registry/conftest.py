@@ -94,6 +94,14 @@ class Producer:
         found = self._ask({"subject": f"{topic}-value", "read": [raw.hex() for raw in raws]})
         return found
 
+    def events(self, events: Sequence[Any], mode: str) -> list[tuple[dict[str, bytes], bytes]]:
+        """Headers and value of each, as the SDK of CloudEvents makes them."""
+        found = self._ask({"subject": "", "events": events, "mode": mode})
+        return [
+            ({name: bytes.fromhex(text) for name, text in headers.items()}, bytes.fromhex(value))
+            for headers, value in found
+        ]
+
     def _ask(self, asked: Any) -> Any:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin

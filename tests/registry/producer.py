@@ -1,6 +1,7 @@
 """Writes records by Confluent's own serializers, in an environment of its own: JSON lines in, hex lines out.
 
-With `read`, hex of records, it reads them by Confluent's own deserializer.
+With `events` these are written by the SDK of CloudEvents. With `read`, hex of records, Confluent's own
+deserializer reads them.
 
 Each line has `subject` (its topic is what comes before `-value`), `schema` and `records`, and may have
 `references`, (name, subject, version) each.
@@ -12,6 +13,9 @@ import json
 import sys
 from typing import Any
 
+from cloudevents.core.bindings.kafka import to_binary, to_structured
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
@@ -28,6 +32,9 @@ def main(url: str) -> None:
     for line in sys.stdin:
         asked: dict[str, Any] = json.loads(line)
         topic = asked["subject"].removesuffix("-value")
+        if "events" in asked:
+            print(json.dumps([_as_kafka(event, asked["mode"]) for event in asked["events"]]), flush=True)
+            continue
         if "read" in asked:
             read = AvroDeserializer(client)
             context = SerializationContext(topic, MessageField.VALUE)
@@ -50,6 +57,13 @@ def main(url: str) -> None:
         serialize = AvroSerializer(client, schema) if avro else JSONSerializer(schema, client)
         context = SerializationContext(topic, MessageField.VALUE)
         print(json.dumps([serialize(record, context).hex() for record in asked["records"]]), flush=True)
+
+
+def _as_kafka(event: dict[str, Any], mode: str) -> tuple[dict[str, str], str]:
+    """Headers and value of an event, as the SDK of CloudEvents makes them."""
+    made = CloudEvent(attributes=dict(event["attributes"]), data=event["data"])
+    sent = {"binary": to_binary, "structured": to_structured}[mode](made, JSONFormat())
+    return {name: value.hex() for name, value in sent.headers.items()}, sent.value.hex()
 
 
 if __name__ == "__main__":

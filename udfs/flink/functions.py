@@ -141,7 +141,7 @@ class PackFunction(_Counting):
     ) -> Given:
         started = time.perf_counter_ns()
         times = _milliseconds(event_time)
-        count = len(others) - len(self._params.source.beside)
+        count = len(others) - len(self._params.source.parts)
         record, beside = others[:count], [Raws(part) for part in others[count:]]
         outcomes, table = self._checker.extract(Raws(value), times, _flags(late, len(value)), beside)
         dead_rate.check(self._limit, outcomes)
@@ -208,7 +208,7 @@ class ScoreFunction(_Counting):
     ) -> Given:
         started = time.perf_counter_ns()
         columns = others[: len(self._windows)]
-        rest = len(columns) + len(self._params.source.beside)
+        rest = len(columns) + len(self._params.source.parts)
         batch = Batch(
             Raws(value),
             _milliseconds(event_time),

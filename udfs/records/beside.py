@@ -16,12 +16,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.records.contract import Contract
 from udfs.records.decode import Decoded, Decoder, decode_batch
 from udfs.records.formats import FormatParams, make_decoder
 from udfs.records.problems import Problem
+from udfs.records.raws import Raws, as_array
 
 
 class BesideParams(msgspec.Struct, frozen=True):
@@ -64,11 +66,15 @@ class _WhereGiven:
         self._inner = inner
 
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
-        given = np.array([raw is not None for raw in raws], dtype=np.bool_)
-        if given.all():
-            return self._inner.decode_columns(raws)
-        present = [raw for raw in raws if raw is not None]
-        table = self._inner.decode_columns(present) if present else self.contract.arrow_schema().empty_table()
+        values = as_array(raws)
+        if not values.null_count:
+            return self._inner.decode_columns(Raws(values))
+        given: npt.NDArray[np.bool_] = values.is_valid().to_numpy(zero_copy_only=False)
+        present = values.drop_null()
+        if len(present):
+            table = self._inner.decode_columns(Raws(present))
+        else:
+            table = self.contract.arrow_schema().empty_table()
         return None if table is None else table.take(pa.array(np.cumsum(given) - 1, mask=~given))
 
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:

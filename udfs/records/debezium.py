@@ -24,7 +24,7 @@ from udfs.records.decode import Decoder
 from udfs.records.framing import reject
 from udfs.records.problems import RejectedError
 
-EnvelopeKind = Literal["debezium"]
+EnvelopeKind = Literal["debezium", "cloudevents"]
 # No column of a job has such a name.
 _OP, _BEFORE = "(op)", "(before) "
 _DELETE, _ROWS = "d", ("c", "r", "u")

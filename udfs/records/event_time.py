@@ -30,7 +30,7 @@ class EventTimeField(msgspec.Struct, frozen=True):
     """Where the event time is: a field of the record or a header, and its unit.
 
     `path` leads to the field in the record, a.b.c, where it is not at the top under its own name; it may also
-    be at `others`.
+    be at `others`. `event` says what of a CloudEvent it is.
     """
 
     name: str
@@ -38,6 +38,7 @@ class EventTimeField(msgspec.Struct, frozen=True):
     header: bool = False
     path: str = ""
     others: tuple[str, ...] = ()
+    event: Literal["", "attribute", "data"] = ""
 
 
 def explain_event_time(where: EventTimeField | None, record: Mapping[str, object], time: int) -> Problem:

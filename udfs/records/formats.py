@@ -11,11 +11,12 @@ from udfs.records.debezium import TOPS, DebeziumDecoder, EnvelopeParams
 from udfs.records.decode import Decoder
 from udfs.records.framed_json import FramedJsonDecoder
 from udfs.records.json import JsonDecoder
+from udfs.records.messagepack import MessagePackDecoder
 from udfs.records.nested_json import NestedJsonDecoder
 from udfs.records.registry_params import RegistryParams
 from udfs.records.text import TextDecoder
 
-FormatName = Literal["json", "json_schema", "avro", "protobuf", "text"]
+FormatName = Literal["json", "json_schema", "avro", "protobuf", "messagepack", "text"]
 
 
 class FormatParams(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class FormatParams(msgspec.Struct, frozen=True):
 
 def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> Decoder:
     """The decoder of the format."""
-    if written.envelope:
+    if written.envelope and written.envelope.kind == "debezium":
         bare = msgspec.structs.replace(written, envelope=None)
         tops = TOPS if written.name in ("json", "json_schema") else TOPS[:1]
         return DebeziumDecoder(
@@ -44,6 +45,8 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
 
         assert written.registry
         return ProtobufDecoder(contract, max_bytes, written.registry)
+    if written.name == "messagepack":
+        return MessagePackDecoder(contract, max_bytes)
     if written.name == "text":
         return TextDecoder(contract, max_bytes)
     nested = any(field.path for field in contract.fields)

@@ -34,6 +34,7 @@ DECODE_REASONS = (
     "schema_incompatible",
     "not_avro",
     "not_protobuf",
+    "not_messagepack",
     UNEXPECTED,
 )
 CONTRACT_REASONS = (

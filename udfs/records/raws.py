@@ -38,6 +38,10 @@ class Raws(Sequence[bytes | None]):
         records: list[bytes | None] = self._values.to_numpy(zero_copy_only=False).tolist()
         return iter(records)
 
+    def array(self) -> pa.Array:
+        """The binary array."""
+        return self._values
+
     def joined(self) -> bytes | None:
         """All records, a line break between; None if there is no record, or one without a value."""
         if not len(self) or self._values.null_count:
@@ -56,3 +60,8 @@ def join_lines(raws: Sequence[bytes | None]) -> bytes | None:
         return b"\n".join(raws) or None  # type: ignore[arg-type]
     except TypeError:
         return None
+
+
+def as_array(raws: Sequence[bytes | None]) -> pa.Array:
+    """A binary array of any sequence."""
+    return raws.array() if isinstance(raws, Raws) else pa.array(raws, pa.binary())

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from udfs.records.contract import Contract
 from udfs.records.framing import reject
 from udfs.records.problems import Problem, RejectedError
+from udfs.records.raws import as_array
 from udfs.types import ARROW, ColumnType
 
 # As JSON writes them, so that a text has one meaning.
@@ -47,7 +48,7 @@ class TextDecoder:
 
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
         """The column of the whole batch, or None if any text is not plainly one value."""
-        values = pa.array(raws, pa.binary())
+        values = as_array(raws)
         if not len(values) or values.null_count or pc.max(pc.binary_length(values)).as_py() > self.max_bytes:
             return None
         try:

@@ -14,8 +14,9 @@ from udfs.features import DerivedParams, FeatureBuilder, FeatureParams
 from udfs.isolate import Span
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
 from udfs.records.beside import BesideDecoder, joined
+from udfs.records.cloudevents import CloudEvents
 from udfs.records.contract import Contract
-from udfs.records.decode import Decoded, decode_batch
+from udfs.records.decode import Decoded, Decoder, decode_batch
 from udfs.records.event_time import are_iso_8601, explain_event_time
 from udfs.records.formats import make_decoder
 from udfs.records.problems import Problem
@@ -36,7 +37,8 @@ class RecordChecker:
     def __init__(self, params: SourceParams, conditions: tuple[DerivedParams, ...] = ()) -> None:
         self._params = params
         self._conditions = FeatureBuilder(FeatureParams(derived=conditions))
-        self._decoder = make_decoder(params.contract, params.max_bytes, params.written)
+        self._decoder = make_decoder(_own_contract(params), params.max_bytes, params.written)
+        self._events = _events(params, self._decoder)
         self._beside = [BesideDecoder(part, params.max_bytes) for part in params.beside]
         self._iso_field = _iso_field(params)
         self._watch = BatchProfiler(params.counted, None, NO_VERSION) if params.counted else None
@@ -129,10 +131,14 @@ class RecordChecker:
         return Decoded(decoded.table, on_time[decoded.rows], problems)
 
     def _decode(self, raws: Raws, beside: Sequence[Raws]) -> Decoded:
-        decoded = decode_batch(self._decoder, raws)
+        count = len(self._events.headers) if self._events else 0
+        if self._events:
+            decoded = self._events.decode(raws, beside[:count])
+        else:
+            decoded = decode_batch(self._decoder, raws)
         if not self._beside:
             return decoded
-        parts = zip(self._beside, beside, strict=True)
+        parts = zip(self._beside, beside[count:], strict=True)
         return joined(decoded, [decoder.decode(part) for decoder, part in parts])
 
     def _without_event_time(
@@ -143,6 +149,21 @@ class RecordChecker:
             record = decoded.table.slice(i, 1).to_pylist()[0]
             problems[row] = explain_event_time(self._params.event_time, record, int(times[i]))
         return Decoded(decoded.table.filter(pa.array(~timeless)), decoded.rows[~timeless], problems)
+
+
+def _own_contract(params: SourceParams) -> Contract:
+    """What the decoder of values reads: not the attributes of an event."""
+    if params.events is None:
+        return params.contract
+    return Contract(
+        tuple(field for field in params.contract.fields if field.name not in params.events.fields)
+    )
+
+
+def _events(params: SourceParams, data: Decoder) -> CloudEvents | None:
+    if params.events is None:
+        return None
+    return CloudEvents(params.contract, data, params.events.fields, params.max_bytes)
 
 
 def _iso_field(params: SourceParams) -> str | None:

@@ -11,7 +11,9 @@ from udfs.profile.params import CollectParams
 from udfs.quality.params import LabelWait, QualityCount
 from udfs.records.avro_encode import AvroOutput
 from udfs.records.beside import BesideParams
+from udfs.records.cloudevents import event_headers
 from udfs.records.contract import Contract, Field
+from udfs.records.debezium import EnvelopeParams
 from udfs.records.event_time import EventTimeField
 from udfs.records.formats import FormatParams
 from udfs.records.personal import PrivacyParams
@@ -65,6 +67,18 @@ class SourceParams(msgspec.Struct, frozen=True):
     privacy: PrivacyParams = PrivacyParams()
     max_dead: DeadRate | None = None
     beside: tuple[BesideParams, ...] = ()
+
+    @property
+    def events(self) -> EnvelopeParams | None:
+        """How records are CloudEvents, if they are."""
+        envelope = self.written.envelope
+        return envelope if envelope and envelope.kind == "cloudevents" else None
+
+    @property
+    def parts(self) -> tuple[str | None, ...]:
+        """What workers are given of a record beside its value: the names of headers, None for the key."""
+        events = event_headers(self.contract, self.events.fields) if self.events else ()
+        return (*events, *(part.header for part in self.beside))
 
     @property
     def fields(self) -> tuple[Field, ...]:

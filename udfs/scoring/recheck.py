@@ -6,7 +6,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from udfs.records.beside import BesideParams
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED
 from udfs.scoring.params import PackParams
@@ -28,12 +27,12 @@ class Rechecker:
         # Who writes the dead letters counts them for the monitor.
         source = msgspec.structs.replace(params.source, counted=None)
         self._checker = RecordChecker(source, params.conditions)
-        self._beside = source.beside
+        self._parts = source.parts
         self._schema = row_schema(checked_columns(params))
 
     def __call__(self, rows: pa.RecordBatch) -> Rechecked:
         late = np.zeros(len(rows), dtype=np.bool_)
-        beside = [_beside(rows, part) for part in self._beside]
+        beside = [_beside(rows, part) for part in self._parts]
         outcomes, table = self._checker.extract(
             rows.column("_value").to_pylist(), times_of(rows), late, beside
         )
@@ -47,13 +46,13 @@ class Rechecker:
         return Rechecked(kept, dead, outcomes.problem[~valid])
 
 
-def _beside(rows: pa.RecordBatch, part: BesideParams) -> list[bytes | None]:
-    """The key of each row, or the header."""
-    if part.header is None:
+def _beside(rows: pa.RecordBatch, header: str | None) -> list[bytes | None]:
+    """The header of each row, or its key."""
+    if header is None:
         keys: list[bytes | None] = rows.column("_key").to_pylist()
         return keys
     names, values = (rows.column(f"_header_{each}").to_pylist() for each in ("names", "values"))
     return [
-        dict(zip(each or (), found or (), strict=True)).get(part.header)
+        dict(zip(each or (), found or (), strict=True)).get(header)
         for each, found in zip(names, values, strict=True)
     ]

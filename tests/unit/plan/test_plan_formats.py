@@ -35,6 +35,10 @@ ENVELOPED_JSON = """\
 json
   envelope: {kind: debezium, fields: {at: {type: long, required: true, field: ts_ms}}}
   event_time: {field: at}"""
+EVENTS = """\
+json
+  envelope: {kind: cloudevents, fields: {time: {type: string, required: true}}}
+  event_time: {field: time, unit: iso8601}"""
 RIDER = {"type": "record", "name": "Rider", "fields": [{"name": "city", "type": ["null", "string"]}]}
 SCHEMA = {
     "type": "record",
@@ -150,3 +154,14 @@ def test_fields_and_event_time_are_looked_for_in_the_envelope(folder: Path) -> N
     ddl = validated_plan(folder / "job.yaml").tables[0].ddl()
     value = "JSON_VALUE(CAST(_value AS STRING), "
     assert f"COALESCE({value}'$.ts_ms'), {value}'$.payload.ts_ms'))" in ddl
+
+
+def test_workers_of_events_get_their_headers_and_flink_their_time(folder: Path) -> None:
+    assert problems(folder, JOB.replace("avro\n  schema_file: rides.avsc", EVENTS)) == []
+    plan = validated_plan(folder / "job.yaml")
+    call = str(plan.views.views["scored"])
+    headers = ("content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time")
+    assert ", ".join(f"_headers['{name}']" for name in headers) in call
+    ddl = plan.tables[0].ddl()
+    assert "LIKE 'application/cloudevents%' THEN JSON_VALUE(CAST(_value AS STRING), '$.time')" in ddl
+    assert "ELSE CAST(_headers['ce_time'] AS STRING) END" in ddl
