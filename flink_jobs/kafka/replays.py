@@ -28,6 +28,7 @@ Action = Literal["replayed", "dropped"]
 SUFFIX = "replays"
 _TIMEOUT = 60.0
 _NOTES_CONFIG = {"cleanup.policy": "compact", "retention.ms": "-1"}
+_FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
 
 
@@ -263,7 +264,7 @@ class Replays:
             raise self._refusal(_told(raised), ()) from raised
 
     def _refusal(self, error: KafkaError, batch: Sequence[Sending]) -> Exception:
-        if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
+        if error.code() in _FENCED:
             return WorkError(f"another replay of {self._job} has taken over; this one has stopped")
         topic = next((each.topic for each in batch if each.topic), self._notes)
         return needs(self._settings, "Write", f"topic {topic!r}")(error)
