@@ -36,6 +36,7 @@ class Decided:
     dead: str
     late: str
     shadows: str
+    accounts: str
 
 
 def result_field(column: RowColumn) -> str:
@@ -64,6 +65,11 @@ def scored_shadows(privacy: PrivacyParams) -> str:
     shadow = result_field(SHADOW)
     columns = f"{_scored_key(privacy)}, {shadow}"
     return f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {shadow} IS NOT NULL"
+
+
+def accounts(account: str, rows: str) -> str:
+    """The accounts of batches, by the expression of the account and the rows that have it."""
+    return f"SELECT CAST(NULL AS BYTES), {account} FROM {rows} WHERE {account} IS NOT NULL"
 
 
 def _scored_key(privacy: PrivacyParams) -> str:
@@ -175,6 +181,11 @@ OUTPUTS = (
         dropped="where records stand that the watermark has passed, no record",
     ),
     Output("shadows", "what shadow versions say of each record", lambda decided: decided.shadows),
+    Output(
+        "accounting",
+        "what became of each range of offsets, with a checksum",
+        lambda decided: decided.accounts,
+    ),
     Output("drift", "one for each window and segment, compared with the reference"),
     Output("alerts", "what fires and what is over", needs=("drift", "comparisons", "quality")),
     Output("comparisons", "versions beside each other, per window"),

@@ -61,6 +61,7 @@ def source_params(
         written=format_params(job),
         privacy=privacy,
         max_dead=_max_dead(job) if limited else None,
+        accounts_of=job.job if job.accounting else None,
     )
 
 

@@ -51,6 +51,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     """How records of the source are read; with `counted`, a monitor is told of dead and late ones.
 
     `privacy` says what becomes of the personal data in them on its way out, `max_dead` when the job stops.
+    `accounts_of` is the job whose accounts are written, if they are.
     """
 
     topic: str
@@ -61,6 +62,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     written: FormatParams = FormatParams()
     privacy: PrivacyParams = PrivacyParams()
     max_dead: DeadRate | None = None
+    accounts_of: str | None = None
 
 
 class PackParams(msgspec.Struct, frozen=True):
