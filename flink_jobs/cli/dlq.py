@@ -86,6 +86,12 @@ def dlq(
             show_default=False,
         ),
     ] = None,
+    from_source: Annotated[
+        bool,
+        typer.Option(
+            "--from-source", help="replay: read records that the topic does not have from where they stand."
+        ),
+    ] = False,
     rate: Rate = None,
     max_attempts: MaxAttempts = 3,
     dry_run: DryRun = False,
@@ -122,6 +128,7 @@ def dlq(
         max_attempts,
         dry_run,
         every,
+        from_source,
         as_json,
     )
     act(action, asked, options, by)
