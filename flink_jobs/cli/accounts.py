@@ -33,6 +33,7 @@ from flink_jobs.reports.accounts import (
     origin_of_prediction,
     origin_of_whole,
     spans,
+    within,
 )
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.terminal import literal, open_console
@@ -129,11 +130,8 @@ class _Check:
     def _records(self, partition: int, runs: list[tuple[int, int]]) -> Iterator[int]:
         """Offsets within the runs that have a committed record."""
         for start, stop in spans(runs):
-            for record in read_span(self._settings, self._topic, partition, start, stop):
-                while runs and runs[0][1] <= record.offset:
-                    runs.pop(0)
-                if runs and runs[0][0] <= record.offset:
-                    yield record.offset
+            found = read_span(self._settings, self._topic, partition, start, stop)
+            yield from within(runs, (record.offset for record in found))
 
 
 def _outcome_topics(spec: JobSpec) -> dict[str, str]:

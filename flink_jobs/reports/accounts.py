@@ -10,7 +10,8 @@ what is unanswered looks these up in the source, and says with `settle` which of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,6 +26,7 @@ from udfs.scoring.accounts import AccountRecord, RangeAccount, checksum
 OUTCOMES = ("predicted", "dead", "late")
 # A byte for each offset: how many outcomes it has, up to 15, and above that the kind of the first.
 _COUNT, _KIND = 15, 4
+_LAST = 2**63
 SHOWN = 10
 
 
@@ -215,3 +217,15 @@ def spans(runs: Iterable[tuple[int, int]], apart: int = 10_000) -> Iterator[tupl
         last = stop
     if first is not None:
         yield first, last
+
+
+def within(runs: Sequence[tuple[int, int]], offsets: Iterable[int]) -> Iterator[int]:
+    """The offsets that are in one of the runs, which are in order.
+
+    >>> list(within([(3, 4), (90, 95)], [2, 3, 4, 94, 95]))
+    [3, 94]
+    """
+    for offset in offsets:
+        at = bisect_right(runs, (offset, _LAST)) - 1
+        if at >= 0 and offset < runs[at][1]:
+            yield offset

@@ -21,6 +21,7 @@ from flink_jobs.reports.accounts import (
     origin_of_prediction,
     origin_of_whole,
     spans,
+    within,
 )
 from udfs.scoring.accounts import Accounting, RangeAccount, checksum
 from udfs.scoring.outcomes import DEAD, LATE, PREDICTED
@@ -59,6 +60,19 @@ def test_spans_have_all_runs_and_little_more(steps: list[tuple[int, int]], apart
     found = list(spans(runs, apart))
     assert {o for a, b in runs for o in range(a, b)} <= {o for a, b in found for o in range(a, b)}
     assert all(second[0] - first[1] > apart for first, second in pairwise(found))
+
+
+@given(st.lists(st.tuples(st.integers(1, 20_000), st.integers(1, 3)), max_size=20), st.data())
+def test_records_far_apart_are_found_in_their_runs(steps: list[tuple[int, int]], data: st.DataObject) -> None:
+    runs, at = [], 0
+    for gap, length in steps:
+        runs.append((at + gap, at + gap + length))
+        at = runs[-1][1]
+    unanswered = [offset for start, stop in runs for offset in range(start, stop)]
+    others = data.draw(st.lists(st.integers(0, at + 10), max_size=20))
+    source = sorted({*others, *unanswered[::2]})
+    found = [o for a, b in spans(runs) for o in within(runs, (o for o in source if a <= o < b))]
+    assert found == [offset for offset in source if offset in set(unanswered)]
 
 
 def test_many_outcomes_of_one_record_are_still_many() -> None:
