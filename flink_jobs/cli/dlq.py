@@ -17,7 +17,7 @@ from flink_jobs.jobfile import load_job
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file.", show_default=False)]
 Places = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RECORD]...", help="PARTITION:OFFSET, as list prints it.", show_default=False),
+    typer.Argument(metavar="RECORD", help="PARTITION:OFFSET, as list prints it.", show_default=False),
 ]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Those from this time on.", show_default=False)
