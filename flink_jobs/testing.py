@@ -130,6 +130,7 @@ class Results:
     shadows: Sequence[Outcome] = ()
     comparisons: Sequence[Outcome] = ()
     quality: Sequence[Outcome] = ()
+    accounting: Sequence[Outcome] = ()
 
     def accounts(self) -> dict[str, int]:
         """How many records were read, predicted, dead and late.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -24,9 +25,19 @@ from flink_jobs.kafka import (
     read_topic,
 )
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.reports.accounts import SHOWN, Accounts, Origin, origin_of_prediction, origin_of_whole, spans
+from flink_jobs.reports.accounts import (
+    SHOWN,
+    Accounts,
+    Origin,
+    accounts_of,
+    origin_of_prediction,
+    origin_of_whole,
+    spans,
+    within,
+)
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.terminal import literal, open_console
+from udfs.scoring.accounts import RangeAccount
 from udfs.times import parse_time
 
 SCHEMA = "tailrace.accounts/1"
@@ -61,8 +72,8 @@ def accounts(
     """Check that each record that a job has read has one outcome, and name the first that has not.
 
     An outcome is a prediction, a dead letter or a late record. The source topic is compared with what the
-    outputs say of it, up to the offsets that the job has committed, whatever restarts there were. Ends with 1
-    if a record has none, or two. The job may run.
+    outputs say of it, up to the offsets that the job has committed, whatever restarts there were; and with
+    the job's own accounts, if it has accounting. Ends with 1 if a record has none, or two. The job may run.
 
     [bold]Examples[/]
 
@@ -77,7 +88,8 @@ def accounts(
         )
     found = _Check(spec, since).run(settle=not spec.features.windows or ended)
     waits = bool(spec.features.windows) and not ended
-    data = _as_data(found, spec, waits)
+    said = _said(spec, found) if spec.accounting else {}
+    data = _as_data(found, spec, waits, said)
     if as_json:
         print_json(data)
     else:
@@ -118,11 +130,8 @@ class _Check:
     def _records(self, partition: int, runs: list[tuple[int, int]]) -> Iterator[int]:
         """Offsets within the runs that have a committed record."""
         for start, stop in spans(runs):
-            for record in read_span(self._settings, self._topic, partition, start, stop):
-                while runs and runs[0][1] <= record.offset:
-                    runs.pop(0)
-                if runs and runs[0][0] <= record.offset:
-                    yield record.offset
+            found = read_span(self._settings, self._topic, partition, start, stop)
+            yield from within(runs, (record.offset for record in found))
 
 
 def _outcome_topics(spec: JobSpec) -> dict[str, str]:
@@ -151,8 +160,20 @@ def _ranges(spec: JobSpec, settings: ClientSettings, since: str | None) -> dict[
     return ranges
 
 
-def _as_data(found: Accounts, spec: JobSpec, waits: bool) -> dict[str, Any]:
-    """`waits`: windows may still hold what has no outcome."""
+def _said(spec: JobSpec, found: Accounts) -> dict[int, list[RangeAccount]]:
+    """The job's own accounts, by partition."""
+    assert spec.accounting
+    said: dict[int, list[RangeAccount]] = {number: [] for number in found.partitions}
+    for record in read_topic(client_settings(spec), spec.accounting.topic):
+        for account in accounts_of(record, found.topic):
+            said.get(account.partition, []).append(account)
+    return said
+
+
+def _as_data(
+    found: Accounts, spec: JobSpec, waits: bool, said: Mapping[int, list[RangeAccount]]
+) -> dict[str, Any]:
+    """`waits`: windows may still hold what has no outcome. `said`: the job's own accounts, if it has any."""
     rows = []
     for number, partition in found.partitions.items():
         without, doubled = partition.missing, partition.doubled
@@ -169,10 +190,14 @@ def _as_data(found: Accounts, spec: JobSpec, waits: bool) -> dict[str, Any]:
                 "doubled": len(doubled),
                 "first_missing": missing[:SHOWN],
                 "first_doubled": doubled[:SHOWN],
+                "accounts": len(said.get(number, ())),
+                "disagreements": [asdict(each) for each in partition.disagreements(said.get(number, ()))],
             }
         )
     repeated_is_wrong = spec.runtime.delivery == "exactly_once"
-    balanced = not any(row["missing"] or (row["doubled"] and repeated_is_wrong) for row in rows)
+    balanced = not any(
+        row["missing"] or ((row["doubled"] or row["disagreements"]) and repeated_is_wrong) for row in rows
+    )
     head = {"schema": SCHEMA, "job": spec.job, "topic": found.topic, "balanced": balanced}
     return head | {"others": found.others, "partitions": rows}
 
@@ -205,6 +230,10 @@ def _print(data: dict[str, Any]) -> None:
                 shown = ", ".join(map(str, offsets))
                 more = " …" if row[kind] > len(offsets) else ""
                 console.print(f"{kind} in partition {row['partition']}: {shown}{more}")
+    for row in data["partitions"]:
+        for each in row["disagreements"][:SHOWN]:
+            place = f"partition {row['partition']}, offsets {each['start']} to {each['stop'] - 1}"
+            console.print(f"the job's account differs in {place}: {each['why']}")
     if any(row["waiting"] for row in data["partitions"]):
         console.print(
             "waiting: held by windows until the watermark passes; with --ended they count as missing"

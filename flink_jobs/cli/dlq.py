@@ -17,7 +17,7 @@ from flink_jobs.jobfile import load_job
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file.", show_default=False)]
 Places = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RECORD]...", help="PARTITION:OFFSET, as list prints it.", show_default=False),
+    typer.Argument(metavar="RECORD", help="PARTITION:OFFSET, as list prints it.", show_default=False),
 ]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Those from this time on.", show_default=False)
@@ -86,6 +86,12 @@ def dlq(
             show_default=False,
         ),
     ] = None,
+    from_source: Annotated[
+        bool,
+        typer.Option(
+            "--from-source", help="replay: read records that the topic does not have from where they stand."
+        ),
+    ] = False,
     rate: Rate = None,
     max_attempts: MaxAttempts = 3,
     dry_run: DryRun = False,
@@ -122,6 +128,7 @@ def dlq(
         max_attempts,
         dry_run,
         every,
+        from_source,
         as_json,
     )
     act(action, asked, options, by)

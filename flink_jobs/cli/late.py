@@ -61,5 +61,5 @@ def late(
     """
     which = letters.chosen(records, since=since, until=until)
     asked = letters.ask(job, True, which, key_file, limit)
-    options = replaying.Options(None, None, rate, max_attempts, dry_run, every, as_json)
+    options = replaying.Options(None, None, rate, max_attempts, dry_run, every, as_json=as_json)
     act(action, asked, options, by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import typer
 
@@ -13,13 +13,14 @@ from flink_jobs.cli.letters import Asked
 from flink_jobs.cli.models_shared import print_json
 from flink_jobs.cli.repair import Checker, Mapping, Unrepairable
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.kafka import Message, describe_topics, no_such_topic
+from flink_jobs.kafka import Message, describe_topics, no_such_topic, read_record
 from flink_jobs.kafka.dead_letters import DeadLetter
 from flink_jobs.kafka.replays import Note, Place, Replays, Sending, notes_topic, read_decisions
 from flink_jobs.plan.topics import forgives_replayed
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.terminal import say
 from udfs.records.headers import ATTEMPT, FIRST, REPLAYED
+from udfs.records.personal import Record
 from udfs.times import iso, now_ms
 
 BATCH = 1_000
@@ -37,6 +38,7 @@ class Options:
     max_attempts: int = 3
     dry_run: bool = False
     every: bool = False
+    from_source: bool = False
     as_json: bool = False
 
 
@@ -145,6 +147,8 @@ class _Work:
             yield sending
 
     def _sending(self, letter: DeadLetter, action: str) -> Sending:
+        if letter.original is None and self._options.from_source and action == "replayed":
+            letter = self._from_source(letter)
         partition, offset = letter.at
         here = Place(self._asked.topic, partition, offset)
         topic, read_from, at = letter.place
@@ -159,6 +163,16 @@ class _Work:
         if action != "replayed":
             return Sending(letter.identity, note)
         return Sending(letter.identity, note, self._target.source.topic, self._message(letter, note))
+
+    def _from_source(self, letter: DeadLetter) -> DeadLetter:
+        """With the record as the source still has it. Raises Unrepairable."""
+        topic, partition, offset = letter.place
+        if partition is None or offset is None or topic != self._asked.spec.source.topic:
+            raise Unrepairable("it is not of the source")
+        found = read_record(self._asked.settings, topic, partition, offset)
+        if found is None or found.timestamp != letter.timestamp:
+            raise Unrepairable("the source has it no more")
+        return replace(letter, original=Record(found.key, found.value, found.headers))
 
     def _message(self, letter: DeadLetter, note: Note) -> Message:
         """The record as it was, but for a repair. Raises Unrepairable."""

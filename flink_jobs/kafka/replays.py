@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal, Self
@@ -26,8 +27,9 @@ from flink_jobs.kafka.settings import ClientSettings
 
 Action = Literal["replayed", "dropped"]
 SUFFIX = "replays"
-_TIMEOUT = 60.0
+_TIMEOUT, _LEAVING = 60.0, 5.0
 _NOTES_CONFIG = {"cleanup.policy": "compact", "retention.ms": "-1"}
+_FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
 
 
@@ -129,7 +131,7 @@ class Replays:
         create_topics(self._settings, {self._notes: 1}, _NOTES_CONFIG)
         options: dict[str, Any] = {
             "transactional.id": f"{self._job}-replays",
-            "transaction.timeout.ms": 60_000,
+            "transaction.timeout.ms": 30_000,
         }
         # Without a callback a fatal error would be raised amid the callbacks of records.
         options |= {"linger.ms": 5, "error_cb": self._note_error}
@@ -140,7 +142,10 @@ class Replays:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Whoever reads committed records waits for an open transaction: it is not left to its timeout."""
         self._producer.purge()
+        with suppress(KafkaException):
+            self._producer.abort_transaction(_LEAVING)
 
     def decided(self, identity: str) -> Action | None:
         """What was decided of the record, before or by this one; None if nothing was."""
@@ -263,7 +268,7 @@ class Replays:
             raise self._refusal(_told(raised), ()) from raised
 
     def _refusal(self, error: KafkaError, batch: Sequence[Sending]) -> Exception:
-        if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
+        if error.code() in _FENCED:
             return WorkError(f"another replay of {self._job} has taken over; this one has stopped")
         topic = next((each.topic for each in batch if each.topic), self._notes)
         return needs(self._settings, "Write", f"topic {topic!r}")(error)

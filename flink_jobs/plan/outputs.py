@@ -43,6 +43,7 @@ class Decided:
     dead: str
     late: str
     shadows: str
+    accounts: str
 
 
 def result_field(column: RowColumn) -> str:
@@ -71,6 +72,11 @@ def scored_shadows(privacy: PrivacyParams) -> str:
     shadow = result_field(SHADOW)
     columns = f"{_scored_key(privacy)} AS _key, {shadow} AS _value"
     return f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {shadow} IS NOT NULL"
+
+
+def accounts(account: str, rows: str) -> str:
+    """The accounts of batches, by the expression of the account and the rows that have it."""
+    return f"SELECT CAST(NULL AS BYTES), {account} FROM {rows} WHERE {account} IS NOT NULL"
 
 
 def _scored_key(privacy: PrivacyParams) -> str:
@@ -202,6 +208,11 @@ OUTPUTS = (
         "shadows",
         "what shadow versions say of each record",
         lambda decided: _with_short_keys(decided.shadows),
+    ),
+    Output(
+        "accounting",
+        "what became of each range of offsets, with a checksum",
+        lambda decided: decided.accounts,
     ),
     Output("drift", "one for each window and segment, compared with the reference"),
     Output("alerts", "what fires and what is over", needs=("drift", "comparisons", "quality")),

@@ -64,6 +64,7 @@ def source_params(
         privacy=privacy,
         max_dead=_max_dead(job) if limited else None,
         beside=beside_of(source),
+        accounts_of=job.job if job.accounting else None,
     )
 
 

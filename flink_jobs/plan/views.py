@@ -17,6 +17,7 @@ from flink_jobs.plan.columns import JobColumns
 from flink_jobs.plan.outputs import (
     SCORED_VIEW,
     Decided,
+    accounts,
     is_kind,
     outputs_of,
     result_field,
@@ -40,6 +41,7 @@ from udfs.scoring.outcomes import (
 )
 from udfs.scoring.params import LabelParams, PackParams, ScoreParams
 from udfs.scoring.rows import (
+    ACCOUNT,
     LABEL_KEY,
     PROBLEM,
     PROFILE,
@@ -139,6 +141,7 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
         dead=window_stages.whole_records(DEAD, privacy.dead, PROBLEM),
         late=window_stages.whole_records(LATE, privacy.late),
         shadows=window_stages.of_arrays(SHADOW_LINES),
+        accounts=accounts(ACCOUNT.name, REJECTED),
     )
     parts = f"{_profiles(REJECTED)} UNION ALL {window_stages.reports(PROFILE, PROFILE_REPORT)}"
     return Views(
@@ -207,6 +210,7 @@ def _scored(job: JobSpec, privacy: PrivacyParams) -> Decided:
         f"SELECT {dead}, {selected(PROBLEM)} FROM {SCORED_VIEW} AS r WHERE {is_kind(DEAD)}",
         f"SELECT {late} FROM {SCORED_VIEW} AS r WHERE {is_kind(LATE)}",
         scored_shadows(privacy),
+        accounts(result_field(ACCOUNT), f"{SCORED_VIEW} AS r"),
     )
 
 

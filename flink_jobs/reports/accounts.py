@@ -10,17 +10,23 @@ what is unanswered looks these up in the source, and says with `settle` which of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
+from flink_jobs.errors import WorkError
 from flink_jobs.kafka import Record
 from udfs.records.headers import PREFIX
+from udfs.scoring.accounts import AccountRecord, RangeAccount, checksum
 
+# In the order of the kinds of `udfs.scoring.outcomes`.
 OUTCOMES = ("predicted", "dead", "late")
-_MANY = 255
+# A byte for each offset: how many outcomes it has, up to 15, and above that the kind of the first.
+_COUNT, _KIND = 15, 4
+_LAST = 2**63
 SHOWN = 10
 
 
@@ -57,6 +63,29 @@ def origin_of_whole(record: Record) -> Origin | None:
         return None
 
 
+_account = msgspec.json.Decoder(AccountRecord)
+
+
+def accounts_of(record: Record, topic: str) -> Iterator[RangeAccount]:
+    """What a record of the topic of accounts says of a source. Raises WorkError for one that is none."""
+    try:
+        found = _account.decode(record.value or b"")
+    except msgspec.MsgspecError as error:
+        place = f"{record.partition}:{record.offset}"
+        raise WorkError(f"the record at {place} is no tailrace.account/1: {error}") from None
+    if found.topic == topic:
+        yield from found.partitions
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Offsets from `start` on, before `stop`, of which the job says what the topics do not have."""
+
+    start: int
+    stop: int
+    why: str
+
+
 @dataclass
 class Partition:
     """The offsets of a partition from `start` on, before `end`, and how many outcomes each has."""
@@ -75,7 +104,9 @@ class Partition:
         at = offset - self.start
         if 0 <= at < len(self._seen):
             self.counts[outcome] += 1
-            self._seen[at] = min(self._seen[at] + 1, _MANY)
+            before = self._seen[at]
+            first = OUTCOMES.index(outcome) << _KIND
+            self._seen[at] = first | 1 if not before else before + ((before & _COUNT) < _COUNT)
 
     def unanswered(self) -> list[tuple[int, int]]:
         """Runs of offsets, [from, to), without an outcome."""
@@ -93,13 +124,50 @@ class Partition:
     @property
     def doubled(self) -> list[int]:
         """Records with more than one outcome."""
-        found = np.flatnonzero(np.frombuffer(self._seen, np.uint8) > 1) + self.start
+        found = np.flatnonzero(np.frombuffer(self._seen, np.uint8) & _COUNT > 1) + self.start
         return [int(offset) for offset in found]
 
     @property
     def records(self) -> int:
         """How many records there are that have an outcome, or should."""
         return len(self._seen) - self._seen.count(0) + len(self._missing)
+
+    def disagreements(self, said: Iterable[RangeAccount]) -> list[Disagreement]:
+        """Where the job's own accounts, from the first on, are not what the topics have."""
+        found: list[Disagreement] = []
+        until: int | None = None
+        for account in sorted(said, key=lambda each: each.start):
+            if account.start < self.start or account.stop > self.end:
+                continue
+            until = account.start if until is None else until
+            if account.start < until:
+                found.append(Disagreement(account.start, min(until, account.stop), "accounted twice"))
+            elif self._records_in(until, account.start):
+                found.append(Disagreement(until, account.start, "records that no account has"))
+            if why := self._differs(account):
+                found.append(Disagreement(account.start, account.stop, why))
+            until = max(until, account.stop)
+        return found
+
+    def _differs(self, account: RangeAccount) -> str | None:
+        if (records := self._records_in(account.start, account.stop)) != account.read:
+            return f"{account.read:,} read, {records:,} found"
+        if account.windows:
+            return None
+        codes = self._codes(account.start, account.stop)
+        offsets = np.flatnonzero(codes) + account.start
+        kinds = (codes[codes > 0] >> _KIND).astype(np.int8)
+        if checksum(offsets, kinds) != account.checksum:
+            counts = ", ".join(f"{getattr(account, name):,} {name}" for name in OUTCOMES)
+            return f"other outcomes than {counts}"
+        return None
+
+    def _records_in(self, start: int, stop: int) -> int:
+        answered = int(np.count_nonzero(self._codes(start, stop)))
+        return answered + sum(start <= offset < stop for offset in self._missing)
+
+    def _codes(self, start: int, stop: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        return np.frombuffer(self._seen, np.uint8)[start - self.start : stop - self.start]
 
     def _runs(self, flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[tuple[int, int]]:
         edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
@@ -149,3 +217,15 @@ def spans(runs: Iterable[tuple[int, int]], apart: int = 10_000) -> Iterator[tupl
         last = stop
     if first is not None:
         yield first, last
+
+
+def within(runs: Sequence[tuple[int, int]], offsets: Iterable[int]) -> Iterator[int]:
+    """The offsets that are in one of the runs, which are in order.
+
+    >>> list(within([(3, 4), (90, 95)], [2, 3, 4, 94, 95]))
+    [3, 94]
+    """
+    for offset in offsets:
+        at = bisect_right(runs, (offset, _LAST)) - 1
+        if at >= 0 and offset < runs[at][1]:
+            yield offset

@@ -21,7 +21,7 @@ from flink_jobs.spec.drift import AlertRule, Alerts, Drift
 from flink_jobs.spec.features import GROUP_WINDOW_KINDS, Features, Lookup, Window, WindowKind
 from flink_jobs.spec.kafka import Kafka
 from flink_jobs.spec.model import Model
-from flink_jobs.spec.outputs import DeadLetters, Late, Predictions
+from flink_jobs.spec.outputs import Accounting, DeadLetters, Late, Predictions
 from flink_jobs.spec.privacy import Declassified, Privacy
 from flink_jobs.spec.quality import Quality
 from flink_jobs.spec.rollout import AutomaticSteps, Comparisons, GateRules, Labels, Shadows
@@ -34,6 +34,7 @@ from flink_jobs.system.masks import Masks
 
 __all__ = [
     "GROUP_WINDOW_KINDS",
+    "Accounting",
     "Aggregate",
     "AlertRule",
     "Alerts",
@@ -71,7 +72,7 @@ JOB_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 OUTPUT_SUFFIXES = {"predictions": "predictions", "dead_letters": "dead-letters", "late": "late"}
 REPORT_SUFFIXES = {"drift": "drift", "alerts": "alerts", "comparisons": "comparisons", "quality": "quality"}
 # Topics that there are only if the job file has their section, or one that needs it.
-OPTIONAL_SUFFIXES = {**REPORT_SUFFIXES, "shadows": "shadows"}
+OPTIONAL_SUFFIXES = {**REPORT_SUFFIXES, "shadows": "shadows", "accounting": "accounts"}
 NEEDED_WITH = (
     ("drift", "alerts"),
     ("shadows", "comparisons"),
@@ -101,6 +102,9 @@ class JobSpec(Section):
     predictions: Predictions = Field(default_factory=Predictions, description="Output of predictions.")
     dead_letters: DeadLetters = Field(default_factory=DeadLetters, description="Output of failed records.")
     late: Late = Field(default_factory=Late, description="Output of late records.")
+    accounting: Accounting | None = Field(
+        default=None, description="Output of what became of each range of offsets; left out: none."
+    )
     privacy: Privacy = Field(default_factory=Privacy, description="Personal data: key and exceptions.")
     drift: Drift | None = Field(
         default=None, description="Drift and data quality of each window; left out: none."

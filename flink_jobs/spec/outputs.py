@@ -69,6 +69,12 @@ class DeadLetters(Section):
     )
 
 
+class Accounting(Section):
+    """Where the job accounts for what it has read, by partition and offset range."""
+
+    topic: Topic = _topic_field("accounts")
+
+
 class Late(Section):
     """Where records go that came too late for their windows."""
 

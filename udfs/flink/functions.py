@@ -24,9 +24,10 @@ from udfs.records.personal import Treating
 from udfs.records.raws import Raws
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring import dead_rate
+from udfs.scoring.accounts import Accounting
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED, Outcomes
-from udfs.scoring.params import LabelParams, PackParams, ScoreParams
+from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
 from udfs.scoring.recheck import checked_columns
 from udfs.scoring.rows import (
     LABELS,
@@ -129,6 +130,7 @@ class PackFunction(_Counting):
         super().open(function_context)
         self._checker = RecordChecker(self._params.source, self._params.conditions)
         self._limit = dead_rate.limit_of(self._params.source)
+        self._accounting = _accounting(self._params.source, windowed=True)
         self._schema = row_schema(checked_columns(self._params))
         self._sealing = Sealing(self._params.source.privacy, self._params.source.topic)
 
@@ -145,7 +147,7 @@ class PackFunction(_Counting):
         record, beside = others[:count], [Raws(part) for part in others[count:]]
         outcomes, table = self._checker.extract(Raws(value), times, _flags(late, len(value)), beside)
         dead_rate.check(self._limit, outcomes)
-        outcomes = self._with_envelopes(outcomes, (value, *record))
+        outcomes = self._with_account(self._with_envelopes(outcomes, (value, *record)), record)
         frame = _columns(checked_row(self._params.source), outcomes)
         frame[SHARDS.name] = self._packed(outcomes, table, (value, *record), times)
         self.publish(self._checker.counts, started)
@@ -156,6 +158,10 @@ class PackFunction(_Counting):
             return outcomes
         *whole, _timestamp = record
         return replace(outcomes, sealed=self._sealing.sealed(outcomes.kind, whole))
+
+    def _with_account(self, outcomes: Outcomes, record: tuple[pa.Array, ...]) -> Outcomes:
+        *_, partition, offset, _timestamp = record
+        return _with_account(self._accounting, outcomes, partition, offset)
 
     def _packed(
         self, outcomes: Outcomes, table: pa.Table, record: tuple[pa.Array, ...], times: Milliseconds
@@ -190,6 +196,7 @@ class ScoreFunction(_Counting):
         super().open(function_context)
         self._scorer = Scorer(self._params)
         self._limit = dead_rate.limit_of(self._params.source)
+        self._accounting = _accounting(self._params.source)
         source = self._params.source
         self._sealing, self._treating = Sealing(source.privacy, source.topic), Treating(source.privacy)
 
@@ -222,7 +229,7 @@ class ScoreFunction(_Counting):
         record = (value, *others[rest:], partition, offset)
         scored = self._scorer.score(batch)
         dead_rate.check(self._limit, scored)
-        outcomes = self._private(scored, record)
+        outcomes = _with_account(self._accounting, self._private(scored, record), partition, offset)
         frame = _columns(scored_row(self._params), outcomes)
         self.publish(self._scorer.counts, started)
         return frame
@@ -277,6 +284,19 @@ class LabelledFunction(_Vectorized):
                 records, labels, flags, _milliseconds(told_at), times, params.quality, params.wait
             )
         return {name: on_first_row(report, rows) for name, report in reports.items()}
+
+
+def _accounting(source: SourceParams, *, windowed: bool = False) -> Accounting | None:
+    return Accounting(source.accounts_of, source.topic, windowed=windowed) if source.accounts_of else None
+
+
+def _with_account(
+    accounting: Accounting | None, outcomes: Outcomes, partition: pa.Array, offset: pa.Array
+) -> Outcomes:
+    if accounting is None or not len(outcomes.kind):
+        return outcomes
+    places = partition.cast(pa.int64()).to_numpy(), offset.to_numpy()
+    return replace(outcomes, account=accounting.of(*places, outcomes.kind))
 
 
 def _columns(row: Iterable[OutcomeColumn], outcomes: Outcomes) -> Given:

@@ -26,7 +26,8 @@ class Outcomes:
     `shadow` is what shadows said of the record, None where none was asked. `profile` is what the monitor is
     told of the whole batch, `rollout` what the comparison of versions is, `quality` what quality is. With
     labels, `label_key` and `told` are what the join keeps of a prediction. With personal data, `sealed` are
-    the envelopes of dead and late records, and `key` is what a prediction gets for its key.
+    the envelopes of dead and late records, and `key` is what a prediction gets for its key. `account` is what
+    became of the batch.
     """
 
     kind: npt.NDArray[np.int8]
@@ -40,6 +41,7 @@ class Outcomes:
     sealed: npt.NDArray[np.object_] | None = None
     key: npt.NDArray[np.object_] | None = None
     quality: bytes | None = None
+    account: bytes | None = None
 
 
 def undecided(rows: int, late: npt.NDArray[np.bool_]) -> Outcomes:

@@ -48,6 +48,7 @@ PROFILE = OutcomeColumn("_profile", "BYTES", lambda batch: on_first_row(batch.pr
 SHADOW = OutcomeColumn("_shadow", "BYTES", lambda batch: batch.shadow)
 ROLLOUT = OutcomeColumn("_rollout", "BYTES", lambda batch: on_first_row(batch.rollout, len(batch.kind)))
 QUALITY = OutcomeColumn("_quality", "BYTES", lambda batch: on_first_row(batch.quality, len(batch.kind)))
+ACCOUNT = OutcomeColumn("_account", "BYTES", lambda batch: on_first_row(batch.account, len(batch.kind)))
 LABEL_KEY = OutcomeColumn("_label_key", "STRING", lambda batch: batch.label_key)
 SCORED = OutcomeColumn("_told", "BYTES", lambda batch: batch.told)
 # The envelope of a record that is dead or late, and a key as the label of keys wants it.
@@ -73,6 +74,7 @@ def scored_row(params: ScoreParams) -> tuple[OutcomeColumn, ...]:
         *((LABEL_KEY, SCORED) if params.label_key else ()),
         *((SEALED,) if params.source.privacy.seals else ()),
         *((SAFE_KEY,) if params.source.privacy.key else ()),
+        *((ACCOUNT,) if params.source.accounts_of else ()),
     )
 
 
@@ -84,4 +86,5 @@ def labelled_row(params: LabelParams) -> tuple[RowColumn, ...]:
 def checked_row(params: SourceParams) -> tuple[OutcomeColumn, ...]:
     """The columns of a record that was checked for windows, before the fields that they need."""
     sealed = (SEALED,) if params.privacy.seals else ()
-    return (KIND, PROBLEM, *((PROFILE,) if params.counted else ()), *sealed)
+    account = (ACCOUNT,) if params.accounts_of else ()
+    return (KIND, PROBLEM, *((PROFILE,) if params.counted else ()), *sealed, *account)

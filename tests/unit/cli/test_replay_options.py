@@ -77,6 +77,26 @@ def test_what_cannot_be_repaired_is_left_by_reason(asked: Callable[..., Any], tm
     }
 
 
+def test_what_was_dropped_is_read_from_the_source_unless_another_stands_there(
+    asked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source keeps only some, and was made anew below another."""
+    at = 1_767_225_600_000
+    source = {
+        0: Record(b'{"x": 1}', b"k", [("tailrace.replay_attempt", b"3")], 0, 0, at),
+        1: Record(b'{"x": 1}', b"k", [], 0, 1, at),
+        2: Record(b'{"x": 1}', b"k", [], 0, 2, at + 1),
+    }
+    monkeypatch.setattr(replaying, "read_record", lambda _, topic, partition, offset: source.get(offset))
+    dropped = [dead(offset, None) for offset in range(4)]
+    records = [Record(None, None, each.headers, 0, each.offset, 0) for each in dropped]
+    told = json.loads(asked(records, "replay", "--all", "--dry-run", "--json").stdout)
+    assert (told["records"], told["left"]) == (0, {"the job writes no records": 4})
+    told = json.loads(asked(records, "replay", "--all", "--dry-run", "--json", "--from-source").stdout)
+    assert told["records"] == 1
+    assert told["left"] == {"the source has it no more": 2, "replayed 3 times before": 1}
+
+
 def test_a_mapping_to_no_object_is_left(asked: Callable[..., Any]) -> None:
     done = asked([dead(0, b"[1]")], "replay", "--all", "--dry-run", "--map", "@")
     assert done.stdout == "0 records would be replayed\n1 left: --map does not make an object of it\n"

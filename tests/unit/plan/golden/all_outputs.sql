@@ -142,6 +142,27 @@ CREATE TABLE shadows (
   'properties.bootstrap.servers' = 'localhost:9092'
 );
 
+CREATE TABLE accounting (
+  _key BYTES,
+  _value BYTES
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'score-orders.accounts',
+  'value.format' = 'raw',
+  'key.format' = 'raw',
+  'key.fields' = '_key',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'sink.delivery-guarantee' = 'exactly-once',
+  'sink.transactional-id-prefix' = 'score-orders-accounting',
+  'sink.transaction-naming-strategy' = 'POOLING',
+  'properties.linger.ms' = '20',
+  'properties.batch.size' = '524288',
+  'properties.compression.type' = 'lz4',
+  'properties.max.request.size' = '2097176',
+  'properties.transaction.timeout.ms' = '900000',
+  'properties.bootstrap.servers' = 'localhost:9092'
+);
+
 CREATE TABLE drift (
   _key BYTES,
   _value BYTES
@@ -234,7 +255,7 @@ SELECT _key, _value, _partition, _offset, _timestamp, _headers, pack_records(_va
 FROM records;
 
 CREATE TEMPORARY VIEW rejected AS
-SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._kind AS _kind, r._result._problem AS _problem, r._result._profile AS _profile FROM checked AS r WHERE r._result._kind <> 0 OR r._result._profile IS NOT NULL;
+SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._kind AS _kind, r._result._problem AS _problem, r._result._profile AS _profile, r._result._account AS _account FROM checked AS r WHERE r._result._kind <> 0 OR r._result._profile IS NOT NULL OR r._result._account IS NOT NULL;
 
 CREATE TEMPORARY VIEW blobs AS
 SELECT b._shard, b._rows FROM (SELECT r._result._shards AS _shards FROM checked AS r WHERE r._result._shards IS NOT NULL) AS p CROSS JOIN UNNEST(p._shards) AS b(_shard, _rows);
@@ -272,3 +293,5 @@ FROM (SELECT *, COALESCE(CHAR_LENGTH(DECODE(_key, 'ISO-8859-1')), 0) + COALESCE(
 
 INSERT INTO shadows SELECT CASE WHEN COALESCE(CHAR_LENGTH(DECODE(_key, 'ISO-8859-1')), 0) <= 131072 THEN _key END, _value
 FROM (SELECT o._keys[v.n] AS _key, v._value FROM outcomes AS o CROSS JOIN UNNEST(o._values) WITH ORDINALITY AS v(_value, n) WHERE o._kind = 3);
+
+INSERT INTO accounting SELECT CAST(NULL AS BYTES), _account FROM rejected WHERE _account IS NOT NULL;

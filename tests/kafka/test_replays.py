@@ -1,0 +1,186 @@
+"""Dead letters that are sent again, by who is killed at any moment, runs twice, or finds another at work.
+
+The topics are a real broker's; what is in them is read by confluent-kafka alone, as any consumer does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flink_jobs.errors import JobFailedError
+from flink_jobs.jobfile import load_job
+from flink_jobs.kafka import (
+    ClientSettings,
+    Message,
+    Record,
+    count_committed,
+    create_topics,
+    produce,
+    read_topic,
+)
+from flink_jobs.plan import make_plan
+from flink_jobs.run import preflight
+from flink_jobs.run.program import Target, start
+from flink_jobs.system.processes import wait_until
+from tests.helpers.samples import write_model
+
+COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
+NOON = 1_767_268_800_000
+PARTITIONS, RECORDS = 4, 10_000
+JOB = """
+job: NAME
+kafka: {brokers: "BROKERS"}
+source:
+  topic: NAME
+  event_time: {field: at, unit: ms, out_of_order: 1s}
+  schema:
+    at: {type: long, required: true}
+    id: {type: long, required: true}
+    x: {type: double, required: true}
+FEATURES
+model: {name: m, registry: models}
+predictions: {include: [id]}
+runtime: {checkpoint: {interval: 1s}}
+"""
+REPAIR = "merge(@, {x: to_number(x)})"
+
+
+def value(number: int) -> bytes:
+    return json.dumps({"at": NOON + number, "id": number, "x": f"{number}.5"}).encode()
+
+
+def letter(topic: str, number: int, size: int = 0) -> Message:
+    """A dead letter as a job writes it: of record `number`, at this offset of its partition."""
+    own = {
+        "job": "j",
+        "topic": topic,
+        "partition": str(number % PARTITIONS),
+        "offset": str(number // PARTITIONS),
+        "timestamp": f"2026-01-01 12:00:{number % 60:02}.007",
+        "at": "2026-01-02 00:00:00.000",
+        "stage": "contract",
+        "reason": "wrong_type",
+        "message": "m",
+        "model": "",
+    }
+    headers: list[tuple[str, bytes | None]] = [("trace", b"\x00\xff%d" % number)]
+    headers += [(f"tailrace.{name}", text.encode()) for name, text in own.items()]
+    body = value(number) + random.randbytes(size)  # which do not become less when they are compressed
+    return Message(body, b"k%d" % number, headers, NOON + 99, number % PARTITIONS)
+
+
+class Job:
+    """A job file, its topics, and the command on it."""
+
+    def __init__(self, kafka: ClientSettings, folder: Path, name: str, features: str = "") -> None:
+        self.kafka, self.folder, self.name = kafka, folder, name
+        self.file = folder / f"{name}.yaml"
+        self.text = JOB.replace("NAME", name).replace("BROKERS", kafka.brokers).replace("FEATURES", features)
+        self.file.write_text(self.text)
+
+    def dead(self, messages: Sequence[Message]) -> None:
+        create_topics(self.kafka, {self.name: PARTITIONS, f"{self.name}.dead-letters": PARTITIONS})
+        produce(self.kafka, f"{self.name}.dead-letters", messages)
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        line = [*COMMAND, words[0], str(self.file), *words[1:]]
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run(self, *words: str) -> tuple[int, Any]:
+        """The status, and the JSON that it printed."""
+        begun = self.begin(*words, "--json")
+        text, _ = begun.communicate(timeout=200)
+        return begun.returncode, json.loads(text[text.index("{") :])
+
+    def source(self) -> list[Record]:
+        return list(read_topic(self.kafka, self.name))
+
+
+@pytest.fixture
+def job(kafka: ClientSettings, tmp_path: Path, new_topic: Callable[..., str]) -> Job:
+    return Job(kafka, tmp_path, f"replayed-{random.randrange(10**9)}")
+
+
+def test_each_is_sent_once_by_who_is_killed_and_runs_again(job: Job) -> None:
+    job.dead([letter(job.name, number) for number in range(RECORDS)])
+    seed = random.randrange(10**6)
+    draw, kills = random.Random(seed), 0
+    for _ in range(3):
+        begun = job.begin("dlq", "replay", "--all", "--map", REPAIR, "--rate", "500")
+        _wait_for_growth(job, len(job.source()))
+        time.sleep(draw.uniform(0, 0.6))
+        kills += begun.poll() is None
+        begun.send_signal(signal.SIGKILL)
+        begun.communicate()
+    assert kills == 3, seed
+    assert len(job.source()) < RECORDS
+    status, rest = job.run("dlq", "replay", "--all", "--map", REPAIR)
+    assert (status, rest["records"] + sum(rest["left"].values())) == (0, RECORDS)
+    status, again = job.run("dlq", "replay", "--all", "--map", REPAIR)
+    assert (status, again["records"], again["left"]) == (0, 0, {"already decided": RECORDS})
+    sent = job.source()
+    assert Counter(Counter(record.key for record in sent).values()) == {1: RECORDS}, seed
+    for record in sent:
+        number = int((record.key or b"")[1:])
+        assert json.loads(record.value or b"") == {"at": NOON + number, "id": number, "x": number + 0.5}
+        assert record.partition == number % PARTITIONS
+        assert record.timestamp == 1_767_268_800_007 + number % 60 * 1_000
+        headers = dict(record.headers)
+        assert headers["trace"] == b"\x00\xff%d" % number
+        assert headers["tailrace.replay_attempt"] == b"1"
+        assert len(headers) == 3
+    listed = job.run("dlq", "list")[1]["groups"]
+    assert [(each["open"], each["replayed"]) for each in listed] == [(0, RECORDS)]
+    shown = job.run("dlq", "show", "1:0")[1]
+    [note] = shown["decided"]
+    place = note["replayed_as"]
+    [at] = [r for r in sent if (r.partition, r.offset) == (place["partition"], place["offset"])]
+    assert at.key == shown["original"]["key"].encode()
+    assert dict(at.headers)["tailrace.replay_of"] == f"{job.name}.dead-letters/1/0".encode()
+
+
+def _wait_for_growth(job: Job, before: int) -> None:
+    """The command has written since; it is between two transactions, or within one."""
+    wait_until(lambda: len(job.source()) > before, 60, 0.1)
+
+
+def test_a_job_stops_before_it_drowns_the_topic(job: Job, tmp_path: Path) -> None:
+    """The adversary is a producer that sends nothing else than what cannot be scored."""
+    write_model(tmp_path / "models", "m", "x")
+    job.file.write_text(job.text + "dead_letters: {max_rate: 5%, then: stop, over: 100}\n")
+    create_topics(job.kafka, {job.name: 2})
+    produce(job.kafka, job.name, map(broken, range(3_000)))
+    with pytest.raises(
+        JobFailedError, match=r"contract wrong_type.*dead_letters.max_rate, 0.05: the job stops"
+    ):
+        scored(job)
+    assert counts(job) == {"predictions": 0, "dead-letters": 0, "late": 0}
+
+
+def broken(number: int) -> Message:
+    return Message(value(number), b"k%d" % number, [("trace", b"t")], NOON, 0)
+
+
+def scored(job: Job) -> None:
+    """Runs the job on what has come since it last ran."""
+    plan = make_plan(load_job(job.file, dict(os.environ)), bounded=True)
+    preflight.check(plan)
+    with start(plan, Target()) as running:
+        running.wait()
+
+
+def counts(job: Job) -> dict[str, int]:
+    suffixes = ("predictions", "dead-letters", "late")
+    return {suffix: count_committed(job.kafka, f"{job.name}.{suffix}") for suffix in suffixes}
