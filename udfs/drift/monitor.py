@@ -33,6 +33,8 @@ from udfs.times import iso
 log = structlog.get_logger(__name__)
 Windows = dict[WindowKey, WindowCounts]
 SHOWN_PROBLEMS = 100
+_MISSING = 10
+PART = "only a part of the window"
 
 
 class MonitorState(msgspec.Struct, frozen=True):
@@ -87,8 +89,11 @@ class Monitor:
         closed: Closed,
         now_ms: int | None,
         repeats: Mapping[int, tuple[int, int]] | None = None,
+        ended: bool = False,
     ) -> ClosedWindow:
         """Judges a window; an early one changes nothing that is remembered.
+
+        The first window, and the last one where the input has `ended`, are not judged if they are a part.
 
         `repeats` are those of keys, by version, as `Keys.duplicates` has them; None if they are not counted.
         """
@@ -102,6 +107,9 @@ class Monitor:
         judged = judge_window(
             references, self._params.roles, windows, previous, self._params.settings, self._params.window_ms
         )
+        partial = closed != "early" and is_partial(windows, start, end, first=not state.previous, last=ended)
+        if partial:
+            judged = {key: unjudged(verdict) for key, verdict in judged.items()}
         span = WindowSpan(iso(start), iso(end), closed)
         freshness = float(max(now_ms - end, 0)) if now_ms is not None else None
         drift = [
@@ -114,6 +122,7 @@ class Monitor:
                 state.charts,
                 compared.get(key, "all"),
                 repeats,
+                partial=partial,
             )
             for key in sorted(windows, key=str)
         ]
@@ -155,6 +164,8 @@ class Monitor:
         charts: Charts,
         reference: Compared,
         repeats: Mapping[int, tuple[int, int]] | None,
+        *,
+        partial: bool,
     ) -> DriftRecord:
         column, value, version = key
         detector = self._detector if column is None else None
@@ -175,6 +186,7 @@ class Monitor:
             columns=judged.columns,
             joint=judged.joint,
             reference=reference,
+            partial=partial,
             sequential=detector.reports(charts, version) if detector else None,
         )
 
@@ -203,6 +215,27 @@ def merge(parts: Iterable[PartialProfile], before: Mapping[WindowKey, WindowCoun
         key = (profile.column, profile.value, profile.version)
         merged[key] = merged[key].merged(profile.counts) if key in merged else profile.counts
     return merged
+
+
+def is_partial(windows: Windows, start: int, end: int, *, first: bool, last: bool) -> bool:
+    """Whether the input began, or ended, within it: a tenth of it is missing, and ten records' time."""
+    spans = [counts.span for key, counts in windows.items() if key[0] is None and counts.span]
+    if not spans:
+        return False
+    begins, ends = min(span[0] for span in spans), max(span[1] for span in spans)
+    rows = sum(counts.predicted for key, counts in windows.items() if key[0] is None)
+    least = max((end - start) / _MISSING, _MISSING * (ends - begins) / rows)
+    return (first and begins - start > least) or (last and end - ends > least)
+
+
+def unjudged(verdict: SegmentVerdict) -> SegmentVerdict:
+    """What moved may be what the missing part of the window has."""
+    columns = tuple(
+        msgspec.structs.replace(column, verdict="insufficient_data", direction=PART)
+        for column in verdict.columns
+    )
+    joint = verdict.joint and msgspec.structs.replace(verdict.joint, verdict="insufficient_data")
+    return SegmentVerdict(columns, joint, "insufficient_data", ())
 
 
 def attributed(windows: Windows, otherwise: int) -> Windows:
