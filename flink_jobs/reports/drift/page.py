@@ -25,7 +25,8 @@ from flink_jobs.reports.markup import contents, page, stacked_table, wide_table
 from flink_jobs.reports.style import SCRIPT, STYLE
 from flink_jobs.reports.svg import text
 from flink_jobs.reports.text import day, percent, plural
-from udfs.alerts.records import AlertRecord
+from udfs.alerts.incidents import IncidentRecord, replayed
+from udfs.alerts.records import SEVERITIES, AlertRecord
 from udfs.drift.records import DriftRecord, named
 
 SEGMENTS, SEGMENT_COLUMNS, CLOSED_ALERTS, PROBLEMS = 50, 12, 50, 20
@@ -112,7 +113,7 @@ def _chapter(
         f'<p class="headline {judged.worry}"><b>{_WORRY[judged.worry]}</b> {text(judged.sentence)}</p>'
         f"{_what_to_do(advice(group, firing))}"
         f"{_worst(total)}"
-        f'<h2 id="alerts-{number}">Open alerts</h2>{_alert_table(firing)}'
+        f'<h2 id="alerts-{number}">Open alerts</h2>{_alert_table(firing)}{_incidents(alerts)}'
         f'<h2 id="changed-{number}">What changed, and when</h2><p class="dim">{_PURPOSE}</p>{_key()}'
         f'<div class="wide">{heat_map(total, total.lines)}</div>{_moves(total)}{_joint(total)}'
         f"<details><summary><b>By month, day or window</b></summary>{_periods(periods(total, alerts))}"
@@ -214,6 +215,38 @@ def _alert_table(alerts: Sequence[AlertRecord]) -> str:
     ]
     titles = ("severity", "since", "where", "what", ">bad windows", ">impact on the model")
     return stacked_table(titles, rows)
+
+
+def _incidents(alerts: Sequence[AlertRecord]) -> str:
+    """What a person was told of, the latest first."""
+    told: dict[str, list[IncidentRecord]] = {}
+    for record in replayed(alerts):
+        told.setdefault(record.id, []).append(record)
+    if not told:
+        return ""
+    latest = sorted(told.values(), key=lambda records: (records[-1].at, records[-1].id), reverse=True)
+    rows = [_incident(records) for records in latest[:CLOSED_ALERTS]]
+    titles = ("severity", "since", "until", ">told", "what it was at its worst")
+    return (
+        f"<details><summary><b>Incidents</b> {len(told):,}: what moved at the same time, told together"
+        f"</summary>{stacked_table(titles, rows)}</details>"
+    )
+
+
+def _incident(records: Sequence[IncidentRecord]) -> list[tuple[str, str]]:
+    last = records[-1]
+    worst = max(
+        (record for record in records if record.state != "resolved"),
+        key=lambda record: (SEVERITIES.index(record.severity), record.at),
+        default=last,
+    )
+    return [
+        (f"short {worst.severity}", worst.severity),
+        ("short", text(day(last.since))),
+        ("short", text(day(last.at)) if last.state == "resolved" else "open"),
+        ("n short", f"{len(records):,} ×"),
+        ("any", text(worst.title)),
+    ]
 
 
 def _bad_windows(alert: AlertRecord) -> str:
