@@ -16,6 +16,7 @@ from udfs.drift.alert_states import AlertState, advance
 from udfs.drift.detect import Charts, Detector
 from udfs.drift.judge import SegmentVerdict, WindowKey, judge_window
 from udfs.drift.params import MonitorParams
+from udfs.drift.partial import is_partial, unjudged
 from udfs.drift.records import DriftRecord, ProblemCount, Volume
 from udfs.errors import ModelError
 from udfs.model.loading import verified_file
@@ -33,8 +34,6 @@ from udfs.times import iso
 log = structlog.get_logger(__name__)
 Windows = dict[WindowKey, WindowCounts]
 SHOWN_PROBLEMS = 100
-_MISSING = 10
-PART = "only a part of the window"
 
 
 class MonitorState(msgspec.Struct, frozen=True):
@@ -215,27 +214,6 @@ def merge(parts: Iterable[PartialProfile], before: Mapping[WindowKey, WindowCoun
         key = (profile.column, profile.value, profile.version)
         merged[key] = merged[key].merged(profile.counts) if key in merged else profile.counts
     return merged
-
-
-def is_partial(windows: Windows, start: int, end: int, *, first: bool, last: bool) -> bool:
-    """Whether the input began, or ended, within it: a tenth of it is missing, and ten records' time."""
-    spans = [counts.span for key, counts in windows.items() if key[0] is None and counts.span]
-    if not spans:
-        return False
-    begins, ends = min(span[0] for span in spans), max(span[1] for span in spans)
-    rows = sum(counts.predicted for key, counts in windows.items() if key[0] is None)
-    least = max((end - start) / _MISSING, _MISSING * (ends - begins) / rows)
-    return (first and begins - start > least) or (last and end - ends > least)
-
-
-def unjudged(verdict: SegmentVerdict) -> SegmentVerdict:
-    """What moved may be what the missing part of the window has."""
-    columns = tuple(
-        msgspec.structs.replace(column, verdict="insufficient_data", direction=PART)
-        for column in verdict.columns
-    )
-    joint = verdict.joint and msgspec.structs.replace(verdict.joint, verdict="insufficient_data")
-    return SegmentVerdict(columns, joint, "insufficient_data", ())
 
 
 def attributed(windows: Windows, otherwise: int) -> Windows:
