@@ -61,7 +61,7 @@ def test_nothing_is_ever_no_number(broker: Broker, tmp_path: Path) -> None:
     infinite = [record(b'{"same": 1e999}', timestamp=NOW + i) for i in range(3)]
     single = [record(values(0), timestamp=NOW + HOUR)]
     changed = {"same": None, "gone": 1.0, "wild": 0.0, "user": "user 0", "extra": None}
-    others = [record(changed, timestamp=NOW + 3 * HOUR + i) for i in range(ROWS)]
+    others = [record(changed, timestamp=NOW + 3 * HOUR + i * HOUR // ROWS) for i in range(ROWS)]
     results = JobHarness(broker).run(JOB, [*usual, *infinite, *single, *others], base=tmp_path)
     lines = [outcome.value or b"" for outcome in (*results.drift, *results.alerts)]
     assert not [line for line in lines if b"NaN" in line or b"Infinity" in line]

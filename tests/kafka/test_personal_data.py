@@ -355,7 +355,7 @@ def test_no_key_is_told(seen: Seen) -> None:
 def test_no_alert_that_was_sent_tells_them(seen: Seen) -> None:
     assert seen.sent
     assert not any(map(told, seen.sent))
-    rules = {json.loads(body)["rule"] for body in seen.sent}
+    rules = {part["rule"] for body in seen.sent for part in json.loads(body)["parts"]}
     assert "shadow-off" in rules
 
 

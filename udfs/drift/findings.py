@@ -60,9 +60,11 @@ def find(
     for rule in rules:
         watched = [record for record in records if rule.segments or record.segment is None]
         if rule.on == "volume":
-            yield from _volumes(rule, watched, volumes)
+            yield from _volumes(rule, [record for record in watched if not record.partial], volumes)
             continue
         for record in watched:
+            if record.partial and rule.on != "dead_rate":
+                continue
             if rule.on == "joint":
                 yield from _joint(rule, record, importance)
             elif rule.on == "dead_rate":

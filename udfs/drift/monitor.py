@@ -16,6 +16,7 @@ from udfs.drift.alert_states import AlertState, advance
 from udfs.drift.detect import Charts, Detector
 from udfs.drift.judge import SegmentVerdict, WindowKey, judge_window
 from udfs.drift.params import MonitorParams
+from udfs.drift.partial import is_partial, unjudged
 from udfs.drift.records import DriftRecord, ProblemCount, Volume
 from udfs.errors import ModelError
 from udfs.model.loading import verified_file
@@ -87,8 +88,11 @@ class Monitor:
         closed: Closed,
         now_ms: int | None,
         repeats: Mapping[int, tuple[int, int]] | None = None,
+        ended: bool = False,
     ) -> ClosedWindow:
         """Judges a window; an early one changes nothing that is remembered.
+
+        The first window, and the last one where the input has `ended`, are not judged if they are a part.
 
         `repeats` are those of keys, by version, as `Keys.duplicates` has them; None if they are not counted.
         """
@@ -102,6 +106,9 @@ class Monitor:
         judged = judge_window(
             references, self._params.roles, windows, previous, self._params.settings, self._params.window_ms
         )
+        partial = closed != "early" and is_partial(windows, start, end, first=not state.previous, last=ended)
+        if partial:
+            judged = {key: unjudged(verdict) for key, verdict in judged.items()}
         span = WindowSpan(iso(start), iso(end), closed)
         freshness = float(max(now_ms - end, 0)) if now_ms is not None else None
         drift = [
@@ -114,6 +121,7 @@ class Monitor:
                 state.charts,
                 compared.get(key, "all"),
                 repeats,
+                partial=partial,
             )
             for key in sorted(windows, key=str)
         ]
@@ -155,6 +163,8 @@ class Monitor:
         charts: Charts,
         reference: Compared,
         repeats: Mapping[int, tuple[int, int]] | None,
+        *,
+        partial: bool,
     ) -> DriftRecord:
         column, value, version = key
         detector = self._detector if column is None else None
@@ -175,6 +185,7 @@ class Monitor:
             columns=judged.columns,
             joint=judged.joint,
             reference=reference,
+            partial=partial,
             sequential=detector.reports(charts, version) if detector else None,
         )
 

@@ -150,7 +150,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One window of one segment and model version; `segment` is null for all records together.
 
     `reference` says which reference rows it is compared with: all, those of the same segment, or those of the
-    same hours of the week.
+    same hours of the week. A `partial` window is one in which the input began or ended: it is not judged.
     """
 
     schema: Literal["tailrace.drift/1"] = "tailrace.drift/1"
@@ -169,6 +169,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     joint: JointReport | None
     sequential: tuple[SequentialReport, ...] | None = None
     reference: Compared = "all"
+    partial: bool = False
 
 
 def named(column: str, direction: str) -> str:

@@ -103,7 +103,12 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             yield from self._close_pending(now)
         elif ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from self._advance(timestamp + 1)
-            yield from self._close(timestamp + 1 - self._params.window_ms, "watermark")
+            start = timestamp + 1 - self._params.window_ms
+            # At the end of the input all that is open closes.
+            ended = timers.current_watermark() >= END_OF_INPUT and start == max(
+                self._windows.starts(), default=0
+            )
+            yield from self._close(start, "watermark", ended=ended)
         elif self._idle.is_over(timers):
             yield from self._advance(END_OF_INPUT)
             for start in self._open_windows():
@@ -160,20 +165,28 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             windows = self._windows.pop(PENDING)
             yield from self._rows(self._judge(window_start(now, self._params.window_ms), windows, "idle"))
 
-    def _close(self, start: int, closed: Closed) -> Iterator[Row]:
+    def _close(self, start: int, closed: Closed, *, ended: bool = False) -> Iterator[Row]:
         windows = self._windows.close(start)
         if windows is not None:
             pending = self._windows.pop(PENDING) or {}
-            result = self._judge(start, merge(_as_profiles(pending), windows), closed)
+            result = self._judge(start, merge(_as_profiles(pending), windows), closed, ended=ended)
             self._state.update(msgspec.msgpack.encode(result.state))
             self._keys.remove(start)
             yield from self._rows(result)
 
-    def _judge(self, start: int, windows: Windows | None, closed: Closed) -> ClosedWindow:
+    def _judge(
+        self, start: int, windows: Windows | None, closed: Closed, *, ended: bool = False
+    ) -> ClosedWindow:
         now = now_ms() if self._live else None
         repeats = self._keys.duplicates(start) if self._params.duplicates else None
         return self._monitor.close(
-            start, windows or {}, self._load_state(), closed=closed, now_ms=now, repeats=repeats
+            start,
+            windows or {},
+            self._load_state(),
+            closed=closed,
+            now_ms=now,
+            repeats=repeats,
+            ended=ended,
         )
 
     def _load_state(self) -> MonitorState:

@@ -82,6 +82,8 @@ class Collector:
         for column, labels in self._segmentations(columns, len(event_time)):
             groups = _groups(starts, labels)
             counted = self._counts(names, numbers, texts, groups)
+            for counts, times in zip(counted, groups.slices(event_time), strict=True):
+                counts.span = int(times.min()), int(times.max())
             for (start, value), counts in zip(groups.keys, counted, strict=True):
                 parts.append(PartialProfile(start, column, value, self._version, counts))
         return parts

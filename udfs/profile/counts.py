@@ -93,7 +93,10 @@ class JointCounts:
 
 @dataclass
 class WindowCounts:
-    """All that is known of one window, segment and version. `problems` counts (stage, reason, field)."""
+    """All that is known of one window, segment and version. `problems` counts (stage, reason, field).
+
+    `span` are the event times of the first and the last predicted record.
+    """
 
     predicted: int = 0
     dead: int = 0
@@ -101,6 +104,7 @@ class WindowCounts:
     columns: dict[str, ColumnCounts] = field(default_factory=dict)
     joint: JointCounts | None = None
     problems: dict[tuple[str, str, str | None], int] = field(default_factory=dict)
+    span: tuple[int, int] | None = None
 
     def merged(self, other: WindowCounts) -> WindowCounts:
         columns = dict(self.columns)
@@ -117,7 +121,14 @@ class WindowCounts:
             columns,
             joint,
             problems,
+            _spanned(self.span, other.span),
         )
+
+
+def _spanned(first: tuple[int, int] | None, second: tuple[int, int] | None) -> tuple[int, int] | None:
+    if first is None or second is None:
+        return first or second
+    return min(first[0], second[0]), max(first[1], second[1])
 
 
 def _pick(choose: object, first: float | None, second: float | None) -> float | None:

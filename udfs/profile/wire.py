@@ -62,6 +62,7 @@ class _Window(msgspec.Struct, frozen=True, array_like=True):
     columns: Columns
     joint: _Joint | None
     problems: list[tuple[str, str, str | None, int]]
+    span: tuple[int, int] | None = None
 
 
 class _Part(msgspec.Struct, frozen=True, array_like=True):
@@ -160,7 +161,7 @@ def _pack(counts: WindowCounts) -> _Window:
     joint = counts.joint
     packed = _Joint(joint.n, joint.first.tobytes(), joint.second.tobytes()) if joint else None
     problems = [(*key, count) for key, count in counts.problems.items()]
-    return _Window(counts.predicted, counts.dead, counts.late, columns, packed, problems)
+    return _Window(counts.predicted, counts.dead, counts.late, columns, packed, problems, counts.span)
 
 
 def _pack_column(column: ColumnCounts) -> _Numeric | _Categorical:
@@ -194,7 +195,7 @@ def _unpack(packed: _Window) -> WindowCounts:
     columns = unpack_columns(packed.columns)
     problems = {(stage, reason, field): count for stage, reason, field, count in packed.problems}
     joint = _unpack_joint(packed.joint) if packed.joint else None
-    return WindowCounts(packed.predicted, packed.dead, packed.late, columns, joint, problems)
+    return WindowCounts(packed.predicted, packed.dead, packed.late, columns, joint, problems, packed.span)
 
 
 def _unpack_column(packed: _Numeric | _Categorical) -> ColumnCounts:

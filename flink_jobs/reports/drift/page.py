@@ -7,9 +7,10 @@ All text of records is hostile input: it reaches the page only through `charts.t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from flink_jobs.reports.drift.charts import LEVELS, heat_map
+from flink_jobs.reports.drift.page_alerts import alert_table, incidents, resolved_alerts
 from flink_jobs.reports.drift.page_columns import VERDICTS, column_section
 from flink_jobs.reports.drift.series import (
     Line,
@@ -28,7 +29,7 @@ from flink_jobs.reports.text import day, percent, plural
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, named
 
-SEGMENTS, SEGMENT_COLUMNS, CLOSED_ALERTS, PROBLEMS = 50, 12, 50, 20
+SEGMENTS, SEGMENT_COLUMNS, PROBLEMS = 50, 12, 20
 # A part of the records that a person should see.
 MANY = 0.05
 _WORRY = {
@@ -112,14 +113,14 @@ def _chapter(
         f'<p class="headline {judged.worry}"><b>{_WORRY[judged.worry]}</b> {text(judged.sentence)}</p>'
         f"{_what_to_do(advice(group, firing))}"
         f"{_worst(total)}"
-        f'<h2 id="alerts-{number}">Open alerts</h2>{_alert_table(firing)}'
+        f'<h2 id="alerts-{number}">Open alerts</h2>{alert_table(firing)}{incidents(alerts)}'
         f'<h2 id="changed-{number}">What changed, and when</h2><p class="dim">{_PURPOSE}</p>{_key()}'
         f'<div class="wide">{heat_map(total, total.lines)}</div>{_moves(total)}{_joint(total)}'
         f"<details><summary><b>By month, day or window</b></summary>{_periods(periods(total, alerts))}"
         "</details>"
         f"{_segments(group, number)}"
         f'<h2 id="columns-{number}">Columns</h2>{sections}'
-        f"{_problems(total.windows)}{_closed(alerts)}</main>"
+        f"{_problems(total.windows)}{resolved_alerts(alerts)}</main>"
     )
 
 
@@ -195,36 +196,6 @@ def _key() -> str:
         for name, label in items
     )
     return f'<p class="key"><span>Share of the rows that moved:</span>{marks}</p>'
-
-
-def _alert_table(alerts: Sequence[AlertRecord]) -> str:
-    """The most damage first."""
-    if not alerts:
-        return '<p class="dim">No alert is open.</p>'
-    rows = [
-        [
-            (f"short {alert.severity}", alert.severity),
-            ("short", text(day(alert.since))),
-            ("any", text(segment_name(alert.segment))),
-            ("any", f"{text(alert.message)}{_examples(alert)}"),
-            ("n short", _bad_windows(alert)),
-            ("n short", percent(alert.impact)),
-        ]
-        for alert in alerts
-    ]
-    titles = ("severity", "since", "where", "what", ">bad windows", ">impact on the model")
-    return stacked_table(titles, rows)
-
-
-def _bad_windows(alert: AlertRecord) -> str:
-    """An alert of the sequential detector comes before its window ends."""
-    return f"{alert.windows_bad} of {alert.windows_seen}" if alert.windows_seen else "–"
-
-
-def _examples(alert: AlertRecord) -> str:
-    if not alert.examples:
-        return ""
-    return f'<br><span class="dim">for example {text(", ".join(alert.examples))}</span>'
 
 
 def _moves(series: Series) -> str:
@@ -323,25 +294,3 @@ def _problems(windows: Sequence[DriftRecord]) -> str:
         for key, count in most
     )
     return f"<h2>Refused records</h2>{wide_table(('records', 'stage', 'reason', 'field'), rows)}"
-
-
-def _closed(alerts: Iterable[AlertRecord]) -> str:
-    """What was resolved, the latest first."""
-    resolved = sorted(
-        (alert for alert in alerts if alert.state == "resolved"),
-        key=lambda alert: (alert.window.end, alert.id),
-        reverse=True,
-    )
-    if not resolved:
-        return ""
-    rows = [
-        [
-            ("short", text(day(alert.since))),
-            ("short", text(day(alert.window.end))),
-            ("any", text(segment_name(alert.segment))),
-            ("any", text(alert.message)),
-        ]
-        for alert in resolved[:CLOSED_ALERTS]
-    ]
-    table = stacked_table(("since", "until", "where", "what"), rows)
-    return f"<details><summary><b>Resolved alerts</b> {len(resolved):,}</summary>{table}</details>"

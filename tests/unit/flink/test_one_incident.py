@@ -289,6 +289,9 @@ def test_it_is_first_on_the_page_when_the_first_bad_window_is_over(told: Told) -
     assert " ".join(page[first:].split()).startswith("Act. since 2026-01-01 10:00: AUC 0.8")
     assert page[first:].index("AUC 0.8") < page[first:].index("score moved down")
     assert "As expected." not in page
+    said = " ".join(page[page.index("Incidents") :].split())
+    assert said.startswith("Incidents 1: what moved at the same time, told together")
+    assert re.search(r"critical 2026-01-01( \d\d:00)? open 2 × AUC 0\.8", said)
 
 
 @pytest.mark.parametrize("how", [{"restarts": True}, {"quality_first": True}])

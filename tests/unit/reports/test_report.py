@@ -168,7 +168,11 @@ def test_parquet_gives_back_the_same_records(tmp_path: Path) -> None:
         SequentialReport("dep_delay", 0.0, 8.0, None, None, False),
     )
     full = msgspec.structs.replace(
-        RECORDS[0], reference="hour_of_week", sequential=charts, records=Volume(500, 1, 0, 20, 4)
+        RECORDS[0],
+        reference="hour_of_week",
+        partial=True,
+        sequential=charts,
+        records=Volume(500, 1, 0, 20, 4),
     )
     records = [*RECORDS, bare, bare, RECORDS[0], RECORDS[0], full]
     path = tmp_path / "drift.parquet"
@@ -179,7 +183,7 @@ def test_parquet_gives_back_the_same_records(tmp_path: Path) -> None:
 
 def test_parquet_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     path = tmp_path / "drift.parquet"
-    pq.write_table(to_arrow(RECORDS).drop_columns(["reference", "sequential", "key_sample"]), path)
+    pq.write_table(to_arrow(RECORDS).drop_columns(["reference", "partial", "sequential", "key_sample"]), path)
     assert read_parquet(path) == RECORDS
 
 
