@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import shutil
@@ -30,6 +29,7 @@ from flink_jobs.run.tokens import prepare_tokens, token_url
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import FEW_ARENAS, free_port
+from flink_jobs.system.temporary import own_folder
 from flink_jobs.system.warm_workers import warm_python
 
 POLL_SECONDS = 0.25
@@ -138,7 +138,7 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     for name, value in {"JVM_ARGS": "-XX:+UseParallelGC", **FEW_ARENAS}.items():
         os.environ.setdefault(name, value)
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 (Flink's name)
-    scratch = None if target.cluster else Path(tempfile.mkdtemp(prefix="tailrace-run-"))
+    scratch = None if target.cluster else own_folder("run")
     os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))
     options = _options(plan, target, scratch)
     try:
@@ -218,9 +218,8 @@ def _jars(plan: Runnable, target: Target) -> dict[str, str]:
 
 def _remote(cluster: Access) -> dict[str, str]:
     os.environ.update(cluster.environment())  # before its JVM starts, which reads it there
-    folder = Path(tempfile.mkdtemp(prefix="tailrace-access-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return {"execution.target": "remote", "execution.attached": "false", **cluster.java(folder)}
+    options = cluster.java(own_folder("access"))
+    return {"execution.target": "remote", "execution.attached": "false", **options}
 
 
 def _local(scratch: Path | None) -> dict[str, str]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
-import tempfile
 from pathlib import Path
 
 import udfs
 from flink_jobs.plan.lookups import artifact_name
 from flink_jobs.spec import JobSpec
+from flink_jobs.system.temporary import own_folder
 from udfs.features.artifacts import FOLDER
 
 
 def shipped_folder(job: JobSpec) -> Path:
     """A folder with what goes along and nothing else: Flink puts it on the workers' path."""
-    folder = Path(tempfile.mkdtemp(prefix="tailrace-udfs-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = own_folder("udfs")
     source = Path(udfs.__file__).parent
     shutil.copytree(source, folder / "udfs", ignore=shutil.ignore_patterns("__pycache__"))
     if job.runtime.artifacts == "flink":

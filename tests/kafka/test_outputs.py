@@ -154,6 +154,8 @@ def ran(broker: Broker, kind: str, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = models.write(base / "models", kind, estimator, as_inputs(TRAINING), wanted.targets, wanted.kind)
     threshold = "" if wanted.threshold is None else f"threshold: {wanted.threshold}"
     job = JOB.replace("MODEL", kind).replace("USE", wanted.use).replace("DELIVERY", wanted.delivery)
+    if wanted.delivery == "at_least_once":
+        job = job.replace("runtime: {", "runtime: {artifacts: flink, ")  # workers have no path of the file
     rows = homes(ROWS, seed=2)
     fed = [
         record(row, key=_key(row), timestamp=NOW + row["id"], partition=row["id"] % PARTITIONS)

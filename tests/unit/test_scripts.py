@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -105,6 +106,21 @@ def test_a_shim_that_does_not_run_is_passed_over(bare: Path) -> None:
     found = lib("find_python", PATH=str(bare), PYENV_ROOT="/nonexistent")
     assert found.stdout.strip().rpartition("/")[2].startswith("python3")
     assert found.returncode == 0
+
+
+def test_modules_that_scripts_run_do_something_when_they_are_run() -> None:
+    """A module without an entry of its own is imported, and ends with status 0."""
+    named = {
+        name
+        for script in (ROOT / "scripts").iterdir()
+        if script.is_file()
+        for name in re.findall(r"python\" -m (flink_jobs[\w.]*)", script.read_text())
+    }
+    assert "flink_jobs.demo" in named
+    for name in named:
+        path = ROOT.joinpath(*name.split("."))
+        file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        assert 'if __name__ == "__main__":' in file.read_text(), name
 
 
 def test_each_script_is_valid_and_executable() -> None:

@@ -92,6 +92,33 @@ def test_packages_are_installed_by_their_hashes(tmp_path: Path) -> None:
     assert "-c conf/constraints.txt" in unlocked
 
 
+@pytest.mark.parametrize(("status", "by"), [(0, ["uv", "uv"]), (1, ["uv", "pip", "pip"])])
+def test_uv_installs_by_the_same_hashes_and_pip_where_uv_cannot(
+    tmp_path: Path, status: int, by: list[str]
+) -> None:
+    """A registry that only pip is set up for refuses uv."""
+    for name, code in (("python", 0), ("uv", status)):
+        tool = tmp_path / "bin" / name
+        tool.parent.mkdir(exist_ok=True)
+        tool.write_text(f'#!/bin/sh\necho "{name} $@"\nexit {code}\n')
+        tool.chmod(0o755)
+    done = lib(f"VENV={tmp_path}; install_locked", PATH=f"{tmp_path}/bin:{os.environ['PATH']}")
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("uv ", "python "))]
+    assert [line.split()[0].replace("python", "pip") for line in lines] == by
+    whole = [line for line in lines if "requirements.txt" in line]
+    assert all("--require-hashes -r conf/requirements.txt" in line for line in whole)
+    assert "--no-deps -e ." in lines[-1]
+
+
+@pytest.mark.parametrize("file", ["uv", "tools"])
+def test_tools_are_locked_by_hash(file: str) -> None:
+    text = (ROOT / "conf" / f"{file}.txt").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert lines
+    assert all("==" in line and "--hash=sha256:" in line for line in lines)
+    assert "http" not in text
+
+
 @pytest.fixture
 def jars(tmp_path: Path) -> Path:
     """The jars that were fetched, as links."""
