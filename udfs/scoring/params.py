@@ -55,8 +55,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     """How records of the source are read; with `counted`, a monitor is told of dead and late ones.
 
     `privacy` says what becomes of the personal data in them on its way out, `max_dead` when the job stops.
-    `beside` are the key and the headers that have columns. `accounts_of` is the job whose accounts are written,
-    if they are.
+    `beside` are the key and the headers that have columns, `accounts_of` the job whose accounts are written.
     """
 
     topic: str
