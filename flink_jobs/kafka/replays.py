@@ -190,7 +190,8 @@ class Replays:
         if self._fatal is not None:
             return self._fatal
         self._try(self._producer.abort_transaction)
-        return refused[0]
+        # Those that were sent with one that is too large are purged, maybe first.
+        return next((error for error in refused if error.code() in _TOO_LARGE), refused[0])
 
     def _note_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -224,7 +225,13 @@ class Replays:
         self._flush(refused)
 
     def _flush(self, refused: list[KafkaError]) -> None:
-        if self._producer.flush(_TIMEOUT):
+        try:
+            left = self._producer.flush(_TIMEOUT)
+        except SystemError as raised:  # the client calls back while it raises a fatal error
+            if isinstance(raised.__cause__, KafkaException):
+                raise raised.__cause__ from None
+            raise
+        if left:
             refused.append(KafkaError(KafkaError._TIMED_OUT))
 
     def _produce(self, topic: str, message: Message, delivered: Any) -> None:

@@ -1,0 +1,125 @@
+"""`tailrace accounts` against outputs that lack a record, or have one twice, amid markers and aborted ones.
+
+The topics are written by confluent-kafka, as by a job that is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from typer.testing import CliRunner
+
+from flink_jobs.cli import accounts, app
+from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
+from udfs.times import iso
+
+JOB = """
+job: NAME
+kafka: {brokers: "BROKERS"}
+source: {topic: NAME, schema: {x: {type: double, required: true}}}
+model: {name: m}
+"""
+HOURS = 3_600_000
+# Markers have the time of now, which is after the old records and before the young ones.
+NOW = time.time_ns() // 1_000_000
+OLD, SINCE, YOUNG = NOW - HOURS, NOW + HOURS // 4, NOW + HOURS // 2
+
+
+def write_source(kafka: ClientSettings, name: str) -> None:
+    """Two partitions of 300 records each, by transactions of 10 of which a third aborts; old ones first."""
+    options = {"transactional.id": name, "acks": "all"}
+    producer = Producer(kafka.librdkafka() | options)
+    producer.init_transactions(30)
+    for number in range(90):
+        producer.begin_transaction()
+        for _ in range(10):
+            producer.produce(name, b"{}", partition=number % 2, timestamp=OLD if number < 45 else YOUNG)
+        producer.flush()
+        (producer.abort_transaction if number % 3 == 0 else producer.commit_transaction)(30)
+
+
+def records_of(kafka: ClientSettings, name: str) -> dict[tuple[int, int], int]:
+    """Where the committed records stand, as any consumer sees them, and their timestamps."""
+    options = {"group.id": "plain", "auto.offset.reset": "earliest", "enable.partition.eof": True}
+    consumer = Consumer(kafka.librdkafka() | options)
+    consumer.assign([TopicPartition(name, number, 0) for number in range(2)])
+    found: dict[tuple[int, int], int] = {}
+    ended = 0
+    while ended < 2:
+        message = consumer.poll(10)
+        assert message is not None
+        if message.error():
+            ended += 1
+        else:
+            found[message.partition(), message.offset()] = message.timestamp()[1]
+    consumer.close()
+    return found
+
+
+def commit(kafka: ClientSettings, name: str, offsets: list[int]) -> None:
+    consumer = Consumer(kafka.librdkafka() | {"group.id": name})
+    places = [TopicPartition(name, number, offset) for number, offset in enumerate(offsets)]
+    consumer.commit(offsets=places, asynchronous=False)
+    consumer.close()
+
+
+def outcome(name: str, kind: str, place: tuple[int, int]) -> Message:
+    partition, offset = place
+    if kind == "predictions":
+        told = {"score": 1.0, "topic": name, "partition": partition, "offset": offset}
+        return Message(json.dumps(told).encode())
+    own = {"topic": name, "partition": str(partition), "offset": str(offset)}
+    return Message(b"{}", None, [(f"tailrace.{key}", text.encode()) for key, text in own.items()])
+
+
+def test_what_is_missing_or_doubled_is_named_and_nothing_else(
+    kafka: ClientSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"accounts-{uuid.uuid4().hex[:8]}"
+    kinds = ("predictions", "dead-letters", "late")
+    create_topics(kafka, {name: 2})
+    create_topics(kafka, {f"{name}.{kind}": 2 for kind in kinds})
+    write_source(kafka, name)
+    found = records_of(kafka, name)
+    places = [*found]
+    assert len(places) == 600
+    (tmp_path / "job.yaml").write_text(JOB.replace("NAME", name).replace("BROKERS", kafka.brokers))
+    monkeypatch.setattr(accounts, "SETTLING_SECONDS", 0.0)
+
+    def run(*options: str) -> tuple[int, Any]:
+        done = CliRunner().invoke(app, ["accounts", str(tmp_path / "job.yaml"), "--json", *options])
+        return done.exit_code, json.loads(done.stdout)
+
+    ends = [max(offset for number, offset in places if number == p) + 1 for p in range(2)]
+    commit(kafka, name, [ends[0], ends[1] - 1])  # the last one of partition 1 is not read yet
+    last = (1, ends[1] - 1)
+    lost, doubled = places[123], places[321]
+    written: dict[str, list[Message]] = {kind: [] for kind in kinds}
+    for number, place in enumerate(places):
+        if place not in (lost, last):
+            kind = kinds[0 if number % 10 else number // 10 % 3]
+            written[kind].append(outcome(name, kind, place))
+    written["late"] += [outcome(name, "late", doubled), outcome("elsewhere", "late", (0, 0))]
+    for kind, messages in written.items():
+        produce(kafka, f"{name}.{kind}", messages)
+    status, told = run()
+    assert (status, told["balanced"], told["others"]) == (1, False, 1)
+    rows = told["partitions"]
+    assert [(row["read"], row["to"]) for row in rows] == [(300, ends[0]), (299, ends[1] - 1)]
+    assert [row["first_missing"] for row in rows] == [[lost[1]] if lost[0] == p else [] for p in range(2)]
+    assert [row["first_doubled"] for row in rows] == [
+        [doubled[1]] if doubled[0] == p else [] for p in range(2)
+    ]
+    assert sum(row[kind] for row in rows for kind in ("predicted", "dead", "late")) == 599
+
+    produce(kafka, f"{name}.predictions", [outcome(name, "predictions", lost)])
+    assert all(row["missing"] == 0 for row in run()[1]["partitions"])
+    young = [place for place, at in found.items() if at == YOUNG and place != last]
+    since = run("--since", iso(SINCE))[1]["partitions"]
+    assert sum(row["read"] for row in since) == len(young) < 599
