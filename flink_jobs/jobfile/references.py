@@ -44,6 +44,7 @@ def reference_diagnostics(data: object) -> list[Diagnostic]:
         _drift,
         _labels,
         _quality,
+        _lifecycle,
     )
     return [diagnostic for check in checks for diagnostic in check(job)]
 
@@ -284,6 +285,25 @@ def _quality(job: Outline) -> Iterator[Diagnostic]:
     for location, name in texts(mapping(job.data, "quality"), "segments", ("quality",)):
         if job.pii(name):
             yield Diagnostic(location, "a column without personal data (groups may be)", repr(name))
+
+
+def _lifecycle(job: Outline) -> Iterator[Diagnostic]:
+    """What it decides by is there, and what it releases is followed."""
+    lifecycle = mapping(job.data, "lifecycle")
+    if lifecycle is None:
+        return
+    train = mapping(lifecycle, "train") or {}
+    for name in ("drift", "quality"):
+        if train.get(name) is not None and job.data.get(name) is None:
+            expected = f"left out, as there is no {name} section"
+            yield Diagnostic(("lifecycle", "train", name), expected, name)
+    realized = (mapping(train, "quality") or {}).get("source", "realized") == "realized"
+    if mapping(train, "quality") is not None and realized and not _labels_sections(job):
+        expected = "estimated, as there are no labels (quality.labels)"
+        yield Diagnostic(("lifecycle", "train", "quality", "source"), expected, "realized", "estimated")
+    for location, name in texts(mapping(lifecycle, "canary"), "key", ("lifecycle", "canary")):
+        if job.columns is not None and name not in job.columns:
+            yield _unknown(location, _column_expected(job), name, job.columns)
 
 
 def _unknown(location: Location, expected: str, name: str, choices: list[str]) -> Diagnostic:
