@@ -1,6 +1,6 @@
 """Takes the steps that are due, one after the other, until there is nothing to do but wait.
 
-loop = Loop(policy, "flight-delay", "flight_delay", registry, releases, look, fit)
+loop = Loop(policy, "flight-delay", "flight_delay", registry, releases, compared, judge, fit)
 loop.advance(now_ms)        # [Taken(step, release), …]; the last one waits
 
 Safe to call as often as one likes, from several places: a step is written only on top of the log that it was
@@ -10,7 +10,7 @@ decided on (`Activation.after`), and nothing is kept elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flink_jobs.lifecycle.state import Kind, Made, State, looks_of, made_by, mark, newest_end
 from flink_jobs.lifecycle.steps import Policy, Step, next_step
@@ -23,14 +23,6 @@ from udfs.rollout.records import ComparisonRecord
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What was read: all comparisons, and the reasons for or against a training of this champion."""
-
-    comparisons: Sequence[ComparisonRecord]
-    reasons: Reasons
-
-
-@dataclass(frozen=True)
 class Taken:
     """A step, with the release that it wrote, or the version that a training registered."""
 
@@ -39,8 +31,10 @@ class Taken:
     trained: int | None = None
 
 
-Look = Callable[[int], Evidence]
-"""Reads what is known; is given the champion."""
+Compared = Callable[[], Sequence[ComparisonRecord]]
+"""Reads all comparisons of the job."""
+Judge = Callable[[int], Reasons]
+"""Reads what speaks for or against a training; is given the champion."""
 Fit = Callable[[Reasons, int, int], int]
 """Trains: is given the reasons, the champion, and the entry that `retrained_for.release` must name."""
 Usable = Callable[[int], str | None]
@@ -56,7 +50,8 @@ class Loop:
     model: str
     registry: Registry
     releases: Releases
-    look: Look
+    compared: Compared
+    judge: Judge
     fit: Fit
     usable: Usable = lambda _: None
     lead_ms: int = DEFAULT_LEAD_MS
@@ -78,19 +73,14 @@ class Loop:
                 continue
 
     def state(self) -> tuple[State, Reasons]:
-        """As it is now."""
-        log = self._log()
-        found = self.look(log.last.champion)
-        reasons = found.reasons
-        state = State(
-            log,
-            self._made(),
-            looks_of(found.comparisons),
-            newest_end(found.comparisons),
-            why=reasons.reason if reasons.retrain else None,
-            quiet=reasons.reason,
-        )
-        return state, reasons
+        """As it is now. While a version is on its way nobody asks for reasons, nor stumbles over them."""
+        log, compared = self._log(), self.compared()
+        state = State(log, self._made(), looks_of(compared), newest_end(compared))
+        if state.is_busy:
+            return state, Reasons()
+        reasons = self.judge(log.last.champion)
+        why = reasons.reason if reasons.retrain else None
+        return replace(state, why=why, quiet=reasons.reason), reasons
 
     def _log(self) -> ReleaseLog:
         log = self.releases.log()

@@ -15,7 +15,7 @@ import msgspec
 
 from flink_jobs.errors import InputError
 from flink_jobs.kafka import ClientSettings
-from flink_jobs.lifecycle.advance import Evidence, Loop
+from flink_jobs.lifecycle.advance import Loop
 from flink_jobs.lifecycle.steps import CanaryRules, Policy, StageRules
 from flink_jobs.plan.model import release_trust_of, trust_of
 from flink_jobs.registry import Registry
@@ -39,6 +39,7 @@ from udfs.model.loading import check_trust, load_version
 from udfs.model.trial import check_survives
 from udfs.quality.records import QualityRecord
 from udfs.releases.follow import LEAD_REFRESHES
+from udfs.rollout.records import ComparisonRecord
 from udfs.store import open_store
 from udfs.store.base import is_uri
 from udfs.times import parse_time
@@ -74,10 +75,12 @@ def loop_of(
     asked = _asked(job, lifecycle, sources, kafka)
     training = replace(settings or TrainingSettings(), limits=_limits(lifecycle))
 
-    def look(champion: int) -> Evidence:
-        compared = sources.comparisons or (job.comparisons.topic if job.comparisons else "")
-        found = [r for r in read_comparisons(compared, kafka) if (r.job, r.model) == (job.job, name)]
-        return Evidence(found, reasons_for(registry, name, champion, *asked))
+    def compared() -> Sequence[ComparisonRecord]:
+        source = sources.comparisons or (job.comparisons.topic if job.comparisons else "")
+        return [r for r in read_comparisons(source, kafka) if (r.job, r.model) == (job.job, name)]
+
+    def judge(champion: int) -> Reasons:
+        return reasons_for(registry, name, champion, *asked)
 
     def fit(reasons: Reasons, champion: int, release: int) -> int:
         trainer = trainer_of(job)
@@ -92,7 +95,8 @@ def loop_of(
         name,
         registry,
         Releases(registry, name, signing=signing, trust=trust),
-        look,
+        compared,
+        judge,
         fit,
         partial(_unusable, job, registry),
         max(DEFAULT_LEAD_MS, LEAD_REFRESHES * job.model.refresh),

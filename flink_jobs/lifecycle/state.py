@@ -125,6 +125,11 @@ class State:
         newest = max(left, key=lambda made: made.version, default=None)
         return newest if newest and newest.version > self.log.last.champion else None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a version on its way, so that no training would begin."""
+        return bool(self.stage or self.log.last.canary or self.untried)
+
     def _since(self, version: int, role: Role) -> int:
         since = BEGINNING
         for record in reversed(self.log.records):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flink_jobs.lifecycle.advance import Evidence, Loop, Taken
+from flink_jobs.lifecycle.advance import Loop, Taken
 from flink_jobs.lifecycle.steps import CanaryRules, Policy, StageRules
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases, Signing
@@ -40,14 +40,17 @@ def loop(root: Path, day: int, signing: Signing | None = None, trust: ReleaseTru
     registry = _registry(root, day)
     releases = Releases(registry, "cards", lambda: START + day * DAY_MS, signing=signing, trust=trust)
 
-    def look(champion: int) -> Evidence:
-        return Evidence(_comparisons(registry, releases, day), _reasons(day))
+    def compared() -> list[ComparisonRecord]:
+        return _comparisons(registry, releases, day)
+
+    def judge(champion: int) -> Reasons:
+        return _reasons(day)
 
     def fit(reasons: Reasons, champion: int, release: int) -> int:
         why = {"release": release, **reasons.record()}
         return write(registry, "cards", training={"retrained_for": why}).version
 
-    return Loop(POLICY, "payments", "cards", registry, releases, look, fit)
+    return Loop(POLICY, "payments", "cards", registry, releases, compared, judge, fit)
 
 
 def live(root: Path, days: int = DAYS) -> list[Taken]:

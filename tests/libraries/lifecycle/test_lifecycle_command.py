@@ -139,6 +139,16 @@ def test_what_fails_is_dropped_and_told(root: Path) -> None:
     assert step["reason"].startswith("1 training began in the last 7 days, the next may at ")
 
 
+def test_what_fails_is_dropped_even_where_nobody_can_say_why_to_train(root: Path) -> None:
+    """Quality that cannot be read must not keep a bad version in place."""
+    lived()
+    write_look(root, "shadow", "fail")
+    (root / "quality.jsonl").write_text("no record")
+    result = called("lifecycle", "job.yaml", *SOURCES)
+    assert "quality.jsonl:1: must be a quality record" in str(result.exception)
+    assert (log(root)[-1].shadows, log(root)[-1].by) == ((), "job payments, lifecycle: drop")
+
+
 def test_a_version_that_cannot_be_loaded_is_dropped_before_it_decides_anything(root: Path) -> None:
     lived()
     model = Registry(root).folder("cards", 2) / "model.joblib"
