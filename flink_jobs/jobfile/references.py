@@ -292,6 +292,9 @@ def _lifecycle(job: Outline) -> Iterator[Diagnostic]:
     lifecycle = mapping(job.data, "lifecycle")
     if lifecycle is None:
         return
+    if (mapping(job.data, "model") or {}).get("use", "champion") != "champion":
+        expected = "left out, as model.use is one version, which no release changes"
+        yield Diagnostic(("lifecycle",), expected, "lifecycle")
     train = mapping(lifecycle, "train") or {}
     for name in ("drift", "quality"):
         if train.get(name) is not None and job.data.get(name) is None:
