@@ -79,6 +79,11 @@ COMMANDS = {
         ("train",),
         "Train again if the champion's drift or quality is reason enough; for a scheduler.",
     ),
+    "lifecycle": Entry(
+        "Models",
+        ("lifecycle",),
+        "Take the steps of a model's life that are due, by the job's policy; for a scheduler.",
+    ),
     "backtest": Entry(
         "Models", ("backtest",), "Compare two model versions on history, before one is released."
     ),

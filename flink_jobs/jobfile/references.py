@@ -45,6 +45,7 @@ def reference_diagnostics(data: object) -> list[Diagnostic]:
         _labels,
         _quality,
         _max_rate,
+        _lifecycle,
     )
     return [diagnostic for check in checks for diagnostic in check(job)]
 
@@ -299,6 +300,28 @@ def _max_rate(job: Outline) -> Iterator[Diagnostic]:
         )
     if asked.get("max_rate") is None and asked.get("then") == "stop":
         yield Diagnostic(("dead_letters", "then"), "with a max_rate", "then: stop without")
+
+
+def _lifecycle(job: Outline) -> Iterator[Diagnostic]:
+    """What it decides by is there, and what it releases is followed."""
+    lifecycle = mapping(job.data, "lifecycle")
+    if lifecycle is None:
+        return
+    if (mapping(job.data, "model") or {}).get("use", "champion") != "champion":
+        expected = "left out, as model.use is one version, which no release changes"
+        yield Diagnostic(("lifecycle",), expected, "lifecycle")
+    train = mapping(lifecycle, "train") or {}
+    for name in ("drift", "quality"):
+        if train.get(name) is not None and job.data.get(name) is None:
+            expected = f"left out, as there is no {name} section"
+            yield Diagnostic(("lifecycle", "train", name), expected, name)
+    realized = (mapping(train, "quality") or {}).get("source", "realized") == "realized"
+    if mapping(train, "quality") is not None and realized and not _labels_sections(job):
+        expected = "estimated, as there are no labels (quality.labels)"
+        yield Diagnostic(("lifecycle", "train", "quality", "source"), expected, "realized", "estimated")
+    for location, name in texts(mapping(lifecycle, "canary"), "key", ("lifecycle", "canary")):
+        if job.columns is not None and name not in job.columns:
+            yield _unknown(location, _column_expected(job), name, job.columns)
 
 
 def _unknown(location: Location, expected: str, name: str, choices: list[str]) -> Diagnostic:

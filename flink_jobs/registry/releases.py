@@ -45,7 +45,9 @@ class Activation:
     """When a release takes effect, and what is recorded of it.
 
     `at_ms`: event time in ms since the epoch; None is as soon as the lead allows; BEGINNING is the beginning
-    of time. `past` allows moments before now + lead: what has been scored then differs from a replay.
+    of time. `past` allows moments before now + lead: what has been scored then differs from a replay. With
+    `after` it is written only on top of the release of that number; else OvertakenError. `floor_ms`: where
+    `at_ms` is None, it is no earlier than that.
     """
 
     at_ms: int | None = None
@@ -53,6 +55,12 @@ class Activation:
     past: bool = False
     reason: str = ""
     by: str | None = None
+    after: int | None = None
+    floor_ms: int | None = None
+
+
+class OvertakenError(InputError):
+    """Another release was written since it was decided what the next one shall be."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,8 @@ class Releases:
         return found
 
     def _next(self, make: Next, moment: Activation, entries: Sequence[Entry]) -> ReleaseRecord:
+        if moment.after is not None and len(entries) != moment.after:
+            raise OvertakenError(f"release {len(entries)} of model {self._name} came in between")
         chain = self._ground(entries)
         log = chain.log()
         step = self._step(moment, first=log is None)
@@ -235,7 +245,7 @@ class Releases:
         ahead = moment.lead_ms + round(self._versions.store.delay * 1000)
         earliest = now + ahead
         if moment.at_ms is None:
-            return BEGINNING if first else earliest
+            return BEGINNING if first else max(earliest, moment.floor_ms or earliest)
         if moment.at_ms < earliest and not first and not moment.past:
             raise InputError(
                 f"a release must lie at least the lead of {ahead / 1000:g} s ahead, so from "

@@ -20,6 +20,7 @@ from flink_jobs.spec.aggregates import Aggregate
 from flink_jobs.spec.drift import AlertRule, Alerts, Drift
 from flink_jobs.spec.features import GROUP_WINDOW_KINDS, Features, Lookup, Window, WindowKind
 from flink_jobs.spec.kafka import Kafka
+from flink_jobs.spec.lifecycle import Lifecycle, OnDrift, OnQuality
 from flink_jobs.spec.model import Model
 from flink_jobs.spec.outputs import Accounting, DeadLetters, Late, Predictions
 from flink_jobs.spec.privacy import Declassified, Privacy
@@ -53,8 +54,11 @@ __all__ = [
     "Kafka",
     "Labels",
     "Late",
+    "Lifecycle",
     "Lookup",
     "Model",
+    "OnDrift",
+    "OnQuality",
     "Predictions",
     "Privacy",
     "Quality",
@@ -74,6 +78,7 @@ REPORT_SUFFIXES = {"drift": "drift", "alerts": "alerts", "comparisons": "compari
 # Topics that there are only if the job file has their section, or one that needs it.
 OPTIONAL_SUFFIXES = {**REPORT_SUFFIXES, "shadows": "shadows", "accounting": "accounts"}
 NEEDED_WITH = (
+    ("lifecycle", "comparisons"),
     ("drift", "alerts"),
     ("shadows", "comparisons"),
     ("comparisons", "shadows"),
@@ -121,6 +126,10 @@ class JobSpec(Section):
     )
     quality: Quality | None = Field(
         default=None, description="How right the model is in each window; left out: none."
+    )
+    lifecycle: Lifecycle | None = Field(
+        default=None,
+        description="When to train again, and what a new version must go through; left out: people decide.",
     )
     runtime: Runtime = Field(
         default_factory=Runtime, description="Parallelism, latency, delivery, checkpoints."

@@ -76,6 +76,13 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `comparisons.labels`": "Labels",
         "## `comparisons.automatic`": "AutomaticSteps",
         "## `quality`": "Quality",
+        "## `lifecycle`\n": "Lifecycle",
+        "## `lifecycle.train`\n": "TrainAgain",
+        "## `lifecycle.train.drift`": "OnDrift",
+        "## `lifecycle.train.quality`": "OnQuality",
+        "## `lifecycle.shadow`": "ShadowStage",
+        "## `lifecycle.canary`": "CanaryStage",
+        "## `lifecycle.freeze`": "Freeze",
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",
     }
@@ -153,7 +160,7 @@ def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those of pages that others run: with a broker, a schema registry, or outside of a checkout."""
     pages = [page for name, page in DOCS.items() if name not in APART]
     lines = [line for page in pages for line in commands(page) if " run " not in line]
-    assert len(lines) == 19
+    assert len(lines) == 20
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
     assert "1 now    promote  always  1 " in output

@@ -109,6 +109,22 @@ def orders(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def life(tmp_path: Path, models: Path) -> Path:
+    """A job of the attacker's model, whose canary, of another, waits."""
+    path = tmp_path / "life.yaml"
+    path.write_text(
+        "job: orders\nsource: {topic: orders, schema: {x: double}}\n"
+        f"model: {{name: fraud, registry: {models}}}\ndrift: {{}}\nlifecycle: {{train: {{drift: {{}}}}}}\n"
+    )
+    profile = Registry(models).folder("fraud", 1) / "profile.json"
+    profile.chmod(0o644)
+    profile.write_text("{}")
+    releases = Releases(Registry(models), "fraud")
+    releases.confirm(Activation(reason=EVIL, by=f"job {EVIL}, lifecycle: train"))
+    return path
+
+
 @pytest.fixture(autouse=True)
 def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic and a cluster whose contents are an attacker's."""
@@ -269,6 +285,19 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "stop": (lambda _: ["stop", EVIL], True),
     "profile": (lambda f: ["profile", f("drift"), "--out", "x.json"], False),
     "train": (lambda f: ["train", f("models")], False),
+    "lifecycle": (
+        lambda f: [
+            "lifecycle",
+            f("life"),
+            "--comparisons",
+            f("compared"),
+            "--drift",
+            f("drift"),
+            "--dry-run",
+        ],
+        True,
+    ),
+    "lifecycle of no job": (lambda f: ["lifecycle", f("job")], True),
     "retrain": (lambda f: ["retrain", f("models"), "--drift", f("drift")], False),
 }
 # They show nothing that others wrote: what this machine started, how many lines were sent.
