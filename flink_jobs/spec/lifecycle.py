@@ -8,8 +8,7 @@ from pydantic import Field, model_validator
 
 from flink_jobs.spec.diagnostics import wrong, wrong_at
 from flink_jobs.spec.paths import AbsolutePath
-from flink_jobs.spec.rollout import Share
-from flink_jobs.spec.scalars import Parsed, PositiveDuration, number, whole
+from flink_jobs.spec.scalars import Parsed, PositiveDuration, Share, number, whole
 from flink_jobs.spec.section import Reference, Section
 from udfs.times import parse_time
 

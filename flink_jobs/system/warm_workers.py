@@ -16,15 +16,12 @@ import json
 import os
 import runpy
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy
 
@@ -42,6 +39,7 @@ LIBRARIES = (
     "sklearn.pipeline",
     "structlog",
 )
+_LONGEST_ADDRESS = 100
 # What Flink starts instead of an interpreter.
 CLIENT = """\
 #!{python} -IS
@@ -68,13 +66,16 @@ os._exit(status)
 def warm_python() -> str:
     """The path of an interpreter whose workers are warm, until this process ends; whoever is too early waits.
 
-    It is the ordinary one where processes cannot be forked like that.
+    It is the ordinary one where processes cannot be forked like that, or the temporary folder has a name that
+    is too long for a socket in it.
     """
-    if not sys.platform.startswith("linux"):
+    # The server has no use for it.
+    from flink_jobs.system.temporary import own_folder  # noqa: PLC0415
+
+    folder = own_folder("warm")
+    address, client = f"{folder}/server", folder / "python"
+    if not sys.platform.startswith("linux") or len(os.fsencode(address)) > _LONGEST_ADDRESS:
         return sys.executable
-    folder = tempfile.mkdtemp(prefix="tailrace-warm-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    address, client = f"{folder}/server", Path(folder) / "python"
     client.write_text(CLIENT.format(python=sys.executable, address=address))
     client.chmod(0o700)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

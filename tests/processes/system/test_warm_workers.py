@@ -93,5 +93,19 @@ def test_what_is_no_module_is_for_an_ordinary_interpreter() -> None:
     assert _output([warm_python(), "-c", "import sys; print('pandas' in sys.modules)"]) == "False"
 
 
+def test_a_temporary_folder_with_a_long_name_has_ordinary_workers(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    code = (
+        "import sys; from flink_jobs.system import warm_workers as w; print(w.warm_python(), sys.executable)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(long)}, capture_output=True, text=True
+    )
+    given, ordinary = done.stdout.split()
+    assert given == ordinary
+    assert list(long.iterdir()) == []
+
+
 def _output(command: Sequence[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
