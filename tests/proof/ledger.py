@@ -4,6 +4,9 @@ What is late by an hour is late as long as all partitions are read side by side.
 read ahead of another by more than that: then the watermark, which is that of the last one, has not passed
 the record, which is on time and belongs to the windows of others. So it may be late or predicted, and the
 features of all have to be those with it or without it.
+
+A record is what the source topic has at an offset: a producer whose broker was killed may write a batch
+again. The second one of a record may be late, too.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ DRIFT_MS = 600_000
 PARTITIONS, CARDS = 4, 7
 # By so many records in, the watermark has passed all that is sent as late.
 FIRST_LATE = (LATE_BY_MS + OUT_OF_ORDER_MS) // STEP_MS
+
+# Partition and offset in the source.
+Place = tuple[int, int]
 
 
 class Sent(NamedTuple):
@@ -86,36 +92,73 @@ class Ledger:
 
 
 def audit(
-    sent: Sequence[Sent], outputs: Mapping[str, Iterable[Record]], windows: Sequence[tuple[int, int]]
+    sent: Sequence[Sent],
+    source: Iterable[Record],
+    outputs: Mapping[str, Iterable[Record]],
+    windows: Sequence[tuple[int, int]],
 ) -> Ledger:
-    """`outputs` by outcome, as read_committed readers see them; `windows` as `drift_windows` gives them."""
-    ledger, seen = Ledger(), Counter[int]()
-    outcomes = {each.number: each.outcome for each in sent}
-    predictions: dict[int, dict[str, Any]] = {}
+    """`outputs` by outcome and `source`, as read_committed readers see them; `windows` by `drift_windows`."""
+    by_number = {each.number: each for each in sent}
+    places = {place: number for place, number in map(_placed, source) if number >= 0}
+    again = _repeats(places)
+    ledger, seen = Ledger(), Counter[Place]()
+    predictions: dict[Place, dict[str, Any]] = {}
     for outcome, records in outputs.items():
         for row in records:
-            number = int((row.key or b"-1").decode())
+            place = _origin(outcome, row)
+            number = places.get(place, -1)
             if number < 0:
                 continue
-            seen[number] += 1
+            seen[place] += 1
             if outcome == "predicted":
-                predictions[number] = json.loads(row.value or b"")
-            if (outcomes[number], outcome) == ("late", "predicted"):
+                predictions[place] = json.loads(row.value or b"")
+            expected = by_number[number].outcome
+            if (expected, outcome) == ("late", "predicted"):
                 ledger.in_time.append(number)
-            elif outcomes[number] != outcome:
+            elif expected != outcome and not (place in again and outcome == "late"):
                 ledger.elsewhere.append(number)
-    on_time = {*ledger.in_time}
-    predicted = [each for each in sent if each.outcome == "predicted" or each.number in on_time]
+    predicted = {
+        place: by_number[number]
+        for place, number in places.items()
+        if place in predictions or (by_number[number].outcome == "predicted" and place not in again)
+    }
     features = expected_features(predicted)
     ledger.changed = [
-        n for n, prediction in predictions.items() if n in features and not _agrees(prediction, features[n])
+        places[place]
+        for place, prediction in predictions.items()
+        if (prediction["seen"], prediction["spent"]) != features[place]
     ]
-    ledger.lost = [number for number in outcomes if not seen[number]]
-    ledger.doubled = [number for number, times in seen.items() if times > 1]
-    expected = Counter(each.time // DRIFT_MS * DRIFT_MS for each in predicted)
-    ledger.windows_changed = sorted({start for start, _ in {*expected.items()} ^ {*windows}})
+    ledger.lost = [places[place] for place in places if not seen[place]]
+    ledger.lost += sorted(by_number.keys() - {*places.values()})
+    ledger.doubled = [places[place] for place, times in seen.items() if times > 1]
+    counts = Counter(each.time // DRIFT_MS * DRIFT_MS for each in predicted.values())
+    ledger.windows_changed = sorted({start for start, _ in {*counts.items()} ^ {*windows}})
     ledger.windows_changed += [start for (start, _), times in Counter(windows).items() if times > 1]
     return ledger
+
+
+def _placed(row: Record) -> tuple[Place, int]:
+    return (row.partition, row.offset), int((row.key or b"-1").decode())
+
+
+def _repeats(places: Mapping[Place, int]) -> set[Place]:
+    """Where a record stands that the same partition has before."""
+    known: set[int] = set()
+    again = set()
+    for place, number in sorted(places.items()):
+        if number in known:
+            again.add(place)
+        known.add(number)
+    return again
+
+
+def _origin(outcome: str, row: Record) -> Place:
+    """Where the record stands of which this is the outcome."""
+    if outcome == "predicted":
+        said = json.loads(row.value or b"")
+        return said["partition"], said["offset"]
+    headers = dict(row.headers)
+    return int(headers["tailrace.partition"] or b""), int(headers["tailrace.offset"] or b"")
 
 
 def drift_windows(records: Iterable[Record]) -> list[tuple[int, int]]:
@@ -131,23 +174,19 @@ def drift_windows(records: Iterable[Record]) -> list[tuple[int, int]]:
     ]
 
 
-def expected_features(predicted: Iterable[Sent]) -> dict[int, tuple[int, float]]:
+def expected_features(predicted: Mapping[Place, Sent]) -> dict[Place, tuple[int, float]]:
     """Count and sum of the last minute of the card, for each record."""
-    by_card: dict[str, list[Sent]] = defaultdict(list)
-    for each in predicted:
-        by_card[each.card].append(each)
+    by_card: dict[str, list[tuple[Place, Sent]]] = defaultdict(list)
+    for place, each in predicted.items():
+        by_card[each.card].append((place, each))
     found = {}
     for rows in by_card.values():
-        rows.sort(key=lambda each: each.time)
+        rows.sort(key=lambda row: row[1].time)
         first = stop = 0
-        for each in rows:
-            while rows[first].time < each.time - OVER_MS:
+        for place, each in rows:
+            while rows[first][1].time < each.time - OVER_MS:
                 first += 1
-            while stop < len(rows) and rows[stop].time <= each.time:
+            while stop < len(rows) and rows[stop][1].time <= each.time:
                 stop += 1
-            found[each.number] = (stop - first, math.fsum(other.amount for other in rows[first:stop]))
+            found[place] = (stop - first, math.fsum(other.amount for _, other in rows[first:stop]))
     return found
-
-
-def _agrees(prediction: dict[str, Any], features: tuple[int, float]) -> bool:
-    return (prediction["seen"], prediction["spent"]) == features

@@ -46,17 +46,11 @@ def prove(directory: Path, faults: Sequence[str], seed: int) -> Proof:
             # Some come while the job still starts again.
             if draw.random() < 0.8 and stage.recovered():
                 recovery.append(time.monotonic() - begun)
-        sent, outcomes, drift = stage.end()
-    windows = drift_windows(drift)
-    return Proof(
-        seed,
-        faults,
-        len(sent),
-        len(windows),
-        recovery,
-        audit(sent, outcomes, windows),
-        left_behind(directory),
-    )
+        accounts = stage.end()
+    windows = drift_windows(accounts.drift)
+    ledger = audit(accounts.sent, accounts.source, accounts.outputs, windows)
+    left = left_behind(directory)
+    return Proof(seed, faults, len(accounts.sent), len(windows), recovery, ledger, left)
 
 
 def in_words(proof: Proof) -> str:

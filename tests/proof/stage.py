@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -149,6 +149,15 @@ class Outcomes:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+class Accounts(NamedTuple):
+    """What was sent, what the source has, what became of it by outcome, and the drift records."""
+
+    sent: Sequence[Sent]
+    source: Sequence[Record]
+    outputs: Mapping[str, Sequence[Record]]
+    drift: Sequence[Record]
 
 
 class Stage:
@@ -285,13 +294,14 @@ class Stage:
         sent = len(self.feeder.sent)
         return wait_until(lambda: self.outcomes.count() >= sent, _PATIENCE, 0.2)
 
-    def end(self) -> tuple[Sequence[Sent], Mapping[str, Sequence[Record]], Sequence[Record]]:
-        """What was sent, what became of it by outcome, and the drift records, when all has had its time."""
+    def end(self) -> Accounts:
+        """What there is to audit, when all has had its time."""
         self.feeder.finish()
         windows = len({each.time // DRIFT_MS for each in self.feeder.sent if each.outcome == "predicted"})
         if self.recovered() and wait_until(lambda: len(self._read(_DRIFT)) >= windows, _PATIENCE, 2):
             time.sleep(5)  # doubled records would still come
-        return self.feeder.sent, {each: self._read(OUTCOMES[each]) for each in OUTCOMES}, self._read(_DRIFT)
+        outputs = {each: self._read(topic) for each, topic in OUTCOMES.items()}
+        return Accounts(self.feeder.sent, self._read("proof"), outputs, self._read(_DRIFT))
 
     def _read(self, topic: str) -> list[Record]:
         return list(read_topic(self.settings, topic))

@@ -14,7 +14,9 @@ from flink_jobs.kafka import Record
 from tests.proof.ledger import (
     DRIFT_MS,
     OVER_MS,
+    PARTITIONS,
     Ledger,
+    Place,
     Sent,
     audit,
     drift_windows,
@@ -24,7 +26,13 @@ from tests.proof.ledger import (
 )
 
 SENT = list(islice(stream(5), 9_000))
-FEATURES = expected_features(each for each in SENT if each.outcome == "predicted")
+
+
+def place(number: int) -> Place:
+    return number % PARTITIONS, number // PARTITIONS
+
+
+FEATURES = expected_features({place(each.number): each for each in SENT if each.outcome == "predicted"})
 
 
 def windows(predicted: Iterable[Sent]) -> list[tuple[int, int]]:
@@ -37,25 +45,39 @@ def windows(predicted: Iterable[Sent]) -> list[tuple[int, int]]:
 WINDOWS = windows(each for each in SENT if each.outcome == "predicted")
 
 
+def record(number: int, at: Place, value: bytes | None = b"", outcome: str = "") -> Record:
+    """As a topic has it: of the source without an outcome."""
+    headers: list[tuple[str, bytes | None]] = []
+    if outcome:
+        headers = [("tailrace.partition", b"%d" % at[0]), ("tailrace.offset", b"%d" % at[1])]
+    key = str(number).encode()
+    return Record(value, key, headers, *(at if not outcome else (0, 0)), 0)
+
+
+SOURCE = [record(each.number, place(each.number)) for each in SENT]
+
+
+def prediction(number: int, features: tuple[int, float], at: Place) -> Record:
+    said = {"seen": features[0], "spent": features[1], "partition": at[0], "offset": at[1]}
+    return record(number, at, json.dumps(said).encode(), "predicted")
+
+
 def outputs() -> dict[str, list[Record]]:
     """What a job without a fault writes."""
     found: dict[str, list[Record]] = {"predicted": [], "dead": [], "late": []}
     for each in SENT:
-        value = message(each).value
+        at = place(each.number)
         if each.outcome == "predicted":
-            seen, spent = FEATURES[each.number]
-            value = json.dumps({"seen": seen, "spent": spent}).encode()
-        key = str(each.number).encode()
-        found[each.outcome].append(
-            Record(value=value, key=key, headers=[], partition=0, offset=0, timestamp=0)
-        )
+            found["predicted"].append(prediction(each.number, FEATURES[at], at))
+        else:
+            found[each.outcome].append(record(each.number, at, message(each).value, each.outcome))
     return found
 
 
 def test_all_outcomes_occur_and_balance() -> None:
     assert {each.outcome for each in SENT} == {"predicted", "dead", "late"}
-    assert audit(SENT, outputs(), WINDOWS) == Ledger()
-    assert audit(SENT, outputs(), WINDOWS).balanced()
+    assert audit(SENT, SOURCE, outputs(), WINDOWS) == Ledger()
+    assert audit(SENT, SOURCE, outputs(), WINDOWS).balanced()
 
 
 def test_features_are_those_of_pandas() -> None:
@@ -65,7 +87,7 @@ def test_features_are_those_of_pandas() -> None:
         # All peers of a time count for each other, so the last one's result is that of all.
         rolled = rows["amount"].rolling(f"{OVER_MS + 1}ms").agg(["count", "sum"]).groupby(level=0).last()
         for at, number in zip(rows.index, rows["number"], strict=True):
-            seen, spent = FEATURES[number]
+            seen, spent = FEATURES[place(number)]
             assert (seen, spent) == (rolled.loc[at, "count"], pytest.approx(rolled.loc[at, "sum"], abs=1e-6))
 
 
@@ -82,7 +104,7 @@ def test_each_fault_is_found() -> None:
     made["predicted"] = [*predicted[:10], *predicted[11:30], _changed(changed), *predicted[31:], doubled]
     moved = made["late"].pop()
     made["dead"].append(moved)
-    ledger = audit(SENT, made, WINDOWS)
+    ledger = audit(SENT, SOURCE, made, WINDOWS)
     assert not ledger.balanced()
     assert [ledger.lost, ledger.doubled, ledger.changed, ledger.elsewhere] == [
         [int(row.key or b"")] for row in (lost, doubled, changed, moved)
@@ -94,20 +116,37 @@ def test_what_was_late_by_design_may_be_on_time_if_all_windows_say_so() -> None:
     taken = [each for each in SENT if each.outcome == "predicted" or each is late]
     made = outputs()
     made["late"] = [row for row in made["late"] if int(row.key or b"") != late.number]
+    features = expected_features({place(each.number): each for each in taken})
     made["predicted"] = [
-        Record(json.dumps({"seen": seen, "spent": spent}).encode(), str(number).encode(), [], 0, 0, 0)
-        for number, (seen, spent) in expected_features(taken).items()
+        prediction(each.number, features[place(each.number)], place(each.number)) for each in taken
     ]
-    assert audit(SENT, made, windows(taken)).balanced()
-    assert audit(SENT, made, windows(taken)).in_time == [late.number]
-    assert audit(SENT, made, WINDOWS).windows_changed == [late.time // DRIFT_MS * DRIFT_MS]
+    assert audit(SENT, SOURCE, made, windows(taken)).balanced()
+    assert audit(SENT, SOURCE, made, windows(taken)).in_time == [late.number]
+    assert audit(SENT, SOURCE, made, WINDOWS).windows_changed == [late.time // DRIFT_MS * DRIFT_MS]
     made["predicted"] = [*outputs()["predicted"], made["predicted"][-1]]
-    assert not audit(SENT, made, windows(taken)).balanced()
+    assert not audit(SENT, SOURCE, made, windows(taken)).balanced()
+
+
+def test_what_the_source_has_twice_may_be_late_the_second_time() -> None:
+    first = next(each for each in SENT if each.outcome == "predicted")
+    second = (place(first.number)[0], 1_000_000)
+    source = [*SOURCE, record(first.number, second)]
+    made = outputs()
+    assert audit(SENT, source, made, WINDOWS).lost == [first.number]
+    made["late"].append(record(first.number, second, outcome="late"))
+    assert audit(SENT, source, made, WINDOWS).balanced()
+    made["late"][-1] = record(first.number, place(first.number), outcome="late")
+    ledger = audit(SENT, source, made, WINDOWS)
+    assert [ledger.lost, ledger.doubled, ledger.elsewhere] == [[first.number]] * 3
+
+
+def test_what_the_source_lacks_is_lost() -> None:
+    assert audit(SENT, SOURCE[1:], outputs(), WINDOWS).lost == [SENT[0].number]
 
 
 @pytest.mark.parametrize("wrong", [WINDOWS[1:], [*WINDOWS, WINDOWS[0]], [(WINDOWS[0][0], 1), *WINDOWS[1:]]])
 def test_windows_that_are_missing_doubled_or_cut_are_found(wrong: list[tuple[int, int]]) -> None:
-    ledger = audit(SENT, outputs(), wrong)
+    ledger = audit(SENT, SOURCE, outputs(), wrong)
     assert not ledger.balanced()
     assert ledger.windows_changed == [WINDOWS[0][0]]
 
