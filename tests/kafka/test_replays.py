@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from flink_jobs.errors import JobFailedError
+from flink_jobs.errors import JobFailedError, WorkError
 from flink_jobs.jobfile import load_job
 from flink_jobs.kafka import (
     ClientSettings,
@@ -30,6 +30,7 @@ from flink_jobs.kafka import (
     produce,
     read_topic,
 )
+from flink_jobs.kafka.replays import Note, Place, Replays, Sending
 from flink_jobs.plan import make_plan
 from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
@@ -154,6 +155,61 @@ def test_each_is_sent_once_by_who_is_killed_and_runs_again(job: Job) -> None:
 def _wait_for_growth(job: Job, before: int) -> None:
     """The command has written since; it is between two transactions, or within one."""
     wait_until(lambda: len(job.source()) > before, 60, 0.1)
+
+
+def test_the_later_of_two_at_a_time_stops_the_earlier(job: Job) -> None:
+    job.dead([letter(job.name, number) for number in range(10)])
+    note = Note(
+        action="replayed",
+        record=Place(job.name, 0, 0),
+        dead_letter=Place("d", 0, 0),
+        first=Place("d", 0, 0),
+        attempt=1,
+        at="",
+    )
+    sending = Sending("one", note, job.name, Message(b"x", b"k", partition=0))
+    with Replays(job.kafka, job.name) as earlier, Replays(job.kafka, job.name) as later:
+        with pytest.raises(WorkError, match=r"another replay of .* has taken over"):
+            earlier.send([sending])
+        assert later.send([sending]) == []
+        assert later.decided("one") == "replayed"
+    assert len(job.source()) == 1
+
+
+def test_what_cannot_go_back_is_left_and_said_and_does_not_hold_up_the_others(job: Job) -> None:
+    huge = [letter(job.name, number, size=1_100_000 if number == 5 else 0) for number in range(8)]
+    create_topics(job.kafka, {f"{job.name}.dead-letters": PARTITIONS}, {"max.message.bytes": "4000000"})
+    job.dead(huge)
+    produce(job.kafka, f"{job.name}.dead-letters", [_again(letter(job.name, 9), "3"), _window(job.name)])
+    status, told = job.run("dlq", "replay", "--all")
+    assert status == 1
+    assert told["left"] == {
+        "too large for the topic": 1,
+        "replayed 3 times before": 1,
+        "the row of a window, of which there is no record": 1,
+    }
+    assert sorted(r.key or b"" for r in job.source()) == [b"k%d" % n for n in range(8) if n != 5]
+    assert job.run("dlq", "replay", "--all", "--max-attempts", "4")[1]["records"] == 1
+    [again] = [r for r in job.source() if r.key == b"k9"]
+    kept = dict(again.headers)
+    assert (kept["tailrace.replay_attempt"], kept["tailrace.replay_of"]) == (b"4", b"first.dead-letters/0/7")
+    assert job.run("dlq", "drop", "--all")[1]["records"] == 2
+    listed = job.run("dlq", "list", "--reason", "wrong_type")[1]["groups"]
+    assert [(g["open"], g["replayed"], g["dropped"]) for g in listed] == [(0, 8, 2)]
+
+
+def _again(message: Message, attempt: str) -> Message:
+    more = [("tailrace.replay_attempt", attempt.encode()), ("tailrace.replay_of", b"first.dead-letters/0/7")]
+    return Message(message.value, message.key, [*message.headers, *more], NOON, message.partition)
+
+
+def _window(topic: str) -> Message:
+    plain = letter(topic, 0)
+    headers = [
+        (name, b"" if name in ("tailrace.partition", "tailrace.offset") else text)
+        for name, text in plain.headers
+    ]
+    return Message(b"{}", None, headers, NOON, 0)
 
 
 def test_a_job_stops_before_it_drowns_the_topic(job: Job, tmp_path: Path) -> None:
