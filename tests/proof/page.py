@@ -45,7 +45,14 @@ readers see them.
   has been started again, one that stood still goes on, a job has been resumed) until each record sent
   before has its outcome.
 - {sum(len(proof.left) for proof in proofs)} processes outlived their case.
+
+Not run: {", ".join(f"`{name}`" for name in _not_run(proofs, faults)) or "none"}.
 """
+
+
+def _not_run(proofs: Sequence[Proof], faults: Mapping[str, Fault]) -> list[str]:
+    done = {name for proof in proofs for name in proof.faults}
+    return [name for name in faults if name not in done]
 
 
 def _table(proofs: Sequence[Proof], faults: Mapping[str, Fault]) -> str:
