@@ -103,6 +103,7 @@ class Job:
         """The status, and the JSON that it printed."""
         begun = self.begin(*words, "--json")
         text, _ = begun.communicate(timeout=200)
+        assert "{" in text, text
         return begun.returncode, json.loads(text[text.index("{") :])
 
     def source(self) -> list[Record]:
@@ -174,42 +175,6 @@ def test_the_later_of_two_at_a_time_stops_the_earlier(job: Job) -> None:
         assert later.send([sending]) == []
         assert later.decided("one") == "replayed"
     assert len(job.source()) == 1
-
-
-def test_what_cannot_go_back_is_left_and_said_and_does_not_hold_up_the_others(job: Job) -> None:
-    huge = [letter(job.name, number, size=1_100_000 if number == 5 else 0) for number in range(8)]
-    create_topics(job.kafka, {f"{job.name}.dead-letters": PARTITIONS}, {"max.message.bytes": "4000000"})
-    job.dead(huge)
-    produce(job.kafka, f"{job.name}.dead-letters", [_again(letter(job.name, 9), "3"), _window(job.name)])
-    status, told = job.run("dlq", "replay", "--all")
-    assert status == 1
-    assert told["left"] == {
-        "too large for the topic": 1,
-        "replayed 3 times before": 1,
-        "the row of a window, of which there is no record": 1,
-    }
-    assert sorted(r.key or b"" for r in job.source()) == [b"k%d" % n for n in range(8) if n != 5]
-    assert job.run("dlq", "replay", "--all", "--max-attempts", "4")[1]["records"] == 1
-    [again] = [r for r in job.source() if r.key == b"k9"]
-    kept = dict(again.headers)
-    assert (kept["tailrace.replay_attempt"], kept["tailrace.replay_of"]) == (b"4", b"first.dead-letters/0/7")
-    assert job.run("dlq", "drop", "--all")[1]["records"] == 2
-    listed = job.run("dlq", "list", "--reason", "wrong_type")[1]["groups"]
-    assert [(g["open"], g["replayed"], g["dropped"]) for g in listed] == [(0, 8, 2)]
-
-
-def _again(message: Message, attempt: str) -> Message:
-    more = [("tailrace.replay_attempt", attempt.encode()), ("tailrace.replay_of", b"first.dead-letters/0/7")]
-    return Message(message.value, message.key, [*message.headers, *more], NOON, message.partition)
-
-
-def _window(topic: str) -> Message:
-    plain = letter(topic, 0)
-    headers = [
-        (name, b"" if name in ("tailrace.partition", "tailrace.offset") else text)
-        for name, text in plain.headers
-    ]
-    return Message(b"{}", None, headers, NOON, 0)
 
 
 def test_a_job_stops_before_it_drowns_the_topic(job: Job, tmp_path: Path) -> None:
