@@ -60,7 +60,8 @@ def _event_time(job: Outline) -> Iterator[Diagnostic]:
     for location, name in texts(event_time, "field", ("source", "event_time")):
         declared = job.field_type(name)
         if name not in job.of_values:
-            expected = f"a field of source.schema, such as {name}: {{type: {wanted}, required: true}}"
+            example = name if name.isprintable() else "NAME"
+            expected = f"a field of source.schema, such as {example}: {{type: {wanted}, required: true}}"
             yield _unknown(location, expected, name, job.of_values)
         elif declared is not None and declared != wanted:
             yield _wrong_unit(name, declared, unit, "unit" in event_time)
