@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -142,15 +142,14 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))
     options = _options(plan, target, scratch)
     try:
-        if (url := token_url(plan.job)) and not target.cluster:
-            options |= prepare_tokens(url)
-        client = _submit(plan, _environment(options))
-    except BaseException as error:
+        with _submitting():
+            if (url := token_url(plan.job)) and not target.cluster:
+                options |= prepare_tokens(url)
+            client = _submit(plan, _environment(options))
+    except BaseException:
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
-        if isinstance(error, TailraceError) or not isinstance(error, Exception):
-            raise
-        raise WorkError(f"the job could not be submitted: {root_cause(_java_trace(error))}") from error
+        raise
     access = target.cluster or Access(f"http://127.0.0.1:{options['rest.port']}")
     return RunningJob(str(client.get_job_id()), Cluster(access), client, scratch)
 
@@ -160,15 +159,22 @@ def start_inside(plan: Runnable) -> str:
 
     The jars of Tailrace are on that cluster's class path. Raises like `start`.
     """
-    parameters = [plan.options.get(_PARAMETERS), as_parameter(state_of(plan))]
+    plan = with_registered_schema(plan)
     options = {
         "python.files": str(shipped_folder(plan.job)),
         "python.executable": plan.job.runtime.python or sys.executable,  # one image for all
         **dict(plan.options),
-        _PARAMETERS: ",".join(filter(None, parameters)),
+        _PARAMETERS: _parameters(plan),
     }
-    try:
+    with _submitting():
         return str(_submit(plan, _environment(options)).get_job_id())
+
+
+@contextlib.contextmanager
+def _submitting() -> Iterator[None]:
+    """Raises WorkError for whatever Java says against the job."""
+    try:
+        yield
     except TailraceError:
         raise
     except Exception as error:
@@ -195,8 +201,12 @@ def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, 
     else:
         options |= {**FAIL_FAST} | _local(scratch)
     options["python.client.executable"] = sys.executable
-    parameters = [plan.options.get(_PARAMETERS), as_parameter(state_of(plan, target.file))]
-    return options | dict(plan.options) | {_PARAMETERS: ",".join(filter(None, parameters))}
+    return options | dict(plan.options) | {_PARAMETERS: _parameters(plan, target.file)}
+
+
+def _parameters(plan: Runnable, file: str = "") -> str:
+    """The job's own parameters, with the account of its state."""
+    return ",".join(filter(None, [plan.options.get(_PARAMETERS), as_parameter(state_of(plan, file))]))
 
 
 def _worker_python(job: JobSpec) -> str | None:
