@@ -5,10 +5,7 @@ Janino, which is a part of each Flink, compiles it when a job starts; a jar take
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 from pyflink.java_gateway import get_gateway
 
 from flink_jobs.run.jvm import apart_gateway
+from flink_jobs.system.temporary import own_folder
 
 _CLASS = "tailrace.PatientIdleness"
 _SOURCE = Path(__file__).with_name("PatientIdleness.java")
@@ -31,9 +29,7 @@ def patient_idleness() -> tuple[Any, Path]:
     """The class as this process's JVM has it, and the jar that brings it to those of workers."""
     compiler = apart_gateway().jvm.org.codehaus.janino.SimpleCompiler()
     compiler.cook(_SOURCE.read_text(encoding="utf-8"))
-    folder = Path(tempfile.mkdtemp(prefix="tailrace-idleness-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    jar = folder / "tailrace-idleness.jar"
+    jar = own_folder("idleness") / "tailrace-idleness.jar"
     with zipfile.ZipFile(jar, "w") as archive:
         for name, code in dict(compiler.getBytecodes()).items():
             archive.writestr(f"{name.replace('.', '/')}.class", bytes(code))
