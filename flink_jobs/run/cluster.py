@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -48,7 +49,7 @@ class Cluster:
 
     def jobs(self) -> list[JobInfo]:
         """All jobs that the cluster remembers, the newest first."""
-        found = self._get("/jobs/overview")["jobs"]
+        found = self.get("/jobs/overview")["jobs"]
         jobs = [JobInfo(j["jid"], j["name"], j["state"], j["start-time"], j["duration"]) for j in found]
         return sorted(jobs, key=lambda job: -job.started)
 
@@ -66,27 +67,27 @@ class Cluster:
         raise InputError(f"no running job {job!r} on {self.url}; jobs there: {known}")
 
     def free_slots(self) -> int:
-        return int(self._get("/overview")["slots-available"])
+        return int(self.get("/overview")["slots-available"])
 
     def version(self) -> str:
         """Flink's version, such as 2.3.0."""
-        return str(self._get("/overview")["flink-version"])
+        return str(self.get("/overview")["flink-version"])
 
     def settings(self) -> dict[str, str]:
         """The JobManager's own Flink options."""
-        return {entry["key"]: entry["value"] for entry in self._get("/jobmanager/config")}
+        return {entry["key"]: entry["value"] for entry in self.get("/jobmanager/config")}
 
     def parameters(self, job_id: str) -> dict[str, str]:
         """The job's own parameters, which it was submitted with."""
-        config = self._get(f"/jobs/{job_id}/config").get("execution-config") or {}
+        config = self.get(f"/jobs/{job_id}/config").get("execution-config") or {}
         return {str(key): str(value) for key, value in (config.get("user-config") or {}).items()}
 
     def state(self, job_id: str) -> str:
-        return str(self._get(f"/jobs/{job_id}")["state"])
+        return str(self.get(f"/jobs/{job_id}")["state"])
 
     def all_running(self, job_id: str) -> bool:
         """Whether every task of the job runs or has ended, not only the job as a whole."""
-        tasks = self._get(f"/jobs/{job_id}")["status-counts"]
+        tasks = self.get(f"/jobs/{job_id}")["status-counts"]
         return all(state in ("RUNNING", "FINISHED") for state, count in tasks.items() if count)
 
     def stop(self, job_id: str, directory: str | None, *, drain: bool = False, wait: float = 300.0) -> str:
@@ -100,25 +101,21 @@ class Cluster:
 
     def failure(self, job_id: str) -> str | None:
         """The newest exception of the job with its stack trace, if there is one."""
-        history = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {})
+        history = self.get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {})
         entries = history.get("entries", [])
         return str(entries[0]["stacktrace"]) if entries else None
 
     def counts(self, job_id: str) -> Counter[str]:
         """Tailrace's own counters, summed over all workers; `read` is what the source has emitted."""
         totals: Counter[str] = Counter()
-        for vertex in self._get(f"/jobs/{job_id}")["vertices"]:
-            path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
-            wanted = [m["id"] for m in self._get(path) if _counter_name(m["id"])]
-            for start in range(0, len(wanted), 40):
-                query = ",".join(quote(m, safe="") for m in wanted[start : start + 40])
-                for metric in self._get(f"{path}?get={query}&agg=sum"):
-                    totals[_counter_name(metric["id"]) or ""] += int(metric["sum"])
+        for vertex in self.get(f"/jobs/{job_id}")["vertices"]:
+            for metric in subtask_metrics(self.get, job_id, vertex["id"], _counter_name, "sum"):
+                totals[_counter_name(metric["id"]) or ""] += int(metric["sum"])
         return totals
 
     def get(self, path: str) -> Any:
         """What the REST interface answers at this path. Raises WorkError where it refuses."""
-        return self._get(path)
+        return self._call("GET", path)
 
     def savepoint(self, job_id: str, directory: str | None, wait: float = 300.0) -> str:
         """Takes a savepoint of a job that goes on, and gives its path."""
@@ -129,7 +126,7 @@ class Cluster:
     def _taken(self, job_id: str, trigger: str, wait: float) -> str:
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
-            answer = self._get(f"/jobs/{job_id}/savepoints/{trigger}")
+            answer = self.get(f"/jobs/{job_id}/savepoints/{trigger}")
             if answer["status"]["id"] == "COMPLETED":
                 return self._savepoint(answer["operation"])
             time.sleep(0.2)
@@ -140,9 +137,6 @@ class Cluster:
             return str(operation["location"])
         trace = operation.get("failure-cause", {}).get("stack-trace", "")
         raise WorkError(f"the savepoint failed: {root_cause(trace)}")
-
-    def _get(self, path: str) -> Any:
-        return self._call("GET", path)
 
     def _post(self, path: str, body: object) -> Any:
         return self._call("POST", path, body)
@@ -170,6 +164,20 @@ class Cluster:
         if answer.status_code >= 400:
             raise WorkError(f"{self.url}{path}: {_first_error(answer)}")
         return answer
+
+
+def subtask_metrics(
+    get: Callable[[str], Any], job_id: str, vertex: str, wanted: Callable[[str], object], aggregates: str
+) -> Iterator[dict[str, Any]]:
+    """Of all subtasks of a vertex: `id`, and a number for each of the aggregates, as in min,max,sum.
+
+    `get` asks the cluster; metrics of whose names `wanted` makes nothing are left out.
+    """
+    path = f"/jobs/{job_id}/vertices/{vertex}/subtasks/metrics"
+    names = [each["id"] for each in get(path) if wanted(each["id"])]
+    for start in range(0, len(names), 40):
+        query = ",".join(quote(name, safe="") for name in names[start : start + 40])
+        yield from get(f"{path}?get={query}&agg={aggregates}")
 
 
 def _with_scheme(url: str) -> str:

@@ -26,13 +26,12 @@ from typing import Literal
 
 from flink_jobs.errors import TailraceError
 from flink_jobs.kafka import ClientSettings, cluster_limits
-from flink_jobs.kafka.rights import Needed, missing_rights
+from flink_jobs.kafka.rights import missing_rights
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.topics import labels_of
 from flink_jobs.registry import Registry
 from flink_jobs.run.access import Access
 from flink_jobs.run.cluster import ENDED, Cluster
-from flink_jobs.run.preflight import CHECKPOINT_DIR
+from flink_jobs.run.preflight import CHECKPOINT_DIR, needed_rights, topics_read
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.data import data_file
 from flink_jobs.system.fetch_jars import wanted, wrong_jars
@@ -157,14 +156,8 @@ def broker(settings: ClientSettings, named: bool) -> Finding:
 
 def broker_rights(job: JobSpec) -> Finding:
     """What the job may do at its brokers, but for topics that are still to be made."""
-    labels = labels_of(job)
-    read = [job.source.topic, *([labels.topic] if labels else [])]
-    needed = [Needed("topic", name, ("READ", "DESCRIBE")) for name in read]
-    needed.append(Needed("group", job.job, ("READ",)))
-    if job.runtime.delivery == "exactly_once":
-        needed.append(Needed("transactional-id", job.job, ("WRITE", "DESCRIBE")))
     try:
-        lines = missing_rights(client_settings(job), needed)
+        lines = missing_rights(client_settings(job), needed_rights(job, topics_read(job)))
     except TailraceError as error:
         return Finding("kafka rights", "wrong", str(error), "docs/connections.md")
     if lines:

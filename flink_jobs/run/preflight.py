@@ -5,7 +5,7 @@ It looks first and creates missing output topics last, so that a check that fail
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -74,7 +74,7 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
         token_jars()
     settings = client_settings(job)
     labels = labels_of(job)
-    read = [job.source.topic, *([labels.topic] if labels else [])]
+    read = topics_read(job)
     topics = describe_topics(settings, [*read, *all_topics(job).values()])
     source = topics[job.source.topic]
     if source is None:
@@ -100,12 +100,23 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
 
 def _check_rights(job: JobSpec, settings: ClientSettings, read: list[str], written: list[str]) -> None:
     """Raises WorkError with the command that gives what is missing; of new topics, once they are there."""
+    _require(settings, needed_rights(job, read, written))
+
+
+def needed_rights(job: JobSpec, read: Sequence[str], written: Sequence[str] = ()) -> list[Needed]:
+    """Of a job that reads and writes these topics."""
     needed = [Needed("topic", name, ("READ", "DESCRIBE")) for name in read]
     needed += [_output_rights(name) for name in written]
     needed.append(Needed("group", job.job, ("READ",)))
     if job.runtime.delivery == "exactly_once":
         needed.append(Needed("transactional-id", job.job, ("WRITE", "DESCRIBE")))
-    _require(settings, needed)
+    return needed
+
+
+def topics_read(job: JobSpec) -> list[str]:
+    """The source, and the labels if the job reads any."""
+    labels = labels_of(job)
+    return [job.source.topic, *([labels.topic] if labels else [])]
 
 
 def _output_rights(topic: str) -> Needed:

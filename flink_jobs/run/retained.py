@@ -89,14 +89,16 @@ def jobs_in(directory: Path) -> list[str]:
 
 def remembered(checkpoints: Mapping[str, Any]) -> Retained | None:
     """What the cluster remembers of a job that has ended: its newest checkpoint or savepoint."""
+    last = newest_done(checkpoints, kept=True)
+    return Retained(str(last["external_path"]), int(last["latest_ack_timestamp"])) if last else None
+
+
+def newest_done(checkpoints: Mapping[str, Any], *, kept: bool = False) -> Mapping[str, Any] | None:
+    """The newest completed checkpoint or savepoint that the cluster tells of; `kept`: that has a place."""
     latest = checkpoints.get("latest") or {}
-    done = [
-        each for each in (latest.get("completed"), latest.get("savepoint")) if each and each["external_path"]
-    ]
-    if not done:
-        return None
-    last = max(done, key=lambda each: int(each["latest_ack_timestamp"]))
-    return Retained(str(last["external_path"]), int(last["latest_ack_timestamp"]))
+    done = [each for each in (latest.get("completed"), latest.get("savepoint")) if each]
+    done = [each for each in done if each["external_path"]] if kept else done
+    return max(done, key=lambda each: int(each["latest_ack_timestamp"]), default=None)
 
 
 def newest(found: Iterable[Retained], job: str) -> Retained | None:

@@ -7,16 +7,18 @@ found.state, found.lag, found.failure
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
-from flink_jobs.run.cluster import ENDED, Cluster, failure_reason
+from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, subtask_metrics
+from flink_jobs.run.retained import newest_done
 
 # Heartbeats come every 10 s unless the cluster says otherwise.
 SILENT_MS = 30_000
 _OFFSET = re.compile(r"\.KafkaSourceReader\.topic\..+\.partition\.(\d+)\.currentOffset$")
+# By vertex and name.
+Metrics = Mapping[str, Mapping[str, float]]
 _COUNTED = ("predicted", "dead", "late")
 _WANTED = re.compile(
     r"\.currentOffset$|\.currentOutputWatermark$|\.numRecords(In|Out)PerSecond$"
@@ -44,7 +46,7 @@ class Answers:
     exceptions: Mapping[str, Any]
     checkpoints: Mapping[str, Any]
     taskmanagers: Sequence[Mapping[str, Any]]
-    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
     own: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -58,20 +60,14 @@ def answers_of(cluster: Cluster, job_id: str) -> Answers:
         cluster.get(f"{path}/exceptions"),
         cluster.get(f"{path}/checkpoints"),
         cluster.get("/taskmanagers")["taskmanagers"],
-        {vertex["id"]: _metrics(cluster, f"{path}/vertices/{vertex['id']}") for vertex in job["vertices"]},
+        {vertex["id"]: _metrics(cluster, job_id, vertex["id"]) for vertex in job["vertices"]},
         own,
     )
 
 
-def _metrics(cluster: Cluster, vertex: str) -> dict[str, float]:
-    path = f"{vertex}/subtasks/metrics"
-    wanted = [each["id"] for each in cluster.get(path) if _WANTED.search(each["id"])]
-    found: dict[str, float] = {}
-    for start in range(0, len(wanted), 40):
-        query = ",".join(quote(name, safe="") for name in wanted[start : start + 40])
-        for each in cluster.get(f"{path}?get={query}&agg=min,max,sum"):
-            found[each["id"]] = float(each[_aggregate(each["id"])])
-    return found
+def _metrics(cluster: Cluster, job_id: str, vertex: str) -> dict[str, float]:
+    found = subtask_metrics(cluster.get, job_id, vertex, _WANTED.search, "min,max,sum")
+    return {each["id"]: float(each[_aggregate(each["id"])]) for each in found}
 
 
 def _aggregate(metric: str) -> str:
@@ -226,63 +222,62 @@ def in_words(trace: str, taskmanager: str | None = None) -> str:
 
 def newest_checkpoint(checkpoints: Mapping[str, Any]) -> Checkpoint | None:
     """The newest completed one, be it a savepoint; None before the first."""
-    latest = checkpoints.get("latest") or {}
-    done = [each for each in (latest.get("completed"), latest.get("savepoint")) if each]
-    if not done:
-        restored = latest.get("restored")
-        return (
-            Checkpoint(
-                int(restored["restore_timestamp"]), 0, str(restored["external_path"]), _failed(checkpoints)
-            )
-            if restored
-            else None
-        )
-    newest = max(done, key=lambda each: int(each["latest_ack_timestamp"]))
-    size = int(newest.get("state_size") or 0)
-    path = str(newest.get("external_path") or "")
-    return Checkpoint(int(newest["latest_ack_timestamp"]), size, path, _failed(checkpoints))
+    if newest := newest_done(checkpoints):
+        size, path = int(newest.get("state_size") or 0), str(newest.get("external_path") or "")
+        return Checkpoint(int(newest["latest_ack_timestamp"]), size, path, _failed(checkpoints))
+    restored = (checkpoints.get("latest") or {}).get("restored")
+    if not restored:
+        return None
+    at, path = int(restored["restore_timestamp"]), str(restored["external_path"])
+    return Checkpoint(at, 0, path, _failed(checkpoints))
 
 
 def _failed(checkpoints: Mapping[str, Any]) -> int:
     return int((checkpoints.get("counts") or {}).get("failed", 0))
 
 
-def read_up_to(metrics: Mapping[str, Mapping[str, float]]) -> dict[int, int]:
+def read_up_to(metrics: Metrics) -> dict[int, int]:
     """By partition, the offset after the last record that the job has read since its start."""
     found: dict[int, int] = {}
-    for values in metrics.values():
-        for name, value in values.items():
-            match = _OFFSET.search(name) if _is_source(name) else None
-            if match and value >= 0:
-                number = int(match[1])
-                found[number] = max(found.get(number, 0), int(value) + 1)
+    for name, value in _named(metrics, _is_source):
+        match = _OFFSET.search(name)
+        if match and value >= 0:
+            number = int(match[1])
+            found[number] = max(found.get(number, 0), int(value) + 1)
     return found
 
 
-def counted(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
+def counted(metrics: Metrics) -> dict[str, int]:
     """Predictions, dead letters and late records since the last restart."""
-    return {name: _whole(_summed(metrics, f".tailrace.{name}")) or 0 for name in _COUNTED}
+    return {name: int(sum(_values(metrics, f".tailrace.{name}"))) for name in _COUNTED}
 
 
-def _summed(metrics: Mapping[str, Mapping[str, float]], ending: str) -> float | None:
-    values = [value for named in metrics.values() for name, value in named.items() if name.endswith(ending)]
-    return sum(values) if values else None
-
-
-def _worker_bytes(metrics: Mapping[str, Mapping[str, float]]) -> int | None:
+def _worker_bytes(metrics: Metrics) -> int | None:
     """Of all Python workers: each function tells its process's own, and those of a slot share one."""
-    told = [
-        value for named in metrics.values() for name, value in named.items() if name.endswith(".worker_bytes")
-    ]
-    return int(max(told)) if any(told) else None
+    return int(max(_values(metrics, ".worker_bytes"), default=0)) or None
 
 
-def _of_source(metrics: Mapping[str, Mapping[str, float]], ending: str) -> float | None:
-    scored = {
-        vertex: {name: value for name, value in named.items() if _is_source(name)}
-        for vertex, named in metrics.items()
-    }
-    return _summed(scored, ending)
+def _of_source(metrics: Metrics, ending: str) -> float | None:
+    return _total(_values(metrics, ending, _is_source))
+
+
+def _rate_out(metrics: Metrics) -> float | None:
+    """Of all operators that write."""
+    return _total(_values(metrics, ".numRecordsOutPerSecond", lambda name: "Writer." in name))
+
+
+def _watermark_behind(metrics: Metrics, now: int) -> float | None:
+    marks = [value for value in _values(metrics, ".currentOutputWatermark", _is_source) if value > 0]
+    return (now - min(marks)) / 1000 if marks else None
+
+
+def _values(metrics: Metrics, ending: str, of: Callable[[str], bool] = lambda _: True) -> list[float]:
+    """Of all metrics whose names end so, and are such."""
+    return [value for name, value in _named(metrics, of) if name.endswith(ending)]
+
+
+def _named(metrics: Metrics, of: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
+    return (each for values in metrics.values() for each in values.items() if of(each[0]))
 
 
 def _is_source(metric: str) -> bool:
@@ -290,25 +285,8 @@ def _is_source(metric: str) -> bool:
     return metric.startswith("Source__") and metric.partition(".")[0].endswith("_source")
 
 
-def _rate_out(metrics: Mapping[str, Mapping[str, float]]) -> float | None:
-    """Of all operators that write."""
-    values = [
-        value
-        for named in metrics.values()
-        for name, value in named.items()
-        if "Writer." in name and name.endswith(".numRecordsOutPerSecond")
-    ]
+def _total(values: Sequence[float]) -> float | None:
     return sum(values) if values else None
-
-
-def _watermark_behind(metrics: Mapping[str, Mapping[str, float]], now: int) -> float | None:
-    marks = [
-        value
-        for named in metrics.values()
-        for name, value in named.items()
-        if _is_source(name) and name.endswith(".currentOutputWatermark") and value > 0
-    ]
-    return (now - min(marks)) / 1000 if marks else None
 
 
 def _whole(value: float | None) -> int | None:
