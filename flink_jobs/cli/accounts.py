@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flink_jobs.cli.connection import environment
 from flink_jobs.cli.dlq import JobFile
-from flink_jobs.cli.models_shared import print_json
+from flink_jobs.cli.letters import moment
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.jobfile import load_job
 from flink_jobs.kafka import (
@@ -36,9 +36,8 @@ from flink_jobs.reports.accounts import (
     within,
 )
 from flink_jobs.spec import JobSpec
-from flink_jobs.system.terminal import literal, open_console
+from flink_jobs.system.terminal import literal, open_console, print_json
 from udfs.scoring.accounts import RangeAccount
-from udfs.times import parse_time
 
 SCHEMA = "tailrace.accounts/1"
 # A job commits its offsets and its transactions at the same moment, by two ways.
@@ -141,10 +140,7 @@ def _outcome_topics(spec: JobSpec) -> dict[str, str]:
 def _ranges(spec: JobSpec, settings: ClientSettings, since: str | None) -> dict[int, tuple[int, int]]:
     """Of each partition that the job has committed an offset of: from the first record that is there on."""
     topic = spec.source.topic
-    try:
-        since_ms = None if since is None else parse_time(since)
-    except ValueError as error:
-        raise InputError(f"--since: {error}") from None
+    since_ms = moment("--since", since)
     committed = committed_offsets(settings, spec.job, topic)
     if not committed:
         raise InputError(f"the job {spec.job} has committed no offset of {topic} yet; has it run?")

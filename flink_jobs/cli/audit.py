@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from flink_jobs.cli.models_shared import print_json
 from flink_jobs.cli.release_options import Name, RegistryRoot, TrustedBy, parse_trust
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Releases
 from flink_jobs.reports import audit as report
-from flink_jobs.system.terminal import open_console
+from flink_jobs.system.terminal import open_console, print_json
 
 
 def audit(

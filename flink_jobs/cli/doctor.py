@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from flink_jobs.errors import TailraceError
 from flink_jobs.jobfile import load_job
 from flink_jobs.run import doctor as checks
 from flink_jobs.run.doctor import Finding
-from flink_jobs.system.terminal import json_line, say
+from flink_jobs.system.terminal import print_json, say
 
 
 def doctor(
@@ -56,7 +55,7 @@ def doctor(
     """
     found = [*checks.on_this_machine(Path.cwd()), *_around(job, brokers, cluster, registry)]
     if as_json:
-        print(json_line(json.dumps([each.as_data() for each in found], indent=2, ensure_ascii=False)))
+        print_json([each.as_data() for each in found])
     else:
         for each in found:
             say(_line(each))

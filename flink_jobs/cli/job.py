@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import Annotated
@@ -19,10 +18,10 @@ from flink_jobs.errors import TailraceError, WorkError
 from flink_jobs.kafka.lag import waiting
 from flink_jobs.plan.state import PARAMETER, JobState
 from flink_jobs.registry import Registry
-from flink_jobs.run.cluster import Cluster, JobInfo
+from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.run.savepoints import parse_parameter
 from flink_jobs.run.vitals import Answers, Lag, Vitals, answers_of, read_up_to, vitals
-from flink_jobs.system.terminal import json_line, open_console
+from flink_jobs.system.terminal import open_console, print_json
 from udfs.errors import ModelError, StoreError
 
 WATCH_SECONDS = 2.0
@@ -52,7 +51,7 @@ def job(
     state = parse_parameter(found.parameters(target.id).get(PARAMETER))
     seen = look(found, target.id, state)
     if as_json:
-        print(json_line(json.dumps({**as_data(seen), "release": release(state)}, indent=2)))
+        print_json({**as_data(seen), "release": release(state)})
     elif watch:
         _watch(found, target, state, seen)
     else:
@@ -159,7 +158,7 @@ def size(count: int) -> str:
 def _newest(cluster: Cluster, name: str) -> JobInfo:
     """The job that runs under this name, or the last one that did; or that of an id."""
     ended = [job for job in cluster.jobs() if job.name == name]
-    running = [job for job in ended if job.state not in ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")]
+    running = [job for job in ended if job.state not in ENDED]
     return ended[0] if ended and not running else cluster.find(name)
 
 

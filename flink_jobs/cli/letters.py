@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from flink_jobs.cli.connection import environment
-from flink_jobs.cli.models_shared import print_json
 from flink_jobs.cli.records import printable, set_out, text_or_base64
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.jobfile import load_job
@@ -28,7 +27,7 @@ from flink_jobs.kafka.dead_letters import DeadLetter, as_dead_letter, keys_by_id
 from flink_jobs.kafka.replays import read_decisions, read_notes
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.spec import JobSpec
-from flink_jobs.system.terminal import literal, open_console, plain, say
+from flink_jobs.system.terminal import literal, open_console, plain, print_json, say
 from udfs.errors import EnvelopeError
 from udfs.records.personal import parse_key
 from udfs.times import parse_time
@@ -83,8 +82,8 @@ def chosen(
         stage,
         reason,
         model,
-        _time("--since", since),
-        _time("--until", until),
+        moment("--since", since),
+        moment("--until", until),
     )
 
 
@@ -95,7 +94,8 @@ def _place(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _time(option: str, text: str | None) -> int | None:
+def moment(option: str, text: str | None) -> int | None:
+    """The time of an option, in ms. Raises InputError for one that is none."""
     try:
         return None if text is None else parse_time(text)
     except ValueError as error:

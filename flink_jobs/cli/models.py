@@ -15,7 +15,6 @@ from flink_jobs.cli.models_shared import (
     Version,
     as_json_option,
     open_registry,
-    print_json,
     signers,
 )
 from flink_jobs.cli.models_show import champion_words, print_checks, print_diff, print_version
@@ -27,7 +26,7 @@ from flink_jobs.registry.sign import generate_key, read_private_key
 from flink_jobs.registry.sign import sign as put_signature
 from flink_jobs.registry.verify import checks
 from flink_jobs.spec.public_keys import EXPECTED, parse_public_key
-from flink_jobs.system.terminal import literal, open_console, say
+from flink_jobs.system.terminal import literal, open_console, print_json, say
 from udfs.errors import ModelError
 from udfs.model.loading import verified_files
 from udfs.model.manifest import digest

@@ -18,7 +18,6 @@ from flink_jobs.cli.models_shared import (
     Version,
     as_json_option,
     open_registry,
-    print_json,
 )
 from flink_jobs.errors import InputError
 from flink_jobs.history.table_files import read_table
@@ -28,7 +27,7 @@ from flink_jobs.registry.fresh import packed
 from flink_jobs.registry.importing import Artifact, Ready, add, complete, find, other_versions
 from flink_jobs.registry.importing.version import read_signature
 from flink_jobs.registry.onnx_export import export_onnx
-from flink_jobs.system.terminal import say
+from flink_jobs.system.terminal import print_json, say
 from udfs.model.code import importable
 from udfs.model.manifest import Input, Lineage, Manifest, digest
 from udfs.types import ColumnType

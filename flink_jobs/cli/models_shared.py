@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import typer
 
 from flink_jobs.cli.connection import models_place
 from flink_jobs.registry import Registry
-from flink_jobs.system.terminal import json_line
 from udfs.model.signatures import SIGNATURES
 
 RegistryFolder = Annotated[
@@ -29,11 +27,6 @@ as_json_option = Annotated[bool, typer.Option("--json", help="Print JSON, for sc
 def open_registry(place: str) -> Registry:
     """The registry at a path or URI."""
     return Registry(place)
-
-
-def print_json(data: object) -> None:
-    """Prints data as JSON, indented."""
-    print(json_line(msgspec.json.format(msgspec.json.encode(data), indent=2).decode()))
 
 
 def signers(registry: Registry, name: str, version: int) -> list[str]:

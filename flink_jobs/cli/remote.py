@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.run.savepoints import leave_state, parse_parameter, savepoint_uri
 from flink_jobs.run.vitals import Vitals, answers_of, vitals
 from flink_jobs.system.processes import wait_until
-from flink_jobs.system.terminal import json_line, literal, open_console, say
+from flink_jobs.system.terminal import literal, open_console, print_json, say
 
 POLL_SECONDS = 0.5
 _SAVEPOINT_DIR = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
@@ -55,7 +54,7 @@ def jobs(
     asked = cluster_at(cluster)
     found = [(job, _look(asked, job)) for job in asked.jobs() if every or job.state not in ENDED]
     if as_json:
-        print(json_line(json.dumps([_as_json(job, seen) for job, seen in found], indent=2)))
+        print_json([_as_json(job, seen) for job, seen in found])
     elif found:
         open_console().print(_table(found, time.time()))
     else:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import typer
 
 from flink_jobs.cli.letters import Asked
-from flink_jobs.cli.models_shared import print_json
 from flink_jobs.cli.repair import Checker, Mapping, Unrepairable
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import Message, describe_topics, no_such_topic, read_record
 from flink_jobs.kafka.dead_letters import DeadLetter
-from flink_jobs.kafka.replays import Note, Place, Replays, Sending, notes_topic, read_decisions
+from flink_jobs.kafka.replays import Action, Note, Place, Replays, Sending, notes_topic, read_decisions
 from flink_jobs.plan.topics import forgives_replayed
 from flink_jobs.spec import JobSpec
-from flink_jobs.system.terminal import say
+from flink_jobs.system.terminal import print_json, say
 from udfs.records.headers import ATTEMPT, FIRST, REPLAYED
 from udfs.records.personal import Record
 from udfs.times import iso, now_ms
@@ -129,11 +128,11 @@ class _Work:
         if self._options.rate is not None:
             time.sleep(max(0.0, self._started + self._done / self._options.rate - time.monotonic()))
 
-    def _sendings(self, decided: object, action: str) -> Iterator[Sending]:
+    def _sendings(self, decided: Callable[[str], Action | None], action: str) -> Iterator[Sending]:
         """What is to be sent or noted, each record once."""
         seen: set[str] = set()
         for letter in self._asked.letters():
-            if decided(letter.identity) or letter.identity in seen:  # type: ignore[operator]
+            if decided(letter.identity) or letter.identity in seen:
                 self._left[ALREADY] += 1
                 continue
             try:

@@ -190,11 +190,6 @@ class Accounts:
             return
         self.partitions[origin[1]].add(outcome, origin[2])
 
-    def unanswered(self) -> dict[int, list[tuple[int, int]]]:
-        """By partition, where there are any."""
-        found = {number: each.unanswered() for number, each in self.partitions.items()}
-        return {number: runs for number, runs in found.items() if runs}
-
     @property
     def balanced(self) -> bool:
         """Whether each record has one outcome."""

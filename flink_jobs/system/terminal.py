@@ -61,6 +61,13 @@ def _json_escape(character: str) -> str:
     return "".join(f"\\u{data[i]:02x}{data[i + 1]:02x}" for i in range(0, len(data), 2))
 
 
+def print_json(data: object) -> None:
+    """Prints data as JSON, indented."""
+    import msgspec  # noqa: PLC0415  # Start-up: what prints lines only needs none
+
+    print(json_line(msgspec.json.format(msgspec.json.encode(data), indent=2).decode()))
+
+
 def say(text: str, *, error: bool = False, flush: bool = False) -> None:
     """Prints a text, of one or more lines."""
     print(plain_lines(text), file=sys.stderr if error else sys.stdout, flush=flush)
