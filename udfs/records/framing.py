@@ -27,9 +27,22 @@ def check_value(raw: bytes | None, max_bytes: int) -> bytes:
         reject("tombstone", "the record has no value")
     if not raw:
         reject("empty", "the value is empty")
+    check_size(raw, max_bytes)
+    return raw
+
+
+def check_size(raw: bytes, max_bytes: int) -> None:
+    """Raises RejectedError for what is too large."""
     if len(raw) > max_bytes:
         reject("too_large", f"expected at most {max_bytes} bytes, got {len(raw)}")
-    return raw
+
+
+def text_of(raw: bytes) -> str:
+    """Raises RejectedError for what is not UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        reject("invalid_utf8", f"byte {error.start} is not valid UTF-8")
 
 
 def reject(reason: str, message: str) -> NoReturn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from udfs.records.contract import Contract
+from udfs.records.framing import check_size, reject, text_of
 from udfs.records.problems import Problem, RejectedError
 from udfs.records.raws import join_lines
 
@@ -80,29 +81,25 @@ class JsonDecoder:
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
         """The declared fields of one record; raises RejectedError with the reason."""
         if raw is None:
-            _reject("tombstone", "the record has no value")
-        if len(raw) > self.max_bytes:
-            _reject("too_large", f"expected at most {self.max_bytes} bytes, got {len(raw)}")
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError as error:
-            _reject("invalid_utf8", f"byte {error.start} is not valid UTF-8")
+            reject("tombstone", "the record has no value")
+        check_size(raw, self.max_bytes)
+        text = text_of(raw)
         if not text.strip(" \t\r\n"):
-            _reject("empty", "the value is empty")
+            reject("empty", "the value is empty")
         document = self._parse_text(text)
         if not isinstance(document, _Pairs):
-            _reject("not_an_object", f"expected a JSON object, got {_json_type(document)}")
+            reject("not_an_object", f"expected a JSON object, got {_json_type(document)}")
         if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
-            _reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
+            reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
         return self._select(document)
 
     def _parse_text(self, text: str) -> object:
         try:
             return self._load(text)
         except json.JSONDecodeError as error:
-            _reject("not_json", f"{error.msg.lower().removesuffix(' starting at')} at character {error.pos}")
+            reject("not_json", f"{error.msg.lower().removesuffix(' starting at')} at character {error.pos}")
         except RecursionError:
-            _reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
+            reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
 
     def _select(self, pairs: _Pairs) -> dict[str, object]:
         record: dict[str, object] = {}
@@ -110,11 +107,11 @@ class JsonDecoder:
             if name not in self._declared:
                 continue
             if name in record:
-                _reject("duplicate_key", f"$.{name}: stands more than once")
+                reject("duplicate_key", f"$.{name}: stands more than once")
             if isinstance(value, _NotFinite):
                 raise RejectedError(Problem("contract", "not_finite", f"$.{name}: got {value.text}"))
             if isinstance(value, str) and not _is_unicode(value):
-                _reject("invalid_utf8", f"$.{name}: has half of a surrogate pair")
+                reject("invalid_utf8", f"$.{name}: has half of a surrogate pair")
             record[name] = {} if isinstance(value, _Pairs) else value
         for _, value in pairs.items:
             _reject_constants(value)
@@ -147,13 +144,9 @@ def _parse_int(text: str) -> int | float:
     return int(text) if len(text) <= MAX_INTEGER_DIGITS else float("inf")
 
 
-def _reject(reason: str, message: str) -> NoReturn:
-    raise RejectedError(Problem("decode", reason, message))
-
-
 def _reject_constants(value: object) -> None:
     if isinstance(value, _NotFinite):
-        _reject("not_json", f"{value.text} is not JSON")
+        reject("not_json", f"{value.text} is not JSON")
     for child in _children(value):
         _reject_constants(child)
 

@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from udfs.records.contract import Contract, Field
+from udfs.records.framing import reject
 from udfs.records.json import (
     JsonDecoder,
     _is_unicode,
     _json_type,
     _NotFinite,
     _Pairs,
-    _reject,
     _reject_constants,
 )
 from udfs.records.problems import Problem, RejectedError
@@ -103,12 +103,12 @@ def _collect(pairs: _Pairs, level: _Level, path: str, record: dict[str, object])
             continue
         where = f"{path}.{name}"
         if name in seen:
-            _reject("duplicate_key", f"{where}: stands more than once")
+            reject("duplicate_key", f"{where}: stands more than once")
         seen.add(name)
         if isinstance(value, _NotFinite):
             raise RejectedError(Problem("contract", "not_finite", f"{where}: got {value.text}"))
         if isinstance(value, str) and not _is_unicode(value):
-            _reject("invalid_utf8", f"{where}: has half of a surrogate pair")
+            reject("invalid_utf8", f"{where}: has half of a surrogate pair")
         record |= {column.name: {} if isinstance(value, _Pairs) else value for column in member.columns}
         _collect_members(value, member, where, record)
 

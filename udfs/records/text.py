@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.records.contract import Contract
-from udfs.records.framing import reject
+from udfs.records.framing import check_size, reject, text_of
 from udfs.records.problems import Problem, RejectedError
 from udfs.records.raws import as_array
 from udfs.types import ARROW, ColumnType
@@ -67,12 +67,8 @@ class TextDecoder:
         """The one field; raises RejectedError with the reason."""
         if raw is None:
             reject("tombstone", "there is no value")
-        if len(raw) > self.max_bytes:
-            reject("too_large", f"expected at most {self.max_bytes} bytes, got {len(raw)}")
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError as error:
-            reject("invalid_utf8", f"byte {error.start} is not valid UTF-8")
+        check_size(raw, self.max_bytes)
+        text = text_of(raw)
         if self._pattern and not re.fullmatch(self._pattern, text):
             found = f"{self._field.path_text}: expected {self._field.type}, got another text"
             raise RejectedError(Problem("contract", "wrong_type", found))
