@@ -10,13 +10,10 @@ from flink_jobs.spec.diagnostics import wrong, wrong_at
 from flink_jobs.spec.paths import AbsolutePath
 from flink_jobs.spec.scalars import Parsed, PositiveDuration, Share, number, whole
 from flink_jobs.spec.section import Reference, Section
+from udfs.quality.records import QualityMetric
 from udfs.times import parse_time
 
 Windows = Annotated[int, whole(1, 1000)]
-QualityMetric = Literal[
-    "auc", "average_precision", "accuracy", "precision", "recall", "f1",
-    "log_loss", "brier", "ece", "mae", "rmse", "pinball",
-]  # fmt: skip
 
 
 def _parse_moment(value: object) -> str:

@@ -17,14 +17,11 @@ from typing import Any, Literal, get_args
 
 from flink_jobs.errors import InputError
 from flink_jobs.training.decide import require_one_job
-from udfs.quality.records import Metric, QualityRecord
+from udfs.quality.records import HigherIsBetter, LowerIsBetter, Metric, QualityRecord
 from udfs.suggest import hint
 from udfs.times import parse_time
 
 Source = Literal["realized", "estimated"]
-HigherIsBetter = Literal["auc", "average_precision", "accuracy", "precision", "recall", "f1"]
-LowerIsBetter = Literal["log_loss", "brier", "ece", "mae", "rmse", "pinball"]
-QualityMetric = HigherIsBetter | LowerIsBetter
 HIGHER: tuple[str, ...] = get_args(HigherIsBetter)
 LOWER: tuple[str, ...] = get_args(LowerIsBetter)
 METRICS = (*HIGHER, *LOWER)

@@ -8,6 +8,11 @@ import msgspec
 
 from udfs.alerts.records import Segment, WindowSpan
 
+HigherIsBetter = Literal["auc", "average_precision", "accuracy", "precision", "recall", "f1"]
+LowerIsBetter = Literal["log_loss", "brier", "ece", "mae", "rmse", "pinball"]
+# Those by which one window is better than another.
+QualityMetric = Literal[HigherIsBetter, LowerIsBetter]
+
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A value, and the interval that holds the true one with 95%; null where it is not defined.
