@@ -185,17 +185,20 @@ install_above() {
 }
 
 # Quix Streams wants an older Kafka client than Tailrace, so the benchmark runs it in an environment of its own.
-make_quix_env() {
-  local env=$ROOT/.venv-quix wanted
-  wanted=$(cat tests/bench/quix.txt - <<<"$env" | checksum)
+make_quix_env() { make_own_env quix tests/bench/quix.txt " for the benchmark (400 MB)"; }
+
+# make_own_env NAME FILE WORDS [OPTION…]: the environment .venv-NAME with just what the file lists; options are pip's.
+make_own_env() {
+  local env=$ROOT/.venv-$1 file=$2 wanted
+  wanted=$(cat "$file" - <<<"$env" | checksum)
   if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
-  step "Making .venv-quix for the benchmark (400 MB)" "$ROOT/.tailrace/setup/quix.log" install_quix "$env"
+  step "Making .venv-$1$3" "$ROOT/.tailrace/setup/$1.log" install_own "$env" "${@:4}" -r "$file"
   echo "$wanted" >"$env/.tailrace-stamp"
 }
 
-install_quix() {
+install_own() {
   "$VENV/bin/python" -m venv --clear "$1" &&
-    "$1/bin/python" -m pip install --disable-pip-version-check -r tests/bench/quix.txt || { rm -rf "$1"; return 1; }
+    "$1/bin/python" -m pip install --disable-pip-version-check "${@:2}" || { rm -rf "$1"; return 1; }
 }
 
 # Downloads into a directory beside the last one and renames; the stamp comes last, so that an interrupted run
@@ -229,32 +232,10 @@ check_jars() {
 }
 
 # The tools that scripts/lock and scripts/audit run; they are no part of Tailrace.
-make_audit_env() {
-  local env=$ROOT/.venv-audit wanted
-  wanted=$(cat conf/audit.txt - <<<"$env" | checksum)
-  if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
-  step "Making .venv-audit (60 MB)" "$ROOT/.tailrace/setup/audit.log" install_audit "$env"
-  echo "$wanted" >"$env/.tailrace-stamp"
-}
-
-install_audit() {
-  "$VENV/bin/python" -m venv --clear "$1" &&
-    "$1/bin/python" -m pip install --disable-pip-version-check -r conf/audit.txt || { rm -rf "$1"; return 1; }
-}
+make_audit_env() { make_own_env audit conf/audit.txt " (60 MB)"; }
 
 # What scripts/wheel builds with, and what tests check manifests with.
-make_tools_env() {
-  local env=$ROOT/.venv-tools wanted
-  wanted=$(cat conf/tools.txt - <<<"$env" | checksum)
-  if [ -f "$env/.tailrace-stamp" ] && [ "$(cat "$env/.tailrace-stamp")" = "$wanted" ]; then return; fi
-  step "Making .venv-tools" "$ROOT/.tailrace/setup/tools.log" install_tools "$env"
-  echo "$wanted" >"$env/.tailrace-stamp"
-}
-
-install_tools() {
-  "$VENV/bin/python" -m venv --clear "$1" &&
-    "$1/bin/python" -m pip install --disable-pip-version-check --require-hashes -r conf/tools.txt || { rm -rf "$1"; return 1; }
-}
+make_tools_env() { make_own_env tools conf/tools.txt "" --require-hashes; }
 
 setup() {
   need_java
