@@ -60,8 +60,6 @@ runtime:
   parallelism: 2
   checkpoint: {{interval: 1s}}
   flink:
-    restart-strategy.type: exponential-delay
-    restart-strategy.exponential-delay.attempts-before-reset-backoff: 1000000
     restart-strategy.exponential-delay.max-backoff: 2 s
 """
 OUTCOMES = {"predicted": "proof.predictions", "dead": "proof.dead-letters", "late": "proof.late"}
