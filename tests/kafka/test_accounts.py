@@ -26,12 +26,9 @@ source: {topic: NAME, schema: {x: {type: double, required: true}}}
 model: {name: m}
 """
 HOURS = 3_600_000
-# Markers have the time of now, which is after the old records and before the young ones.
-NOW = time.time_ns() // 1_000_000
-OLD, SINCE, YOUNG = NOW - HOURS, NOW + HOURS // 4, NOW + HOURS // 2
 
 
-def write_source(kafka: ClientSettings, name: str) -> None:
+def write_source(kafka: ClientSettings, name: str, old: int, young: int) -> None:
     """Two partitions of 300 records each, by transactions of 10 of which a third aborts; old ones first."""
     options = {"transactional.id": name, "acks": "all"}
     producer = Producer(kafka.librdkafka() | options)
@@ -39,7 +36,7 @@ def write_source(kafka: ClientSettings, name: str) -> None:
     for number in range(90):
         producer.begin_transaction()
         for _ in range(10):
-            producer.produce(name, b"{}", partition=number % 2, timestamp=OLD if number < 45 else YOUNG)
+            producer.produce(name, b"{}", partition=number % 2, timestamp=old if number < 45 else young)
         producer.flush()
         (producer.abort_transaction if number % 3 == 0 else producer.commit_transaction)(30)
 
@@ -85,7 +82,10 @@ def test_what_is_missing_or_doubled_is_named_and_nothing_else(
     kinds = ("predictions", "dead-letters", "late")
     create_topics(kafka, {name: 2})
     create_topics(kafka, {f"{name}.{kind}": 2 for kind in kinds})
-    write_source(kafka, name)
+    # Markers have the time of now, which is after the old records and before the young ones.
+    now = time.time_ns() // 1_000_000
+    since, young = now + HOURS // 4, now + HOURS // 2
+    write_source(kafka, name, now - HOURS, young)
     found = records_of(kafka, name)
     places = [*found]
     assert len(places) == 600
@@ -120,6 +120,6 @@ def test_what_is_missing_or_doubled_is_named_and_nothing_else(
 
     produce(kafka, f"{name}.predictions", [outcome(name, "predictions", lost)])
     assert all(row["missing"] == 0 for row in run()[1]["partitions"])
-    young = [place for place, at in found.items() if at == YOUNG and place != last]
-    since = run("--since", iso(SINCE))[1]["partitions"]
-    assert sum(row["read"] for row in since) == len(young) < 599
+    later = [place for place, at in found.items() if at == young and place != last]
+    rows = run("--since", iso(since))[1]["partitions"]
+    assert sum(row["read"] for row in rows) == len(later) < 599

@@ -300,7 +300,10 @@ def test_a_job_goes_on_from_a_savepoint_and_loses_and_doubles_nothing(
     }
 
     damage(tmp_path / "models" / "tiny")
-    failed = tailrace("submit", str(next(iter(kinds))), "--wait", *place)
+    refused = tailrace("submit", str(next(iter(kinds))), "--wait", *place)
+    assert refused.returncode == 2
+    assert "write them again: --again" in refused.stderr
+    failed = tailrace("submit", str(next(iter(kinds))), "--wait", "--again", *place)
     assert failed.returncode == 1
     assert f"error: job {failed.stdout.strip()} failed: udfs.errors.ModelError: " in failed.stderr
     assert re.search(r'  File "(\S+/)?udfs/flink/functions\.py", line \d+, in open', failed.stderr)

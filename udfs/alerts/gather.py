@@ -27,6 +27,10 @@ class _Head(msgspec.Struct):
     window: _Span
 
 
+_HEAD = msgspec.json.Decoder(_Head)
+_ALERT = msgspec.json.Decoder(AlertRecord)
+
+
 class Gathered(msgspec.Struct, frozen=True):
     """`seen`: of each schema the end of its newest window; `waiting` are alerts that are not told yet.
 
@@ -47,7 +51,7 @@ class Gatherer:
 
     def windowed(self, state: Gathered, record: bytes) -> tuple[Gathered, list[IncidentRecord]]:
         """A record of a window that is over; of an early one nothing follows."""
-        head = msgspec.json.decode(record, type=_Head)
+        head = _HEAD.decode(record)
         if head.schema not in self._windows or head.window.closed == "early":
             return state, []
         newest = max(state.seen.get(head.schema, ""), head.window.end)
@@ -55,7 +59,7 @@ class Gatherer:
 
     def alerted(self, state: Gathered, record: bytes, now_ms: int) -> tuple[Gathered, list[IncidentRecord]]:
         """An alert, which waits for those of the same time."""
-        alert = msgspec.json.decode(record, type=AlertRecord)
+        alert = _ALERT.decode(record)
         arrived = state.arrived_ms if state.waiting else now_ms
         state = msgspec.structs.replace(state, waiting=(*state.waiting, alert), arrived_ms=arrived)
         return self._ready(state) if alert.damage == "release" else (state, [])

@@ -29,6 +29,14 @@ _PAGERDUTY: Mapping[Severity, str] = {"critical": "critical", "warning": "warnin
 _LASTS = timedelta(days=365)
 
 
+class _Schema(msgspec.Struct):
+    schema: str = ""
+
+
+_SCHEMA = msgspec.json.Decoder(_Schema)
+_INCIDENT = msgspec.json.Decoder(IncidentRecord)
+
+
 class ShapeParams(msgspec.Struct, frozen=True):
     """`runbook_url` is where people read what to do; `routing_key` is PagerDuty's, a secret."""
 
@@ -43,13 +51,9 @@ class ShapeParams(msgspec.Struct, frozen=True):
 def shaped(params: ShapeParams, body: bytes) -> bytes:
     """What is sent for an incident's record; anything else goes as it is."""
     make = _SHAPES.get(params.format)
-    if make is None or msgspec.json.decode(body, type=_Schema).schema != "tailrace.incident/1":
+    if make is None or _SCHEMA.decode(body).schema != "tailrace.incident/1":
         return body
-    return msgspec.json.encode(make(params, msgspec.json.decode(body, type=IncidentRecord)))
-
-
-class _Schema(msgspec.Struct):
-    schema: str = ""
+    return msgspec.json.encode(make(params, _INCIDENT.decode(body)))
 
 
 def _slack(params: ShapeParams, incident: IncidentRecord) -> dict[str, Any]:
