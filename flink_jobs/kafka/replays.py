@@ -129,17 +129,33 @@ class Replays:
 
     def __enter__(self) -> Self:
         create_topics(self._settings, {self._notes: 1}, _NOTES_CONFIG)
+        self._producer = self._open()
+        self._decisions = read_decisions(self._settings, self._job)
+        self._known = self._written()
+        return self
+
+    def _open(self) -> Producer:
+        """Ends what another one, or the one before, has left open."""
         options: dict[str, Any] = {
             "transactional.id": f"{self._job}-replays",
             "transaction.timeout.ms": 30_000,
         }
         # Without a callback a fatal error would be raised amid the callbacks of records.
         options |= {"linger.ms": 5, "error_cb": self._note_error}
-        self._producer = Producer(self._settings.librdkafka() | PRODUCER | options)
-        self._try(self._producer.init_transactions)
+        producer = Producer(self._settings.librdkafka() | PRODUCER | options)
+        self._try(producer.init_transactions)
         self._require_decided()
-        self._decisions = read_decisions(self._settings, self._job)
-        return self
+        return producer
+
+    def _begin_anew(self) -> None:
+        """After a record that was refused the client may purge, or keep, what it is given next."""
+        self._producer.purge()
+        self._producer = self._open()
+        if self._written() != self._known:
+            raise self._taken_over()
+
+    def _written(self) -> dict[int, int]:
+        return end_offsets(self._settings, self._notes, isolation="read_committed")
 
     def __exit__(self, *_: object) -> None:
         """Whoever reads committed records waits for an open transaction: it is not left to its timeout."""
@@ -160,11 +176,13 @@ class Replays:
             return []
         error = self._attempt(batch)
         if error is None:
+            self._known = self._written()
             for each in batch:
                 self._decisions.add(each.identity, each.note.action)
             return []
         if error.code() not in _TOO_LARGE:
             raise self._refusal(error, batch)
+        self._begin_anew()
         if len(batch) == 1:
             return list(batch)
         half = len(batch) // 2
@@ -189,8 +207,7 @@ class Replays:
             refused.append(raised.args[0])
         if self._fatal is not None:
             return self._fatal
-        self._try(self._producer.abort_transaction)
-        # Those that were sent with one that is too large are purged, maybe first.
+        # Those that were sent with one that is too large may be refused for other reasons, and first.
         return next((error for error in refused if error.code() in _TOO_LARGE), refused[0])
 
     def _note_error(self, error: KafkaError) -> None:
@@ -225,14 +242,16 @@ class Replays:
         self._flush(refused)
 
     def _flush(self, refused: list[KafkaError]) -> None:
+        """Returns when all are written or one is refused: what comes after that one may stay in the queue."""
+        deadline = time.monotonic() + _TIMEOUT
         try:
-            left = self._producer.flush(_TIMEOUT)
+            while self._producer.flush(0.2) and not refused:
+                if time.monotonic() > deadline:
+                    refused.append(KafkaError(KafkaError._TIMED_OUT))
         except SystemError as raised:  # the client calls back while it raises a fatal error
             if isinstance(raised.__cause__, KafkaException):
                 raise raised.__cause__ from None
             raise
-        if left:
-            refused.append(KafkaError(KafkaError._TIMED_OUT))
 
     def _produce(self, topic: str, message: Message, delivered: Any) -> None:
         options: dict[str, Any] = {"headers": list(message.headers)} if message.headers else {}
@@ -274,11 +293,14 @@ class Replays:
         except KafkaException as raised:
             raise self._refusal(_told(raised), ()) from raised
 
+    def _taken_over(self) -> WorkError:
+        return WorkError(f"another replay of {self._job} has taken over; this one has stopped")
+
     def _refusal(self, error: KafkaError, batch: Sequence[Sending]) -> Exception:
         if error.code() in _FENCED:
-            return WorkError(f"another replay of {self._job} has taken over; this one has stopped")
+            return self._taken_over()
         topic = next((each.topic for each in batch if each.topic), self._notes)
-        return needs(self._settings, "Write", f"topic {topic!r}")(error)
+        return needs(self._settings, "Write", "topic", topic)(error)
 
 
 def _told(raised: KafkaException) -> KafkaError:

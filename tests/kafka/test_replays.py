@@ -177,6 +177,88 @@ def test_the_later_of_two_at_a_time_stops_the_earlier(job: Job) -> None:
     assert len(job.source()) == 1
 
 
+def test_what_cannot_go_back_is_left_and_said_and_does_not_hold_up_the_others(job: Job) -> None:
+    """The client purges what it is given after an abort, so the large ones are amid many others."""
+    large, sent = (37, 150), [number for number in range(200) if number not in (37, 150)]
+    huge = [letter(job.name, number, size=1_100_000 if number in large else 0) for number in range(200)]
+    create_topics(job.kafka, {f"{job.name}.dead-letters": PARTITIONS}, {"max.message.bytes": "4000000"})
+    job.dead(huge)
+    produce(job.kafka, f"{job.name}.dead-letters", [_again(letter(job.name, 999), "3"), _window(job.name)])
+    status, told = job.run("dlq", "replay", "--all")
+    assert status == 1
+    assert told["left"] == {
+        "too large for the topic": 2,
+        "replayed 3 times before": 1,
+        "the row of a window, of which there is no record": 1,
+    }
+    assert sorted(r.key or b"" for r in job.source()) == sorted(b"k%d" % number for number in sent)
+    assert job.run("dlq", "replay", "--all", "--max-attempts", "4")[1]["records"] == 1
+    [again] = [r for r in job.source() if r.key == b"k999"]
+    kept = dict(again.headers)
+    assert (kept["tailrace.replay_attempt"], kept["tailrace.replay_of"]) == (b"4", b"first.dead-letters/0/7")
+    assert job.run("dlq", "drop", "--all")[1]["records"] == 3
+    listed = job.run("dlq", "list", "--reason", "wrong_type")[1]["groups"]
+    assert [(g["open"], g["replayed"], g["dropped"]) for g in listed] == [(0, 199, 3)]
+
+
+def _again(message: Message, attempt: str) -> Message:
+    more = [("tailrace.replay_attempt", attempt.encode()), ("tailrace.replay_of", b"first.dead-letters/0/7")]
+    return Message(message.value, message.key, [*message.headers, *more], NOON, message.partition)
+
+
+def _window(topic: str) -> Message:
+    plain = letter(topic, 0)
+    headers = [
+        (name, b"" if name in ("tailrace.partition", "tailrace.offset") else text)
+        for name, text in plain.headers
+    ]
+    return Message(b"{}", None, headers, NOON, 0)
+
+
+def valid(number: int, after_ms: int) -> Message:
+    record = {"at": NOON + after_ms + number, "id": number, "x": 1.0}
+    return Message(json.dumps(record).encode(), b"k%d" % number, (), NOON + after_ms, 0)
+
+
+PRIVATE = """
+accounting: {}
+dead_letters: {pii: encrypt}
+late: {pii: encrypt}
+privacy: {encrypt_key: "${ENCRYPT_KEY}"}
+"""
+KEY = bytes(range(32)).hex()
+
+
+def test_a_job_scores_once_what_comes_back_encrypted_and_long_after_its_time(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adversary is a watermark that has passed all that is sent again."""
+    monkeypatch.setenv("ENCRYPT_KEY", KEY)
+    write_model(tmp_path / "models", "m", "x")
+    text = job.text.replace("    x:", "    who: {type: string, pii: drop}\n    x:")
+    job.text = text.replace("source:\n", "source:\n  start: committed\n") + PRIVATE
+    job.file.write_text(job.text)
+    create_topics(job.kafka, {job.name: 1})
+    produce(job.kafka, job.name, [*map(broken, range(100)), valid(200, 3_600_000), valid(201, 3_600_000)])
+    produce(job.kafka, job.name, [valid(number, 0) for number in range(100, 110)])
+    scored(job)
+    assert counts(job) == {"predictions": 2, "dead-letters": 100, "late": 10}
+    produce(job.kafka, job.name, [valid(202, 7_200_000), valid(203, 7_200_000)])
+    assert job.run("dlq", "replay", "--all", "--map", REPAIR, "--fixed", str(job.file))[1]["records"] == 100
+    assert job.run("late", "replay", "--all")[1]["records"] == 10
+    scored(job)
+    assert counts(job) == {"predictions": 114, "dead-letters": 100, "late": 10}
+    told = job.run("accounts")[1]
+    # 112 sent and 2 after them, and what came back: all have one outcome, markers have none.
+    assert (told["balanced"], sum(row["read"] for row in told["partitions"])) == (True, 224)
+    # Its own accounts are of both runs, without a gap.
+    assert all(row["accounts"] >= 2 and not row["disagreements"] for row in told["partitions"])
+    predictions = list(read_topic(job.kafka, f"{job.name}.predictions"))
+    ids = Counter(json.loads(record.value or b"")["id"] for record in predictions)
+    assert ids == dict.fromkeys([*range(110), *range(200, 204)], 1)
+    assert all(record.key == b"k%d" % json.loads(record.value or b"")["id"] for record in predictions)
+
+
 def test_a_job_stops_before_it_drowns_the_topic(job: Job, tmp_path: Path) -> None:
     """The adversary is a producer that sends nothing else than what cannot be scored."""
     write_model(tmp_path / "models", "m", "x")

@@ -59,14 +59,23 @@ class Client:
     def commit_transaction(self, _: float) -> None:
         self.committed += self.open
 
-    def abort_transaction(self, _: float) -> None:
+    def purge(self) -> None:
         self.open = []
 
 
-def replays(client: Client) -> Replays:
-    made = Replays(ClientSettings("localhost:1"), "orders")
-    made._producer = client
-    return made
+class Tried(Replays):
+    """Without a broker, whose end of the notes is that of `written`."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(ClientSettings("localhost:1"), "orders")
+        self._producer = self.client = client
+        self.written = self._known = {0: 7}
+
+    def _open(self) -> Client:
+        return self.client
+
+    def _written(self) -> dict[int, int]:
+        return self.written
 
 
 def sendings(*values: bytes) -> list[Sending]:
@@ -76,10 +85,19 @@ def sendings(*values: bytes) -> list[Sending]:
 def test_one_that_is_too_large_does_not_hold_up_its_neighbours() -> None:
     client = Client()
     batch = sendings(b"a", b"b", b"0123456789", b"c", b"d")
-    assert replays(client).send(batch) == [batch[2]]
+    assert Tried(client).send(batch) == [batch[2]]
     assert client.committed == [b"a", b"b", b"c", b"d"]
 
 
 def test_who_is_fenced_amid_callbacks_is_told_so() -> None:
     with pytest.raises(WorkError, match="another replay of orders has taken over"):
-        replays(Client(fenced=True)).send(sendings(b"a"))
+        Tried(Client(fenced=True)).send(sendings(b"a"))
+
+
+def test_who_begins_anew_sees_what_another_one_has_decided_meanwhile() -> None:
+    """Else both would send the records that come after."""
+    one = Tried(Client())
+    one.written = {0: 9}
+    with pytest.raises(WorkError, match="another replay of orders has taken over"):
+        one.send(sendings(b"a", b"0123456789"))
+    assert one.client.committed == []
