@@ -19,6 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from flink_jobs.errors import InputError, TailraceError, WorkError
+from flink_jobs.kafka.acls import Kind, Needed, command_for
 from flink_jobs.kafka.causes import find_cause
 from flink_jobs.kafka.settings import ClientSettings
 from flink_jobs.system.processes import wait_until
@@ -134,7 +135,7 @@ def end_offsets(
             return {end.partition: future.result().offset for end, future in futures.items()}
         except KafkaException as raised:
             if raised.args[0].code() not in _SETTLING or time.monotonic() > deadline:
-                raise needs(settings, "Describe", f"topic {topic!r}")(raised.args[0]) from raised
+                raise needs(settings, "Describe", "topic", topic)(raised.args[0]) from raised
         time.sleep(0.1)
 
 
@@ -150,7 +151,7 @@ def begin_offsets(settings: ClientSettings, topic: str, since_ms: int | None = N
     try:
         found = {each.partition: future.result().offset for each, future in futures.items()}
     except KafkaException as raised:
-        raise needs(settings, "Describe", f"topic {topic!r}")(raised.args[0]) from raised
+        raise needs(settings, "Describe", "topic", topic)(raised.args[0]) from raised
     return {number: ends[number] if offset < 0 else offset for number, offset in found.items()}
 
 
@@ -161,8 +162,19 @@ def committed_offsets(settings: ClientSettings, group: str, topic: str) -> dict[
     try:
         found = future.result().topic_partitions
     except KafkaException as raised:
-        raise needs(settings, "Describe", f"group {group!r}")(raised.args[0]) from raised
+        raise needs(settings, "Describe", "group", group)(raised.args[0]) from raised
     return {each.partition: each.offset for each in found if each.topic == topic and each.offset >= 0}
+
+
+def commit_offsets(settings: ClientSettings, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    """Says that the group has read so far, by partition; a group that has members refuses it."""
+    admin = connect(settings)  # kept, as above
+    places = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+    [future] = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)]).values()
+    try:
+        future.result()
+    except KafkaException as raised:
+        raise needs(settings, "Read", "group", group)(raised.args[0]) from raised
 
 
 def cluster_limits(settings: ClientSettings) -> BrokerLimits:
@@ -242,13 +254,19 @@ def no_such_topic(settings: ClientSettings, topic: str) -> InputError:
     return InputError(f"no topic {topic!r} at {settings.brokers}{hint}")
 
 
-def needs(settings: ClientSettings, right: str, resource: str) -> Callable[[KafkaError], TailraceError]:
-    """What to raise for a KafkaError in an operation that needs this right on this resource."""
+def needs(
+    settings: ClientSettings, right: str, kind: Kind, name: str
+) -> Callable[[KafkaError], TailraceError]:
+    """What to raise for a KafkaError in an operation that needs this right on a resource."""
+    resource = f"{kind} {name!r}"
 
     def explain(error: KafkaError) -> TailraceError:
         code = error.code()
         if code in _DENIED:
-            return WorkError(f"{settings.who} needs the right {right} on {resource} at {settings.brokers}")
+            return WorkError(
+                f"{settings.who} needs the right {right} on {resource} at {settings.brokers}:\n"
+                f"  {command_for(settings, Needed(kind, name, (right.upper(),)))}"
+            )
         if code == KafkaError.TOPIC_EXCEPTION:
             return InputError(f"{resource}: a topic's name must be 1 to 249 letters, digits, dots, _ or -")
         if code in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
@@ -271,7 +289,7 @@ def _partitions(future: Future[Any], name: str, settings: ClientSettings) -> int
     except KafkaException as raised:
         if raised.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return None
-        raise needs(settings, "Describe", f"topic {name!r}")(raised.args[0]) from raised
+        raise needs(settings, "Describe", "topic", name)(raised.args[0]) from raised
 
 
 def _topic_configs(admin: AdminClient, names: list[str], key: str) -> dict[str, int | None]:
@@ -300,7 +318,7 @@ def _created(future: Future[Any], name: str, settings: ClientSettings) -> bool:
     except KafkaException as raised:
         if raised.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
-        raise needs(settings, "Create", f"topic {name!r}")(raised.args[0]) from raised
+        raise needs(settings, "Create", "topic", name)(raised.args[0]) from raised
     return True
 
 

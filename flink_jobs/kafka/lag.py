@@ -47,7 +47,7 @@ def waiting(
         since = _first_times(consumer, topic, behind)
         return {n: Waiting(max(0, ends[n] - places[n]), since.get(n)) for n in sorted(ends)}
     except KafkaException as raised:
-        raise needs(settings, "Read", f"topic {topic!r}")(raised.args[0]) from raised
+        raise needs(settings, "Read", "topic", topic)(raised.args[0]) from raised
     finally:
         consumer.close()
 

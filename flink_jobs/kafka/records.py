@@ -74,7 +74,7 @@ def produce(settings: ClientSettings, topic: str, messages: Iterable[Message]) -
     try:
         producer.flush()
     except KafkaException as raised:  # fatal: the producer as a whole was refused
-        raise needs(settings, "Write", f"topic {topic!r}")(raised.args[0]) from raised
+        raise needs(settings, "Write", "topic", topic)(raised.args[0]) from raised
     if refused:
         number, error = refused[0]
         raise _refusal(settings, topic, number, error)
@@ -126,7 +126,7 @@ def _send(
 def _refusal(settings: ClientSettings, topic: str, number: int, error: KafkaError) -> TailraceError:
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return WorkError(f"topic {topic!r}: record {number} is larger than its max.message.bytes allows")
-    return needs(settings, "Write", f"topic {topic!r}")(error)
+    return needs(settings, "Write", "topic", topic)(error)
 
 
 def read_topic(
@@ -295,7 +295,7 @@ def _checked(messages: Iterator[Any], settings: ClientSettings, topic: str) -> I
         if (error := message.error()) is not None:
             if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 continue  # the client asks for its group's coordinator, which nothing here needs
-            raise needs(settings, "Read", f"topic {topic!r}")(error)
+            raise needs(settings, "Read", "topic", topic)(error)
         yield message
 
 

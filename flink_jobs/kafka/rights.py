@@ -8,12 +8,13 @@ Brokers without ACLs say that all is allowed. Transactional ids have no such que
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
+from flink_jobs.kafka.acls import Needed, command_for
 from flink_jobs.kafka.admin import connect
 from flink_jobs.kafka.settings import ClientSettings
 
@@ -25,24 +26,15 @@ _DENIED = (
 )
 
 
-@dataclass(frozen=True)
-class Needed:
-    """Rights on a topic, a consumer group, or on all transactional ids that begin with a name."""
-
-    kind: Literal["topic", "group", "transactional-id"]
-    name: str
-    operations: tuple[str, ...]
-
-
 def missing_rights(settings: ClientSettings, needed: Iterable[Needed]) -> list[str]:
     """A kafka-acls line for each resource on which rights are missing, but for topics that are not there."""
     admin = connect(settings)
     lines = []
     for each in needed:
         allowed = _allowed(admin, settings, each)
-        lacking = [name for name in each.operations if allowed is not None and name not in allowed]
+        lacking = tuple(name for name in each.operations if allowed is not None and name not in allowed)
         if lacking:
-            lines.append(_line(settings, each, lacking))
+            lines.append(command_for(settings, replace(each, operations=lacking)))
     return lines
 
 
@@ -70,20 +62,3 @@ def _may_begin(settings: ClientSettings, prefix: str) -> bool:
     except KafkaException as raised:
         return raised.args[0].code() not in _DENIED
     return True
-
-
-def _line(settings: ClientSettings, needed: Needed, lacking: Sequence[str]) -> str:
-    operations = " ".join(f"--operation {name.title()}" for name in lacking)
-    prefixed = " --resource-pattern-type prefixed" if needed.kind == "transactional-id" else ""
-    return (
-        f"kafka-acls --bootstrap-server {settings.brokers} --add --allow-principal {_principal(settings)} "
-        f"{operations} --{needed.kind} {needed.name}{prefixed}"
-    )
-
-
-def _principal(settings: ClientSettings) -> str:
-    """As brokers name the user unless they map names; of a certificate only they know."""
-    name = settings.username or (settings.kerberos and settings.kerberos.principal.split("@")[0])
-    if settings.oauth and settings.mechanism == "OAUTHBEARER":
-        name = settings.oauth.client_id
-    return f"User:{name or 'NAME'}"

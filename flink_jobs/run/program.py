@@ -20,6 +20,7 @@ from flink_jobs.plan.flink_options import as_uri
 from flink_jobs.plan.state import state_of
 from flink_jobs.plan.views import Function
 from flink_jobs.run.access import Access
+from flink_jobs.run.bounded import Ends
 from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_traceback
 from flink_jobs.run.operators import name_operators, transformations_of
 from flink_jobs.run.prediction_schema import with_registered_schema
@@ -59,8 +60,11 @@ class Target:
 class RunningJob:
     """A submitted job. Leaving the context ends a local one; a job on a cluster goes on."""
 
-    def __init__(self, job_id: str, cluster: Cluster, client: Any, scratch: Path | None) -> None:
+    def __init__(
+        self, job_id: str, cluster: Cluster, client: Any, scratch: Path | None, ends: Ends | None = None
+    ) -> None:
         self.id = job_id
+        self._ends = ends
         self.cluster = cluster
         self._client = client
         self._scratch = scratch
@@ -83,6 +87,8 @@ class RunningJob:
             if "JobCancellationException" not in trace:
                 raise JobFailedError(failure_reason(trace), worker_traceback(trace)) from error
             return False
+        if self._ends:
+            self._ends.commit()
         return True
 
     def keep_logs(self) -> Path:
@@ -101,6 +107,7 @@ class RunningJob:
 
     def stop(self, directory: str) -> str:
         """Stops with a savepoint, whose path it gives."""
+        self._ends = None  # which are not reached
         return self.cluster.stop(self.id, as_uri(directory))
 
     def finish(self, *, drain: bool = False) -> None:
@@ -108,6 +115,7 @@ class RunningJob:
 
         With `drain` windows take all that they hold for complete, as at the end of a bounded topic.
         """
+        self._ends = None  # which are not reached
         self.cluster.stop(self.id, as_uri(f"{self._scratch}/savepoints"), drain=drain)
 
     def _future(self) -> Any:
@@ -132,9 +140,12 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     """Submits the plan's job; returns as soon as the cluster has taken it.
 
     Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`, and what the
-    registration of a schema raises.
+    registration of a schema, or a look at the end of a bounded topic, raises.
     """
     plan = with_registered_schema(plan)
+    ends = Ends.of(plan) if plan.bounded else None
+    if ends:
+        plan = ends.bound(plan)
     for name, value in {"JVM_ARGS": "-XX:+UseParallelGC", **FEW_ARENAS}.items():
         os.environ.setdefault(name, value)
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 (Flink's name)
@@ -151,7 +162,7 @@ def start(plan: Runnable, target: Target) -> RunningJob:
             shutil.rmtree(scratch, ignore_errors=True)
         raise
     access = target.cluster or Access(f"http://127.0.0.1:{options['rest.port']}")
-    return RunningJob(str(client.get_job_id()), Cluster(access), client, scratch)
+    return RunningJob(str(client.get_job_id()), Cluster(access), client, scratch, ends)
 
 
 def start_inside(plan: Runnable) -> str:

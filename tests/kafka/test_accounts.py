@@ -16,7 +16,12 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
 from flink_jobs.cli import accounts, app
-from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
+from flink_jobs.jobfile import load_job
+from flink_jobs.kafka import ClientSettings, Message, create_topics, produce, read_topic
+from flink_jobs.plan import make_plan
+from flink_jobs.run import preflight
+from flink_jobs.run.program import Target, start
+from tests.helpers.samples import write_model
 from udfs.times import iso
 
 JOB = """
@@ -123,3 +128,50 @@ def test_what_is_missing_or_doubled_is_named_and_nothing_else(
     later = [place for place, at in found.items() if at == young and place != last]
     rows = run("--since", iso(since))[1]["partitions"]
     assert sum(row["read"] for row in rows) == len(later) < 599
+
+
+WINDOWED = """
+job: NAME
+kafka: {brokers: "BROKERS"}
+source:
+  topic: NAME
+  event_time: {field: at, unit: ms, out_of_order: 1s}
+  schema: {at: {type: long, required: true}, k: string, x: {type: double, required: true}}
+features: {windows: {w: {by: k, over: 1h, select: {mean: avg(x)}}}}
+model: {name: m, registry: models, inputs: {x: mean}}
+accounting: {}
+runtime: {checkpoint: {interval: 1s}}
+"""
+
+
+def test_a_job_with_windows_accounts_for_what_it_gave_them(kafka: ClientSettings, tmp_path: Path) -> None:
+    """And somebody else's prediction of one of its records is told from its own."""
+    name = f"accounts-{uuid.uuid4().hex[:8]}"
+    create_topics(kafka, {name: 1})
+    write_model(tmp_path / "models", "m", "x")
+    file = tmp_path / "job.yaml"
+    file.write_text(WINDOWED.replace("NAME", name).replace("BROKERS", kafka.brokers))
+    times = [*range(0, 300_000, 1_000), *range(5)]  # the last five come late
+    values = [json.dumps({"at": HOURS + at, "k": "a", "x": 1.0}).encode() for at in times]
+    produce(kafka, name, [Message(value) for value in [b"oops", *values, b"oops"]])
+    plan = make_plan(load_job(file, {}), bounded=True)
+    preflight.check(plan)
+    with start(plan, Target()) as running:
+        running.wait()
+
+    def run() -> tuple[bool, Any]:
+        told = json.loads(CliRunner().invoke(app, ["accounts", str(file), "--ended", "--json"]).stdout)
+        [row] = told["partitions"]
+        return told["balanced"], row
+
+    balanced, row = run()
+    assert balanced
+    assert (row["read"], row["predicted"], row["dead"], row["late"]) == (307, 300, 2, 5)
+    assert row["accounts"] > 0
+    assert row["disagreements"] == []
+    written = [json.loads(record.value or b"") for record in read_topic(kafka, f"{name}.accounts")]
+    parts = [part for each in written for part in each["partitions"]]
+    assert sum(part["windows"] + part["late"] for part in parts) == 305
+    assert sum(part["dead"] for part in parts) == 2
+    produce(kafka, f"{name}.predictions", [outcome(name, "predictions", (0, 7))])
+    assert run()[1]["first_doubled"] == [7]
