@@ -18,7 +18,8 @@ from flink_jobs.kafka import (
     describe_topics,
     no_such_topic,
 )
-from flink_jobs.kafka.rights import Needed, missing_rights
+from flink_jobs.kafka.acls import Needed
+from flink_jobs.kafka.rights import missing_rights
 from flink_jobs.plan import Runnable
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import (
@@ -75,14 +76,15 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     settings = client_settings(job)
     labels = labels_of(job)
     read = topics_read(job)
-    topics = describe_topics(settings, [*read, *all_topics(job).values()])
+    outputs = [*all_topics(job).values()]
+    _require(settings, needed_rights(job, read, outputs))
+    topics = describe_topics(settings, [*read, *outputs])
     source = topics[job.source.topic]
     if source is None:
         raise InputError(f"source.topic: {no_such_topic(settings, job.source.topic)}")
     if labels and topics[labels.topic] is None:
         raise InputError(f"{'.'.join(labels_location(job))}.topic: {no_such_topic(settings, labels.topic)}")
     _check_outputs(job, settings, topics)
-    _check_rights(job, settings, read, [name for name in all_topics(job).values() if topics[name]])
     if job.runtime.delivery == "exactly_once":
         _check_transactions(job, settings)
     if cluster:
@@ -96,11 +98,6 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
     created = create_topics(settings, missing, config)
     _require(settings, [_output_rights(name) for name in missing])
     return Preflight(source.partitions, tuple(sorted(created)), tuple(_warnings(job, source)))
-
-
-def _check_rights(job: JobSpec, settings: ClientSettings, read: list[str], written: list[str]) -> None:
-    """Raises WorkError with the command that gives what is missing; of new topics, once they are there."""
-    _require(settings, needed_rights(job, read, written))
 
 
 def needed_rights(job: JobSpec, read: Sequence[str], written: Sequence[str] = ()) -> list[Needed]:
@@ -124,6 +121,7 @@ def _output_rights(topic: str) -> Needed:
 
 
 def _require(settings: ClientSettings, needed: list[Needed]) -> None:
+    """Raises WorkError with the commands that give what is missing; of new topics, once they are there."""
     if lines := missing_rights(settings, needed):
         wanted = "\n".join(f"  {line}" for line in lines)
         raise WorkError(f"{settings.who} needs more rights at {settings.brokers}:\n{wanted}")

@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka.admin import (
-    AclBinding,
     AclOperation,
-    AclPermissionType,
     AdminClient,
-    ResourcePatternType,
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
@@ -30,6 +27,7 @@ from flink_jobs.kafka import ClientSettings, OAuth
 from flink_jobs.system.processes import free_port
 from flink_jobs.testing import Broker
 from tests.helpers.certificates import Authority
+from tests.helpers.rights import allow
 from tests.helpers.tokens import AUDIENCE, ISSUER, Tokens, token_server
 
 HOST = "127.0.0.1"
@@ -88,11 +86,7 @@ class Secured:
 
     def allow(self, principal: str, kind: ResourceType, name: str, *operations: AclOperation) -> None:
         """Rights on all resources whose name begins so."""
-        prefixed, allow = ResourcePatternType.PREFIXED, AclPermissionType.ALLOW
-        wanted = [AclBinding(kind, name, prefixed, principal, "*", each, allow) for each in operations]
-        admin = AdminClient(self.admin.librdkafka())  # kept: its futures end only while it is there
-        for future in admin.create_acls(wanted).values():
-            future.result()
+        allow(self.admin, principal, kind, name, *operations)
 
     def add_user(self, name: str, password: str = PASSWORD) -> None:
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)

@@ -245,8 +245,12 @@ def _allow(brokers: str, operation: AclOperation) -> None:
 
 def test_missing_rights_name_user_right_and_topic(secured: str) -> None:
     guest = _user(secured, "guest")
-    with pytest.raises(WorkError, match=r"user 'guest' needs the right Describe on topic 'seen' at 127"):
+    with pytest.raises(
+        WorkError, match=r"user 'guest' needs the right Describe on topic 'seen' at 127"
+    ) as told:
         describe_topics(guest, ["seen"])
+    line = "--add --allow-principal User:guest --operation Describe --topic seen"
+    assert str(told.value).endswith(f":\n  kafka-acls --bootstrap-server {guest.brokers} {line}")
     with pytest.raises(WorkError, match=r"user 'guest' needs the right Create on topic 'mine'"):
         create_topics(guest, {"mine": 1})
     _allow(secured, AclOperation.DESCRIBE)
