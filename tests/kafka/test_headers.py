@@ -87,9 +87,8 @@ def test_each_name_is_kept_once_with_its_last_value(
     (late,) = read_topic(kafka, results.job.late.topic)
     assert own(dead.headers) == own(late.headers) == KEPT
     assert own(bare.headers) == []
-    predicted = {
-        bytes(row.key or b""): sorted(row.headers) for row in read_topic(kafka, "headers.predictions")
-    }
+    made = read_topic(kafka, results.job.predictions.topic)
+    predicted = {bytes(each.key or b""): sorted(each.headers) for each in made}
     assert predicted == {b"k": [("bytes", b"\x00\xff"), ("empty", b""), ("trace", b"last")], b"bare": []}
 
 
