@@ -13,7 +13,8 @@ import typer
 from flink_jobs.cli.connection import environment
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import profiles
-from flink_jobs.jobfile.raw import profile_text, variables_in
+from flink_jobs.jobfile.project import project_of
+from flink_jobs.jobfile.raw import job_text, profile_text, variables_in
 from flink_jobs.kubernetes import Deployment, Measured, Mode, as_yaml, memory_of, render
 from flink_jobs.kubernetes.names import checked_bucket, checked_image, checked_label
 from flink_jobs.plan import Plan
@@ -123,10 +124,11 @@ def _check(plan: Plan, mode: Mode, *, in_image: bool) -> None:
 
 
 def _files(file: Path) -> dict[str, str]:
-    found = {"job.yaml": file.read_text()}
+    project = project_of(file, os.environ)
+    found = {"job.yaml": job_text(file, project.path if project else None)}
     chosen = profiles.chosen_profile(environment())
     if chosen.name is not None:
-        found["profiles.yaml"] = profile_text(_profiles_file(), chosen.name)
+        found["profiles.yaml"] = profile_text(profiles.profiles_file(os.environ), chosen.name)
     return found
 
 
@@ -157,7 +159,3 @@ def _plain(plan: Plan) -> dict[str, str]:
 
 def _ports(plan: Plan) -> tuple[int, ...]:
     return tuple(int(port) for port in re.findall(r":(\d+)(?:,|$)", str(plan.job.kafka.brokers)))
-
-
-def _profiles_file() -> Path:
-    return Path(os.environ.get("TAILRACE_PROFILES") or profiles.FILE)
