@@ -161,6 +161,24 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    size: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Say what so many records a second need.", show_default=False),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --size: a record in each line, to measure with; else they are made up.",
+            show_default=False,
+        ),
+    ] = None,
+    records_per_second: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="With --size: what a slot does, as you have seen it.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Show what a job file becomes: topics, guarantees, features, and where each model input comes from.
 
@@ -177,6 +195,8 @@ def plan(
 
       tailrace plan conf/flight_delay.yaml --savepoint savepoints/savepoint-1f2e
 
+      tailrace plan conf/flight_delay.yaml --size 20000
+
       tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
     """
     try:
@@ -186,6 +206,15 @@ def plan(
             raise
         _print_diagnostics(_as_data(file, error))
         raise typer.Exit(2) from None
+    if size is not None:
+        from flink_jobs.cli.sizing import sized  # Start-up: loads what workers load.  # noqa: PLC0415
+
+        needs = sized(found, size, records=records, records_per_second=records_per_second)
+        if as_json:
+            print(json.dumps(needs.as_data(found.job.job), indent=2))
+        else:
+            say(needs.text(found).rstrip("\n"))
+        return
     verdicts = judged(found, savepoint) if savepoint else ()
     if as_json:
         data = describe.as_data(found)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from flink_jobs.cli.connection import environment
+from flink_jobs.cli.sizing import sized
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import profiles
 from flink_jobs.jobfile.project import project_of
@@ -63,6 +64,12 @@ def _render(
         bool, typer.Option("--autoscale", help="Let the operator choose the parallelism.")
     ] = False,
     cpu: Annotated[float, typer.Option(min=0.1, max=64, help="Cores of each TaskManager.")] = 1.0,
+    size: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Refuse a parallelism that is too low for so many records/s.", show_default=False
+        ),
+    ] = None,
     in_image: Annotated[
         bool, typer.Option("--in-image", help="The image has what the job file names by path.")
     ] = False,
@@ -81,12 +88,14 @@ def _render(
     plan = validated_plan(file, environ=environment())
     mode: Mode = "session" if session else "blue_green" if blue_green else "application"
     _check(plan, mode, in_image=in_image)
+    memory = Measured(*footprint(_folder(plan)))
+    _check_size(plan, size, memory, cpu)
     deployment = Deployment(
         job=plan.job.job,
         files=_files(file),
         image=checked_image(image),
         bucket=checked_bucket(bucket),
-        memory=memory_of(Measured(*footprint(_folder(plan)))),
+        memory=memory_of(memory),
         flink_version="v" + "_".join(metadata.version("apache-flink").split(".")[:2]),
         parallelism=plan.job.runtime.parallelism,
         mode=mode,
@@ -120,6 +129,17 @@ def _check(plan: Plan, mode: Mode, *, in_image: bool) -> None:
         raise InputError(
             "--blue-green runs the old and the new job beside each other for a while, which writes outputs "
             "twice: runtime.delivery must be at_least_once"
+        )
+
+
+def _check_size(plan: Plan, size: float | None, memory: Measured, cpu: float) -> None:
+    if size is None:
+        return
+    needs = sized(plan, size, cpu=cpu, memory=memory).needs
+    if plan.job.runtime.parallelism < needs.parallelism:
+        raise InputError(
+            f"runtime.parallelism must be at least {needs.parallelism} for {size:,.0f} records/s, as "
+            f"tailrace plan --size says; got {plan.job.runtime.parallelism}"
         )
 
 

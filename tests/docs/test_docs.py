@@ -161,7 +161,7 @@ def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those of pages that others run: with a broker, a schema registry, or outside of a checkout."""
     pages = [page for name, page in DOCS.items() if name not in APART]
     lines = [line for page in pages for line in commands(page) if " run " not in line]
-    assert len(lines) == 20
+    assert len(lines) == 21
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
     assert "1 now    promote  always  1 " in output
