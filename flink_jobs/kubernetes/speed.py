@@ -98,8 +98,22 @@ def measured_speed(
 
     Raises InputError where more than half of the records become dead letters.
     """
+    score, scorer = _scoring(plan)
+    try:
+        return _measured(plan, records, score, clock, long_enough)
+    finally:
+        if scorer:
+            scorer.close()
+
+
+def _measured(
+    plan: Plan,
+    records: Sequence[bytes],
+    score: Callable[[Batch], Outcomes],
+    clock: Callable[[], float],
+    long_enough: float,
+) -> Spent:
     size = min(PROFILES[plan.job.runtime.latency].arrow_rows, len(records))
-    score = _scoring(plan)
     spent: list[float] = []
     dead = seen = 0
     while len(spent) <= FEWEST_BATCHES or sum(spent) < long_enough:
@@ -148,13 +162,15 @@ def _time(value: bytes, source: Source) -> int:
         return now_ms()
 
 
-def _scoring(plan: Plan) -> Callable[[Batch], Outcomes]:
+def _scoring(plan: Plan) -> tuple[Callable[[Batch], Outcomes], Scorer | None]:
     stages = plan.views.views.get(OUTCOMES)
     if not isinstance(stages, WindowStages):
         params = plan.views.functions["score_record"].params
         assert isinstance(params, ScoreParams)
-        return Scorer(params).score
-    return _Windowed(plan, stages.pack, stages.score)
+        scorer = Scorer(params)
+        return scorer.score, scorer
+    windowed = _Windowed(plan, stages.pack, stages.score)
+    return windowed, windowed.scorer
 
 
 class _Windowed:
@@ -162,7 +178,7 @@ class _Windowed:
 
     def __init__(self, plan: Plan, pack: PackParams, score: ScoreParams) -> None:
         self._checker = RecordChecker(pack.source, pack.conditions)
-        self._scorer = Scorer(score) if plan.job.score == "per_event" else None
+        self.scorer = Scorer(score) if plan.job.score == "per_event" else None
         names = [name for window in plan.job.features.windows.values() for name in window.select]
         self._results = {name: ARROW[plan.columns[name].type] for name in names}
 
@@ -171,7 +187,7 @@ class _Windowed:
         assert isinstance(raws, Raws)
         outcomes, table = self._checker.extract(raws, batch.event_time, batch.late, [])
         valid = outcomes.kind != DEAD
-        if self._scorer is None or not valid.any():
+        if self.scorer is None or not valid.any():
             return outcomes
         table = table.filter(pa.array(valid))
         rows = table.num_rows
@@ -182,7 +198,7 @@ class _Windowed:
         table = table.append_column("event_time", pa.array(times).cast(ARROW["timestamp"]))
         table = table.append_column("_partition", pa.array(np.zeros(rows, dtype=np.int64)))
         table = table.append_column("_offset", pa.array(batch.offset[valid]))
-        scored = self._scorer.score_windowed(WindowedBatch(table, times, times))
+        scored = self.scorer.score_windowed(WindowedBatch(table, times, times))
         return replace(outcomes, kind=_with(outcomes.kind, valid, scored.kind))
 
 
