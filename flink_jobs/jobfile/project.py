@@ -94,13 +94,22 @@ def read_project(path: Path, environ: Mapping[str, str] = os.environ) -> Project
 
 
 def find_project(start: Path) -> Path | None:
-    """The project file of a folder, or of the nearest one above it in the same repository."""
-    for folder in (start.absolute(), *start.absolute().parents):
-        if (folder / FILE).is_file():
+    """The project file of a folder, or of the nearest one above it in the same repository.
+
+    One of somebody else, as in a folder that all may write to, is passed over: it could name brokers.
+    """
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file() and _is_ours((folder / FILE).stat().st_uid, start):
             return folder / FILE
         if (folder / ".git").exists():
             return None
     return None
+
+
+def _is_ours(owner: int, start: Path) -> bool:
+    """Whether it belongs to who asks, to the administrator, or to whose folder it is asked for."""
+    return owner in (os.getuid(), 0) or (start.exists() and owner == start.stat().st_uid)
 
 
 def project_of(job: Path, environ: Mapping[str, str]) -> ProjectFile | None:

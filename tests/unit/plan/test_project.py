@@ -7,6 +7,8 @@ that is wrong, a pattern that finds nothing.
 from __future__ import annotations
 
 import json
+import os
+import stat as stat_module
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from ruamel.yaml import YAML
 from flink_jobs import cli
 from flink_jobs.errors import JobFileError
 from flink_jobs.jobfile import load_job
-from flink_jobs.jobfile.project import read_project
+from flink_jobs.jobfile.project import find_project, read_project
 from flink_jobs.jobfile.raw import job_text
 from flink_jobs.plan.project import validated_project
 from tests.helpers.samples import write_model
@@ -99,6 +101,31 @@ def test_each_command_reads_a_job_with_its_projects_defaults(write: Write) -> No
     # One that the project does not list stands alone.
     (root / "other.yaml").write_text(SCORES)
     assert load_job(root / "other.yaml", {}).runtime.parallelism == 1
+
+
+def test_a_project_of_somebody_else_is_passed_over(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write()
+    me = (root / "jobs").stat().st_uid
+    real = Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        found = real(path, **options)
+        given = list(found)
+        given[stat_module.ST_UID] = me + 7 if path.name == "tailrace.yaml" else me
+        return os.stat_result(given)
+
+    monkeypatch.setattr(os, "getuid", lambda: me)
+    assert find_project(root / "jobs") == root / "tailrace.yaml"
+    monkeypatch.setattr(Path, "stat", stat)
+    assert find_project(root / "jobs") is None
+    monkeypatch.setattr(os, "getuid", lambda: me + 7)
+    assert find_project(root / "jobs") == root / "tailrace.yaml"
+
+
+def test_a_repositorys_folder_ends_the_search(write: Write) -> None:
+    root = write()
+    (root / "jobs" / ".git").mkdir()
+    assert find_project(root / "jobs") is None
 
 
 def test_one_name_is_of_one_job(write: Write) -> None:
