@@ -7,6 +7,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -22,6 +23,7 @@ from flink_jobs.plan import Plan
 from flink_jobs.plan.validate import validated_plan
 from flink_jobs.registry import Registry
 from flink_jobs.registry.footprint import footprint
+from flink_jobs.system.addresses import WEB_URL
 from flink_jobs.system.terminal import say
 
 k8s = typer.Typer(no_args_is_help=True, help="Kubernetes: render a job for the Flink operator.")
@@ -70,6 +72,10 @@ def _render(
             min=0.001, help="Refuse a parallelism that is too low for so many records/s.", show_default=False
         ),
     ] = None,
+    otlp: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Send metrics to this OpenTelemetry collector.", show_default=False),
+    ] = "",
     in_image: Annotated[
         bool, typer.Option("--in-image", help="The image has what the job file names by path.")
     ] = False,
@@ -104,9 +110,10 @@ def _render(
         secret=checked_label(secret, "--secret") if secret else "",
         variables=_variables(file),
         plain=_plain(plan),
-        ports=_ports(plan),
+        ports=(*_ports(plan), *([_port(otlp)] if otlp else [])),
         autoscale=autoscale,
         cpu=cpu,
+        otlp=otlp,
     )
     say(as_yaml(render(deployment)).rstrip("\n"))
 
@@ -175,6 +182,14 @@ def _plain(plan: Plan) -> dict[str, str]:
             "TAILRACE_PROFILE": chosen.name,
         }
     return plain
+
+
+def _port(url: str) -> int:
+    """Raises InputError for a collector that is none."""
+    if not re.fullmatch(WEB_URL, url):
+        raise InputError(f"--otlp must be http://host:port/path or https://host/path; got {url!r}")
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _ports(plan: Plan) -> tuple[int, ...]:
