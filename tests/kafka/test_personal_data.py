@@ -5,12 +5,9 @@ Each byte of topics, logs, pages, REST answers, checkpoints and savepoints is lo
 
 from __future__ import annotations
 
-import base64
 import json
-import mmap
 import os
 import random
-import re
 import subprocess
 import sys
 import time
@@ -40,14 +37,13 @@ from flink_jobs.system.processes import free_port, wait_until
 from flink_jobs.testing import record
 from tests.helpers import models
 from tests.helpers.endpoint import Endpoint
+from tests.helpers.planted import PLANTED, Left, scanned, told
 from tests.helpers.quoting import LIMIT, Quoting
 from udfs.records.envelope import key_id
 from udfs.records.personal import about_record, open_record, open_value
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 PEOPLE, NOON, HOUR = 1_000, 1_767_268_800_000, 3_600_000
-# In each identity, and nowhere else.
-PLANTED = "zq7xplanted"
 KEY = bytes(range(32))
 SECRETS = {"HASH_KEY": "a key that only the test has", "ENCRYPT_KEY": KEY.hex()}
 SOURCE = """
@@ -132,15 +128,6 @@ def write_models(root: Path) -> None:
         models.write(root, name, Quoting(), inputs, targets, "binary", profiled=scores)
     models.write(root, "shadowed", Quoting(always=True), inputs, targets, "binary", promoted=False)
     Releases(Registry(root), "shadowed").shadow((2,), Activation(NOON - HOUR, past=True))
-
-
-@dataclass(frozen=True)
-class Left:
-    """A file of the stack, of a page, or a temporary one, and how often an identity is in it."""
-
-    path: str
-    size: int
-    told: int
 
 
 @dataclass(frozen=True)
@@ -231,7 +218,7 @@ def _run(folder: Path, running: Stack, endpoint: Endpoint, said: list[str], envi
     answers |= {f"stopped {path}": body for path, body in _rest(running.flink_url)}
     stack.down(folder / "stack")
     ids = {job["name"]: job["jid"] for job in jobs}
-    left = [_scanned(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    left = scanned(folder)
     return Seen(folder, found, outputs, answers, endpoint.bodies, said, ids, exported, left)
 
 
@@ -273,30 +260,6 @@ def _rest(url: str) -> Iterator[tuple[str, bytes]]:
                 ]
         for path in paths:
             yield path, get(path)
-
-
-def _forms() -> re.Pattern[bytes]:
-    """The mark of an identity as plain bytes in any case, as UTF-16, in hex, and as base64 at each place."""
-    mark = PLANTED.encode()
-    coded = [base64.b64encode(b"\0" * shift + mark)[4 * (shift > 0) : -4] for shift in range(3)]
-    exact = b"|".join(map(re.escape, [mark.hex().encode(), *coded]))
-    any_case = b"|".join(map(re.escape, [mark, PLANTED.encode("utf-16-le")]))
-    return re.compile(b"(?i:%b)|%b" % (any_case, exact))
-
-
-FORMS = _forms()
-
-
-def told(data: bytes) -> bool:
-    return FORMS.search(data) is not None
-
-
-def _scanned(path: Path, folder: Path) -> Left:
-    size = path.stat().st_size
-    if not size:
-        return Left(str(path.relative_to(folder)), 0, 0)
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return Left(str(path.relative_to(folder)), size, len(FORMS.findall(data)))
 
 
 def allowed(path: str, seen: Seen) -> bool:
