@@ -18,6 +18,7 @@ DATA = [
     "conf/pom.xml",
     "conf/prometheus/prometheus.yml",
     "conf/prometheus/rules.yml",
+    "docs/benchmarks.json",
     "models/flight_delay/train.py",
 ]
 

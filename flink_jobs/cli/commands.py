@@ -65,6 +65,11 @@ COMMANDS = {
         ("init",),
         "Write the first files of a job: NAME.yaml, NAME.test.jsonl, and the model's train.py.",
     ),
+    "migrate": Entry(
+        "Jobs",
+        ("migrate",),
+        "Rewrite job files for the keys of this version of Tailrace; comments and layout stay.",
+    ),
     "test": Entry(
         "Jobs", ("tryout",), "Run a job on records beside its file, and check what becomes of each."
     ),

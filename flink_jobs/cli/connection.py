@@ -132,7 +132,7 @@ def _running_brokers() -> str | None:
 def _has_profile(environ: dict[str, str]) -> bool:
     """Looked at first, as reading profiles loads much that most commands do without."""
     named = environ.get("TAILRACE_PROFILE") or environ.get("TAILRACE_PROFILES")
-    return bool(named) or Path("conf/profiles.yaml").is_file()
+    return bool(named) or any(Path(each).is_file() for each in ("conf/profiles.yaml", "tailrace.yaml"))
 
 
 def _of_job(job: Path, environ: dict[str, str]) -> ClientSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +14,10 @@ from flink_jobs.cli.connection import environment
 from flink_jobs.errors import Diagnostic, InputError, JobFileError
 from flink_jobs.jobfile import JobFile as JobFileRead
 from flink_jobs.jobfile import read_job
+from flink_jobs.jobfile.project import find_project, read_project
 from flink_jobs.plan import Plan, describe
 from flink_jobs.plan.formats import misfits, written_contract
+from flink_jobs.plan.project import validated_project
 from flink_jobs.plan.state import Verdict, in_words, refusals
 from flink_jobs.plan.validate import plan_file, validated_plan
 from flink_jobs.run.registered import newest
@@ -30,7 +32,12 @@ JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=Fals
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Job files.", show_default=False)],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...", help="Job files, or folders with a tailrace.yaml.", show_default=False
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the problems as JSON, for programs.")
     ] = False,
@@ -44,7 +51,8 @@ def validate(
     """Check job files, with their models, lookups and expressions; starts and reaches nothing.
 
     Shows every problem of every file as file:line:column: key path: what it must be; got what it is. With
-    [bold]--registry[/] the schema registries of the jobs are asked, too.
+    [bold]--registry[/] the schema registries of the jobs are asked, too. Of a folder, or without a path, all
+    jobs of the project are checked, and whether they fit together.
 
     [bold]Examples[/]
 
@@ -52,25 +60,56 @@ def validate(
 
       tailrace validate conf/*.yaml
 
+      tailrace validate
+
       tailrace validate --json conf/*.yaml | jq '.diagnostics[] | {file, line, key_path}'
     """
     wrong: list[dict[str, object]] = []
-    for file in files:
-        try:
-            read = read_job(file, environment())
-            found = plan_file(read)
-            verdict = _verdict(file, found) + (_registered(read, found) if registry else "")
-        except InputError as error:
-            wrong += _as_data(file, error)
+    for file in files or [_project_here()]:
+        check = _check_project if file.is_dir() else _check_file
+        for verdict, error in check(file, registry=registry):
+            if error:
+                wrong += _as_data(file, error)
             if not as_json:
-                say(str(error), error=True)
-        else:
-            if not as_json:
-                say(verdict, flush=True)
+                say(str(error) if error else verdict, error=bool(error), flush=True)
     if as_json:
         _print_diagnostics(wrong)
     if wrong:
         raise typer.Exit(2)
+
+
+def _project_here() -> Path:
+    path = find_project(Path())
+    if path is None:
+        raise InputError("give job files: there is no tailrace.yaml here, nor in a folder above")
+    return path.parent
+
+
+def _check_file(file: Path, *, registry: bool) -> Iterator[tuple[str, InputError | None]]:
+    try:
+        read = read_job(file, environment())
+        found = plan_file(read)
+        verdict = _verdict(file, found) + (_registered(read, found) if registry else "")
+    except InputError as error:
+        yield "", error
+    else:
+        yield verdict, None
+
+
+def _check_project(folder: Path, *, registry: bool) -> Iterator[tuple[str, InputError | None]]:
+    try:
+        project = read_project(folder, environment())
+        found = validated_project(project, environment())
+    except InputError as error:
+        yield "", error
+        return
+    if found.diagnostics:
+        yield "", JobFileError(found.diagnostics)
+    for path, plan in found.plans.items():
+        if registry:
+            yield from _check_file(path, registry=True)
+        else:
+            yield _verdict(path, plan), None
 
 
 def _registered(file: JobFileRead, found: Plan) -> str:
@@ -122,6 +161,24 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    size: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Say what so many records a second need.", show_default=False),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --size: a record in each line, to measure with; else they are made up.",
+            show_default=False,
+        ),
+    ] = None,
+    records_per_second: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="With --size: what a slot does, as you have seen it.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Show what a job file becomes: topics, guarantees, features, and where each model input comes from.
 
@@ -138,6 +195,8 @@ def plan(
 
       tailrace plan conf/flight_delay.yaml --savepoint savepoints/savepoint-1f2e
 
+      tailrace plan conf/flight_delay.yaml --size 20000
+
       tailrace plan conf/flight_delay.yaml --json | jq '.model.inputs[] | {name, from}'
     """
     try:
@@ -147,6 +206,15 @@ def plan(
             raise
         _print_diagnostics(_as_data(file, error))
         raise typer.Exit(2) from None
+    if size is not None:
+        from flink_jobs.cli.sizing import sized  # Start-up: loads what workers load.  # noqa: PLC0415
+
+        needs = sized(found, size, records=records, records_per_second=records_per_second)
+        if as_json:
+            print(json.dumps(needs.as_data(found.job.job), indent=2))
+        else:
+            say(needs.text(found).rstrip("\n"))
+        return
     verdicts = judged(found, savepoint) if savepoint else ()
     if as_json:
         data = describe.as_data(found)

@@ -7,19 +7,23 @@ import re
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from flink_jobs.cli.connection import environment
+from flink_jobs.cli.sizing import sized
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import profiles
-from flink_jobs.jobfile.raw import profile_text, variables_in
+from flink_jobs.jobfile.project import project_of
+from flink_jobs.jobfile.raw import job_text, profile_text, variables_in
 from flink_jobs.kubernetes import Deployment, Measured, Mode, as_yaml, memory_of, render
 from flink_jobs.kubernetes.names import checked_bucket, checked_image, checked_label
 from flink_jobs.plan import Plan
 from flink_jobs.plan.validate import validated_plan
 from flink_jobs.registry import Registry
 from flink_jobs.registry.footprint import footprint
+from flink_jobs.system.addresses import WEB_URL
 from flink_jobs.system.terminal import say
 
 k8s = typer.Typer(no_args_is_help=True, help="Kubernetes: render a job for the Flink operator.")
@@ -62,6 +66,16 @@ def _render(
         bool, typer.Option("--autoscale", help="Let the operator choose the parallelism.")
     ] = False,
     cpu: Annotated[float, typer.Option(min=0.1, max=64, help="Cores of each TaskManager.")] = 1.0,
+    size: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Refuse a parallelism that is too low for so many records/s.", show_default=False
+        ),
+    ] = None,
+    otlp: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Send metrics to this OpenTelemetry collector.", show_default=False),
+    ] = "",
     in_image: Annotated[
         bool, typer.Option("--in-image", help="The image has what the job file names by path.")
     ] = False,
@@ -80,12 +94,14 @@ def _render(
     plan = validated_plan(file, environ=environment())
     mode: Mode = "session" if session else "blue_green" if blue_green else "application"
     _check(plan, mode, in_image=in_image)
+    memory = Measured(*footprint(_folder(plan)))
+    _check_size(plan, size, memory, cpu)
     deployment = Deployment(
         job=plan.job.job,
         files=_files(file),
         image=checked_image(image),
         bucket=checked_bucket(bucket),
-        memory=memory_of(Measured(*footprint(_folder(plan)))),
+        memory=memory_of(memory),
         flink_version="v" + "_".join(metadata.version("apache-flink").split(".")[:2]),
         parallelism=plan.job.runtime.parallelism,
         mode=mode,
@@ -94,9 +110,10 @@ def _render(
         secret=checked_label(secret, "--secret") if secret else "",
         variables=_variables(file),
         plain=_plain(plan),
-        ports=_ports(plan),
+        ports=(*_ports(plan), *([_port(otlp)] if otlp else [])),
         autoscale=autoscale,
         cpu=cpu,
+        otlp=otlp,
     )
     say(as_yaml(render(deployment)).rstrip("\n"))
 
@@ -122,11 +139,23 @@ def _check(plan: Plan, mode: Mode, *, in_image: bool) -> None:
         )
 
 
+def _check_size(plan: Plan, size: float | None, memory: Measured, cpu: float) -> None:
+    if size is None:
+        return
+    needs = sized(plan, size, cpu=cpu, memory=memory).needs
+    if plan.job.runtime.parallelism < needs.parallelism:
+        raise InputError(
+            f"runtime.parallelism must be at least {needs.parallelism} for {size:,.0f} records/s, as "
+            f"tailrace plan --size says; got {plan.job.runtime.parallelism}"
+        )
+
+
 def _files(file: Path) -> dict[str, str]:
-    found = {"job.yaml": file.read_text()}
+    project = project_of(file, os.environ)
+    found = {"job.yaml": job_text(file, project.path if project else None)}
     chosen = profiles.chosen_profile(environment())
     if chosen.name is not None:
-        found["profiles.yaml"] = profile_text(_profiles_file(), chosen.name)
+        found["profiles.yaml"] = profile_text(profiles.profiles_file(os.environ), chosen.name)
     return found
 
 
@@ -155,9 +184,13 @@ def _plain(plan: Plan) -> dict[str, str]:
     return plain
 
 
+def _port(url: str) -> int:
+    """Raises InputError for a collector that is none."""
+    if not re.fullmatch(WEB_URL, url):
+        raise InputError(f"--otlp must be http://host:port/path or https://host/path; got {url!r}")
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def _ports(plan: Plan) -> tuple[int, ...]:
     return tuple(int(port) for port in re.findall(r":(\d+)(?:,|$)", str(plan.job.kafka.brokers)))
-
-
-def _profiles_file() -> Path:
-    return Path(os.environ.get("TAILRACE_PROFILES") or profiles.FILE)

@@ -13,6 +13,7 @@ import typer
 from rich.table import Column, Table
 
 from flink_jobs.cli.connection import flink_access
+from flink_jobs.cli.lineage import report_end
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.plan.state import PARAMETER, JobState
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
@@ -100,6 +101,7 @@ def stop(
     if cancel:
         found.cancel(target.id)
         await_state(found, target.id)
+        report_end(target.name, target.id, "ABORT")
         print(f"cancelled {target.id}")
     else:
         say(stopped(found, target, savepoint, drain=drain))
@@ -140,6 +142,7 @@ def stopped(cluster: Cluster, target: JobInfo, directory: str | None, *, drain: 
     state = parse_parameter(cluster.parameters(target.id).get(PARAMETER))
     taken = cluster.stop(target.id, _savepoint_directory(cluster, directory), drain=drain)
     _leave_account(taken, msgspec.structs.replace(state, drained=drain) if state else None)
+    report_end(target.name, target.id, "COMPLETE")
     return taken
 
 

@@ -15,6 +15,7 @@ import structlog
 import typer
 
 from flink_jobs.cli.connection import environment, flink_access
+from flink_jobs.cli.lineage import reported
 from flink_jobs.cli.progress import Progress, summary
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
 from flink_jobs.kafka import ClientSettings, count_committed, end_offsets
@@ -140,8 +141,9 @@ def _is_machinery(path: str) -> bool:
 def _run(plan: Plan, target: Target, line: Progress) -> bool:
     """Runs the job to its end; whether that came by an interrupt."""
     try:
-        with start(plan, target) as running:
-            return _watch(running, line)
+        with start(plan, target) as running, reported(plan, running.id) as outcome:
+            outcome.interrupted = _watch(running, line)
+        return outcome.interrupted
     except JobFailedError as error:
         show_traceback(error)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from flink_jobs.cli.connection import token_url_of_profile
+from flink_jobs.errors import InputError
 from flink_jobs.local import stack
 from flink_jobs.local.stack import Health
 from flink_jobs.local.state import Stack, load
 from flink_jobs.run.retained import jobs_in
 from flink_jobs.run.tokens import java_option
+from flink_jobs.system.addresses import WEB_URL
 from flink_jobs.system.terminal import open_console
 
 Directory = Annotated[
@@ -33,6 +36,14 @@ def up(
     metrics_port: Annotated[
         int | None,
         typer.Option(help="Publish metrics for Prometheus on this port and the next.", show_default=False),
+    ] = None,
+    otlp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Send metrics to this OpenTelemetry collector, as http://localhost:4318/v1/metrics.",
+            show_default=False,
+        ),
     ] = None,
     directory: Directory = Path(".tailrace"),
 ) -> None:
@@ -51,7 +62,9 @@ def up(
       tailrace up --metrics-port 9249
     """
     console = open_console()
-    options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port, _java_options())
+    if otlp and not re.fullmatch(WEB_URL, otlp):
+        raise InputError(f"--otlp must be http://host:port/path or https://host/path; got {otlp!r}")
+    options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port, _java_options(), otlp)
     with console.status("starting") as line:
         found, started = stack.up(directory, options, report=line.update)
     console.print(_what_was_done(found, started), style="green")

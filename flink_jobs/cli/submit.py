@@ -10,6 +10,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from flink_jobs.cli.lineage import reported
 from flink_jobs.cli.progress import Progress
 from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at
 from flink_jobs.cli.run import prepare, show_traceback
@@ -81,12 +82,13 @@ def submit(
             line.say(f"submitting to {found.url}")
             job = start(plan, target).id
             say(job, flush=True)
-            line.say(f"waiting for {job} to run")
-            _await_start(found, job)
-            _leave_state(found, plan, job, path)
-            structlog.get_logger().info("job_running", job=plan.job.job, id=job, cluster=found.url)
-            if wait:
-                _await_end(found, job, line)
+            with reported(plan, job, goes_on=not wait):
+                line.say(f"waiting for {job} to run")
+                _await_start(found, job)
+                _leave_state(found, plan, job, path)
+                structlog.get_logger().info("job_running", job=plan.job.job, id=job, cluster=found.url)
+                if wait:
+                    _await_end(found, job, line)
     except JobFailedError as error:
         show_traceback(error)
         raise

@@ -7,7 +7,7 @@
 a.yaml:1:30: source.start: must be one of: earliest, latest, committed; got 'last'; did you mean 'latest'?
 
 `${VAR}` and `${VAR:-default}` come from the environment, `$$` is a dollar sign. Relative paths are taken
-from the folder of the job file. `profiles` has what the file leaves out.
+from the folder of the job file. `project` and `profiles` have what the file leaves out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from flink_jobs.errors import Diagnostic, InputError, JobFileError, Location
 from flink_jobs.jobfile.partial import NO_DOUBTS, Doubts, partial_job
 from flink_jobs.jobfile.profiles import connected
+from flink_jobs.jobfile.project import ProjectFile, project_of, with_defaults
 from flink_jobs.jobfile.pydantic_errors import diagnostics_in, value_at
 from flink_jobs.jobfile.reader import HOLE, Document, read_document
 from flink_jobs.jobfile.references import reference_diagnostics
@@ -55,7 +56,7 @@ class JobFile:
         hide = self.document.masks.hide
         own = [_shown(diagnostic, self.document) for diagnostic in self.diagnostics]
         found = [self._at_position(each) for each in (*own, *planned)]
-        found.sort(key=lambda each: (each.line or 0, each.column or 0))
+        found.sort(key=lambda each: (each.file != self.name, each.line or 0, each.column or 0))
         shown = [_masked(each, hide) for each in found[:MOST_DIAGNOSTICS]]
         if len(found) > MOST_DIAGNOSTICS:
             expected = f"a job file with fewer than {MOST_DIAGNOSTICS} problems"
@@ -67,6 +68,9 @@ class JobFile:
         location = diagnostic.location
         if location and isinstance(location[-1], int) and location not in self.document.positions:
             location = location[:-1]  # one value in place of a list
+        if diagnostic.line is None and (place := self.document.place(location)):
+            file, line, column = place
+            return replace(diagnostic, location=location, file=file, line=line, column=column)
         line, column = self.document.position(location)
         if diagnostic.line is not None:
             line, column = diagnostic.line, diagnostic.column or 1
@@ -93,18 +97,24 @@ def load_job_text(
 
 def read_job(path: str | Path, environ: Mapping[str, str] = os.environ) -> JobFile:
     """A job file with its mistakes. Raises InputError when there is no such file."""
-    return read_job_text(_read(Path(path)), str(path), Path(path).absolute().parent, environ)
+    project = project_of(Path(path), environ)
+    return read_job_text(_read(Path(path)), str(path), Path(path).absolute().parent, environ, project)
 
 
 def read_job_text(
-    text: str | bytes, file: str, base: Path, environ: Mapping[str, str] = os.environ
+    text: str | bytes,
+    file: str,
+    base: Path,
+    environ: Mapping[str, str] = os.environ,
+    project: ProjectFile | None = None,
 ) -> JobFile:
-    """YAML text as a job file with its mistakes."""
+    """YAML text as a job file with its mistakes; a project has what it leaves out."""
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
     except UnicodeDecodeError as error:
         return JobFile(file, Document(HOLE, {}, {}, ()), None, (_not_utf8(error),))
     document = read_document(decoded, environ, _is_text)
+    document = with_defaults(document, project) if project else document
     job, found = _validated(document, base)
     doubts = NO_DOUBTS
     if found and isinstance(document.data, dict):

@@ -6,11 +6,13 @@
       prod: {kafka: {brokers: "kafka:9093", security: {protocol: SSL, ca_file: ca.pem}}}
 
 The order for each of them: the job file, the profile, the environment. TAILRACE_PROFILE names the profile,
-TAILRACE_PROFILES the file, which else is conf/profiles.yaml. Only the chosen profile is looked at.
+TAILRACE_PROFILES the file, which else is a tailrace.yaml with profiles, or conf/profiles.yaml. Only the
+chosen profile is looked at.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +32,7 @@ from flink_jobs.system.masks import PROCESS, Masks
 from udfs.suggest import hint
 
 FILE = "conf/profiles.yaml"
+PROJECT_FILE = "tailrace.yaml"
 LARGEST_FILE = 131_072
 
 
@@ -47,7 +50,7 @@ def chosen_profile(environ: Mapping[str, str]) -> Chosen:
 
     Raises InputError for a name that is not there, JobFileError with all mistakes of the profile.
     """
-    name, path = environ.get("TAILRACE_PROFILE"), Path(environ.get("TAILRACE_PROFILES") or FILE)
+    name, path = environ.get("TAILRACE_PROFILE"), profiles_file(environ)
     if not path.is_file():
         if name or environ.get("TAILRACE_PROFILES"):
             raise InputError(f"{path} must be a file with profiles; got no file at {path.absolute()}")
@@ -55,6 +58,15 @@ def chosen_profile(environ: Mapping[str, str]) -> Chosen:
     document = read_document(_text(path), environ, lambda location: _is_text(location[2:]))
     name = name or _default(document, path)
     return _profile(document, name, path) if name else Chosen()
+
+
+def profiles_file(environ: Mapping[str, str]) -> Path:
+    """Where profiles are, if they are anywhere, as seen from where the command runs."""
+    if given := environ.get("TAILRACE_PROFILES"):
+        return Path(given)
+    project = Path(PROJECT_FILE)
+    has_profiles = project.is_file() and re.search(r"(?m)^profiles:", _text(project))
+    return project if has_profiles else Path(FILE)
 
 
 def connected(job: JobSpec, environ: Mapping[str, str]) -> JobSpec:

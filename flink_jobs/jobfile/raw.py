@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from flink_jobs.jobfile.project import left_out
 from flink_jobs.jobfile.reader import VARIABLE
 
 
@@ -20,6 +21,27 @@ def variables_in(text: str) -> Iterator[tuple[str, bool]]:
     for match in VARIABLE.finditer(text):
         if match[2]:
             yield match[2], match[3] is not None
+
+
+def job_text(path: Path, project: Path | None) -> str:
+    """A job file with what its project says in its place; as it is where there is nothing to add."""
+    written = path.read_text()
+    yaml = YAML()
+    yaml.width = 10_000
+    defaults = (
+        (YAML(typ="safe", pure=True).load(project.read_text()) or {}).get("defaults") if project else None
+    )
+    data = yaml.load(written)
+    added = list(left_out(data, defaults or {}))
+    if not added:
+        return written
+    for section, key, value in added:
+        if data.get(section) is None:
+            data[section] = {}
+        data[section][key] = value
+    out = StringIO()
+    yaml.dump(data, out)
+    return out.getvalue()
 
 
 def profile_text(path: Path, name: str) -> str:

@@ -32,6 +32,7 @@ from flink_jobs.jobfile.yaml_errors import explain
 from flink_jobs.system.masks import Masks
 
 Position = tuple[int, int]
+Place = tuple[str, int, int]
 
 DEEPEST = 32
 MOST_VALUES = 20_000
@@ -55,6 +56,7 @@ class Document:
 
     `incomplete` holds the locations of mappings of which a key could not be read. `written` is the text of
     each scalar before variables are filled in, `from_environment` says which hold values of variables.
+    `places` are file, line and column of what another file gave.
     """
 
     data: object
@@ -65,6 +67,13 @@ class Document:
     written: Mapping[Location, str] = field(default_factory=dict)
     from_environment: frozenset[Location] = frozenset()
     masks: Masks = field(default_factory=Masks)
+    places: Mapping[Location, Place] = field(default_factory=dict)
+
+    def place(self, location: Location) -> Place | None:
+        """Where in another file the value at `location` is, or the nearest one around it."""
+        while location and location not in self.positions and location not in self.places:
+            location = location[:-1]
+        return self.places.get(location)
 
     def position(self, location: Location) -> Position:
         """Line and column, from 1, of the nearest key or list item on the way to `location`."""

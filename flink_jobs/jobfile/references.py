@@ -39,6 +39,7 @@ def reference_diagnostics(data: object) -> list[Diagnostic]:
         _window_references,
         _lookup_references,
         _included,
+        _passed_headers,
         _inputs,
         _topics,
         _drift,
@@ -179,6 +180,25 @@ def _included(job: Outline) -> Iterator[Diagnostic]:
         else:
             yield from _private(job, location, name, "pii_key" in (predictions or {}))
         included.add(name)
+
+
+def _passed_headers(job: Outline) -> Iterator[Diagnostic]:
+    """Headers that predictions get: each once, of one record, and without personal data."""
+    private = {
+        (raw.get("header", name) if isinstance(raw, dict) else name): name
+        for name, raw in (mapping(mapping(job.data, "source"), "headers") or {}).items()
+        if job.pii(name)
+    }
+    seen: set[str] = set()
+    for location, name in texts(mapping(job.data, "predictions"), "headers", ("predictions",)):
+        if job.per_window:
+            yield Diagnostic(location, "left out with score: per_window, which scores no record", repr(name))
+        elif name in private:
+            got = f"{name!r}, labelled at source.headers.{private[name]}"
+            yield Diagnostic(location, "a header without personal data", got)
+        elif name in seen:
+            yield Diagnostic(location, "a header listed once", f"{name!r} again")
+        seen.add(name)
 
 
 def _inputs(job: Outline) -> Iterator[Diagnostic]:

@@ -17,7 +17,7 @@ class Deployment:
 
     `files` are the texts of the ConfigMap, `job.yaml` among them. `variables` are those that the files name:
     true for those that have a default. `plain` are variables with their values. `ports` are those of brokers
-    and other servers that the job reaches.
+    and other servers that the job reaches. `otlp` is the URL of an OpenTelemetry collector.
     """
 
     job: str
@@ -36,3 +36,4 @@ class Deployment:
     ports: tuple[int, ...] = ()
     autoscale: bool = False
     cpu: float = 1.0
+    otlp: str = ""

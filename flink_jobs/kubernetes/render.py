@@ -12,6 +12,7 @@ from flink_jobs.kubernetes.around import disruption_budget, network_policy, pod_
 from flink_jobs.kubernetes.deployment import Deployment
 from flink_jobs.kubernetes.labels import METRICS_PORT, labels_of, metadata
 from flink_jobs.kubernetes.names import resource_name
+from flink_jobs.local.flink import open_telemetry
 
 Resource = dict[str, Any]
 
@@ -102,6 +103,8 @@ def flink_configuration(deployment: Deployment) -> Mapping[str, str]:
         "metrics.reporter.prom.filterLabelValueCharacters": "false",
         **deployment.memory.options(),
     }
+    if deployment.otlp:
+        options |= open_telemetry(deployment.otlp)
     if deployment.autoscale:
         options |= {
             "job.autoscaler.enabled": "true",

@@ -50,6 +50,7 @@ class SessionCluster:
     """A cluster that keeps settings, logs, checkpoints and savepoints in `directory`.
 
     Its processes outlive this one. `memory` is the whole TaskManager process, Python workers included.
+    Metrics are sent to `otlp`, an OpenTelemetry collector's URL, if there is one.
     With `metrics_port` one of them answers Prometheus there, the other on the next port, on all interfaces:
     Flink's reporter has no setting for that.
     """
@@ -62,6 +63,7 @@ class SessionCluster:
         memory: str,
         metrics_port: int | None = None,
         java_options: str = "",
+        otlp: str | None = None,
     ) -> None:
         if not _SIZE.fullmatch(memory):
             raise InputError(f"--memory must be a size such as 3g or 4096m; got {memory!r}")
@@ -71,7 +73,7 @@ class SessionCluster:
         self._port = port
         self._slots = slots
         self._memory = memory
-        self._java_options = java_options
+        self._java_options, self._otlp = java_options, otlp
         self._processes: dict[str, tuple[ProcessId, Path]] = {}
 
     def launch(self) -> Iterator[tuple[str, ProcessId, Path]]:
@@ -163,10 +165,11 @@ class SessionCluster:
             "classloader.resolve-order": "parent-first",
             "python.executable": sys.executable,
             "python.client.executable": sys.executable,
-            **self._reporter(),
+            **self._prometheus(),
+            **(open_telemetry(self._otlp) if self._otlp else {}),
         }
 
-    def _reporter(self) -> dict[str, str]:
+    def _prometheus(self) -> dict[str, str]:
         if not self.metrics_ports:
             return {}
         settings = {
@@ -185,6 +188,19 @@ class SessionCluster:
             "HOSTNAME": "local",
             "HADOOP_CLASSPATH": _classpath(),  # what Flink's scripts add to the class path as it is
         }
+
+
+def open_telemetry(url: str) -> dict[str, str]:
+    """Flink's settings for a collector that takes OTLP over HTTP there."""
+    settings = {
+        "factory.class": "org.apache.flink.metrics.otel.OpenTelemetryMetricReporterFactory",
+        "exporter.protocol": "HTTP",
+        "exporter.endpoint": url,
+        "exporter.compression": "gzip",
+        "service.name": "tailrace",
+        "interval": "10 s",
+    }
+    return {f"metrics.reporter.otel.{key}": value for key, value in settings.items()}
 
 
 def _classpath() -> str:

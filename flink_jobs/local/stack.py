@@ -36,7 +36,7 @@ class Options:
     """How `up` starts: ports on 127.0.0.1, task slots, memory of the TaskManager as Flink writes it (3g).
 
     `metrics_port` is the first of two for Prometheus, which are open on all interfaces. `java_options` are
-    for both processes of Flink.
+    for both processes of Flink. `otlp` is the URL of an OpenTelemetry collector.
     """
 
     kafka_port: int = 9092
@@ -45,6 +45,7 @@ class Options:
     memory: str = "3g"
     metrics_port: int | None = None
     java_options: str = ""
+    otlp: str | None = None
 
 
 def up(
@@ -113,6 +114,7 @@ def _start(directory: Path, options: Options, report: Callable[[str], None]) -> 
         options.memory,
         options.metrics_port,
         options.java_options,
+        options.otlp,
     )
     metrics = tuple(f"{HOST}:{port}" for port in cluster.metrics_ports)
     stack = Stack(directory, broker.bootstrap, cluster.url, metrics=metrics)

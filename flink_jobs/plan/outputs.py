@@ -27,6 +27,8 @@ _NOTHING = "CAST(NULL AS BYTES)"
 _HEADERS_SIZE = "4 * COALESCE(CHAR_LENGTH(CAST(_headers AS STRING)), 0)"
 # What is kept free beside a whole record, in bytes.
 _OUR_HEADERS = 65_536
+# Of a header that a prediction gets, in bytes.
+LARGEST_HEADER = 1024
 _SEALED_WITH = "SUBSTRING(DECODE(_value, 'ISO-8859-1'), 5, 8)"
 
 
@@ -61,9 +63,10 @@ def is_kind(kind: int) -> str:
     return f"{result_field(KIND)} = {kind}"
 
 
-def scored_predictions(privacy: PrivacyParams) -> str:
-    """Keys and predictions of the rows of the scored view."""
+def scored_predictions(job: JobSpec, privacy: PrivacyParams) -> str:
+    """Keys and predictions of the rows of the scored view, with headers where these go along."""
     columns = f"{_scored_key(privacy)} AS _key, {result_field(PREDICTION)} AS _value"
+    columns += ", _headers" if job.predictions.headers else ""
     return f"SELECT {columns} FROM {SCORED_VIEW} AS r WHERE {is_kind(PREDICTED)}"
 
 
@@ -83,10 +86,21 @@ def _scored_key(privacy: PrivacyParams) -> str:
     return result_field(SAFE_KEY) if privacy.key else "_key"
 
 
-def _with_short_keys(rows: str) -> str:
+def _with_short_keys(rows: str, columns: str = "") -> str:
     """Keys and predictions; a key may be small on the wire and large when it is unpacked."""
     key = f"CASE WHEN {sql.size('_key')} <= {LARGEST_KEY} THEN _key END"
-    return f"SELECT {key}, _value\nFROM ({rows})"
+    return f"SELECT {key}, _value{columns}\nFROM ({rows})"
+
+
+def _predictions(decided: Decided) -> str:
+    """With the headers of the record that its prediction gets; null ones are not written."""
+    names = decided.job.predictions.headers
+    given = ", ".join(f"{sql.text(name)}, {_short(f'_headers[{sql.text(name)}]')}" for name in names)
+    return _with_short_keys(decided.predictions, f", MAP[{given}]" if names else "")
+
+
+def _short(header: str) -> str:
+    return f"CASE WHEN {sql.size(header)} <= {LARGEST_HEADER} THEN {header} END"
 
 
 def _dead_letters(decided: Decided) -> str:
@@ -165,10 +179,10 @@ class Output:
     def is_report(self) -> bool:
         return self.select is None
 
-    @property
-    def columns(self) -> tuple[str, ...]:
+    def columns(self, job: JobSpec) -> tuple[str, ...]:
         """The sink's columns as SQL lines."""
-        headers = ("_headers MAP<STRING, BYTES> METADATA FROM 'headers'",) if self.whole_records else ()
+        with_headers = self.whole_records or (self.name == "predictions" and job.predictions.headers)
+        headers = ("_headers MAP<STRING, BYTES> METADATA FROM 'headers'",) if with_headers else ()
         return ("_key BYTES", "_value BYTES", *headers)
 
     def written_by(self, job: JobSpec) -> bool:
@@ -183,7 +197,7 @@ OUTPUTS = (
     Output(
         "predictions",
         "one for each {row}{included}",
-        lambda decided: _with_short_keys(decided.predictions),
+        _predictions,
         account="predicted",
     ),
     Output(

@@ -160,4 +160,5 @@ def output_params(job: JobSpec) -> OutputParams:
         context=RECORD_CONTEXT if job.score == "per_event" else WINDOW_CONTEXT,
         explain=job.predictions.explain,
         max_bytes=job.predictions.max_bytes,
+        headers=tuple(job.predictions.headers),
     )

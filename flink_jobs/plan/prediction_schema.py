@@ -46,6 +46,19 @@ def _fields(job: JobSpec, columns: JobColumns, labels: Labels, output: Output) -
     yield AvroField("topic", "string", nullable=False)
 
 
+def prediction_fields(
+    job: JobSpec, columns: JobColumns, labels: Labels, manifest: Manifest
+) -> dict[str, Kind]:
+    """The fields of predictions in the job's format; what has fields of its own is a map."""
+    output = manifest.signature.output
+    found = {field.name: field.kind for field in _fields(job, columns, labels, output)}
+    if job.predictions.format == "json":
+        if output.kind not in ("binary", "anomaly"):
+            del found["score"]
+        found |= {"explanation": "map"} if "explanation" in found else {}
+    return found
+
+
 def _prediction(output: Output) -> Kind:
     if output.kind == "regression":
         return "double"

@@ -101,4 +101,4 @@ def _sink(job: JobSpec, output: Output) -> sql.Table:
         }
     else:
         options["sink.delivery-guarantee"] = "at-least-once"
-    return sql.Table(output.name, output.columns, options | _properties(job, own))
+    return sql.Table(output.name, output.columns(job), options | _properties(job, own))

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from flink_jobs.errors import Diagnostic
 from flink_jobs.jobfile import JobFile, read_job
 from flink_jobs.plan import Plan, plan_job
 from flink_jobs.plan.diagnose import Collector
@@ -28,8 +29,16 @@ def plan_file(
     file: JobFile, *, change: Callable[[JobSpec], JobSpec] = lambda job: job, bounded: bool = False
 ) -> Plan:
     """The plan of what `change` makes of a file's job. Raises JobFileError with every mistake."""
+    plan, diagnostics = collect_file(file, change=change, bounded=bounded)
+    if plan is None:
+        raise file.error(diagnostics)
+    return plan
+
+
+def collect_file(
+    file: JobFile, *, change: Callable[[JobSpec], JobSpec] = lambda job: job, bounded: bool = False
+) -> tuple[Plan | None, tuple[Diagnostic, ...]]:
+    """The same plan, or None where anything is wrong; and what planning adds to the file's own mistakes."""
     found = Collector(file.doubts)
     plan = plan_job(change(file.job), found, bounded=bounded) if file.job else None
-    if plan is None or file.diagnostics:
-        raise file.error(found.diagnostics)
-    return plan
+    return None if file.diagnostics else plan, tuple(found.diagnostics)

@@ -137,7 +137,7 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     decided = Decided(
         job,
         privacy,
-        predictions=window_stages.of_arrays(PREDICTED),
+        predictions=window_stages.of_arrays(PREDICTED, job.predictions.headers),
         dead=window_stages.whole_records(DEAD, privacy.dead, PROBLEM),
         late=window_stages.whole_records(LATE, privacy.late),
         shadows=window_stages.of_arrays(SHADOW_LINES),
@@ -206,7 +206,7 @@ def _scored(job: JobSpec, privacy: PrivacyParams) -> Decided:
     return Decided(
         job,
         privacy,
-        scored_predictions(privacy),
+        scored_predictions(job, privacy),
         f"SELECT {dead}, {selected(PROBLEM)} FROM {SCORED_VIEW} AS r WHERE {is_kind(DEAD)}",
         f"SELECT {late} FROM {SCORED_VIEW} AS r WHERE {is_kind(LATE)}",
         scored_shadows(privacy),

@@ -6,9 +6,10 @@ key, and the last one scores. See `udfs.windows`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flink_jobs.plan import sql
 from flink_jobs.plan.columns import JobColumns, condition_name
 from flink_jobs.plan.outputs import result_field, selected
 from flink_jobs.plan.sql import RECORD
@@ -63,10 +64,15 @@ def between_views(
     return WindowStages(stages, pack, score, blobs, rejected)
 
 
-def of_arrays(kind: int) -> str:
-    """The query of keys and values out of the arrays of this kind."""
+def of_arrays(kind: int, headers: Sequence[str] = ()) -> str:
+    """The query of keys and values out of the arrays of this kind, with the headers that go along."""
+    given = ", ".join(
+        f"{sql.text(name)}, o._passed[(v.n - 1) * {len(headers)} + {place}]"
+        for place, name in enumerate(headers, 1)
+    )
+    columns = f", MAP[{given}] AS _headers" if headers else ""
     return (
-        f"SELECT o._keys[v.n] AS _key, v._value FROM {OUTCOMES} AS o "
+        f"SELECT o._keys[v.n] AS _key, v._value{columns} FROM {OUTCOMES} AS o "
         f"CROSS JOIN UNNEST(o._values) WITH ORDINALITY AS v(_value, n) WHERE o._kind = {kind}"
     )
 

@@ -27,7 +27,7 @@ from flink_jobs.spec.privacy import Declassified, Privacy
 from flink_jobs.spec.quality import Quality
 from flink_jobs.spec.rollout import AutomaticSteps, Comparisons, GateRules, Labels, Shadows
 from flink_jobs.spec.runtime import Checkpoint, Runtime
-from flink_jobs.spec.scalars import matching
+from flink_jobs.spec.scalars import FileVersion, matching
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.security import Security
 from flink_jobs.spec.source import Envelope, EventTime, FieldType, SchemaField, SchemaRegistry, Source
@@ -90,6 +90,9 @@ NEEDED_WITH = (
 class JobSpec(Section):
     """A whole job file."""
 
+    version: FileVersion = Field(
+        default=1, description="Version of the file's keys; tailrace migrate writes it."
+    )
     job: Annotated[
         str,
         matching(

@@ -9,7 +9,7 @@ from pydantic import Field
 from flink_jobs.spec.paths import Secret
 from flink_jobs.spec.scalars import Share, Size, whole
 from flink_jobs.spec.section import References, Section, Topic
-from flink_jobs.spec.source import SchemaRegistry
+from flink_jobs.spec.source import HeaderName, SchemaRegistry
 from udfs.records.personal import RecordTreatment
 
 
@@ -34,6 +34,9 @@ class Predictions(Section):
 
     topic: Topic = _topic_field("predictions")
     include: References = Field(default=(), description="Columns to write next to the prediction.")
+    headers: Annotated[tuple[HeaderName, ...], Field(max_length=8, strict=False)] = Field(
+        default=(), description="Headers of the record that its prediction gets, such as traceparent."
+    )
     explain: Annotated[int, whole(0, 1000)] = Field(
         default=0, description="So many of the inputs that moved each score most are written with it."
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, SecretStr, ValidationInfo, WithJsonSchema
 
@@ -17,11 +17,25 @@ from flink_jobs.spec.secrets import ADDRESS, HEADER, VALUE, Rule
 LARGEST_SECRET_FILE = 64 * 1024
 
 
+class PlacedText(str):
+    """Text of another file than the job's, from whose folder its paths begin."""
+
+    base: str
+
+    def __new__(cls, text: str, base: str = "") -> Self:
+        placed = super().__new__(cls, text)
+        placed.base = base
+        return placed
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+
 def _absolute(value: object, info: ValidationInfo) -> str:
     """A path against the job file's folder, which comes as `base` in the validation context."""
     if not isinstance(value, str) or not value or not value.isprintable():
         raise wrong("a path")
-    base = (info.context or {}).get("base")
+    base = value.base if isinstance(value, PlacedText) else (info.context or {}).get("base")
     return os.path.normpath(os.path.join(base, value)) if base else value
 
 

@@ -65,6 +65,15 @@ def matching(pattern: str, expected: str) -> Parsed:
     return Parsed(parse, {"type": "string", "pattern": f"^{pattern}$"})
 
 
+def _version(value: object) -> int:
+    if isinstance(value, int) and value == 1 and value is not True:
+        return 1
+    raise wrong("1, the only version of keys so far")
+
+
+FileVersion = Annotated[int, Parsed(_version, {"type": "integer", "const": 1})]
+
+
 def not_owned(what: str, owners: Mapping[str, str]) -> AfterValidator:
     """A name that no other key of the job file decides: `owners` are these keys, `what` is "an option"."""
 

@@ -103,7 +103,7 @@ def event_time(fields: Mapping[str, GuessedField]) -> str | None:
 def job_file(start: Start) -> str:
     """The text of a job file that validates."""
     when = event_time(start.fields)
-    lines = [f"job: {start.job}", "source:", f"  topic: {_text(start.topic)}", *start.source]
+    lines = ["version: 1", f"job: {start.job}", "source:", f"  topic: {_text(start.topic)}", *start.source]
     if when:
         unit = start.fields[when].unit
         lines.append(f"  event_time: {{field: {when}, unit: {unit}, out_of_order: 5s}}")

@@ -13,6 +13,7 @@ import pytest
 from flink_jobs.history.expected import fixtures_of, read_fixtures
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan.flink_options import PROFILES
+from flink_jobs.spec.project import Project
 from flink_jobs.system.jars import PROJECT
 from flink_jobs.testing import Broker
 from tests.helpers.pages import (
@@ -38,7 +39,7 @@ __all__ = ["flight_files", "workspace"]
 # Their commands run in tests of their own.
 APART = (
     *("training.md", "backtest.md", "formats.md"),
-    *("install.md", "kubernetes.md"),
+    *("install.md", "kubernetes.md", "projects.md"),
 )
 
 
@@ -160,13 +161,26 @@ def test_commands_of_the_docs(workspace: Workspace) -> None:
     """All but those of pages that others run: with a broker, a schema registry, or outside of a checkout."""
     pages = [page for name, page in DOCS.items() if name not in APART]
     lines = [line for page in pages for line in commands(page) if " run " not in line]
-    assert len(lines) == 20
+    assert len(lines) == 21
     output = run_script(lines, workspace)
     assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
     assert "1 now    promote  always  1 " in output
     assert "flight_delay version 2 (onnx, binary)" in output
     assert "signed by a trusted key" in output
     assert "true up to release 1, " in output
+
+
+def test_a_project_of_two_jobs(workspace: Workspace) -> None:
+    folder, _ = workspace
+    page = DOCS["projects.md"]
+    (folder / "tailrace.yaml").write_text(blocks(page, "yaml")[0])
+    output = run_script(commands(page), workspace)
+    assert "conf/flight_delay.yaml: ok (model flight_delay version 1, 16 inputs)" in output
+    assert "conf/flight_delay_live.yaml: ok (model flight_delay version" in output
+    assert json.loads((folder / "problems.json").read_text())["diagnostics"] == []
+    assert (folder / "conf" / "flight_delay.yaml").read_text().count("version: 1\n") == 1
+    keys = [names(row[0])[0] for row in table(page, "| key")]
+    assert keys == list(Project.model_fields)
 
 
 def test_a_model_of_ones_own(

@@ -109,11 +109,12 @@ class KeyedOperator:
         self._function = pickle.loads(self._pickled)
         counter = SimpleNamespace(inc=lambda _=1: None)
         group = SimpleNamespace(counter=lambda _: counter, gauge=lambda *_: None)
+        group.add_group = lambda *_: group
         self._function.open(
             SimpleNamespace(
                 get_map_state=lambda descriptor: self.maps[descriptor.name],
                 get_state=lambda descriptor: self._values[descriptor.name],
-                get_metrics_group=lambda: SimpleNamespace(add_group=lambda _: group),
+                get_metrics_group=lambda: group,
             )
         )
 

@@ -28,6 +28,7 @@ from flink_jobs.system.jars import PROJECT
 from flink_jobs.system.processes import ProcessId, free_port, port_in_use, spawn, tail, wait_until
 from flink_jobs.testing import record
 from tests.helpers import models
+from tests.helpers.otlp import Collector
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 RULES = PROJECT / "conf" / "prometheus"
@@ -141,12 +142,27 @@ class Prometheus:
 
 
 @pytest.fixture
-def running_stack(tmp_path: Path) -> Iterator[Stack]:
+def collector() -> Iterator[Collector]:
+    with Collector() as found:
+        yield found
+
+
+@pytest.fixture
+def running_stack(tmp_path: Path, collector: Collector) -> Iterator[Stack]:
     directory = tmp_path / "stack"
     numbers = (free_port(), free_port(), free_port())
     options = zip(("--kafka-port", "--flink-port", "--metrics-port"), map(str, numbers), strict=True)
     try:
-        tailrace("up", *(word for pair in options for word in pair), "--slots", "1", "--dir", str(directory))
+        tailrace(
+            "up",
+            *(word for pair in options for word in pair),
+            "--slots",
+            "1",
+            "--dir",
+            str(directory),
+            "--otlp",
+            collector.url,
+        )
         found = load(directory)
         assert found is not None
         assert found.metrics == (f"127.0.0.1:{numbers[2]}", f"127.0.0.1:{numbers[2] + 1}")
@@ -248,13 +264,22 @@ ONLY_WITH_LABELS = {"flink_taskmanager_job_task_operator_numLateRecordsDropped"}
 
 @pytest.mark.timeout(300)
 def test_prometheus_has_every_series_that_is_asked_for(
-    running_stack: Stack, prometheus: Prometheus, tmp_path: Path
+    running_stack: Stack,
+    prometheus: Prometheus,
+    collector: Collector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kafka = ClientSettings(running_stack.brokers)
     create_topics(kafka, {"payments": 1})
     write_model(tmp_path / "models")
     (tmp_path / "job.yaml").write_text(JOB.format(brokers=running_stack.brokers))
+    monkeypatch.setenv("OPENLINEAGE_URL", (tmp_path / "events.jsonl").as_uri())
     tailrace("submit", str(tmp_path / "job.yaml"), "--cluster", running_stack.flink_url)
+    (run,) = map(json.loads, (tmp_path / "events.jsonl").read_text().splitlines())
+    jobs = requests.get(f"{running_stack.flink_url}/jobs", timeout=10, proxies={"http": ""}).json()["jobs"]
+    assert [run["run"]["runId"].replace("-", "")] == [job["id"] for job in jobs]
+    assert (run["eventType"], run["inputs"][0]["name"]) == ("START", "payments")
 
     asked = {*expressions(), *(rule["expr"] for rule in rules())}
     names = {name for expression in asked for name in METRIC.findall(expression)} - ONLY_WITH_LABELS
@@ -275,3 +300,14 @@ def test_prometheus_has_every_series_that_is_asked_for(
         r"^\| `([a-z_]+)` \|", (PROJECT / "docs" / "metrics.md").read_text(), re.MULTILINE
     )
     assert {name.partition("_operator_tailrace_")[2] for name in published} == set(documented)
+
+    def counted(metric: str, **labels: str) -> float:
+        name = f"flink.taskmanager.job.task.operator.tailrace.{metric}"
+        return collector.total(name, job_name="watched-job", **labels)
+
+    # The same by OpenTelemetry's protocol; the events are old, so that all are in the last bucket.
+    assert wait_until(lambda: 0 < counted("predicted") == counted("latency.le.bucket", le="+Inf"), 60, 1)
+    assert counted("latency.le.bucket", le="0.1") == 0
+    assert collector.services == {"tailrace"}
+    others = {"flink.jobmanager.job.numRestarts", "flink.taskmanager.job.task.operator.pendingRecords"}
+    assert others <= collector.names

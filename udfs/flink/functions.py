@@ -26,6 +26,7 @@ from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring import dead_rate
 from udfs.scoring.accounts import Accounting
 from udfs.scoring.checker import RecordChecker
+from udfs.scoring.latency import BUCKETS
 from udfs.scoring.outcomes import PREDICTED, Outcomes
 from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
 from udfs.scoring.recheck import checked_columns
@@ -63,6 +64,8 @@ COUNTERS = (
     "lookup_misses",
     "explain_failures",
     "model_ms",
+    "model_loads",
+    "model_load_ms",
     "worker_ms",
     "worker_bytes",
 )
@@ -78,7 +81,11 @@ class Published:
     def __init__(self, group: Any) -> None:
         group = group.add_group("tailrace")
         self._counters = {name: group.counter(name) for name in COUNTERS}
+        latency = group.add_group("latency")
+        for name, bound in BUCKETS.items():
+            self._counters[name] = latency.add_group("le", bound).counter("bucket")
         self._published: Counter[str] = Counter()
+        self._first = True
         self._worker_ns = 0
 
     def publish(self, counts: Mapping[str, int], started: int) -> None:
@@ -88,8 +95,10 @@ class Published:
         totals = {**counts, **own}
         for name, counter in self._counters.items():
             total = totals.get(name, 0)
-            counter.inc(total - self._published[name])
-            self._published[name] = total
+            if self._first or total != self._published[name]:
+                counter.inc(total - self._published[name])
+                self._published[name] = total
+        self._first = False
 
 
 def resident_bytes() -> int:

@@ -59,6 +59,8 @@ OUTCOME_COLUMNS = {
     # Predictions, or what shadows say: the keys and values of many records.
     "_keys": ARRAY,
     "_values": ARRAY,
+    # Headers of the records of predictions: as many for each as the job passes on, null where there is none.
+    "_passed": ARRAY,
     # One record that is dead or late, with its problem and coordinates; or, in _value, a report on a batch.
     "_key": BYTES,
     "_value": BYTES,
@@ -71,6 +73,7 @@ OUTCOME_COLUMNS = {
     "_label_key": Types.STRING(),
 }
 OUTCOME = Types.ROW_NAMED(list(OUTCOME_COLUMNS), list(OUTCOME_COLUMNS.values()))
+Headers = npt.NDArray[np.object_]
 SHARD_ROW = Types.ROW([Types.INT(), BYTES])
 TO_SIDE = OutputTag("rejected", OUTCOME)
 
@@ -189,7 +192,8 @@ class ScoringStage(_StageFunction):
 
     def _outcome_rows(self, rows: pa.Table, outcomes: Outcomes) -> Iterator[Row]:
         keys = self._safe_keys(rows.column("_key"))
-        yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)
+        passed = _passed(rows, self._params.output.headers)
+        yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED, passed)
         yield from _arrays(SHADOW_LINES, keys, outcomes.shadow, _present(outcomes.shadow))
         dead = np.flatnonzero(outcomes.kind == DEAD)
         if len(dead):
@@ -324,14 +328,31 @@ def _present(values: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     return np.array([value is not None for value in values], dtype=np.bool_)
 
 
-def _arrays(kind: int, keys: pa.ChunkedArray, values: Any, chosen: Any) -> Iterator[Row]:
+def _passed(rows: pa.Table, headers: Sequence[str]) -> Headers | None:
+    """The last values of these headers for each of n rows, shape (n, headers)."""
+    if not headers:
+        return None
+    found = np.full((rows.num_rows, len(headers)), None, dtype=object)
+    names, values = (rows.column(name).to_pylist() for name in ("_header_names", "_header_values"))
+    for row, (named, held) in enumerate(zip(names, values, strict=True)):
+        if named:
+            of_row = dict(zip(named, held, strict=True))
+            found[row] = [of_row.get(name) for name in headers]
+    return found
+
+
+def _arrays(
+    kind: int, keys: pa.ChunkedArray, values: Any, chosen: Any, passed: Headers | None = None
+) -> Iterator[Row]:
     if not chosen.all():
         keys, values = keys.filter(pa.array(chosen)), values[chosen]
+        passed = passed if passed is None else passed[chosen]
     # At once: as_py of each would take longer than all of the encoding that follows.
     listed, lines = keys.to_numpy(zero_copy_only=False).tolist(), values.tolist()
     for start in range(0, len(lines), ARRAY_ROWS):
         stop = start + ARRAY_ROWS
-        yield _row(kind, _keys=listed[start:stop], _values=lines[start:stop])
+        given = None if passed is None else passed[start:stop].ravel().tolist()
+        yield _row(kind, _keys=listed[start:stop], _values=lines[start:stop], _passed=given)
 
 
 def _rejected(kind: int, rows: pa.Table, problems: Any, sealing: Sealing) -> Iterator[Row]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from udfs.errors import ModelError
 from udfs.features.columns import match_inputs
@@ -19,13 +22,26 @@ from udfs.scoring.versions import FixedVersion, FollowedVersions, Versions
 from udfs.store import open_store
 
 
-def open_versions(params: ScoreParams, counts: Counter[str]) -> Versions:
-    """`counts` gets what the versions count. Raises ModelError when there is no version to begin with."""
+def open_versions(params: ScoreParams, counts: Counter[str], loads: Counter[str]) -> Versions:
+    """`counts` gets what the versions count, `loads` the number of `loads` and the `ns` that they took.
+
+    Raises ModelError when there is no version to begin with.
+    """
     assert params.model is not None
     follow = params.model.follow
     if follow is None:
-        return FixedVersion(_planned(params, params.model, counts), params.model.release)
-    return _followed(params, params.model, follow, counts)
+        with _timed(loads):
+            return FixedVersion(_planned(params, params.model, counts), params.model.release)
+    return _followed(params, params.model, follow, counts, loads)
+
+
+@contextmanager
+def _timed(loads: Counter[str]) -> Iterator[None]:
+    """Counts a load within, if it succeeds; one loads at a time."""
+    started = time.perf_counter_ns()
+    yield
+    loads["ns"] += time.perf_counter_ns() - started
+    loads["loads"] += 1
 
 
 def _planned(params: ScoreParams, model: ModelParams, counts: Counter[str]) -> Version:
@@ -47,11 +63,15 @@ def _planned(params: ScoreParams, model: ModelParams, counts: Counter[str]) -> V
 
 
 def _followed(
-    params: ScoreParams, model: ModelParams, follow: FollowParams, counts: Counter[str]
+    params: ScoreParams, model: ModelParams, follow: FollowParams, counts: Counter[str], loads: Counter[str]
 ) -> FollowedVersions:
     rollout = params.rollout
 
     def load(number: int, digest: str | None) -> Version:
+        with _timed(loads):
+            return load_now(number, digest)
+
+    def load_now(number: int, digest: str | None) -> Version:
         folder = version_folder(follow, number)
         check_survives(folder, digest=digest, trust=model.trust)
         loaded = load_version(folder, digest=digest, trust=model.trust)

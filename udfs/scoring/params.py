@@ -159,6 +159,7 @@ class OutputParams(msgspec.Struct, frozen=True):
 
     `context` are (field, column) pairs that always follow the score; `explain` contributions of inputs to the
     score are added. `avro` is what it is written as, else it is JSON. One of more than `max_bytes` is none.
+    `headers` are names of the record's headers that go along, where records pass through Python's state.
     """
 
     include: tuple[str, ...] = ()
@@ -166,6 +167,7 @@ class OutputParams(msgspec.Struct, frozen=True):
     explain: int = 0
     avro: AvroOutput | None = None
     max_bytes: int = 900_000
+    headers: tuple[str, ...] = ()
 
 
 class ScoreParams(msgspec.Struct, frozen=True):

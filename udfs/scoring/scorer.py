@@ -34,6 +34,7 @@ from udfs.scoring.checker import RecordChecker
 from udfs.scoring.crashes import Crashes, CrashGuard, ModelCrashedError
 from udfs.scoring.label_rows import label_lines
 from udfs.scoring.last_net import RunningTotals, score_all
+from udfs.scoring.latency import LatencyHistogram
 from udfs.scoring.open_versions import open_versions
 from udfs.scoring.outcomes import DEAD, LATE, PREDICTED, Outcomes, join_outcomes, problem_json, undecided
 from udfs.scoring.params import ScoreParams
@@ -42,7 +43,7 @@ from udfs.scoring.shadowing import Shadowing
 from udfs.scoring.tallies import Tallies, count_problem
 from udfs.scoring.version import score_columns
 from udfs.scoring.versions import ScoringGroup
-from udfs.times import Milliseconds
+from udfs.times import Milliseconds, now_ms
 from udfs.types import ARROW
 
 Predicted = tuple[npt.NDArray[np.object_], dict[str, pa.Array], dict[str, pa.Array]]
@@ -54,16 +55,24 @@ class Scorer:
     """Scores batch after batch; `counts` is what has happened so far.
 
     Without a model, a record's prediction is the included columns, in an object called `features`.
-    `clock` gives nanoseconds, for the count of the time that the model takes.
+    `clock` gives nanoseconds, for the count of the time that the model takes, `wall_clock` ms since the
+    epoch.
     """
 
-    def __init__(self, params: ScoreParams, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self,
+        params: ScoreParams,
+        clock: Callable[[], int] = time.perf_counter_ns,
+        wall_clock: Callable[[], int] = now_ms,
+    ) -> None:
         self._params = params
         self._clock = clock
         self._model_ns = 0
         self._checker = RecordChecker(params.source)
         self.counts: Counter[str] = Counter()
-        self._versions = open_versions(params, self.counts) if params.model else None
+        self._latency = LatencyHistogram(self.counts, wall_clock)
+        self._loads: Counter[str] = Counter()
+        self._versions = open_versions(params, self.counts, self._loads) if params.model else None
         self._guard = CrashGuard(f"{params.source.topic} {params.model.folder}") if params.model else None
         self._features = FeatureBuilder(params.features)
         self._watch = BatchProfiler(params.drift, None, NO_VERSION) if params.drift else None
@@ -119,12 +128,12 @@ class Scorer:
         rows = len(event_time)
         spans, failures = score_all(score, rows, "inference", [RunningTotals(self.counts), self._tallies])
         if len(spans) == 1 and not failures:
-            return self._finished(spans[0][2])
+            return self._finished(spans[0][2], event_time)
         outcomes = join_outcomes(rows, spans, labelled=self._label_key is not None)
         for row, problem in failures.items():
             self._reject(outcomes, row, problem, event_time, self._watch)
         self._tallies.keep()
-        return self._finished(outcomes)
+        return self._finished(outcomes, event_time)
 
     def _score(self, batch: Batch) -> Outcomes:
         decoded = self._checker.check(batch.raws, batch.event_time, batch.late, batch.beside)
@@ -359,13 +368,16 @@ class Scorer:
         outcomes.kind[row] = DEAD
         outcomes.problem[row] = problem_json(problem)
 
-    def _finished(self, outcomes: Outcomes) -> Outcomes:
+    def _finished(self, outcomes: Outcomes, event_time: Milliseconds) -> Outcomes:
         kinds = np.bincount(outcomes.kind, minlength=3).tolist()
         for name, count in zip(("predicted", "dead", "late"), kinds, strict=True):
             self.counts[name] += count
         self.counts["batches"] += 1
         self.counts["lookup_misses"] = self._features.misses
         self.counts["model_ms"] = self._model_ns // 1_000_000
+        self.counts["model_loads"] = self._loads["loads"]
+        self.counts["model_load_ms"] = self._loads["ns"] // 1_000_000
+        self._latency.add(event_time[outcomes.kind == PREDICTED])
         if self._watch and self._versions:
             outcomes = replace(outcomes, profile=encode_batch_profiles(self._tallies.take_profiles()))
         if self._version_metrics and self._versions:

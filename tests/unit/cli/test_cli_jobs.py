@@ -400,3 +400,9 @@ def test_an_interrupt_is_one_line_and_what_follows_is_ignored(
         cli.main()
     assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
     assert handled == [(signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_IGN)]
+
+
+@pytest.mark.parametrize("url", ["collector:4318", "ftp://x/y", "http://x y"])
+def test_a_collector_is_a_url(tailrace: Tailrace, url: str) -> None:
+    code, _, error = tailrace("up", "--otlp", url)
+    assert (code, "--otlp must be http://host:port/path or https://host/path" in error) == (2, True)

@@ -276,6 +276,7 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "validate": (lambda f: ["validate", f("job")], True),
     "validate --json": (lambda f: ["validate", "--json", f("job")], True),
     "plan": (lambda f: ["plan", f("job")], True),
+    "migrate": (lambda f: ["migrate", "--check", f("job")], False),
     "init": (lambda f: ["init", "x", "--model", EVIL, "--registry", f("models")], True),
     "test": (lambda f: ["test", f("job")], True),
     "preview": (lambda f: ["preview", f("job")], True),

@@ -111,3 +111,17 @@ def test_what_could_not_work_is_refused(job: Path, words: tuple[str, ...], messa
 def test_a_model_that_does_not_load_is_told(job: Path) -> None:
     with pytest.raises(TailraceError, match="does not load, so its size is not known"):
         footprint(str(job.parent / "nowhere"))
+
+
+def test_metrics_go_to_a_collector_that_the_network_lets_pods_reach(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(k8s, "footprint", lambda _: (2**28, 2**28))
+    found = rendered(job, "--in-image", "--otlp", "http://collector.ops:4318/v1/metrics")
+    options = found["FlinkDeployment"]["spec"]["flinkConfiguration"]
+    assert options["metrics.reporter.otel.exporter.endpoint"] == "http://collector.ops:4318/v1/metrics"
+    assert options["metrics.reporter.prom.port"] == "9249"
+    rules = found["NetworkPolicy"]["spec"]["egress"]
+    assert 4318 in {each["port"] for rule in rules for each in rule.get("ports", [])}
+    with pytest.raises(InputError, match="--otlp must be"):
+        rendered(job, "--in-image", "--otlp", "collector:4318")

@@ -25,6 +25,7 @@ from udfs.flink.quality import QualityFunction
 from udfs.model.manifest import digest, read_manifest
 from udfs.quality.params import QualityCount, QualityParams
 from udfs.records.contract import Contract, Field
+from udfs.scoring.latency import BUCKETS
 from udfs.scoring.params import ModelParams, OutputParams, ScoreParams, SourceParams
 from udfs.scoring.scorer import RowBatch, Scorer
 
@@ -50,15 +51,18 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> ScoreParams:
 class Group:
     """A metric group that remembers what its counters were told."""
 
-    def __init__(self) -> None:
-        self.told: defaultdict[str, list[int]] = defaultdict(list)
+    def __init__(self, told: defaultdict[str, list[int]] | None = None, scope: tuple[str, ...] = ()) -> None:
+        self.told: defaultdict[str, list[int]] = defaultdict(list) if told is None else told
+        self.scope = scope
 
-    def add_group(self, name: str) -> Group:
-        assert name == "tailrace"
-        return self
+    def add_group(self, name: str, label: str | None = None) -> Group:
+        assert (name == "tailrace") == (not self.scope)
+        assert (name == "le") == (label is not None)
+        return Group(self.told, (*self.scope, name))
 
     def counter(self, name: str) -> Any:
-        return SimpleNamespace(inc=lambda n=1: self.told[name].append(n), name=self.told[name])
+        told = self.told["_".join((*self.scope[1:], name))]
+        return SimpleNamespace(inc=lambda n=1: told.append(n), name=told)
 
     def gauge(self, name: str, value: Any) -> None:
         self.told[name].append(value())
@@ -99,7 +103,10 @@ def test_all_counters_are_published_from_the_first_batch_on(params: ScoreParams)
     # By another account of the kernel's, the most that it ever was, in KB, which lags a little.
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert largest / 10 < told.pop("worker_bytes")[0] < largest * 1.1
-    counted = {"predicted": [2], "batches": [1]}
+    assert told.pop("model_load_ms")[0] > 0
+    # The events are of 1970.
+    assert told.pop("latency_le_bucket") == [0] * 12 + [2]
+    counted = {"predicted": [2], "batches": [1], "model_loads": [1]}
     assert told == {name: counted.get(name, [0]) for name in told}
 
 
@@ -107,7 +114,7 @@ def test_scoring_counts_nothing_that_is_not_published(params: ScoreParams) -> No
     scorer = Scorer(params)
     scorer.score_rows(RowBatch(np.array([1]), sizes(None)))
     assert scorer.counts["dead_inference"] == 1
-    assert scorer.counts.keys() <= score_once(params).told.keys()
+    assert scorer.counts.keys() <= {*score_once(params).told, *BUCKETS}
 
 
 def test_the_models_time_counts_also_where_it_fails(params: ScoreParams) -> None:

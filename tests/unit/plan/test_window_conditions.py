@@ -118,7 +118,7 @@ class Counters:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
-    def add_group(self, _name: str) -> Counters:
+    def add_group(self, _name: str, _label: str | None = None) -> Counters:
         return self
 
     def counter(self, name: str) -> Any:

@@ -31,7 +31,8 @@ CREATE TABLE source (
 
 CREATE TABLE predictions (
   _key BYTES,
-  _value BYTES
+  _value BYTES,
+  _headers MAP<STRING, BYTES> METADATA FROM 'headers'
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'scores',
@@ -101,8 +102,8 @@ CREATE TEMPORARY VIEW scored AS
 SELECT _key, _value, _partition, _offset, _timestamp, _headers, score_record(_value, CAST(event_time AS TIMESTAMP(3)), _late, _partition, _offset, CAST(_timestamp AS TIMESTAMP(3))) AS _result
 FROM records;
 
-INSERT INTO predictions SELECT CASE WHEN COALESCE(CHAR_LENGTH(DECODE(_key, 'ISO-8859-1')), 0) <= 131072 THEN _key END, _value
-FROM (SELECT _key AS _key, r._result._prediction AS _value FROM scored AS r WHERE r._result._kind = 0);
+INSERT INTO predictions SELECT CASE WHEN COALESCE(CHAR_LENGTH(DECODE(_key, 'ISO-8859-1')), 0) <= 131072 THEN _key END, _value, MAP['traceparent', CASE WHEN COALESCE(CHAR_LENGTH(DECODE(_headers['traceparent'], 'ISO-8859-1')), 0) <= 1024 THEN _headers['traceparent'] END]
+FROM (SELECT _key AS _key, r._result._prediction AS _value, _headers FROM scored AS r WHERE r._result._kind = 0);
 
 INSERT INTO dead_letters SELECT CAST(NULL AS BYTES), CAST(NULL AS BYTES), MAP['tailrace.job', CAST(COALESCE('score-payments', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('payments', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES), 'tailrace.stage', CAST(COALESCE(JSON_VALUE(_problem, '$.stage'), '') AS BYTES), 'tailrace.reason', CAST(COALESCE(JSON_VALUE(_problem, '$.reason'), '') AS BYTES), 'tailrace.message', CAST(COALESCE(JSON_VALUE(_problem, '$.message'), '') AS BYTES), 'tailrace.model', CAST(COALESCE(JSON_VALUE(_problem, '$.model'), '') AS BYTES)]
 FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._problem AS _problem FROM scored AS r WHERE r._result._kind = 1);

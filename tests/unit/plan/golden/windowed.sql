@@ -30,7 +30,8 @@ CREATE TABLE source (
 
 CREATE TABLE predictions (
   _key BYTES,
-  _value BYTES
+  _value BYTES,
+  _headers MAP<STRING, BYTES> METADATA FROM 'headers'
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'score-trips.predictions',
@@ -106,8 +107,8 @@ SELECT _key, _value, _partition, _offset, _timestamp, _headers, r._result._kind 
 CREATE TEMPORARY VIEW blobs AS
 SELECT b._shard, b._rows FROM (SELECT r._result._shards AS _shards FROM checked AS r WHERE r._result._shards IS NOT NULL) AS p CROSS JOIN UNNEST(p._shards) AS b(_shard, _rows);
 
-INSERT INTO predictions SELECT CASE WHEN COALESCE(CHAR_LENGTH(DECODE(_key, 'ISO-8859-1')), 0) <= 131072 THEN _key END, _value
-FROM (SELECT o._keys[v.n] AS _key, v._value FROM outcomes AS o CROSS JOIN UNNEST(o._values) WITH ORDINALITY AS v(_value, n) WHERE o._kind = 0);
+INSERT INTO predictions SELECT CASE WHEN COALESCE(CHAR_LENGTH(DECODE(_key, 'ISO-8859-1')), 0) <= 131072 THEN _key END, _value, MAP['traceparent', CASE WHEN COALESCE(CHAR_LENGTH(DECODE(_headers['traceparent'], 'ISO-8859-1')), 0) <= 1024 THEN _headers['traceparent'] END, 'tracestate', CASE WHEN COALESCE(CHAR_LENGTH(DECODE(_headers['tracestate'], 'ISO-8859-1')), 0) <= 1024 THEN _headers['tracestate'] END]
+FROM (SELECT o._keys[v.n] AS _key, v._value, MAP['traceparent', o._passed[(v.n - 1) * 2 + 1], 'tracestate', o._passed[(v.n - 1) * 2 + 2]] AS _headers FROM outcomes AS o CROSS JOIN UNNEST(o._values) WITH ORDINALITY AS v(_value, n) WHERE o._kind = 0);
 
 INSERT INTO dead_letters SELECT CASE WHEN _size <= 2031640 THEN _key END, CASE WHEN _size <= 2031640 THEN _value END, CASE WHEN _size <= 2031640 THEN MAP_UNION(COALESCE(_headers, MAP['tailrace.job', X'']), MAP['tailrace.job', CAST(COALESCE('score-trips', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('trips', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES), 'tailrace.stage', CAST(COALESCE(JSON_VALUE(_problem, '$.stage'), '') AS BYTES), 'tailrace.reason', CAST(COALESCE(JSON_VALUE(_problem, '$.reason'), '') AS BYTES), 'tailrace.message', CAST(COALESCE(JSON_VALUE(_problem, '$.message'), '') AS BYTES), 'tailrace.model', CAST(COALESCE(JSON_VALUE(_problem, '$.model'), '') AS BYTES)]) ELSE MAP['tailrace.job', CAST(COALESCE('score-trips', '') AS BYTES), 'tailrace.topic', CAST(COALESCE('trips', '') AS BYTES), 'tailrace.partition', CAST(COALESCE(CAST(_partition AS STRING), '') AS BYTES), 'tailrace.offset', CAST(COALESCE(CAST(_offset AS STRING), '') AS BYTES), 'tailrace.timestamp', CAST(COALESCE(CAST(_timestamp AS STRING), '') AS BYTES), 'tailrace.at', CAST(COALESCE(CAST(CURRENT_TIMESTAMP AS STRING), '') AS BYTES), 'tailrace.stage', CAST(COALESCE(JSON_VALUE(_problem, '$.stage'), '') AS BYTES), 'tailrace.reason', CAST(COALESCE(JSON_VALUE(_problem, '$.reason'), '') AS BYTES), 'tailrace.message', CAST(COALESCE(JSON_VALUE(_problem, '$.message'), '') AS BYTES), 'tailrace.model', CAST(COALESCE(JSON_VALUE(_problem, '$.model'), '') AS BYTES), 'tailrace.left_out', CAST(COALESCE(CAST(_size AS STRING), '') AS BYTES)] END
 FROM (SELECT *, COALESCE(CHAR_LENGTH(DECODE(_key, 'ISO-8859-1')), 0) + COALESCE(CHAR_LENGTH(DECODE(_value, 'ISO-8859-1')), 0) + 4 * COALESCE(CHAR_LENGTH(CAST(_headers AS STRING)), 0) AS _size FROM (SELECT _key, _value, _partition, _offset, _timestamp, _headers, _problem FROM rejected WHERE _kind = 1 UNION ALL SELECT _key, _value, _partition, _offset, TO_TIMESTAMP_LTZ(_timestamp, 3) AS _timestamp, _headers, _problem FROM outcomes WHERE _kind = 1));
