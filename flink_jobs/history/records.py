@@ -101,7 +101,7 @@ def read_history_table(
         return open_table(path, limit=limit)
     when = job.source.event_time
     wanted: dict[str, ColumnType] = {"key": "string", **(types or {})}
-    wanted |= {name: field.type for name, field in job.source.columns.items()}
+    wanted |= {name: field.column_type for name, field in job.source.columns.items()}
     moment = when.field or when.header
     if moment:
         wanted[moment] = "string"
@@ -135,6 +135,10 @@ def from_table(job: JobSpec, table: pa.Table, source: str = "the table") -> Hist
     if whole:
         values = table.column("value").to_pylist()
     else:
+        if job.source.lists:
+            names = ", ".join(job.source.lists)
+            expected = "have the records as a binary column 'value', or be JSON lines, as the job reads lists"
+            raise InputError(f"{source} must {expected} ({names})")
         absent = _absent(job, fields, table, source)
         when = job.source.event_time
         columns = {

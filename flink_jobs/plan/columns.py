@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flink_jobs.errors import Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.expressions import Expression, check_all
+from flink_jobs.plan.expressions.types import Lists
 from flink_jobs.plan.lookups import LookupFileError, describe_lookup
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.aggregates import Aggregate
+from udfs.features import DerivedParams
 from udfs.features.columns import Column, ModelInput, match_each
 from udfs.model.manifest import Manifest
 from udfs.types import ColumnType
@@ -30,12 +32,14 @@ __all__ = [
 class JobColumns:
     """All columns by name, and the derived features in the order in which they are computed.
 
-    `conditions` are those of windows, by the names of columns that only windows see.
+    `conditions` are those of windows, by the names of columns that only windows see. `taken` are columns that
+    expressions want of lists, and only they see.
     """
 
     columns: Mapping[str, Column]
     derived: tuple[tuple[str, Expression], ...]
     conditions: tuple[tuple[str, Expression], ...] = ()
+    taken: tuple[DerivedParams, ...] = ()
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]
@@ -66,14 +70,30 @@ def collect_columns(job: JobSpec, found: Collector, manifest: Manifest | None = 
     for name in job.features.lookups:
         columns |= _lookup_columns(job, name, columns, wanted, found)
     types = {name: column.type for name, column in columns.items()}
-    derived, errors = check_all(job.features.derive, types, found.is_unknown)
+    derived, errors = check_all(job.features.derive, types, found.is_unknown, lists_of(job))
     for error in errors:
         location = ("features", "derive", error.feature or "")
         found.add(location, error.expected, error.found, error.suggestion)
     for name, expression in derived:
         columns[name] = Column(name, expression.type, f"derived: {expression.text}")
     found.lose(job.features.derive.keys() - columns.keys())
-    return JobColumns(columns, tuple(derived), tuple(conditions.items()))
+    return JobColumns(columns, tuple(derived), tuple(conditions.items()), _taken(dict(derived).values()))
+
+
+def lists_of(job: JobSpec) -> Lists:
+    """The lists that expressions know, with their members; a window that is scored itself has none."""
+    if job.score == "per_window":
+        return {}
+    return {
+        name: {member: held.type for member, held in field.held.items()}
+        for name, field in job.source.lists.items()
+    }
+
+
+def _taken(expressions: Iterable[Expression]) -> tuple[DerivedParams, ...]:
+    """What the expressions want of lists, each once."""
+    trees = {name: tree for expression in expressions for name, tree in expression.taken.items()}
+    return tuple(DerivedParams(name, tree) for name, tree in trees.items())
 
 
 def _lookup_columns(
@@ -112,7 +132,7 @@ def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
     else:
         kept = dict(fields)
     columns = {
-        name: Column(name, field.type, origin_of(job, name), not field.required)
+        name: Column(name, field.column_type, origin_of(job, name), not field.required)
         for name, field in kept.items()
     }
     when = job.source.event_time
@@ -179,7 +199,7 @@ def _has_condition(
     if aggregate.where is None:
         return True
     fields = job.source.columns.items()
-    types = {name: field.type for name, field in fields if name not in found.doubts.columns}
+    types = {name: field.column_type for name, field in fields if name not in found.doubts.columns}
     name = condition_name(aggregate.where)
     compiled, errors = check_all({name: aggregate.where}, types, found.is_unknown)
     for error in errors:
@@ -201,7 +221,7 @@ def aggregate_type(aggregate: Aggregate, job: JobSpec) -> ColumnType:
     if aggregate.function in ("avg", "stddev", "percentile", "ewma", "rate"):
         return "double"
     assert aggregate.column is not None
-    return job.source.columns[aggregate.column].type
+    return job.source.columns[aggregate.column].column_type
 
 
 def collect_inputs(

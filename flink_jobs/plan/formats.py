@@ -10,7 +10,7 @@ import msgspec
 from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import JobSpec, SchemaRegistry
-from flink_jobs.spec.source import ContractField, RecordKey, Source
+from flink_jobs.spec.source import ContractField, RecordKey, SchemaField, Source
 from flink_jobs.system.certificates import pem_certificate, read_pem
 from udfs.records.avro_columns import find_columns
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
@@ -18,6 +18,7 @@ from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
 from udfs.records.debezium import EnvelopeParams, around
 from udfs.records.formats import FormatName, FormatParams
+from udfs.records.lists import LARGEST_LENGTH, USUAL_LENGTH, ListField
 from udfs.records.registry_params import RegistryParams
 
 _LARGEST_FILE = 1_000_000
@@ -44,7 +45,8 @@ def written_contract(source: Source) -> Contract:
         return contract
     if envelope.kind == "debezium":
         return around(contract, envelope, "after")
-    return Contract(tuple(field for field in contract.fields if field.name not in envelope.fields))
+    fields = tuple(field for field in contract.fields if field.name not in envelope.fields)
+    return Contract(fields, contract.lists)
 
 
 def _params(source: Source, written: FormatName, file: Path | None) -> FormatParams:
@@ -91,21 +93,35 @@ def contract_of(source: Source) -> Contract:
     """The data contract; an event-time field that the schema does not name is required."""
     when = source.event_time
     written = {**source.fields, **source.envelope.fields}
-    fields = [_field(name, field, field.field) for name, field in written.items()]
+    lists = tuple(_list(name, field) for name, field in source.lists.items())
+    fields = [_field(name, field, field.field) for name, field in written.items() if name not in source.lists]
     if when.field and when.field not in written:
         fields.append(Field(when.field, when.type, required=True))
-    return Contract(tuple(fields))
+    return Contract(tuple(fields), lists)
+
+
+def _list(name: str, field: SchemaField) -> ListField:
+    low, high = field.length or (None, USUAL_LENGTH)
+    return ListField(
+        name,
+        tuple(_field(member, held) for member, held in field.held.items()),
+        field.required,
+        (low, LARGEST_LENGTH if high is None else high),
+        tuple(field.field.split(".")) if field.field else (),
+    )
 
 
 def _field(name: str, field: ContractField, path: str | None = None) -> Field:
     return Field(
         name,
-        field.type,
+        field.column_type,
         field.required,
         field.low,
         field.high,
         tuple(field.values),
         tuple(path.split(".")) if path else (),
+        field.length if field.length else (None, None),
+        field.pattern,
     )
 
 

@@ -50,9 +50,17 @@ WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end
 
 
 def source_params(
-    job: JobSpec, privacy: PrivacyParams, drift: DriftPlan | None = None, *, limited: bool = False
+    job: JobSpec,
+    privacy: PrivacyParams,
+    drift: DriftPlan | None = None,
+    *,
+    limited: bool = False,
+    taken: tuple[DerivedParams, ...] = (),
 ) -> SourceParams:
-    """How workers read and check the source's records; if `limited`, until too many are refused."""
+    """How workers read and check the source's records; if `limited`, until too many are refused.
+
+    `taken` are the columns that they make of lists.
+    """
     source = job.source
     return SourceParams(
         topic=source.topic,
@@ -65,6 +73,7 @@ def source_params(
         max_dead=_max_dead(job) if limited else None,
         beside=beside_of(source),
         accounts_of=job.job if job.accounting else None,
+        taken=taken,
     )
 
 

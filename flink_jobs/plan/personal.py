@@ -62,7 +62,7 @@ def _all_labels(job: JobSpec, columns: JobColumns, free: set[str]) -> dict[str, 
             fields = dict.fromkeys(field for label in found for field in label.fields)
             labels[name] = Label(strictest(label.treatment for label in found), tuple(fields), way)
 
-    for name, field in job.source.columns.items():
+    for name, field in job.source.declared.items():
         inherit(name, (), origin_of(job, name), field.pii)
     for name, expression in columns.conditions:
         inherit(name, expression.columns, expression.text)
@@ -92,7 +92,7 @@ def _used(aggregate: Aggregate) -> Iterator[str]:
 def has_personal_data(job: JobSpec) -> bool:
     """Whether anything that the job reads carries a label."""
     looked_up = [taken.pii for lookup in job.features.lookups.values() for taken in lookup.select.values()]
-    fields = [field.pii for field in job.source.columns.values()]
+    fields = [field.pii for field in job.source.declared.values()]
     return any((job.source.key_pii, *fields, *looked_up))
 
 

@@ -136,7 +136,7 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     by_key: dict[tuple[str, ...], list[Window]] = {}
     for window in job.features.windows.values():
         by_key.setdefault(tuple(window.by), []).append(window)
-    stages, known = [], dict(_fields(job))
+    stages, known = [], dict(_fields(job)) | {each.name: each.tree[1] for each in columns.taken}
     known |= {name: "boolean" for name, _ in columns.conditions}
     for by, windows in by_key.items():
         results = {name: columns[name].type for window in windows for name in window.select}
@@ -183,4 +183,4 @@ def pack_params(source: SourceParams, by: tuple[str, ...], columns: JobColumns) 
 
 
 def _fields(job: JobSpec) -> Mapping[str, ColumnType]:
-    return {name: declared.type for name, declared in job.source.columns.items()}
+    return {name: declared.column_type for name, declared in job.source.columns.items()}

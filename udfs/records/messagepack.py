@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from udfs.records.contract import Contract, Field
+from udfs.records.contract import Contract, Field, ListField
 from udfs.records.framing import check_value, reject
 from udfs.records.json import MAX_DEPTH
 from udfs.records.numbers import to_column
@@ -61,6 +61,11 @@ class MessagePackDecoder:
             if not {*map(type, values)} <= _TYPES[field.type]:
                 return None
             columns.append(to_column(values, field.type))
+        for each in self.contract.lists:
+            lists = [record.get(each.name) for record in records]
+            if any(value is not None and each.check(value) for value in lists):
+                return None
+            columns.append(each.column(lists))
         return pa.Table.from_arrays(columns, schema=self.contract.arrow_schema())
 
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
@@ -78,11 +83,11 @@ class MessagePackDecoder:
             reject("not_an_object", f"expected a map, got {_kind(found)}")
         if any(isinstance(value, dict | list) for value in found.values()) and _is_deep(found):
             reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
-        values = ((field.name, _value(found, field)) for field in self.contract.fields)
+        values = ((field.name, _value(found, field)) for field in self.contract.every)
         return {name: value for name, value in values if value is not _MISSING}
 
 
-def _value(record: dict[Any, Any], field: Field) -> object:
+def _value(record: dict[Any, Any], field: Field | ListField) -> object:
     found: Any = record
     for place, step in enumerate(field.steps):
         if found is None:

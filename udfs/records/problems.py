@@ -43,6 +43,8 @@ CONTRACT_REASONS = (
     "wrong_type",
     "not_finite",
     "out_of_range",
+    "wrong_length",
+    "no_match",
     "not_in_values",
     "event_time_missing",
     "event_time_unparsable",

@@ -36,7 +36,8 @@ class RecordChecker:
 
     def __init__(self, params: SourceParams, conditions: tuple[DerivedParams, ...] = ()) -> None:
         self._params = params
-        self._conditions = FeatureBuilder(FeatureParams(derived=conditions))
+        self._computed = FeatureBuilder(FeatureParams(derived=(*params.taken, *conditions)))
+        self._lists = [each.name for each in params.contract.lists]
         self._decoder = make_decoder(_own_contract(params), params.max_bytes, params.written)
         self._events = _events(params, self._decoder)
         self._beside = [BesideDecoder(part, params.max_bytes) for part in params.beside]
@@ -86,9 +87,10 @@ class RecordChecker:
     def _join(self, spans: Sequence[Span[Decoded]], failures: Mapping[int, Problem]) -> Decoded:
         """What spans of a batch were decoded to, as if it had been at once."""
         problems = dict(failures)
-        schema = Contract(self._params.fields).arrow_schema()
-        empty, _ = self._conditions.compute(schema.empty_table())
-        tables = [empty]
+        contracts = [self._params.contract, *(part.contract for part in self._params.beside)]
+        empty = pa.schema([field for each in contracts for field in each.arrow_schema()]).empty_table()
+        nothing = Decoded(empty, np.zeros(0, dtype=np.int64), {})
+        tables = [self._with_computed(nothing).table]
         rows = [np.zeros(0, dtype=np.int64)]
         for start, _, decoded in spans:
             problems |= {start + row: problem for row, problem in decoded.problems.items()}
@@ -111,10 +113,13 @@ class RecordChecker:
             timeless |= ~are_iso_8601(decoded.table.column(self._iso_field), times)
         if timeless.any():
             decoded = self._without_event_time(decoded, timeless, times)
-        return self._with_conditions(decoded)
+        return self._with_computed(decoded)
 
-    def _with_conditions(self, decoded: Decoded) -> Decoded:
-        table, failures = self._conditions.compute(decoded.table)
+    def _with_computed(self, decoded: Decoded) -> Decoded:
+        """With what is made of lists in their place, and conditions."""
+        table, failures = self._computed.compute(decoded.table)
+        if self._lists:
+            table = table.drop_columns(self._lists)
         if not failures:
             return Decoded(table, decoded.rows, decoded.problems)
         problems = {int(decoded.rows[row]): problem for row, problem in failures.items()}
@@ -155,9 +160,8 @@ def _own_contract(params: SourceParams) -> Contract:
     """What the decoder of values reads: not the attributes of an event."""
     if params.events is None:
         return params.contract
-    return Contract(
-        tuple(field for field in params.contract.fields if field.name not in params.events.fields)
-    )
+    fields = tuple(field for field in params.contract.fields if field.name not in params.events.fields)
+    return Contract(fields, params.contract.lists)
 
 
 def _events(params: SourceParams, data: Decoder) -> CloudEvents | None:

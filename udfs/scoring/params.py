@@ -56,6 +56,7 @@ class SourceParams(msgspec.Struct, frozen=True):
 
     `privacy` says what becomes of the personal data in them on its way out, `max_dead` when the job stops.
     `beside` are the key and the headers that have columns, `accounts_of` the job whose accounts are written.
+    `taken` are columns made of lists, which go no further than that.
     """
 
     topic: str
@@ -68,6 +69,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     max_dead: DeadRate | None = None
     beside: tuple[BesideParams, ...] = ()
     accounts_of: str | None = None
+    taken: tuple[DerivedParams, ...] = ()
 
     @property
     def events(self) -> EnvelopeParams | None:
@@ -83,7 +85,7 @@ class SourceParams(msgspec.Struct, frozen=True):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """All columns that a record has."""
+        """All columns that a record itself has."""
         return (*self.contract.fields, *(field for part in self.beside for field in part.contract.fields))
 
 

@@ -15,9 +15,10 @@ from udfs.windows.shard import Rechecked
 
 
 def checked_columns(params: PackParams) -> Columns:
-    """The columns of records that go to their shards: fields, and the conditions of windows."""
+    """The columns of records that go to their shards: fields, what is made of lists, windows' conditions."""
     fields: Columns = tuple((field.name, field.type) for field in params.source.fields)
-    return (*fields, *((condition.name, "boolean") for condition in params.conditions))
+    taken: Columns = tuple((each.name, each.tree[1]) for each in params.source.taken)
+    return (*fields, *taken, *((condition.name, "boolean") for condition in params.conditions))
 
 
 class Rechecker:
