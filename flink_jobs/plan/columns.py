@@ -15,6 +15,7 @@ from flink_jobs.spec.aggregates import Aggregate
 from udfs.features import DerivedParams
 from udfs.features.columns import Column, ModelInput, match_each
 from udfs.model.manifest import Manifest
+from udfs.scoring.params import RuleParams
 from udfs.types import ColumnType
 
 __all__ = [
@@ -33,13 +34,14 @@ class JobColumns:
     """All columns by name, and the derived features in the order in which they are computed.
 
     `conditions` are those of windows, by the names of columns that only windows see. `taken` are columns that
-    expressions want of lists, and only they see.
+    expressions want of lists, and only they see. `rules` are those of records.
     """
 
     columns: Mapping[str, Column]
     derived: tuple[tuple[str, Expression], ...]
     conditions: tuple[tuple[str, Expression], ...] = ()
     taken: tuple[DerivedParams, ...] = ()
+    rules: tuple[RuleParams, ...] = ()
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]
@@ -65,6 +67,7 @@ def collect_columns(job: JobSpec, found: Collector, manifest: Manifest | None = 
     inputs = manifest.signature.inputs if manifest else ()
     wanted = {job.model.inputs.get(item.name, item.name): item.type for item in inputs}
     conditions: dict[str, Expression] = {}
+    rules = _rules(job, found)
     columns = _base_columns(job, found) | _window_columns(job, conditions, found)
     columns = {name: column for name, column in columns.items() if name not in found.doubts.columns}
     for name in job.features.lookups:
@@ -77,13 +80,35 @@ def collect_columns(job: JobSpec, found: Collector, manifest: Manifest | None = 
     for name, expression in derived:
         columns[name] = Column(name, expression.type, f"derived: {expression.text}")
     found.lose(job.features.derive.keys() - columns.keys())
-    return JobColumns(columns, tuple(derived), tuple(conditions.items()), _taken(dict(derived).values()))
+    taken = _taken(expression for _, expression in derived)
+    return JobColumns(columns, tuple(derived), tuple(conditions.items()), taken, rules)
+
+
+def _rules(job: JobSpec, found: Collector) -> tuple[RuleParams, ...]:
+    """The rules that are right; they see the columns and lists of records, in jobs of windows too."""
+    types = {name: field.column_type for name, field in job.source.columns.items()}
+    when = job.source.event_time
+    if when.field:
+        types.setdefault(when.field, when.type)
+    types = {name: kind for name, kind in types.items() if name not in found.doubts.columns}
+    rules = {}
+    for name, text in job.source.rules.items():
+        compiled, errors = check_all({f"rule {name}": text}, types, found.is_unknown, _all_lists(job))
+        for error in errors:
+            found.add(("source", "rules", name), error.expected, error.found, error.suggestion)
+        for _, expression in compiled:
+            if expression.type != "boolean":
+                found.add(("source", "rules", name), "a condition, true or false", f"a {expression.type}")
+            rules[name] = expression
+    return tuple(RuleParams(name, each.text, each.tree, _taken([each])) for name, each in rules.items())
 
 
 def lists_of(job: JobSpec) -> Lists:
     """The lists that expressions know, with their members; a window that is scored itself has none."""
-    if job.score == "per_window":
-        return {}
+    return {} if job.score == "per_window" else _all_lists(job)
+
+
+def _all_lists(job: JobSpec) -> Lists:
     return {
         name: {member: held.type for member, held in field.held.items()}
         for name, field in job.source.lists.items()

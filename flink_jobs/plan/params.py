@@ -55,11 +55,11 @@ def source_params(
     drift: DriftPlan | None = None,
     *,
     limited: bool = False,
-    taken: tuple[DerivedParams, ...] = (),
+    columns: JobColumns | None = None,
 ) -> SourceParams:
     """How workers read and check the source's records; if `limited`, until too many are refused.
 
-    `taken` are the columns that they make of lists.
+    Of `columns` they make those of lists, and check the rules.
     """
     source = job.source
     return SourceParams(
@@ -73,7 +73,8 @@ def source_params(
         max_dead=_max_dead(job) if limited else None,
         beside=beside_of(source),
         accounts_of=job.job if job.accounting else None,
-        taken=taken,
+        taken=columns.taken if columns else (),
+        rules=columns.rules if columns else (),
     )
 
 

@@ -14,7 +14,16 @@ from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.http_access import HttpAccess, WebUrl
 from flink_jobs.spec.lists import MEMBER_NAME, parse_length, parse_pattern, spelled_out
 from flink_jobs.spec.paths import AbsolutePath
-from flink_jobs.spec.scalars import ColumnName, Duration, Parsed, PositiveDuration, Scalar, Size, matching
+from flink_jobs.spec.scalars import (
+    ColumnName,
+    Duration,
+    Expression,
+    Parsed,
+    PositiveDuration,
+    Scalar,
+    Size,
+    matching,
+)
 from flink_jobs.spec.section import Section, Topic
 from udfs.records.personal import Treatment
 
@@ -402,6 +411,10 @@ class Source(Section):
     )
     fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
         alias="schema", description="The data contract: the fields of a record. Others are ignored."
+    )
+    rules: Annotated[dict[ColumnName, Expression], Field(max_length=100)] = Field(
+        default_factory=dict,
+        description="Name to SQL condition over the columns of a record; a false one makes it a dead letter.",
     )
     key: RecordKey | None = Field(default=None, description="Columns from the records' keys.")
     envelope: Envelope = Field(

@@ -46,6 +46,7 @@ CONTRACT_REASONS = (
     "wrong_length",
     "no_match",
     "not_in_values",
+    "rule",
     "event_time_missing",
     "event_time_unparsable",
     "event_time_ahead",

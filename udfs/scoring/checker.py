@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from udfs.features import DerivedParams, FeatureBuilder, FeatureParams
 from udfs.isolate import Span
@@ -36,8 +37,10 @@ class RecordChecker:
 
     def __init__(self, params: SourceParams, conditions: tuple[DerivedParams, ...] = ()) -> None:
         self._params = params
-        self._computed = FeatureBuilder(FeatureParams(derived=(*params.taken, *conditions)))
-        self._lists = [each.name for each in params.contract.lists]
+        self._rules = params.rules
+        checked = _of_rules(params)
+        self._computed = FeatureBuilder(FeatureParams(derived=(*params.taken, *checked, *conditions)))
+        self._dropped = [each.name for each in params.contract.lists] + [each.name for each in checked]
         self._decoder = make_decoder(_own_contract(params), params.max_bytes, params.written)
         self._events = _events(params, self._decoder)
         self._beside = [BesideDecoder(part, params.max_bytes) for part in params.beside]
@@ -116,10 +119,13 @@ class RecordChecker:
         return self._with_computed(decoded)
 
     def _with_computed(self, decoded: Decoded) -> Decoded:
-        """With what is made of lists in their place, and conditions."""
+        """With what is made of lists in their place, and conditions; without what breaks a rule."""
         table, failures = self._computed.compute(decoded.table)
-        if self._lists:
-            table = table.drop_columns(self._lists)
+        for rule in self._rules:
+            broken = pc.equal(table.column(rule.column), False).fill_null(False).to_numpy()
+            failures |= {row: rule.problem for row in np.flatnonzero(broken).tolist() if row not in failures}
+        if self._dropped:
+            table = table.drop_columns(self._dropped)
         if not failures:
             return Decoded(table, decoded.rows, decoded.problems)
         problems = {int(decoded.rows[row]): problem for row, problem in failures.items()}
@@ -154,6 +160,13 @@ class RecordChecker:
             record = decoded.table.slice(i, 1).to_pylist()[0]
             problems[row] = explain_event_time(self._params.event_time, record, int(times[i]))
         return Decoded(decoded.table.filter(pa.array(~timeless)), decoded.rows[~timeless], problems)
+
+
+def _of_rules(params: SourceParams) -> list[DerivedParams]:
+    """Whether each rule holds, after what they alone take of lists."""
+    known = {each.name for each in params.taken}
+    taken = {each.name: each for rule in params.rules for each in rule.taken if each.name not in known}
+    return [*taken.values(), *(DerivedParams(rule.column, rule.tree) for rule in params.rules)]
 
 
 def _own_contract(params: SourceParams) -> Contract:
