@@ -12,7 +12,8 @@ from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import JobSpec, SchemaRegistry
 from flink_jobs.spec.source import ContractField, RecordKey, SchemaField, Source
 from flink_jobs.system.certificates import pem_certificate, read_pem
-from udfs.records.avro_columns import find_columns
+from udfs.records.avro_columns import FoundColumn, find_column
+from udfs.records.avro_lists import FoundList, find_lists
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
@@ -160,10 +161,10 @@ def misfits(
 ) -> Iterator[tuple[Location, str, str, str, tuple[str, ...]]]:
     """The fields of the job that the schema cannot fill: location, expected, got, name and choices."""
     known = tuple(field.name for field in schema.fields)
-    for field in contract.fields:
+    for field in contract.every:
         location: Location = (*below, field.name)
         try:
-            (column,) = find_columns(schema, None, Contract((field,)))
+            column = _found(field, schema)
         except SchemaError as error:
             yield (*location, "type"), "a type that the Avro schema has there", str(error), "", ()
             continue
@@ -171,6 +172,12 @@ def misfits(
             expected = f"a field of the Avro schema ({', '.join(known[:20])}{', …' * (len(known) > 20)})"
             name = field.steps[0]
             yield location, expected, field.path_text, "" if name in known else name, known
+
+
+def _found(field: Field | ListField, schema: Node) -> FoundColumn | FoundList:
+    if isinstance(field, ListField):
+        return find_lists(schema, None, (field,))[0]
+    return find_column(schema, None, field)
 
 
 def _read(path: Path) -> str:

@@ -20,7 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.examples import examples
+from udfs.records.cloudevents import CloudEvents
 from udfs.records.contract import Contract, Field, ListField
+from udfs.records.debezium import EnvelopeParams
 from udfs.records.decode import Decoder, decode_batch
 from udfs.records.formats import FormatName, FormatParams, make_decoder
 
@@ -233,3 +235,31 @@ def test_hostile_lists_cost_bounded_time_and_memory(name: FormatName, what: str)
     assert peak < 200 * len(hostile)
     assert took < 60  # some seconds under tracemalloc; that of quadratic work would be hours
     assert math.isfinite(took)
+
+
+def test_lists_may_be_within_envelopes() -> None:
+    """Debezium's rows, also deleted ones as they were, and the data of CloudEvents in both modes."""
+    envelope = EnvelopeParams("debezium", before=True)
+    read = make_decoder(CONTRACT, 1000, FormatParams("json", envelope=envelope))
+    row, other = ({"id": n, "items": [{"qty": n}], "tags": ["a"]} for n in (1, 2))
+    events = [
+        {"op": "c", "before": None, "after": row},
+        {"op": "d", "before": other, "after": None},
+        {"op": "u", "before": other, "after": row | {"tags": ["z"]}},
+    ]
+    created, deleted, wrong = outcomes(read, [json.dumps(event).encode() for event in events])
+    assert [created["id"], created["items"][0]["qty"]] == [1, 1]
+    assert [deleted["id"], deleted["items"][0]["qty"]] == [2, 2]
+    assert wrong.message == "$.after.tags[0]: expected one of a, b, é, got another value"
+
+    cloud = CloudEvents(CONTRACT, decoder(CONTRACT), frozenset(), 1000)
+    whole = {"specversion": "1.0", "id": "1", "source": "/", "type": "t", "data": row}
+    raws = [json.dumps(each).encode() for each in (whole, row)]
+    given_headers: dict[str, list[bytes | None]] = {
+        "content-type": [b"application/cloudevents+json", b"application/json"],
+        "ce_specversion": [None, b"1.0"],
+        **{f"ce_{name}": [None, b"1"] for name in ("id", "source", "type")},
+    }
+    decoded = cloud.decode(raws, [given_headers[name] for name in cloud.headers])
+    assert not decoded.problems
+    assert decoded.table.to_pylist() == [created, created]
