@@ -152,7 +152,7 @@ class Outline:
 
 def _is_list(raw: object) -> bool:
     declared = raw.get("type") if isinstance(raw, dict) else raw
-    return isinstance(declared, str) and declared.startswith("list")
+    return isinstance(declared, str) and declared.strip().startswith(("list", "vector"))
 
 
 def mapping(parent: object, key: str) -> RawMapping | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flink_jobs.errors import Location
@@ -15,6 +15,7 @@ from flink_jobs.spec.aggregates import Aggregate
 from udfs.features import DerivedParams
 from udfs.features.columns import Column, ModelInput, match_each
 from udfs.model.manifest import Manifest
+from udfs.records.vectors import part_names
 from udfs.scoring.params import RuleParams
 from udfs.types import ColumnType
 
@@ -160,10 +161,33 @@ def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
         name: Column(name, field.column_type, origin_of(job, name), not field.required)
         for name, field in kept.items()
     }
+    columns |= _vector_columns(job, found)
     when = job.source.event_time
     if when.field and when.field not in columns and job.score == "per_event":
         columns[when.field] = Column(when.field, when.type, f"field of {job.source.topic}", False)
     columns["event_time"] = Column("event_time", "timestamp", "event time of the record", False)
+    return columns
+
+
+def vectors_of(job: JobSpec) -> dict[str, int]:
+    """The sizes of vectors whose elements are columns; a window that is scored itself has none."""
+    return {} if job.score == "per_window" else job.source.vectors
+
+
+def vector_parts(job: JobSpec) -> dict[str, str]:
+    """The columns that are elements of vectors, and the vector of each."""
+    return {part: name for name, size in vectors_of(job).items() for part in part_names(name, size)}
+
+
+def _vector_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
+    columns = {}
+    made = {name for window in job.features.windows.values() for name in window.select}
+    made |= {name for lookup in job.features.lookups.values() for name in lookup.select}
+    for part, name in vector_parts(job).items():
+        if part in job.source.declared or part in made:
+            expected = f"a vector whose elements have names of their own, {name}_0 and so on"
+            found.add(("source", "schema", name), expected, f"a column {part!r} beside it")
+        columns[part] = Column(part, "double", origin_of(job, name), not job.source.fields[name].required)
     return columns
 
 
@@ -253,7 +277,7 @@ def collect_inputs(
     job: JobSpec, manifest: Manifest, columns: JobColumns, found: Collector
 ) -> tuple[ModelInput, ...]:
     """The column for each input of the model's signature that the job can feed, in its order."""
-    renamed = dict(job.model.inputs)
+    renamed, vectors = dict(job.model.inputs), vector_parts(job)
     matched, problems = match_each(manifest.signature, columns.columns, renamed)
     model = f"{manifest.name} version {manifest.version}"
     kinds = {item.name: item.type for item in manifest.signature.inputs}
@@ -270,14 +294,16 @@ def collect_inputs(
             column = columns[name]
             got = f"{name}, a {column.type} ({column.origin})"
             found.add(location, f"a {kinds[problem.input]} column, as {model} wants it", got)
-    _check_required([problem.column for problem in problems if problem.kind == "null"], model, columns, found)
+    absent = [problem.column for problem in problems if problem.kind == "null"]
+    _check_required({vectors.get(name, name): columns[name].type for name in absent}, job, model, found)
     return tuple(matched)
 
 
-def _check_required(names: Sequence[str], model: str, columns: JobColumns, found: Collector) -> None:
-    """One diagnostic for all columns that may be null, with what to write."""
-    if names:
-        fields = dict.fromkeys(names)
-        written = ", ".join(f"{name}: {{type: {columns[name].type}, required: true}}" for name in fields)
+def _check_required(fields: Mapping[str, str], job: JobSpec, model: str, found: Collector) -> None:
+    """One diagnostic for all fields that may be null, with what to write."""
+    if fields:
+        sizes = job.source.vectors
+        kinds = {n: f"vector, size: {sizes[n]}" if n in sizes else kind for n, kind in fields.items()}
+        written = ", ".join(f"{name}: {{type: {kind}, required: true}}" for name, kind in kinds.items())
         expected = f"without null in what {model} needs: {written}"
         found.add(("source", "schema"), expected, f"{', '.join(fields)} without required: true")

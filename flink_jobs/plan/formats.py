@@ -103,9 +103,13 @@ def contract_of(source: Source) -> Contract:
 
 def _list(name: str, field: SchemaField) -> ListField:
     low, high = field.length or (None, USUAL_LENGTH)
+    members = [_field(member, held) for member, held in field.held.items()]
+    if field.size:
+        low, high = field.size, field.size
+        members = [msgspec.structs.replace(member, required=True) for member in members]
     return ListField(
         name,
-        tuple(_field(member, held) for member, held in field.held.items()),
+        tuple(members),
         field.required,
         (low, LARGEST_LENGTH if high is None else high),
         tuple(field.field.split(".")) if field.field else (),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from flink_jobs.plan.columns import JobColumns, ModelInput
+from flink_jobs.plan.columns import JobColumns, ModelInput, vector_parts, vectors_of
 from flink_jobs.plan.drift import DriftPlan
 from flink_jobs.plan.formats import beside_of, contract_of, format_params
 from flink_jobs.plan.lookups import artifact_name
@@ -75,6 +75,7 @@ def source_params(
         accounts_of=job.job if job.accounting else None,
         taken=columns.taken if columns else (),
         rules=columns.rules if columns else (),
+        vectors=vectors_of(job),
     )
 
 
@@ -117,7 +118,7 @@ def model_params(
             dict(columns.columns),
             renamed,
             job.model.refresh,
-            frozenset(watched - labels.keys()),
+            frozenset(watched - labels.keys() - vector_parts(job).keys()),
             bool(wanted),
             msgspec.structs.replace(release_trust_of(job), pinned=version.head),
         )

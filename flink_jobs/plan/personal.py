@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flink_jobs.errors import Location
-from flink_jobs.plan.columns import JobColumns, condition_name, origin_of
+from flink_jobs.plan.columns import JobColumns, condition_name, origin_of, vector_parts
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import Declassified, JobSpec
 from flink_jobs.spec.aggregates import Aggregate
@@ -64,6 +64,8 @@ def _all_labels(job: JobSpec, columns: JobColumns, free: set[str]) -> dict[str, 
 
     for name, field in job.source.declared.items():
         inherit(name, (), origin_of(job, name), field.pii)
+    for part, name in vector_parts(job).items():
+        inherit(part, (name,), origin_of(job, name))
     for name, expression in columns.conditions:
         inherit(name, expression.columns, expression.text)
     for name, aggregate in _aggregates(job):

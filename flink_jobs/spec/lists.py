@@ -1,9 +1,11 @@
-"""How a job file writes lists, `list<string>` and `list<{sku: string, qty: long}>`, lengths and patterns.
+"""How a job file writes lists (`list<string>`), vectors (`vector<float, 384>`), lengths and patterns.
 
 >>> spelled_out({"type": "list<{sku: string, qty: long}>", "required": True})
 {'type': 'list', 'required': True, 'members': {'sku': 'string', 'qty': 'long'}}
 >>> spelled_out({"type": "list<string>"})
 {'type': 'list', 'element': 'string'}
+>>> spelled_out({"type": "vector<float, 384>"})
+{'type': 'vector', 'size': 384}
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ _LARGEST_TEXT = 10_000
 def spelled_out(data: Any) -> Any:
     """A field whose type is written as a list of something, with that as its own key."""
     written = data.get("type") if isinstance(data, dict) else None
-    if not isinstance(written, str) or not re.match(r"\s*list\s*<", written):
+    if not isinstance(written, str):
+        return data
+    if re.match(r"\s*vector\s*<", written):
+        return _vector(data, written)
+    if not re.match(r"\s*list\s*<", written):
         return data
     found = _list_of(written)
     if found is None:
@@ -36,6 +42,15 @@ def spelled_out(data: Any) -> Any:
     if given := [key for key in ("element", "members") if key in data]:
         raise wrong_at({(given[0],): wrong("left out, as the type says it", "a value")})
     return {**data, "type": "list", **found}
+
+
+def _vector(data: dict[str, Any], written: str) -> dict[str, Any]:
+    found = re.fullmatch(r"\s*vector\s*<\s*(float|double)\s*,\s*([0-9]{1,9})\s*>\s*", written)
+    if found is None:
+        raise wrong_at({("type",): wrong("vector<float, 384>, or of another size", describe(written))})
+    if "size" in data:
+        raise wrong_at({("size",): wrong("left out, as the type says it", "a value")})
+    return {**data, "type": "vector", "size": int(found[2])}
 
 
 def _list_of(written: str) -> dict[str, Any] | None:

@@ -23,12 +23,15 @@ from flink_jobs.spec.scalars import (
     Scalar,
     Size,
     matching,
+    whole,
 )
 from flink_jobs.spec.section import Section, Topic
 from udfs.records.personal import Treatment
+from udfs.records.vectors import LARGEST_VECTOR
 
 FieldType = Literal["string", "double", "long", "boolean"]
-SchemaType = Literal["string", "double", "long", "boolean", "list"]
+SchemaType = Literal["string", "double", "long", "boolean", "list", "vector"]
+LISTS = ("list", "vector")
 PII = (
     "Personal data, and all that is made of it: written only as a keyed hash, encrypted, as a mask, or never."
 )
@@ -123,6 +126,7 @@ class ContractField(Section):
     def column_type(self) -> FieldType:
         """The type of the column that the field is; lists are none."""
         assert self.type != "list"
+        assert self.type != "vector"
         return self.type
 
     def _text_errors(self) -> dict[Location, PydanticCustomError]:
@@ -157,8 +161,9 @@ class ContractField(Section):
         return {}
 
     def _value_errors(self) -> dict[Location, PydanticCustomError]:
-        if self.values and self.type == "list":
-            return {("values",): wrong("that of element or members, as the type is list", "values")}
+        if self.values and self.type in LISTS:
+            expected = f"that of element or members, as the type is {self.type}"
+            return {("values",): wrong(expected, "values")}
         errors: dict[Location, PydanticCustomError] = {}
         seen: set[Any] = set()
         for index, value in enumerate(self.values):
@@ -191,9 +196,15 @@ class SchemaField(ContractField):
     field: FieldPath | None = Field(
         default=None, description="Where it is in the record, a.b.c; default: at the top, under its own name."
     )
-    element: ElementField | None = Field(default=None, description="Of a list of values: what they may hold.")
+    element: ElementField | None = Field(
+        default=None, description="Of a list of values, or a vector: what they may hold."
+    )
     members: Annotated[dict[MemberName, ElementField], Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="Of a list of objects: what their members may hold; others are ignored."
+    )
+
+    size: Annotated[int, whole(1, LARGEST_VECTOR)] | None = Field(
+        default=None, description="Of a vector: how many numbers it has."
     )
 
     @model_validator(mode="before")
@@ -204,16 +215,30 @@ class SchemaField(ContractField):
     @property
     def held(self) -> dict[str, ElementField]:
         """Of a list: its members, or its element as one without a name."""
+        if self.type == "vector":
+            return {"": self.element or ElementField(type="double")}
         return {"": self.element} if self.element else dict(self.members or {})
 
     @model_validator(mode="after")
     def _check_list(self) -> SchemaField:
-        given = [key for key in ("element", "members") if getattr(self, key) is not None]
-        if self.type != "list" and given:
-            raise wrong_at({(given[0],): wrong(f"left out, as the type is {self.type}", "a value")})
+        given = [key for key in ("element", "members", "size") if getattr(self, key) is not None]
+        if self.type == "vector":
+            return self._checked_vector()
+        left_out = given if self.type != "list" else given[given.index("size") :] if self.size else []
+        if left_out:
+            raise wrong_at({(left_out[0],): wrong(f"left out, as the type is {self.type}", "a value")})
         if self.type == "list" and len(given) != 1:
             expected = "a list with element or members: list<string>, or list<{sku: string, qty: long}>"
             raise wrong_at({("type",): wrong(expected, " and ".join(given) or "list alone")})
+        return self
+
+    def _checked_vector(self) -> SchemaField:
+        if self.size is None:
+            raise wrong_at({("size",): wrong("given, as the type is vector: vector<float, 384>", "nothing")})
+        if self.members is not None:
+            raise wrong_at({("members",): wrong("left out, as the type is vector", "a value")})
+        if self.element and self.element.type != "double":
+            raise wrong_at({("element",): wrong("double, as the type is vector", self.element.type)})
         return self
 
 
@@ -301,8 +326,8 @@ class SchemaRegistry(HttpAccess):
 def _list_errors(fields: dict[str, SchemaField], *key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
     """Lists are only of the records' values."""
     for name, field in fields.items():
-        if field.type == "list":
-            yield (*key, name, "type"), wrong("string, double, long or boolean here", "a list")
+        if field.type in LISTS:
+            yield (*key, name, "type"), wrong("string, double, long or boolean here", f"a {field.type}")
 
 
 def _text_errors(fields: dict[str, SchemaField], key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
@@ -433,12 +458,17 @@ class Source(Section):
     @property
     def columns(self) -> dict[str, ContractField]:
         """That of it which is a column."""
-        return {name: field for name, field in self.declared.items() if field.type != "list"}
+        return {name: field for name, field in self.declared.items() if field.type not in LISTS}
 
     @property
     def lists(self) -> dict[str, SchemaField]:
-        """Fields that are lists: no columns, but what expressions make columns of."""
-        return {name: field for name, field in self.fields.items() if field.type == "list"}
+        """Fields that are lists or vectors: no columns, but what expressions make columns of."""
+        return {name: field for name, field in self.fields.items() if field.type in LISTS}
+
+    @property
+    def vectors(self) -> dict[str, int]:
+        """The sizes of vectors, each element of which is a column."""
+        return {name: field.size for name, field in self.fields.items() if field.size is not None}
 
     @property
     def subject(self) -> str:

@@ -21,6 +21,7 @@ from udfs.records.decode import Decoded, Decoder, decode_batch
 from udfs.records.event_time import are_iso_8601, explain_event_time
 from udfs.records.formats import make_decoder
 from udfs.records.problems import Problem
+from udfs.records.vectors import part_names, parts_of
 from udfs.scoring.last_net import score_all
 from udfs.scoring.outcomes import DEAD, LATE, NO_EVENT_TIME, PREDICTED, Outcomes, problem_json, undecided
 from udfs.scoring.params import SourceParams
@@ -120,7 +121,7 @@ class RecordChecker:
 
     def _with_computed(self, decoded: Decoded) -> Decoded:
         """With what is made of lists in their place, and conditions; without what breaks a rule."""
-        table, failures = self._computed.compute(decoded.table)
+        table, failures = self._computed.compute(self._with_vectors(decoded.table))
         for rule in self._rules:
             broken = pc.equal(table.column(rule.column), False).fill_null(False).to_numpy()
             failures |= {row: rule.problem for row in np.flatnonzero(broken).tolist() if row not in failures}
@@ -131,6 +132,16 @@ class RecordChecker:
         problems = {int(decoded.rows[row]): problem for row, problem in failures.items()}
         valid = np.delete(np.arange(table.num_rows), list(failures))
         return Decoded(table.take(pa.array(valid)), decoded.rows[valid], decoded.problems | problems)
+
+    def _with_vectors(self, table: pa.Table) -> pa.Table:
+        """With a column for each element of vectors."""
+        if not self._params.vectors:
+            return table
+        columns, names = table.columns, table.column_names
+        for name, size in self._params.vectors.items():
+            columns += parts_of(table.column(name).combine_chunks(), size)
+            names += part_names(name, size)
+        return pa.Table.from_arrays(columns, names)
 
     def _decode_on_time(self, raws: Raws, late: npt.NDArray[np.bool_], beside: Sequence[Raws]) -> Decoded:
         if not late.any():

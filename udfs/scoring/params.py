@@ -79,6 +79,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     `privacy` says what becomes of the personal data in them on its way out, `max_dead` when the job stops.
     `beside` are the key and the headers that have columns, `accounts_of` the job whose accounts are written.
     `taken` are columns made of lists, which go no further than that. `rules` must not be false.
+    `vectors` are lists of that size of which each element is a column.
     """
 
     topic: str
@@ -93,6 +94,7 @@ class SourceParams(msgspec.Struct, frozen=True):
     accounts_of: str | None = None
     taken: tuple[DerivedParams, ...] = ()
     rules: tuple[RuleParams, ...] = ()
+    vectors: dict[str, int] = {}
 
     @property
     def events(self) -> EnvelopeParams | None:
