@@ -493,8 +493,6 @@ class Source(Section):
             yield ("schema_registry",), wrong(f"left out, as the format is {self.format}", "a value")
         if self.format == "text":
             yield from _text_errors(self.fields, "schema")
-        elif self.format == "protobuf":
-            yield from _list_errors(self.fields, "schema")
         yield from _list_errors(self.envelope.fields, "envelope", "fields")
         if self.format == "text" and self.envelope.kind == "debezium":
             yield ("envelope",), wrong("left out, as the format is text", "debezium")
