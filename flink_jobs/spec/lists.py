@@ -24,6 +24,9 @@ MEMBER_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,199}"
 _TYPE = r"string|double|long|boolean"
 _MEMBER = rf"\s*({MEMBER_NAME})\s*:\s*({_TYPE})\s*"
 _LARGEST_TEXT = 10_000
+# What editors accept as a list or a vector in words.
+_MEMBERS = rf"\{{{_MEMBER}(,{_MEMBER})*\}}"
+WRITTEN = rf"^\s*(list\s*<\s*({_TYPE}|{_MEMBERS})\s*>|vector\s*<\s*(float|double)\s*,\s*[0-9]+\s*>)\s*$"
 
 
 def spelled_out(data: Any) -> Any:

@@ -11,9 +11,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,8 +25,11 @@ from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import Runnable, make_feature_plan
 from flink_jobs.plan.personal import personal_columns
 from flink_jobs.plan.window_stages import WindowStages
+from flink_jobs.run.registered import proposed_fields
 from flink_jobs.spec import JobSpec
+from flink_jobs.spec.json_schema import job_schema
 from tests.helpers.examples import examples
+from udfs.records.avro_schema import parse_schema
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import DEAD
 from udfs.scoring.params import PackParams, ScoreParams
@@ -365,3 +370,47 @@ def test_patterns_and_lengths_of_strings() -> None:
     for record, together in zip(records, found, strict=True):
         (alone,) = results(job_of("CHAR_LENGTH(id)", text), [record])
         assert alone == together
+
+
+def test_editors_accept_what_is_accepted() -> None:
+    """By the JSON Schema of job files, in words and key by key; what is no list is not."""
+    validator = jsonschema.Draft202012Validator(job_schema())
+    job = yaml.safe_load(JOB)
+    fields = yaml.safe_load(
+        """
+        a: {type: list, element: {type: double, range: [0, 1]}, length: [1, 50]}
+        b: {type: list, required: true, members: {sku: {type: string, required: true}, qty: long}}
+        c: vector<float, 384>
+        d: {type: vector, size: 64, field: a.b}
+        e: {type: string, length: [1, null], pattern: "[a-z]+"}
+        """
+    )
+    job["source"]["schema"] |= fields
+    job["source"]["rules"] = {"some": "CARDINALITY(a) > 0"}
+    validator.validate(job)
+    assert {*load_job_text(yaml.safe_dump(job), "job.yaml", Path("/")).source.fields} >= {*fields}
+    for wrong in ("list<text>", "list<list<string>>", "vector<int, 3>", "lists"):
+        job["source"]["schema"]["a"] = wrong
+        assert not validator.is_valid(job)
+
+
+def test_arrays_of_a_registry_are_proposed_as_lists() -> None:
+    item = {
+        "type": "record",
+        "name": "Item",
+        "fields": [
+            {"name": "sku", "type": ["null", "string"]},
+            {"name": "qty", "type": "int"},
+            {"name": "more", "type": {"type": "map", "values": "int"}},
+        ],
+    }
+    arrays = [
+        {"type": "array", "items": items}
+        for items in (["null", "string"], item, {"type": "map", "values": "int"})
+    ]
+    fields = [{"name": name, "type": kind} for name, kind in zip("abc", arrays, strict=True)]
+    node = parse_schema(json.dumps({"type": "record", "name": "R", "fields": fields}))
+    proposed = [each.list for each in proposed_fields(node)]
+    assert proposed == ["list<string>", "list<{sku: string, qty: long}>", None]
+    text = JOB.replace("list<string>", json.dumps(proposed[1]))
+    assert job_of("SUM(tags.qty)", text).source.lists["tags"].held.keys() == {"sku", "qty"}

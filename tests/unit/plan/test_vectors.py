@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from flink_jobs.errors import JobFileError
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import Plan, make_feature_plan, make_plan
+from flink_jobs.plan.describe import as_data, as_text
 from flink_jobs.plan.personal import personal_columns
 from flink_jobs.registry import Registry
 from flink_jobs.registry.onnx_export import export_onnx
@@ -264,3 +265,10 @@ def test_a_wide_vector_costs_no_more_than_reading_it() -> None:
     whole = took(lambda: checker.check(batch.raws, batch.event_time, batch.late))
     reading = took(lambda: [json.loads(raw or b"") for raw in batch.raws])
     assert whole < 5 * reading
+
+
+def test_the_plan_shows_rules(folder: Path) -> None:
+    made = plan(folder, JOB.replace("features:", '  rules: {positive: "age > 0"}\nfeatures:'))
+    assert as_data(made)["rules"] == {"positive": "age > 0"}
+    assert "Rules of records\n  positive  age > 0\n" in as_text(made)
+    assert "Rules of records" not in as_text(plan(folder))
