@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flink_jobs.errors import InputError, JobFileError
-from flink_jobs.history.records import from_table
+from flink_jobs.history.records import from_table, read_records
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import Runnable, make_feature_plan
 from flink_jobs.plan.personal import personal_columns
@@ -340,10 +341,29 @@ def test_windows_keep_what_is_made_of_lists_and_not_the_lists() -> None:
     assert row_schema(checked_columns(pack)).names[:3] == table.schema.names
 
 
-def test_history_of_columns_has_no_lists() -> None:
-    with pytest.raises(InputError, match="as the job reads lists"):
-        from_table(job_of(), pa.table({"id": [1]}))
-    assert from_table(job_of(), pa.table({"value": [b'{"id":1}']})).written == "values"
+def test_history_of_columns_has_lists_as_parquet_keeps_them(tmp_path: Path) -> None:
+    """As pandas writes them; the job reads of the file what it would read of the topic."""
+    records = [
+        {"id": 1, "tags": ["a", 'é"'], "items": [{"sku": "x", "qty": 2, "price": 0.5}], "one": [3]},
+        {"id": 2, "tags": None, "items": [], "one": None},
+    ]
+    pd.DataFrame(records).to_parquet(tmp_path / "orders.parquet")
+    job = job_of("SUM(items.qty) + CARDINALITY(tags) + ELEMENT(one)")
+    history = read_records(job, tmp_path / "orders.parquet")
+    assert history.written == "columns"
+    assert [json.loads(message.value or b"") for message in history.records] == [*records]
+    made = make_feature_plan(history.read_by(job), ["value"])
+    outcomes = Scorer(params_of(made)).score(batch_of([json.loads(m.value or b"") for m in history.records]))
+    assert [json.loads(line)["features"]["value"] for line in outcomes.prediction] == [7, None]
+
+
+def test_history_with_other_columns_is_refused() -> None:
+    with pytest.raises(InputError, match="column 'tags' must be a list, as the field is; got string"):
+        from_table(job_of(), pa.table({"id": [1], "tags": ["a"]}))
+    assert from_table(job_of(), pa.table({"id": [1]})).absent == ("tags", "items", "one")
+    required = JOB.replace("tags: list<string>", "tags: {type: list<string>, required: true}")
+    with pytest.raises(InputError, match="missing: tags"):
+        from_table(job_of(text=required), pa.table({"id": [1]}))
 
 
 def test_patterns_and_lengths_of_strings() -> None:
