@@ -81,7 +81,7 @@ def collect_columns(job: JobSpec, found: Collector, manifest: Manifest | None = 
     for name, expression in derived:
         columns[name] = Column(name, expression.type, f"derived: {expression.text}")
     found.lose(job.features.derive.keys() - columns.keys())
-    taken = _taken(expression for _, expression in derived)
+    taken = _taken([*(expression for _, expression in derived), *conditions.values()])
     return JobColumns(columns, tuple(derived), tuple(conditions.items()), taken, rules)
 
 
@@ -250,7 +250,7 @@ def _has_condition(
     fields = job.source.columns.items()
     types = {name: field.column_type for name, field in fields if name not in found.doubts.columns}
     name = condition_name(aggregate.where)
-    compiled, errors = check_all({name: aggregate.where}, types, found.is_unknown)
+    compiled, errors = check_all({name: aggregate.where}, types, found.is_unknown, _all_lists(job))
     for error in errors:
         expected = f"an aggregate whose condition is {error.expected}"
         found.add(location, expected, error.found, error.suggestion)

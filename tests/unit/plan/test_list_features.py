@@ -341,6 +341,23 @@ def test_windows_keep_what_is_made_of_lists_and_not_the_lists() -> None:
     assert row_schema(checked_columns(pack)).names[:3] == table.schema.names
 
 
+@pytest.mark.parametrize("score", ["per_event", "per_window"])
+def test_conditions_of_windows_know_lists(score: str) -> None:
+    kind = "over" if score == "per_event" else "tumble"
+    windows = f"windows: {{w: {{by: id, {kind}: 1h, select: {{n: 'count(* where CARDINALITY(tags) > 1)'}}}}}}"
+    text = JOB.replace('derive:\n    value: "EXPRESSION"', windows).replace("job:", f"score: {score}\njob:")
+    made = make_feature_plan(job_of(text=text), ["n"])
+    pack = made.views.functions["pack_records"].params
+    assert isinstance(pack, PackParams)
+    batch = batch_of([{"id": 1, "tags": ["a", "b"]}, {"id": 1, "tags": []}, {"id": 1}])
+    checker = RecordChecker(pack.source, pack.conditions)
+    _, table = checker.extract(batch.raws, batch.event_time, batch.late)
+    assert table.column_names == [name for name, _ in checked_columns(pack)]
+    assert table.column("where CARDINALITY(tags) > 1").to_pylist() == [True, False, None]
+    (stages,) = [view.stages for view in made.views.views.values() if isinstance(view, WindowStages)]
+    assert stages[0].columns == checked_columns(pack)
+
+
 def test_history_of_columns_has_lists_as_parquet_keeps_them(tmp_path: Path) -> None:
     """As pandas writes them; the job reads of the file what it would read of the topic."""
     records = [
