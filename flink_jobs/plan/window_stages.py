@@ -6,6 +6,7 @@ key, and the last one scores. See `udfs.windows`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flink_jobs.plan.columns import JobColumns, condition_name, vector_parts
@@ -135,7 +136,7 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     by_key: dict[tuple[str, ...], list[Window]] = {}
     for window in job.features.windows.values():
         by_key.setdefault(tuple(window.by), []).append(window)
-    stages, known = [], _fields(job) | {each.name: each.tree[1] for each in columns.taken}
+    stages, known = [], dict(_fields(job)) | {each.name: each.tree[1] for each in columns.taken}
     known |= {name: "boolean" for name, _ in columns.conditions}
     for by, windows in by_key.items():
         results = {name: columns[name].type for window in windows for name in window.select}
@@ -181,6 +182,6 @@ def pack_params(source: SourceParams, by: tuple[str, ...], columns: JobColumns) 
     return PackParams(source, by, SHARD_KEYS, conditions)
 
 
-def _fields(job: JobSpec) -> dict[str, ColumnType]:
+def _fields(job: JobSpec) -> Mapping[str, ColumnType]:
     fields: dict[str, ColumnType] = {name: held.column_type for name, held in job.source.columns.items()}
     return fields | dict.fromkeys(vector_parts(job), "double")
