@@ -103,7 +103,7 @@ def contract_of(source: Source) -> Contract:
 
 def _list(name: str, field: SchemaField) -> ListField:
     low, high = field.length or (None, USUAL_LENGTH)
-    members = [_field(member, held) for member, held in field.held.items()]
+    members = [_field(member, held, held.field) for member, held in field.held.items()]
     if field.size:
         low, high = field.size, field.size
         members = [msgspec.structs.replace(member, required=True) for member in members]

@@ -179,6 +179,9 @@ class ElementField(ContractField):
     """An element of a list, or a member of one, and what it may hold."""
 
     type: FieldType = Field(description="Type of the value. No value is ever converted to it.")
+    field: FieldPath | None = Field(
+        default=None, description="Where a member is in the element, a.b; default: under its own name."
+    )
 
     @model_validator(mode="after")
     def _check_pii(self) -> ElementField:
@@ -224,6 +227,8 @@ class SchemaField(ContractField):
         given = [key for key in ("element", "members", "size") if getattr(self, key) is not None]
         if self.type == "vector":
             return self._checked_vector()
+        if self.element and self.element.field:
+            raise wrong_at({("element", "field"): wrong("left out, as elements are values", "a path")})
         left_out = given if self.type != "list" else given[given.index("size") :] if self.size else []
         if left_out:
             raise wrong_at({(left_out[0],): wrong(f"left out, as the type is {self.type}", "a value")})

@@ -62,7 +62,9 @@ class FoundList:
         values = (
             (
                 member.field.name,
-                _at(f"{path}.{member.field.name}", member.field, lambda m=member: m.value(element)),
+                _at(
+                    f"{path}.{'.'.join(member.field.steps)}", member.field, lambda m=member: m.value(element)
+                ),
             )
             for member in self.members
         )

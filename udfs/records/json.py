@@ -6,7 +6,7 @@ Stricter than either: one object per record, no duplicate declared key, no NaN, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,10 @@ from udfs.records.raws import join_lines
 MAX_DEPTH = 100
 _NEWLINE, _OPEN, _CLOSE, _BRACKET, _CLOSING, _QUOTE, _BACKSLASH = b'\n{}[]"\\'
 MAX_INTEGER_DIGITS = 4300
+
+
+# Reads an element of the list, at that path.
+ReadElement = Callable[[object, str, ListField], object]
 
 
 class JsonDecoder:
@@ -122,14 +126,17 @@ class JsonDecoder:
         return record
 
 
-def taken(value: object, path: str, as_list: ListField | None = None) -> object:
+def taken(
+    value: object, path: str, as_list: ListField | None = None, element: ReadElement | None = None
+) -> object:
     """A value as the contract checks it, `{}` for an object. Raises RejectedError."""
     if isinstance(value, _NotFinite):
         raise RejectedError(Problem("contract", "not_finite", f"{path}: got {value.text}"))
     if isinstance(value, str) and not _is_unicode(value):
         reject("invalid_utf8", f"{path}: has half of a surrogate pair")
     if as_list and isinstance(value, list) and not as_list.wrong_length(len(value)):
-        return [_element(each, f"{path}[{place}]", as_list) for place, each in enumerate(value)]
+        read = element or _element
+        return [read(each, f"{path}[{place}]", as_list) for place, each in enumerate(value)]
     return {} if isinstance(value, _Pairs) else value
 
 

@@ -67,6 +67,20 @@ class ListField(msgspec.Struct, frozen=True):
             return pa.list_(ARROW[self.members[0].type])
         return pa.list_(pa.struct([(member.name, ARROW[member.type]) for member in self.members]))
 
+    @property
+    def nested(self) -> bool:
+        """Whether members are within objects of the elements."""
+        return any(member.path for member in self.members)
+
+    def flat(self, column: pa.Array) -> pa.Array:
+        """A column whose elements hold the members at their paths, with them at the top."""
+        elements = column.flatten()
+        missing = elements.is_null() if len(elements) else None
+        members = [pc.struct_field(elements, list(member.steps)) for member in self.members]
+        kept = pa.StructArray.from_arrays(members, fields=list(self.arrow.value_type), mask=missing)
+        ends = pa.array([0, *np.cumsum(self.lengths(column)).tolist()], pa.int32())
+        return pa.ListArray.from_arrays(ends, kept, type=self.arrow, mask=column.is_null())
+
     def member(self, elements: pa.Array, member: Field) -> pa.Array:
         """A member of all elements, null where the element is."""
         return elements if self.bare else pc.struct_field(elements, [member.name])
@@ -129,5 +143,5 @@ class ListField(msgspec.Struct, frozen=True):
         if element is not None and not isinstance(element, dict):
             return violation("wrong_type", f"{path}: expected an object, got {wrong_type('object', element)}")
         found = dict.fromkeys(member.name for member in self.members) if element is None else element
-        checks = (check_field(member, found, f"{path}.{member.name}") for member in self.members)
+        checks = (check_field(member, found, f"{path}.{'.'.join(member.steps)}") for member in self.members)
         return next((problem for problem in checks if problem), None)

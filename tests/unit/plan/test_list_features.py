@@ -451,3 +451,10 @@ def test_arrays_of_a_registry_are_proposed_as_lists() -> None:
     assert proposed == ["list<string>", "list<{sku: string, qty: long}>", None]
     text = JOB.replace("list<string>", json.dumps(proposed[1]))
     assert job_of("SUM(tags.qty)", text).source.lists["tags"].held.keys() == {"sku", "qty"}
+
+
+def test_members_are_found_by_their_paths() -> None:
+    lines = "{type: list, members: {sku: {type: string, field: product.sku}, qty: long}}"
+    job = job_of("items[1].sku", JOB.replace('"list<{sku: string, qty: long, price: double}>"', lines))
+    (found,) = results(job, [{"id": 1, "items": [{"product": {"sku": "x"}}]}])
+    assert found["value"] == "x"

@@ -193,3 +193,14 @@ def test_a_hostile_list_costs_bounded_time() -> None:
     assert time.process_time() - started < 20
     assert first == last == {"xs": [1]}
     assert (long.reason, lies.reason) == ("wrong_length", "not_avro")
+
+
+def test_members_may_be_within_records_of_elements() -> None:
+    size = {"type": "record", "name": "Size", "fields": [{"name": "kg", "type": "int"}]}
+    line = {"type": "record", "name": "Line", "fields": [{"name": "size", "type": ["null", size]}]}
+    contract = Contract((), (ListField("lines", (Field("kg", "long", high=9, path=("size", "kg")),)),))
+    text = schema(lines=array(line))
+    records = [{"lines": [{"size": {"kg": 1}}, {"size": None}]}, {"lines": [{"size": {"kg": 10}}]}]
+    good, bad = outcomes(AvroDecoder(contract, 1000, text), [write(text, record) for record in records])
+    assert good == {"lines": [{"kg": 1}, {"kg": None}]}
+    assert bad.message == "$.lines[0].size.kg: expected at most 9, got a larger number"

@@ -263,3 +263,98 @@ def test_lists_may_be_within_envelopes() -> None:
     decoded = cloud.decode(raws, [given_headers[name] for name in cloud.headers])
     assert not decoded.problems
     assert decoded.table.to_pylist() == [created, created]
+
+
+DEEPER = ListField(
+    "items",
+    (
+        Field("sku", "string", path=("product", "sku")),
+        Field("kg", "double", high=9, path=("product", "size", "kg")),
+        Field("qty", "long"),
+    ),
+    path=("order", "lines"),
+)
+
+
+def walked(element: Any, steps: Sequence[str], kind: str) -> Any:
+    """The member by Python; raises ValueError where it cannot be."""
+    for step in steps:
+        if element is None:
+            return None
+        if not isinstance(element, dict):
+            raise ValueError
+        element = element.get(step)
+    if not is_of(kind, element):
+        raise ValueError
+    return float(element) if kind == "double" and element is not None else element
+
+
+def with_objects(record: Any) -> Any:
+    try:
+        lines = walked_lines(record)
+        if lines is None:
+            return {"items": None}
+        found: list[dict[str, Any] | None] = []
+        for each in lines:
+            if each is None:
+                found.append(None)
+                continue
+            row = {field.name: walked(each, field.steps, field.type) for field in DEEPER.members}
+            if not isinstance(each, dict) or (row["kg"] or 0) > 9:
+                raise ValueError
+            found.append(row)
+        return {"items": found}
+    except ValueError:
+        return None
+
+
+def walked_lines(record: Any) -> Any:
+    order = record.get("order")
+    if order is None:
+        return None
+    if not isinstance(order, dict) or not isinstance(order.get("lines"), list | None):
+        raise ValueError
+    return order.get("lines")
+
+
+SIZES = st.none() | st.fixed_dictionaries({}, optional={"kg": st.floats(-2, 2) | st.integers(8, 10) | LEAVES})
+PRODUCTS = st.none() | LEAVES | st.fixed_dictionaries({}, optional={"sku": LEAVES, "size": SIZES | LEAVES})
+LINES = st.lists(
+    st.none()
+    | LEAVES
+    | st.fixed_dictionaries({}, optional={"product": PRODUCTS, "qty": st.integers(0, 9) | LEAVES}),
+    max_size=3,
+)
+ORDERED = st.fixed_dictionaries(
+    {}, optional={"order": st.none() | LEAVES | st.fixed_dictionaries({}, optional={"lines": LINES | LEAVES})}
+)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(ORDERED, min_size=1, max_size=5))
+def test_members_may_be_within_objects_of_elements(name: FormatName, records: list[Any]) -> None:
+    read = decoder(Contract((), (DEEPER,)), name)
+    raws = [written(record, name) for record in records]
+    together = outcomes(read, raws)
+    assert together == outcomes(Careful(read), raws)
+    assert together == [each for raw in raws for each in outcomes(read, [raw])]
+    for found, record in zip(together, records, strict=True):
+        assert (found if isinstance(found, dict) else None) == with_objects(record)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_wrong_below_an_element_is_told_with_its_path(name: FormatName) -> None:
+    read = decoder(Contract((), (DEEPER,)), name)
+    good = {"order": {"lines": [{"product": {"sku": "a", "size": {"kg": 1}}, "qty": 2}]}}
+    assert read.decode_columns([written(good, name)] * 2) is not None
+    wrong = [{"product": {"size": {"kg": 10}}}, {"product": {"size": "big"}}, {"product": {"sku": 1}}]
+    raws = [written({"order": {"lines": [{}, each]}}, name) for each in wrong]
+    before, *found = outcomes(read, [written(good, name), *raws])
+    assert before == {"items": [{"sku": "a", "kg": 1.0, "qty": 2}]}
+    place = "$.order.lines[1].product"
+    assert [problem.message for problem in found] == [
+        f"{place}.size.kg: expected at most 9, got a larger number",
+        f"{place}.size: expected an object, got string",
+        f"{place}.sku: expected string, got integer",
+    ]
