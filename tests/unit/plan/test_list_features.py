@@ -458,3 +458,21 @@ def test_members_are_found_by_their_paths() -> None:
     job = job_of("items[1].sku", JOB.replace('"list<{sku: string, qty: long, price: double}>"', lines))
     (found,) = results(job, [{"id": 1, "items": [{"product": {"sku": "x"}}]}])
     assert found["value"] == "x"
+
+
+def test_what_the_page_shows_of_lists_vectors_and_rules_is_a_job_file() -> None:
+    page = (DOC.parent / "job-file.md").read_text(encoding="utf-8")
+    blocks = [
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n((?:schema|rules):\n.*?)```", page, re.DOTALL)
+    ]
+    source: dict[str, Any] = {"topic": "t", "schema": {}}
+    for block in blocks:
+        source["schema"] |= block.get("schema", {})
+        source |= {"rules": block["rules"]} if "rules" in block else {}
+    source["schema"] |= {"paid_at": "long", "created_at": "long", "status": "string"}
+    job = yaml.safe_dump({"job": "a", "source": source, "model": {"name": "m"}})
+    found = load_job_text(job, "job.yaml", Path("/"))
+    assert {*found.source.lists} == {"tags", "lines", "scores", "items", "embedding", "title"}
+    assert found.source.vectors == {"embedding": 384, "title": 64}
+    made = make_feature_plan(found, ["embedding_383"])
+    assert [rule.name for rule in params_of(made).source.rules] == ["has_items", "paid_after_created"]
