@@ -151,7 +151,7 @@ def _labels(
     if request.labels:
         path, key = request.labels
         field = job.source.columns.get(key)
-        kinds = {**types, key: field.type} if field else types
+        kinds = {**types, key: field.column_type} if field else types
         return read_labels(path, key, request.label, windows=windows, types=kinds)
     if request.label and windows:
         raise InputError("--label: rows of the input are no windows; give their labels with --labels")

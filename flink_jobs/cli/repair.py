@@ -57,7 +57,7 @@ def _written(after: dict[str, Any]) -> bytes:
 
 
 class Checker:
-    """What a job file says of records: its format and its contract, but for the event time."""
+    """What a job file says of records: its format and its contract, but for event time and rules."""
 
     def __init__(self, job: JobSpec) -> None:
         params = source_params(job, PrivacyParams())

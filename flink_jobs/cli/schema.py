@@ -96,9 +96,10 @@ def _variable(name: str) -> str:
 
 
 def _line(field: Proposed) -> str:
-    if field.type is None:
+    kind = json.dumps(field.list) if field.list else field.type
+    if kind is None:
         return f"# {field.path}: {field.found}, which cannot be a column"
     if field.name == field.path and not field.required:
-        return f"{field.name}: {field.type}"
+        return f"{field.name}: {kind}"
     path = f", field: {field.path}" if field.name != field.path else ""
-    return f"{field.name}: {{type: {field.type}{', required: true' if field.required else ''}{path}}}"
+    return f"{field.name}: {{type: {kind}{', required: true' if field.required else ''}{path}}}"

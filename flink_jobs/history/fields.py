@@ -5,14 +5,17 @@ as_field(pa.chunked_array([[1.0, None]]), "long", "column 'seats'")     # int64:
 
 from __future__ import annotations
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from flink_jobs.errors import InputError
+from udfs.records.encode import RawJson
 from udfs.records.event_time import Unit
 from udfs.tables.columns import ColumnError, as_type, one_array
 from udfs.types import ARROW, ColumnType
 
+_encode = msgspec.json.Encoder().encode
 _MS_PER: dict[str, tuple[int, int]] = {"ms": (1, 1), "s": (1, 1000), "us": (1000, 1)}
 
 
@@ -30,6 +33,18 @@ def as_field(column: pa.ChunkedArray, kind: str, what: str, unit: Unit = "iso860
     except ColumnError as error:
         raise _wrong(what, error) from None
     return _finite_or_null(made) if kind == "double" else made
+
+
+def as_list(column: pa.ChunkedArray, what: str) -> RawJson:
+    """A column of lists as JSON, shape (rows,). Raises InputError, which begins with `what`, for another."""
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise InputError(f"{what} must be a list, as the field is; got {kind}")
+    try:
+        texts = [None if value is None else _encode(value).decode() for value in column.to_pylist()]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be a list of what JSON has: {error}") from None
+    return RawJson(pa.array(texts, pa.string()))
 
 
 def as_milliseconds(column: pa.ChunkedArray, what: str) -> pa.Array:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from flink_jobs.errors import InputError
-from flink_jobs.history.fields import as_field, as_milliseconds
+from flink_jobs.history.fields import as_field, as_list, as_milliseconds
 from flink_jobs.history.table_files import open_table
 from flink_jobs.kafka import Message
 from flink_jobs.kafka.records import Headers
@@ -68,7 +68,7 @@ def _plain_fields(source: Source) -> dict[str, SchemaField]:
     """All columns as fields at the top of a record."""
     return {
         name: SchemaField.model_construct(**{**dict(field), "field": None})
-        for name, field in source.columns.items()
+        for name, field in {**source.columns, **source.lists}.items()
     }
 
 
@@ -101,7 +101,7 @@ def read_history_table(
         return open_table(path, limit=limit)
     when = job.source.event_time
     wanted: dict[str, ColumnType] = {"key": "string", **(types or {})}
-    wanted |= {name: field.type for name, field in job.source.columns.items()}
+    wanted |= {name: field.column_type for name, field in job.source.columns.items()}
     moment = when.field or when.header
     if moment:
         wanted[moment] = "string"
@@ -142,7 +142,12 @@ def from_table(job: JobSpec, table: pa.Table, source: str = "the table") -> Hist
             for name, kind in fields.items()
             if name in table.column_names
         }
-        values = json_objects(columns, {}).to_pylist()
+        lists = {
+            name: as_list(table.column(name), f"{source}: column {name!r}")
+            for name in job.source.lists
+            if name in table.column_names
+        }
+        values = json_objects({**columns, **lists}, {}).to_pylist()
     keys, times = _keys(table, fields), _timestamps(table, fields, source)
     headers = _headers(job, table, source, whole)
     messages = [Message(*parts) for parts in zip(values, keys, headers, times, strict=True)]
@@ -160,8 +165,8 @@ def _fields(job: JobSpec) -> dict[str, str]:
 
 def _absent(job: JobSpec, fields: dict[str, str], table: pa.Table, source: str) -> tuple[str, ...]:
     """Fields without a column. Raises InputError where records would be refused for it."""
-    absent = tuple(name for name in fields if name not in table.column_names)
-    known = job.source.columns
+    known = job.source.declared
+    absent = tuple(name for name in (*fields, *job.source.lists) if name not in table.column_names)
     required = [name for name in absent if name not in known or known[name].required]
     if required:
         hints = [f"{name}{_hint(name, table.column_names)}" for name in required]

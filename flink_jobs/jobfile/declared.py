@@ -48,9 +48,10 @@ class Outline:
 
     @cached_property
     def fields(self) -> RawMapping | None:
-        """With those of keys and headers."""
-        declared = self.declared
-        return None if declared is None else {str(location[-1]): raw for location, raw in declared.items()}
+        """Those that are columns, with those of keys and headers."""
+        if self.declared is None:
+            return None
+        return {str(location[-1]): raw for location, raw in self.declared.items() if not _is_list(raw)}
 
     @cached_property
     def of_values(self) -> list[str]:
@@ -147,6 +148,11 @@ class Outline:
 
     def _part_of_features(self, key: str) -> RawMapping | None:
         return _optional(_optional(self.data, (), "features"), ("features",), key)
+
+
+def _is_list(raw: object) -> bool:
+    declared = raw.get("type") if isinstance(raw, dict) else raw
+    return isinstance(declared, str) and declared.strip().startswith(("list", "vector"))
 
 
 def mapping(parent: object, key: str) -> RawMapping | None:

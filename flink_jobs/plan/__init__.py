@@ -115,7 +115,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         version.release.head,
     )
     params = ScoreParams(
-        source_params(job, privacy_params(job, labels), drift, limited=True),
+        source_params(job, privacy_params(job, labels), drift, limited=True, columns=columns),
         feature_params(job, columns),
         model_params(job, numbers, inputs, columns, labels),
         msgspec.structs.replace(output_params(job), avro=schema),
@@ -165,7 +165,7 @@ def make_feature_plan(job: JobSpec, features: Sequence[str]) -> Runnable:
             raise InputError(f"features must be columns of the job ({known}); got {name!r}")
     job = without_records(job.model_copy(update=dict.fromkeys(OPTIONAL_SUFFIXES)))
     params = ScoreParams(
-        source_params(job, only_records(job)),
+        source_params(job, only_records(job), columns=columns),
         feature_params(job, columns),
         None,
         OutputParams(tuple(features), output_params(job).context),

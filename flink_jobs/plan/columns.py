@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flink_jobs.errors import Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.expressions import Expression, check_all
+from flink_jobs.plan.expressions.types import Lists
 from flink_jobs.plan.lookups import LookupFileError, describe_lookup
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.aggregates import Aggregate
+from udfs.features import DerivedParams
 from udfs.features.columns import Column, ModelInput, match_each
 from udfs.model.manifest import Manifest
+from udfs.records.vectors import part_names
+from udfs.scoring.params import RuleParams
 from udfs.types import ColumnType
 
 __all__ = [
@@ -30,12 +34,15 @@ __all__ = [
 class JobColumns:
     """All columns by name, and the derived features in the order in which they are computed.
 
-    `conditions` are those of windows, by the names of columns that only windows see.
+    `conditions` are those of windows, by the names of columns that only windows see. `taken` are columns that
+    expressions want of lists, and only they see. `rules` are those of records.
     """
 
     columns: Mapping[str, Column]
     derived: tuple[tuple[str, Expression], ...]
     conditions: tuple[tuple[str, Expression], ...] = ()
+    taken: tuple[DerivedParams, ...] = ()
+    rules: tuple[RuleParams, ...] = ()
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]
@@ -61,19 +68,58 @@ def collect_columns(job: JobSpec, found: Collector, manifest: Manifest | None = 
     inputs = manifest.signature.inputs if manifest else ()
     wanted = {job.model.inputs.get(item.name, item.name): item.type for item in inputs}
     conditions: dict[str, Expression] = {}
+    rules = _rules(job, found)
     columns = _base_columns(job, found) | _window_columns(job, conditions, found)
     columns = {name: column for name, column in columns.items() if name not in found.doubts.columns}
     for name in job.features.lookups:
         columns |= _lookup_columns(job, name, columns, wanted, found)
     types = {name: column.type for name, column in columns.items()}
-    derived, errors = check_all(job.features.derive, types, found.is_unknown)
+    derived, errors = check_all(job.features.derive, types, found.is_unknown, lists_of(job))
     for error in errors:
         location = ("features", "derive", error.feature or "")
         found.add(location, error.expected, error.found, error.suggestion)
     for name, expression in derived:
         columns[name] = Column(name, expression.type, f"derived: {expression.text}")
     found.lose(job.features.derive.keys() - columns.keys())
-    return JobColumns(columns, tuple(derived), tuple(conditions.items()))
+    taken = _taken([*(expression for _, expression in derived), *conditions.values()])
+    return JobColumns(columns, tuple(derived), tuple(conditions.items()), taken, rules)
+
+
+def _rules(job: JobSpec, found: Collector) -> tuple[RuleParams, ...]:
+    """The rules that are right; they see the columns and lists of records, in jobs of windows too."""
+    types = {name: field.column_type for name, field in job.source.columns.items()}
+    when = job.source.event_time
+    if when.field:
+        types.setdefault(when.field, when.type)
+    types = {name: kind for name, kind in types.items() if name not in found.doubts.columns}
+    rules = {}
+    for name, text in job.source.rules.items():
+        compiled, errors = check_all({f"rule {name}": text}, types, found.is_unknown, _all_lists(job))
+        for error in errors:
+            found.add(("source", "rules", name), error.expected, error.found, error.suggestion)
+        for _, expression in compiled:
+            if expression.type != "boolean":
+                found.add(("source", "rules", name), "a condition, true or false", f"a {expression.type}")
+            rules[name] = expression
+    return tuple(RuleParams(name, each.text, each.tree, _taken([each])) for name, each in rules.items())
+
+
+def lists_of(job: JobSpec) -> Lists:
+    """The lists that expressions know, with their members; a window that is scored itself has none."""
+    return {} if job.score == "per_window" else _all_lists(job)
+
+
+def _all_lists(job: JobSpec) -> Lists:
+    return {
+        name: {member: held.type for member, held in field.held.items()}
+        for name, field in job.source.lists.items()
+    }
+
+
+def _taken(expressions: Iterable[Expression]) -> tuple[DerivedParams, ...]:
+    """What the expressions want of lists, each once."""
+    trees = {name: tree for expression in expressions for name, tree in expression.taken.items()}
+    return tuple(DerivedParams(name, tree) for name, tree in trees.items())
 
 
 def _lookup_columns(
@@ -112,13 +158,36 @@ def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
     else:
         kept = dict(fields)
     columns = {
-        name: Column(name, field.type, origin_of(job, name), not field.required)
+        name: Column(name, field.column_type, origin_of(job, name), not field.required)
         for name, field in kept.items()
     }
+    columns |= _vector_columns(job, found)
     when = job.source.event_time
     if when.field and when.field not in columns and job.score == "per_event":
         columns[when.field] = Column(when.field, when.type, f"field of {job.source.topic}", False)
     columns["event_time"] = Column("event_time", "timestamp", "event time of the record", False)
+    return columns
+
+
+def vectors_of(job: JobSpec) -> dict[str, int]:
+    """The sizes of vectors whose elements are columns; a window that is scored itself has none."""
+    return {} if job.score == "per_window" else job.source.vectors
+
+
+def vector_parts(job: JobSpec) -> dict[str, str]:
+    """The columns that are elements of vectors, and the vector of each."""
+    return {part: name for name, size in vectors_of(job).items() for part in part_names(name, size)}
+
+
+def _vector_columns(job: JobSpec, found: Collector) -> dict[str, Column]:
+    columns = {}
+    made = {name for window in job.features.windows.values() for name in window.select}
+    made |= {name for lookup in job.features.lookups.values() for name in lookup.select}
+    for part, name in vector_parts(job).items():
+        if part in job.source.declared or part in made:
+            expected = f"a vector whose elements have names of their own, {name}_0 and so on"
+            found.add(("source", "schema", name), expected, f"a column {part!r} beside it")
+        columns[part] = Column(part, "double", origin_of(job, name), not job.source.fields[name].required)
     return columns
 
 
@@ -179,9 +248,9 @@ def _has_condition(
     if aggregate.where is None:
         return True
     fields = job.source.columns.items()
-    types = {name: field.type for name, field in fields if name not in found.doubts.columns}
+    types = {name: field.column_type for name, field in fields if name not in found.doubts.columns}
     name = condition_name(aggregate.where)
-    compiled, errors = check_all({name: aggregate.where}, types, found.is_unknown)
+    compiled, errors = check_all({name: aggregate.where}, types, found.is_unknown, _all_lists(job))
     for error in errors:
         expected = f"an aggregate whose condition is {error.expected}"
         found.add(location, expected, error.found, error.suggestion)
@@ -201,14 +270,14 @@ def aggregate_type(aggregate: Aggregate, job: JobSpec) -> ColumnType:
     if aggregate.function in ("avg", "stddev", "percentile", "ewma", "rate"):
         return "double"
     assert aggregate.column is not None
-    return job.source.columns[aggregate.column].type
+    return job.source.columns[aggregate.column].column_type
 
 
 def collect_inputs(
     job: JobSpec, manifest: Manifest, columns: JobColumns, found: Collector
 ) -> tuple[ModelInput, ...]:
     """The column for each input of the model's signature that the job can feed, in its order."""
-    renamed = dict(job.model.inputs)
+    renamed, vectors = dict(job.model.inputs), vector_parts(job)
     matched, problems = match_each(manifest.signature, columns.columns, renamed)
     model = f"{manifest.name} version {manifest.version}"
     kinds = {item.name: item.type for item in manifest.signature.inputs}
@@ -225,14 +294,16 @@ def collect_inputs(
             column = columns[name]
             got = f"{name}, a {column.type} ({column.origin})"
             found.add(location, f"a {kinds[problem.input]} column, as {model} wants it", got)
-    _check_required([problem.column for problem in problems if problem.kind == "null"], model, columns, found)
+    absent = [problem.column for problem in problems if problem.kind == "null"]
+    _check_required({vectors.get(name, name): columns[name].type for name in absent}, job, model, found)
     return tuple(matched)
 
 
-def _check_required(names: Sequence[str], model: str, columns: JobColumns, found: Collector) -> None:
-    """One diagnostic for all columns that may be null, with what to write."""
-    if names:
-        fields = dict.fromkeys(names)
-        written = ", ".join(f"{name}: {{type: {columns[name].type}, required: true}}" for name in fields)
+def _check_required(fields: Mapping[str, str], job: JobSpec, model: str, found: Collector) -> None:
+    """One diagnostic for all fields that may be null, with what to write."""
+    if fields:
+        sizes = job.source.vectors
+        kinds = {n: f"vector, size: {sizes[n]}" if n in sizes else kind for n, kind in fields.items()}
+        written = ", ".join(f"{name}: {{type: {kind}, required: true}}" for name, kind in kinds.items())
         expected = f"without null in what {model} needs: {written}"
         found.add(("source", "schema"), expected, f"{', '.join(fields)} without required: true")

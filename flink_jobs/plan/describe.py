@@ -40,6 +40,7 @@ def _data(plan: Plan) -> dict[str, Any]:
         "source": _source_data(job),
         "outputs": {output.name: {"topic": output.topic(job)} for output in outputs_of(job)},
         **_schema_data(plan),
+        **({"rules": dict(job.source.rules)} if job.source.rules else {}),
         "include": list(job.predictions.include),
         "explain": job.predictions.explain,
         "windows": {name: _window_data(window) for name, window in job.features.windows.items()},
@@ -153,6 +154,7 @@ def as_text(plan: Plan) -> str:
     sections: dict[str, list[tuple[str, ...]]] = {
         "Topics": [*_topics(job, row)],
         "Event time": [(_event_time(job),)],
+        "Rules of records": [*job.source.rules.items()],
         "Windows": [line for item in job.features.windows.items() for line in _window(*item)],
         "Lookups": [_lookup(*item) for item in job.features.lookups.items()],
         "Derived features": [(name, f"= {expression.text}") for name, expression in plan.columns.derived],

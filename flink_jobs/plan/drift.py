@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flink_jobs.plan.alerts import alert_rules
-from flink_jobs.plan.columns import JobColumns, ModelInput
+from flink_jobs.plan.columns import JobColumns, ModelInput, vector_parts
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.model import ModelVersion, trust_of
 from flink_jobs.plan.personal import Labels
@@ -48,7 +48,9 @@ def drift_plan(
     reference = _reference(job, job.drift, version, found) if version else None
     watched = Watched()
     if version and reference:
-        watched = watched_columns(job.drift, version, inputs, reference, labels, found)
+        watched = watched_columns(
+            job.drift, version, inputs, reference, labels.keys() | vector_parts(job).keys(), found
+        )
     watched.check(job.drift.thresholds, ("drift", "thresholds"), found)
     watched.check(job.drift.min_effects, ("drift", "min_effects"), found)
     sequential = _sequential(job.drift, watched, found)

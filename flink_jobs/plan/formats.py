@@ -10,14 +10,16 @@ import msgspec
 from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import JobSpec, SchemaRegistry
-from flink_jobs.spec.source import ContractField, RecordKey, Source
+from flink_jobs.spec.source import ContractField, RecordKey, SchemaField, Source
 from flink_jobs.system.certificates import pem_certificate, read_pem
-from udfs.records.avro_columns import find_columns
+from udfs.records.avro_columns import FoundColumn, find_column
+from udfs.records.avro_lists import FoundList, find_lists
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
 from udfs.records.debezium import EnvelopeParams, around
 from udfs.records.formats import FormatName, FormatParams
+from udfs.records.lists import LARGEST_LENGTH, USUAL_LENGTH, ListField
 from udfs.records.registry_params import RegistryParams
 
 _LARGEST_FILE = 1_000_000
@@ -44,7 +46,8 @@ def written_contract(source: Source) -> Contract:
         return contract
     if envelope.kind == "debezium":
         return around(contract, envelope, "after")
-    return Contract(tuple(field for field in contract.fields if field.name not in envelope.fields))
+    fields = tuple(field for field in contract.fields if field.name not in envelope.fields)
+    return Contract(fields, contract.lists)
 
 
 def _params(source: Source, written: FormatName, file: Path | None) -> FormatParams:
@@ -91,21 +94,39 @@ def contract_of(source: Source) -> Contract:
     """The data contract; an event-time field that the schema does not name is required."""
     when = source.event_time
     written = {**source.fields, **source.envelope.fields}
-    fields = [_field(name, field, field.field) for name, field in written.items()]
+    lists = tuple(_list(name, field) for name, field in source.lists.items())
+    fields = [_field(name, field, field.field) for name, field in written.items() if name not in source.lists]
     if when.field and when.field not in written:
         fields.append(Field(when.field, when.type, required=True))
-    return Contract(tuple(fields))
+    return Contract(tuple(fields), lists)
+
+
+def _list(name: str, field: SchemaField) -> ListField:
+    low, high = field.length or (None, USUAL_LENGTH)
+    members = [_field(member, held, held.field) for member, held in field.held.items()]
+    if field.size:
+        low, high = field.size, field.size
+        members = [msgspec.structs.replace(member, required=True) for member in members]
+    return ListField(
+        name,
+        tuple(members),
+        field.required,
+        (low, LARGEST_LENGTH if high is None else high),
+        tuple(field.field.split(".")) if field.field else (),
+    )
 
 
 def _field(name: str, field: ContractField, path: str | None = None) -> Field:
     return Field(
         name,
-        field.type,
+        field.column_type,
         field.required,
         field.low,
         field.high,
         tuple(field.values),
         tuple(path.split(".")) if path else (),
+        field.length if field.length else (None, None),
+        field.pattern,
     )
 
 
@@ -144,10 +165,10 @@ def misfits(
 ) -> Iterator[tuple[Location, str, str, str, tuple[str, ...]]]:
     """The fields of the job that the schema cannot fill: location, expected, got, name and choices."""
     known = tuple(field.name for field in schema.fields)
-    for field in contract.fields:
+    for field in contract.every:
         location: Location = (*below, field.name)
         try:
-            (column,) = find_columns(schema, None, Contract((field,)))
+            column = _found(field, schema)
         except SchemaError as error:
             yield (*location, "type"), "a type that the Avro schema has there", str(error), "", ()
             continue
@@ -155,6 +176,12 @@ def misfits(
             expected = f"a field of the Avro schema ({', '.join(known[:20])}{', …' * (len(known) > 20)})"
             name = field.steps[0]
             yield location, expected, field.path_text, "" if name in known else name, known
+
+
+def _found(field: Field | ListField, schema: Node) -> FoundColumn | FoundList:
+    if isinstance(field, ListField):
+        return find_lists(schema, None, (field,))[0]
+    return find_column(schema, None, field)
 
 
 def _read(path: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from flink_jobs.plan.columns import JobColumns, ModelInput
+from flink_jobs.plan.columns import JobColumns, ModelInput, vector_parts, vectors_of
 from flink_jobs.plan.drift import DriftPlan
 from flink_jobs.plan.formats import beside_of, contract_of, format_params
 from flink_jobs.plan.lookups import artifact_name
@@ -50,9 +50,17 @@ WINDOW_CONTEXT = (("window_start", "_window_start"), ("window_end", "_window_end
 
 
 def source_params(
-    job: JobSpec, privacy: PrivacyParams, drift: DriftPlan | None = None, *, limited: bool = False
+    job: JobSpec,
+    privacy: PrivacyParams,
+    drift: DriftPlan | None = None,
+    *,
+    limited: bool = False,
+    columns: JobColumns | None = None,
 ) -> SourceParams:
-    """How workers read and check the source's records; if `limited`, until too many are refused."""
+    """How workers read and check the source's records; if `limited`, until too many are refused.
+
+    Of `columns` they make those of lists, and check the rules.
+    """
     source = job.source
     return SourceParams(
         topic=source.topic,
@@ -65,6 +73,9 @@ def source_params(
         max_dead=_max_dead(job) if limited else None,
         beside=beside_of(source),
         accounts_of=job.job if job.accounting else None,
+        taken=columns.taken if columns else (),
+        rules=columns.rules if columns else (),
+        vectors=vectors_of(job),
     )
 
 
@@ -107,7 +118,7 @@ def model_params(
             dict(columns.columns),
             renamed,
             job.model.refresh,
-            frozenset(watched - labels.keys()),
+            frozenset(watched - labels.keys() - vector_parts(job).keys()),
             bool(wanted),
             msgspec.structs.replace(release_trust_of(job), pinned=version.head),
         )

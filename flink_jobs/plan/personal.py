@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flink_jobs.errors import Location
-from flink_jobs.plan.columns import JobColumns, condition_name, origin_of
+from flink_jobs.plan.columns import JobColumns, condition_name, origin_of, vector_parts
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.spec import Declassified, JobSpec
 from flink_jobs.spec.aggregates import Aggregate
@@ -62,8 +62,10 @@ def _all_labels(job: JobSpec, columns: JobColumns, free: set[str]) -> dict[str, 
             fields = dict.fromkeys(field for label in found for field in label.fields)
             labels[name] = Label(strictest(label.treatment for label in found), tuple(fields), way)
 
-    for name, field in job.source.columns.items():
+    for name, field in job.source.declared.items():
         inherit(name, (), origin_of(job, name), field.pii)
+    for part, name in vector_parts(job).items():
+        inherit(part, (name,), origin_of(job, name))
     for name, expression in columns.conditions:
         inherit(name, expression.columns, expression.text)
     for name, aggregate in _aggregates(job):
@@ -92,7 +94,7 @@ def _used(aggregate: Aggregate) -> Iterator[str]:
 def has_personal_data(job: JobSpec) -> bool:
     """Whether anything that the job reads carries a label."""
     looked_up = [taken.pii for lookup in job.features.lookups.values() for taken in lookup.select.values()]
-    fields = [field.pii for field in job.source.columns.values()]
+    fields = [field.pii for field in job.source.declared.values()]
     return any((job.source.key_pii, *fields, *looked_up))
 
 

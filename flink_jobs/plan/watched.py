@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flink_jobs.errors import Location
 from flink_jobs.plan.columns import ModelInput
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.model import ModelVersion
-from flink_jobs.plan.personal import Labels
 from flink_jobs.spec import Drift
 from udfs.profile.params import Role
 from udfs.profile.reference import Reference
@@ -44,14 +43,12 @@ def watched_columns(
     version: ModelVersion,
     inputs: tuple[ModelInput, ...],
     reference: Reference,
-    labels: Labels,
+    never: Collection[str],
     found: Collector,
 ) -> Watched:
-    """The inputs to watch: those named, or all that the reference has but ids; never personal data."""
+    """The inputs to watch: those named, or all that the reference has but ids; `never` these columns."""
     by_name = {
-        item.name: item
-        for item in inputs
-        if item.name in reference.columns and item.column.name not in labels
+        item.name: item for item in inputs if item.name in reference.columns and item.column.name not in never
     }
     unsure = frozenset(version.manifest.signature.names) - {item.name for item in inputs}
     wrong = False
@@ -59,6 +56,7 @@ def watched_columns(
         if name not in by_name and name not in unsure:
             expected = (
                 "an input of the model that its reference profile has and that is not personal data "
+                "or an element of a vector "
                 f"({', '.join(by_name)})"
             )
             found.add(("drift", "columns", index), expected, repr(name), name=name, choices=by_name)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flink_jobs.plan import sql
-from flink_jobs.plan.columns import JobColumns, condition_name
+from flink_jobs.plan.columns import JobColumns, condition_name, vector_parts
 from flink_jobs.plan.outputs import result_field, selected
 from flink_jobs.plan.sql import RECORD
 from flink_jobs.spec import Aggregate, JobSpec, Window
@@ -142,7 +142,7 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     by_key: dict[tuple[str, ...], list[Window]] = {}
     for window in job.features.windows.values():
         by_key.setdefault(tuple(window.by), []).append(window)
-    stages, known = [], dict(_fields(job))
+    stages, known = [], dict(_fields(job)) | {each.name: each.tree[1] for each in columns.taken}
     known |= {name: "boolean" for name, _ in columns.conditions}
     for by, windows in by_key.items():
         results = {name: columns[name].type for window in windows for name in window.select}
@@ -189,4 +189,5 @@ def pack_params(source: SourceParams, by: tuple[str, ...], columns: JobColumns) 
 
 
 def _fields(job: JobSpec) -> Mapping[str, ColumnType]:
-    return {name: declared.type for name, declared in job.source.columns.items()}
+    fields: dict[str, ColumnType] = {name: held.column_type for name, held in job.source.columns.items()}
+    return fields | dict.fromkeys(vector_parts(job), "double")

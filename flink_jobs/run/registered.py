@@ -33,13 +33,17 @@ class Registered:
 
 @dataclass(frozen=True)
 class Proposed:
-    """A field for `source.schema`; `type` is None for what cannot be one, and `found` says what that is."""
+    """A field for `source.schema`; `type` is None for what is no column, and `found` says what that is.
+
+    `list` is how it is written as a list, if it can be one.
+    """
 
     name: str
     path: str
     type: FieldType | None
     required: bool
     found: str
+    list: str | None = None
 
 
 def newest(registry: SchemaRegistry, subject: str) -> tuple[Registered, str | None]:
@@ -81,7 +85,7 @@ def proposed_fields(node: Node) -> list[Proposed]:
         name = _free("_".join(path), taken)
         taken.add(name)
         kind = _type(leaf)
-        found.append(Proposed(name, ".".join(path), kind, not nullable, leaf.name))
+        found.append(Proposed(name, ".".join(path), kind, not nullable, leaf.name, _list(leaf)))
         if len(found) > MOST_FIELDS:
             raise InputError(f"the schema must have at most {MOST_FIELDS} fields; got more")
     return found
@@ -107,6 +111,25 @@ def _leaves(
 def _type(leaf: Node) -> FieldType | None:
     order = _TEXTS if leaf.logical else _TYPES
     return next((kind for kind in order if converter(leaf, kind)), None)
+
+
+def _list(leaf: Node) -> str | None:
+    """An array as the type of a field, with the members that can be read."""
+    if leaf.kind != "array" or leaf.items is None:
+        return None
+    item = _without_null(leaf.items)
+    if item.kind != "record":
+        kind = _type(item)
+        return f"list<{kind}>" if kind else None
+    kinds = {field.name: _type(_without_null(field.node)) for field in item.fields}
+    members = ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
+    return f"list<{{{members}}}>" if members else None
+
+
+def _without_null(node: Node) -> Node:
+    """The one type of a union with null, or the node itself."""
+    others = [branch for branch in node.branches if branch.kind != "null"]
+    return others[0] if len(others) == 1 else node
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -11,7 +11,7 @@ from flink_jobs.errors import Location
 from flink_jobs.spec.aggregates import AggregateText
 from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.paths import TableFile
-from flink_jobs.spec.scalars import ColumnName, PositiveDuration, format_duration, matching, whole
+from flink_jobs.spec.scalars import ColumnName, Expression, PositiveDuration, format_duration, matching, whole
 from flink_jobs.spec.section import OneOrMoreReferences, Reference, Section
 from flink_jobs.spec.source import PII
 from udfs.records.personal import Treatment
@@ -21,7 +21,6 @@ WindowKind = Literal["over", "rows", "tumble", "hop", "session"]
 WINDOW_KINDS: tuple[WindowKind, ...] = ("over", "rows", "tumble", "hop", "session")
 GROUP_WINDOW_KINDS = frozenset({"tumble", "hop", "session"})
 
-Expression = Annotated[str, matching(r"(?=[\s\S]*\S)[\s\S]{1,10000}", "an SQL expression")]
 FileColumn = Annotated[str, matching(r"(?=.*\S).{1,200}", "the name of a column of the file")]
 
 

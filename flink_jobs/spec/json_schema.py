@@ -13,6 +13,7 @@ from typing import Any
 
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.features import WINDOW_KINDS
+from flink_jobs.spec.lists import WRITTEN
 
 Schema = dict[str, Any]
 
@@ -47,11 +48,18 @@ def job_schema_text() -> str:
 def _add_shorthands(definitions: Schema) -> None:
     """What validators accept besides the type that they make."""
     source = definitions["Source"]["properties"]
-    field_type = dict(definitions["SchemaField"]["properties"]["type"])
+    scalar = dict(definitions["ElementField"]["properties"]["type"])
+    written = definitions["SchemaField"]["properties"]
+    written["type"] = _with_written_lists(written["type"])
     below = [definitions[section]["properties"]["fields"] for section in ("RecordKey", "Envelope")]
-    for fields in (source["schema"], source["headers"], *below):
+    members = written["members"]["anyOf"][0]
+    for fields, short in (
+        (source["schema"], dict(written["type"])),
+        *((fields, scalar) for fields in (source["headers"], members, *below)),
+    ):
         for pattern, field in fields["patternProperties"].items():
-            fields["patternProperties"][pattern] = {"anyOf": [field, field_type]}
+            fields["patternProperties"][pattern] = {"anyOf": [field, short]}
+    written["element"]["anyOf"].append(scalar)
     kind = dict(definitions["Envelope"]["properties"]["kind"])
     source["envelope"] = {"description": kind["description"], "anyOf": [kind, source["envelope"]]}
     column = dict(definitions["SelectedColumn"]["properties"]["column"])
@@ -62,6 +70,13 @@ def _add_shorthands(definitions: Schema) -> None:
         definitions[section]["properties"][key] = _with_short_form(definitions[section]["properties"][key])
     definitions["Window"]["oneOf"] = [{"required": [kind]} for kind in WINDOW_KINDS]
     definitions["Window"]["dependentRequired"] = {"hop": ["every"], "every": ["hop"]}
+
+
+def _with_written_lists(schema: Schema) -> Schema:
+    """A type, or a list or vector of something in words."""
+    in_words = {"type": "string", "pattern": WRITTEN}
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    return {"description": schema["description"], "anyOf": [bare, in_words]}
 
 
 def _with_short_form(schema: Schema) -> Schema:

@@ -226,6 +226,7 @@ def parse_property(value: object) -> str:
     raise wrong("a string or a number")
 
 
+Expression = Annotated[str, matching(r"(?=[\s\S]*\S)[\s\S]{1,10000}", "an SQL expression")]
 Duration = Annotated[int, _duration(0)]
 PositiveDuration = Annotated[int, _duration(1)]
 CheckpointInterval = Annotated[int, _duration(10)]

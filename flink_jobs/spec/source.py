@@ -12,12 +12,26 @@ from pydantic_core import PydanticCustomError
 from flink_jobs.errors import Location
 from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.http_access import HttpAccess, WebUrl
+from flink_jobs.spec.lists import MEMBER_NAME, parse_length, parse_pattern, spelled_out
 from flink_jobs.spec.paths import AbsolutePath
-from flink_jobs.spec.scalars import ColumnName, Duration, Parsed, PositiveDuration, Scalar, Size, matching
+from flink_jobs.spec.scalars import (
+    ColumnName,
+    Duration,
+    Expression,
+    Parsed,
+    PositiveDuration,
+    Scalar,
+    Size,
+    matching,
+    whole,
+)
 from flink_jobs.spec.section import Section, Topic
 from udfs.records.personal import Treatment
+from udfs.records.vectors import LARGEST_VECTOR
 
 FieldType = Literal["string", "double", "long", "boolean"]
+SchemaType = Literal["string", "double", "long", "boolean", "list", "vector"]
+LISTS = ("list", "vector")
 PII = (
     "Personal data, and all that is made of it: written only as a keyed hash, encrypted, as a mask, or never."
 )
@@ -65,16 +79,34 @@ FieldPath = Annotated[
 ]
 
 
+_LENGTH_SCHEMA = {
+    "type": "array",
+    "items": {"type": ["integer", "null"], "minimum": 0},
+    "minItems": 2,
+    "maxItems": 2,
+    "examples": [[1, 20], [0, None]],
+}
+Length = Annotated[tuple[int | None, int | None], Parsed(parse_length, _LENGTH_SCHEMA)]
+Pattern = Annotated[str, Parsed(parse_pattern, {"type": "string", "minLength": 1, "maxLength": 1000})]
+
+
 class ContractField(Section):
     """What a column of the records may hold."""
 
-    type: FieldType = Field(description="Type of the field. No value is ever converted to it.")
+    type: SchemaType = Field(description="Type of the field. No value is ever converted to it.")
     required: bool = Field(
         default=False, description="A record without the field, or with null, is a dead letter."
     )
     range: Range | None = Field(default=None, description="[low, high], inclusive; null leaves a side open.")
     values: Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)] = Field(
         default=(), validate_default=False, description="The only values allowed."
+    )
+    length: Length | None = Field(
+        default=None,
+        description="[low, high] of a string's characters, or a list's elements; null leaves a side open.",
+    )
+    pattern: Pattern | None = Field(
+        default=None, description="Regular expression (RE2) that a string matches as a whole."
     )
     pii: Treatment | None = Field(default=None, description=PII)
 
@@ -85,10 +117,27 @@ class ContractField(Section):
 
     @model_validator(mode="after")
     def _check_constraints(self) -> ContractField:
-        errors = self._range_errors() | self._value_errors()
+        errors = self._range_errors() | self._value_errors() | self._text_errors()
         if errors:
             raise wrong_at(errors)
         return self
+
+    @property
+    def column_type(self) -> FieldType:
+        """The type of the column that the field is; lists are none."""
+        assert self.type != "list"
+        assert self.type != "vector"
+        return self.type
+
+    def _text_errors(self) -> dict[Location, PydanticCustomError]:
+        errors: dict[Location, PydanticCustomError] = {}
+        if self.length and self.type not in ("string", "list"):
+            found = f"a length for a {self.type}"
+            errors["length",] = wrong("left out, as a length is for string and list", found)
+        if self.pattern and self.type != "string":
+            found = f"a pattern for a {self.type}"
+            errors["pattern",] = wrong("left out, as a pattern is for string", found)
+        return errors
 
     @property
     def low(self) -> Number | None:
@@ -112,6 +161,9 @@ class ContractField(Section):
         return {}
 
     def _value_errors(self) -> dict[Location, PydanticCustomError]:
+        if self.values and self.type in LISTS:
+            expected = f"that of element or members, as the type is {self.type}"
+            return {("values",): wrong(expected, "values")}
         errors: dict[Location, PydanticCustomError] = {}
         seen: set[Any] = set()
         for index, value in enumerate(self.values):
@@ -123,12 +175,76 @@ class ContractField(Section):
         return errors
 
 
+class ElementField(ContractField):
+    """An element of a list, or a member of one, and what it may hold."""
+
+    type: FieldType = Field(description="Type of the value. No value is ever converted to it.")
+    field: FieldPath | None = Field(
+        default=None, description="Where a member is in the element, a.b; default: under its own name."
+    )
+
+    @model_validator(mode="after")
+    def _check_pii(self) -> ElementField:
+        if self.pii:
+            raise wrong_at({("pii",): wrong("that of the list itself", self.pii)})
+        return self
+
+
+MemberName = Annotated[str, matching(MEMBER_NAME, "the name of a member")]
+
+
 class SchemaField(ContractField):
     """One field of the records, and what it may hold. `name: string` is short for `name: {type: string}`."""
 
     field: FieldPath | None = Field(
         default=None, description="Where it is in the record, a.b.c; default: at the top, under its own name."
     )
+    element: ElementField | None = Field(
+        default=None, description="Of a list of values, or a vector: what they may hold."
+    )
+    members: Annotated[dict[MemberName, ElementField], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="Of a list of objects: what their members may hold; others are ignored."
+    )
+
+    size: Annotated[int, whole(1, LARGEST_VECTOR)] | None = Field(
+        default=None, description="Of a vector: how many numbers it has."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, data: Any) -> Any:
+        return spelled_out({"type": data} if isinstance(data, str) else data)
+
+    @property
+    def held(self) -> dict[str, ElementField]:
+        """Of a list: its members, or its element as one without a name."""
+        if self.type == "vector":
+            return {"": self.element or ElementField(type="double")}
+        return {"": self.element} if self.element else dict(self.members or {})
+
+    @model_validator(mode="after")
+    def _check_list(self) -> SchemaField:
+        given = [key for key in ("element", "members", "size") if getattr(self, key) is not None]
+        if self.type == "vector":
+            return self._checked_vector()
+        if self.element and self.element.field:
+            raise wrong_at({("element", "field"): wrong("left out, as elements are values", "a path")})
+        left_out = given if self.type != "list" else given[given.index("size") :] if self.size else []
+        if left_out:
+            raise wrong_at({(left_out[0],): wrong(f"left out, as the type is {self.type}", "a value")})
+        if self.type == "list" and len(given) != 1:
+            expected = "a list with element or members: list<string>, or list<{sku: string, qty: long}>"
+            raise wrong_at({("type",): wrong(expected, " and ".join(given) or "list alone")})
+        return self
+
+    def _checked_vector(self) -> SchemaField:
+        if self.size is None:
+            raise wrong_at({("size",): wrong("given, as the type is vector: vector<float, 384>", "nothing")})
+        if self.members is not None:
+            raise wrong_at({("members",): wrong("left out, as the type is vector", "a value")})
+        if self.element and self.element.type != "double":
+            raise wrong_at({("element",): wrong("double, as the type is vector", self.element.type)})
+        return self
 
 
 HeaderName = Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,200}", "the name of a Kafka header")]
@@ -137,12 +253,13 @@ HeaderName = Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,200}", "the name of a 
 class HeaderField(ContractField):
     """A header as a column, and what it may hold. `name: string` is short for `name: {type: string}`."""
 
+    type: FieldType = Field(description="Type of the field. No value is ever converted to it.")
     header: HeaderName | None = Field(
         default=None, description="Name of the Kafka header; default: the name of the column."
     )
 
 
-def _has_type(value: object, expected: FieldType) -> bool:
+def _has_type(value: object, expected: SchemaType) -> bool:
     match value:
         case bool():
             return expected == "boolean"
@@ -211,8 +328,16 @@ class SchemaRegistry(HttpAccess):
     )
 
 
+def _list_errors(fields: dict[str, SchemaField], *key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
+    """Lists are only of the records' values."""
+    for name, field in fields.items():
+        if field.type in LISTS:
+            yield (*key, name, "type"), wrong("string, double, long or boolean here", f"a {field.type}")
+
+
 def _text_errors(fields: dict[str, SchemaField], key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
     """Text is one value."""
+    yield from _list_errors(fields, key)
     if len(fields) > 1:
         yield (key,), wrong("one field, as the format is text", f"{len(fields)}")
     for name, field in fields.items():
@@ -236,7 +361,8 @@ class RecordKey(Section):
 
     @model_validator(mode="after")
     def _check_text(self) -> RecordKey:
-        if self.format == "text" and (errors := dict(_text_errors(self.fields, "fields"))):
+        check = _text_errors if self.format == "text" else _list_errors
+        if errors := dict(check(self.fields, "fields")):
             raise wrong_at(errors)
         return self
 
@@ -316,6 +442,10 @@ class Source(Section):
     fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
         alias="schema", description="The data contract: the fields of a record. Others are ignored."
     )
+    rules: Annotated[dict[ColumnName, Expression], Field(max_length=100)] = Field(
+        default_factory=dict,
+        description="Name to SQL condition over the columns of a record; a false one makes it a dead letter.",
+    )
     key: RecordKey | None = Field(default=None, description="Columns from the records' keys.")
     envelope: Envelope = Field(
         default_factory=Envelope, description="What is around the fields of the records."
@@ -325,10 +455,25 @@ class Source(Section):
     )
 
     @property
-    def columns(self) -> dict[str, ContractField]:
-        """All columns that a record has: of its value, with an envelope, its key and its headers."""
+    def declared(self) -> dict[str, ContractField]:
+        """All that a record has: of its value, with an envelope, its key and its headers."""
         of_key = self.key.fields if self.key else {}
         return {**self.fields, **self.envelope.fields, **of_key, **self.headers}
+
+    @property
+    def columns(self) -> dict[str, ContractField]:
+        """That of it which is a column."""
+        return {name: field for name, field in self.declared.items() if field.type not in LISTS}
+
+    @property
+    def lists(self) -> dict[str, SchemaField]:
+        """Fields that are lists or vectors: no columns, but what expressions make columns of."""
+        return {name: field for name, field in self.fields.items() if field.type in LISTS}
+
+    @property
+    def vectors(self) -> dict[str, int]:
+        """The sizes of vectors, each element of which is a column."""
+        return {name: field.size for name, field in self.fields.items() if field.size is not None}
 
     @property
     def subject(self) -> str:
@@ -353,8 +498,9 @@ class Source(Section):
             yield ("schema_registry",), wrong(f"left out, as the format is {self.format}", "a value")
         if self.format == "text":
             yield from _text_errors(self.fields, "schema")
-            if self.envelope.kind == "debezium":
-                yield ("envelope",), wrong("left out, as the format is text", "debezium")
+        yield from _list_errors(self.envelope.fields, "envelope", "fields")
+        if self.format == "text" and self.envelope.kind == "debezium":
+            yield ("envelope",), wrong("left out, as the format is text", "debezium")
         yield from self._schema_errors((), self.format, self.schema_file)
         if self.key:
             yield from self._schema_errors(("key",), self.key.format, self.key.schema_file)

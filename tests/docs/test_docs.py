@@ -87,7 +87,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `runtime`\n": "Runtime",
         "## `runtime.checkpoint`": "Checkpoint",
     }
-    further = {"Accounting", "DeadLetters", "Late", "SelectedColumn", "Unsafe", "Variable"}
+    further = {"Accounting", "DeadLetters", "ElementField", "Late", "SelectedColumn", "Unsafe", "Variable"}
     documented = {*filter(None, kinds.values()), *further}
     assert documented == set(schema["$defs"])
     for heading, kind in kinds.items():

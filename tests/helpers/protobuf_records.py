@@ -14,9 +14,10 @@ from google.protobuf import (
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 
-def _field(
+def proto_field(
     name: str, number: int, kind: str, of: str | None = None, repeated: bool = False
 ) -> dict[str, Any]:
+    """A field of a message."""
     label = "LABEL_REPEATED" if repeated else "LABEL_OPTIONAL"
     made = {"name": name, "number": number, "type": f"TYPE_{kind}", "label": label}
     return {**made, "typeName": of} if of else made
@@ -28,25 +29,25 @@ PAYMENT: dict[str, Any] = {
     "syntax": "proto3",
     "dependency": ["google/protobuf/timestamp.proto", "google/protobuf/wrappers.proto"],
     "messageType": [
-        {"name": "Other", "field": [_field("a", 1, "INT32")]},
+        {"name": "Other", "field": [proto_field("a", 1, "INT32")]},
         {
             "name": "Payment",
             "field": [
-                _field("id", 1, "INT64"),
-                {**_field("amount", 2, "DOUBLE"), "proto3Optional": True, "oneofIndex": 0},
-                _field("user", 3, "MESSAGE", ".shop.Payment.User"),
-                _field("at", 4, "MESSAGE", ".google.protobuf.Timestamp"),
-                _field("note", 5, "MESSAGE", ".google.protobuf.StringValue"),
-                _field("kind", 6, "ENUM", ".shop.Kind"),
-                _field("ok", 7, "BOOL"),
-                _field("tags", 8, "STRING", repeated=True),
-                _field("big", 9, "UINT64"),
-                _field("raw", 10, "BYTES"),
+                proto_field("id", 1, "INT64"),
+                {**proto_field("amount", 2, "DOUBLE"), "proto3Optional": True, "oneofIndex": 0},
+                proto_field("user", 3, "MESSAGE", ".shop.Payment.User"),
+                proto_field("at", 4, "MESSAGE", ".google.protobuf.Timestamp"),
+                proto_field("note", 5, "MESSAGE", ".google.protobuf.StringValue"),
+                proto_field("kind", 6, "ENUM", ".shop.Kind"),
+                proto_field("ok", 7, "BOOL"),
+                proto_field("tags", 8, "STRING", repeated=True),
+                proto_field("big", 9, "UINT64"),
+                proto_field("raw", 10, "BYTES"),
             ],
             "oneofDecl": [{"name": "_amount"}],
-            "nestedType": [{"name": "User", "field": [_field("country", 1, "STRING")]}],
+            "nestedType": [{"name": "User", "field": [proto_field("country", 1, "STRING")]}],
         },
-        {"name": "Node", "field": [_field("next", 1, "MESSAGE", ".shop.Node")]},
+        {"name": "Node", "field": [proto_field("next", 1, "MESSAGE", ".shop.Node")]},
     ],
     "enumType": [{"name": "Kind", "value": [{"name": "NONE", "number": 0}, {"name": "CARD", "number": 1}]}],
 }

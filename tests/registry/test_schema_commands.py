@@ -47,7 +47,7 @@ source:
     amount: double
     at: {type: string, required: true}
     user_country: {type: string, field: user.country}
-    # user.tags: array, which cannot be a column
+    user_tags: {type: "list<string>", field: user.tags}
     x: {type: long, required: true, field: _x}
 """
 

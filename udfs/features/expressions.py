@@ -32,6 +32,7 @@ from udfs.features.kernels import (
     numpy_mask,
     require_finite,
 )
+from udfs.features.list_kernels import FAILS, LISTS, member_of
 from udfs.types import ARROW, ColumnType
 
 __all__ = ["FeatureError", "Tree", "can_fail", "evaluate", "nonfinite"]
@@ -60,7 +61,7 @@ def nonfinite(array: pa.Array) -> npt.NDArray[np.bool_]:
 
 def can_fail(op: str, type_: ColumnType, children: Sequence[Tree]) -> bool:
     """Whether evaluating this operation can raise for a row; the compiler stores the answer in the tree."""
-    if any(child[4] for child in children) or op in FAILS_ON_ANY:
+    if any(child[4] for child in children) or op in FAILS_ON_ANY or op in FAILS:
         return True
     if type_ == "long" and op in FAILS_ON_LONG:
         return True
@@ -81,13 +82,21 @@ class _Batch:
             self.columns[name] = self._read(name, type_)
         return self.columns[name]
 
+    def lists(self, name: str) -> pa.Array:
+        """A column of lists; these are only in whole batches."""
+        return _single(self.source[name])
+
     def _read(self, name: str, type_: ColumnType) -> pa.Array:
         if self.mask is not None:
             return self.source.column(name, type_).filter(self.mask)
-        values = self.source[name]
-        if isinstance(values, pa.ChunkedArray):
-            values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+        values = _single(self.source[name])
         return values if values.type == ARROW[type_] else values.cast(ARROW[type_])
+
+
+def _single(values: Any) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    return values
 
 
 def _value(tree: Tree, batch: _Batch) -> pa.Array:
@@ -96,6 +105,9 @@ def _value(tree: Tree, batch: _Batch) -> pa.Array:
         return BRANCHES[op](tree, batch)
     if op == "column":
         return batch.column(params[0], type_)
+    if op in LISTS:
+        name, member, *rest = params
+        return LISTS[op](type_, tuple(rest), member_of(batch.lists(name), member))
     if op == "literal":
         return pa.repeat(pa.scalar(params[0], ARROW[type_]), batch.rows)
     values = [_value(child, batch) for child in children]

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from udfs.records.avro_batch import PADDING, Leaves, Longs, UnfitError, plan_step, read_batch
 from udfs.records.avro_columns import MISSING, FoundColumn, find_columns
+from udfs.records.avro_lists import INTO, FoundList, find_lists
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.avro_values import same
 from udfs.records.contract import Contract
@@ -41,7 +42,10 @@ class WriterSchema:
     def __init__(self, contract: Contract, writer: Node, reader: Node | None = None) -> None:
         self._contract = contract
         self.columns = find_columns(writer, reader, contract)
-        wanted = {column.steps for column in self.columns if column.steps}
+        self._lists = find_lists(writer, reader, contract.lists)
+        wanted = {column.steps for column in self.columns if column.steps}.union(
+            *(each.paths for each in self._lists)
+        )
         self._plain = fastavro.parse_schema(_plain(writer, wanted, (), iter(range(1_000_000))))
         self._leaves = [column.leaf for column in self.columns]
         self._paths = {}
@@ -51,14 +55,15 @@ class WriterSchema:
         self._step = self._planned(writer)
 
     def _planned(self, writer: Node) -> Any:
-        if any(column.steps and column.leaf is None for column in self.columns):
+        if self._lists or any(column.steps and column.leaf is None for column in self.columns):
             return None
         return plan_step(writer, self._leaves, self._paths)
 
     def read(self, body: bytes) -> dict[str, object]:
         """One record's columns; raises RejectedError."""
         record = self._read(body)
-        values = ((column.field.name, column.value(record)) for column in self.columns)
+        columns: list[FoundColumn | FoundList] = [*self.columns, *self._lists]
+        values = ((column.field.name, column.value(record)) for column in columns)
         return {name: value for name, value in values if value is not MISSING}
 
     def _read(self, body: bytes) -> Mapping[str, Any]:
@@ -86,11 +91,7 @@ class WriterSchema:
         records = [self.read(body) for body in bodies]
         if any(self._contract.check(record) for record in records):
             raise UnfitError
-        columns = [
-            to_column([record.get(field.name) for record in records], field.type)
-            for field in self._contract.fields
-        ]
-        return pa.Table.from_arrays(columns, schema=self._contract.arrow_schema())
+        return self._contract.columns(records)
 
     def _column(self, column: FoundColumn, leaves: Leaves, rows: int) -> pa.Array:
         kind = ARROW[column.field.type]
@@ -220,10 +221,12 @@ def _plain(node: Node, wanted: set[tuple[str, ...]], path: tuple[str, ...], numb
             return {"type": "record", "name": f"r{next(numbers)}", "fields": fields}
         case "union":
             return [_plain(branch, wanted, path, numbers) for branch in node.branches]
-        case "array" | "map":
+        case "array":
             assert node.items
-            inner = _plain(node.items, set(), (), numbers)
-            return {"type": node.kind, "items" if node.kind == "array" else "values": inner}
+            return {"type": "array", "items": _plain(node.items, wanted, (*path, INTO), numbers)}
+        case "map":
+            assert node.items
+            return {"type": "map", "values": _plain(node.items, set(), (), numbers)}
         case "enum":
             if named:
                 return {"type": "enum", "name": f"e{next(numbers)}", "symbols": list(node.symbols)}

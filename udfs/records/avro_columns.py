@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -84,23 +84,31 @@ def find_columns(writer: Node, reader: Node | None, contract: Contract) -> tuple
     """
     if writer.kind != "record":
         raise SchemaError(f"expected a record, the writer has {writer.name}")
-    return tuple(_find(writer, reader, field) for field in contract.fields)
+    return tuple(find_column(writer, reader, field) for field in contract.fields)
 
 
-def _find(writer: Node, reader: Node | None, field: Field) -> FoundColumn:
-    steps, leaves, absent = _walk(writer, reader, field.steps)
+def find_column(writer: Node, reader: Node | None, field: Field) -> FoundColumn:
+    """One column; raises SchemaError if the writer's schema cannot fill it."""
+    steps, leaves, absent = walk(writer, reader, field.steps)
     if not leaves:
         return FoundColumn(field, (), None, {}, _default(field, absent))
+    return find_value(leaves, absent, field, steps)
+
+
+def find_value(
+    leaves: list[Node], wanted: list[Any], field: Field, steps: tuple[str, ...] = ()
+) -> FoundColumn:
+    """A column of values that are of one of these types; `wanted` are those of the reader."""
     fitting = [leaf for leaf in leaves if leaf.kind == "null" or converter(leaf, field.type)]
     values = [leaf for leaf in fitting if leaf.kind != "null"]
     if not fitting or (not values and len(leaves) > 1):
         _unfit(field, next(leaf for leaf in leaves if leaf.kind != "null"))
-    _check_logical(field, values, absent)
+    _check_logical(field, values, wanted)
     single = values[0] if len(values) == 1 and len(fitting) == len(leaves) else None
     return FoundColumn(field, steps, single, _converters(field, leaves), MISSING)
 
 
-def _walk(
+def walk(
     node: Node, reader: Node | None, path: tuple[str, ...]
 ) -> tuple[tuple[str, ...], list[Node], list[Node | object]]:
     """The writer's names along the path, the types at its end, and what the reader's schema says of that.
@@ -123,18 +131,18 @@ def _walk(
         steps.append(chosen)
         level = [field.node for field in fields if field.name == chosen]
         wanted = [field.node for field in named]
-    return tuple(steps), list(_types(level)), list(_types(wanted))
+    return tuple(steps), list(types_of(level)), list(types_of(wanted))
 
 
 def _records(nodes: list[Node]) -> list[Node]:
-    return [node for node in _types(nodes) if node.kind == "record"]
+    return [node for node in types_of(nodes) if node.kind == "record"]
 
 
-def _types(nodes: list[Node]) -> Iterator[Node]:
+def types_of(nodes: Sequence[Node]) -> Iterator[Node]:
     """The nodes, with branches in the place of unions."""
     for node in nodes:
         if node.kind == "union":
-            yield from _types(list(node.branches))
+            yield from types_of(list(node.branches))
         else:
             yield node
 
@@ -172,7 +180,7 @@ def _default(field: Field, defaults: list[Any]) -> object:
             )
         if value is MISSING:
             continue
-        leaves = list(_types(nodes))
+        leaves = list(types_of(nodes))
         if isinstance(value, str) and any(leaf.kind in ("bytes", "fixed") for leaf in leaves):
             value = value.encode("iso-8859-1")
         return FoundColumn(field, (), None, _converters(field, leaves)).converted(value)
@@ -180,7 +188,7 @@ def _default(field: Field, defaults: list[Any]) -> object:
 
 
 def _no_record(path: tuple[str, ...], found: list[Node]) -> NoReturn:
-    kinds = " or ".join(node.name for node in _types(found))
+    kinds = " or ".join(node.name for node in types_of(found))
     raise SchemaError(f"$.{'.'.join(path)}: expected a record, the writer has {kinds}")
 
 

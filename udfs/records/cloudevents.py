@@ -60,7 +60,8 @@ class CloudEvents:
             for field in contract.fields
             if field.name not in attributes
         ]
-        self._structured = NestedJsonDecoder(Contract((*inside, *fields)), max_bytes)
+        lists = (msgspec.structs.replace(each, path=("data", *each.steps)) for each in contract.lists)
+        self._structured = NestedJsonDecoder(Contract((*inside, *fields), tuple(lists)), max_bytes)
 
     def decode(self, raws: Raws, headers: Sequence[Raws]) -> Decoded:
         """As `decode_batch`; `headers` are the values of those of that name, of each record."""
@@ -76,7 +77,7 @@ class CloudEvents:
             parts.append((whole, decode_batch(self._structured, _taken(raws, whole))))
         for rows, decoded in parts:
             problems |= {int(rows[row]): problem for row, problem in decoded.problems.items()}
-        names = [field.name for field in self._contract.fields]
+        names = self._contract.names
         tables = [self._contract.arrow_schema().empty_table()]
         tables += [decoded.table.select(names) for _, decoded in parts]
         places = np.concatenate([np.zeros(0, np.int64), *(rows[decoded.rows] for rows, decoded in parts)])

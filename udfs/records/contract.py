@@ -9,8 +9,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,92 +18,122 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from udfs.records.numbers import INT64_MAX, INT64_MIN, nearest_double, to_column
+from udfs.records.fields import Field, check_field, violation, whole_pattern
+from udfs.records.lists import ListField
+from udfs.records.numbers import to_column
 from udfs.records.problems import Problem
-from udfs.types import ARROW, ColumnType
+from udfs.types import ARROW
+
+__all__ = ["Contract", "Field", "ListField", "Mask"]
 
 Mask = npt.NDArray[np.bool_]
 
 
-class Field(msgspec.Struct, frozen=True):
-    """One field of the record; `low` and `high` are inclusive, and integers for a long.
-
-    For a double they and the `values` stand for their nearest doubles, as the record's number does. `path` is
-    where it is in the record, if not at the top under its own name.
-    """
-
-    name: str
-    type: ColumnType
-    required: bool = False
-    low: int | float | None = None
-    high: int | float | None = None
-    values: tuple[str | int | float | bool, ...] = ()
-    path: tuple[str, ...] = ()
-
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """The names that lead to it, from the top of the record."""
-        return self.path or (self.name,)
-
-    @property
-    def path_text(self) -> str:
-        """The path as messages show it."""
-        return f"$.{'.'.join(self.steps)}"
-
-    @property
-    def bounds(self) -> tuple[int | float | None, int | float | None]:
-        if self.type != "double":
-            return self.low, self.high
-        low, high = (None if bound is None else nearest_double(bound) for bound in (self.low, self.high))
-        return low, high
-
-    @property
-    def allowed(self) -> list[object]:
-        """The values that a column of the type can hold."""
-        if self.type == "double":
-            return [nearest_double(value) for value in self.values]  # type: ignore[arg-type]
-        if self.type == "long":
-            return [value for value in self.values if INT64_MIN <= value <= INT64_MAX]  # type: ignore[operator]
-        return list(self.values)
-
-
 class Contract(msgspec.Struct, frozen=True):
-    """All declared fields; others may be present and are ignored."""
+    """All declared fields, of which `lists` come last; others may be present and are ignored."""
 
     fields: tuple[Field, ...]
+    lists: tuple[ListField, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Those of all columns, in order."""
+        return [each.name for each in self.every]
+
+    @property
+    def every(self) -> list[Field | ListField]:
+        """All fields and lists, in order."""
+        return [*self.fields, *self.lists]
 
     def arrow_schema(self) -> pa.Schema:
-        return pa.schema([(field.name, ARROW[field.type]) for field in self.fields])
+        fields = [(field.name, ARROW[field.type]) for field in self.fields]
+        return pa.schema([*fields, *((each.name, each.arrow) for each in self.lists)])
+
+    def columns(self, records: Iterable[Mapping[str, object]]) -> pa.Table:
+        """Records that the contract has checked, as columns."""
+        rows = list(records)
+        columns = [to_column([row.get(field.name) for row in rows], field.type) for field in self.fields]
+        columns += [each.column([row.get(each.name) for row in rows]) for each in self.lists]
+        return pa.Table.from_arrays(columns, schema=self.arrow_schema())
 
     def violations(self, table: pa.Table) -> Mask:
         """The rows of a decoded batch, shape (rows,), that break the contract; types hold already."""
         bad = np.zeros(table.num_rows, dtype=np.bool_)
         for field in self.fields:
-            column = table.column(field.name)
-            if field.required and column.null_count:
-                bad |= _mask(pc.is_null(column))
-            if field.type in ("double", "long"):
-                bad |= _outside(field, column)
-            if field.values:
-                allowed = to_column(field.allowed, field.type)
-                bad |= _mask(pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=allowed))))
+            bad |= _violations(field, table.column(field.name))
+        for each in self.lists:
+            bad |= _list_violations(each, table.column(each.name))
         return bad
 
     def check(self, record: Mapping[str, object]) -> Problem | None:
         """The first violation of one record, in the order of the contract."""
         for field in self.fields:
-            problem = _check_field(field, record)
+            problem = check_field(field, record, field.path_text)
+            if problem:
+                return problem
+        for each in self.lists:
+            problem = _check_list(each, record)
             if problem:
                 return problem
         return None
 
 
-def _mask(column: pa.ChunkedArray) -> Mask:
-    mask: Mask = column.to_numpy()
+def _check_list(each: ListField, record: Mapping[str, object]) -> Problem | None:
+    if each.name in record:
+        return each.check(record[each.name])
+    return violation("missing", f"{each.path_text}: required list is missing") if each.required else None
+
+
+def _violations(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:
+    bad = np.zeros(len(column), dtype=np.bool_)
+    if field.required and column.null_count:
+        bad |= _mask(pc.is_null(column))
+    if field.type in ("double", "long"):
+        bad |= _outside(field, column)
+    if field.type == "string" and (field.length != (None, None) or field.pattern is not None):
+        bad |= _unlike(field, column)
+    if field.values:
+        allowed = to_column(field.allowed, field.type)
+        bad |= _mask(pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=allowed))))
+    return bad
+
+
+def _unlike(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:
+    """Rows whose text is of another length, or does not match; null does."""
+    filled = column.fill_null("")
+    good, lengths = np.ones(len(column), dtype=np.bool_), _mask(pc.utf8_length(filled))
+    low, high = field.length
+    if low is not None:
+        good &= lengths >= low
+    if high is not None:
+        good &= lengths <= high
+    if field.pattern is not None:
+        good &= _mask(pc.match_substring_regex(filled, whole_pattern(field.pattern)))
+    return ~good & _mask(pc.is_valid(column))
+
+
+def _list_violations(each: ListField, column: pa.ChunkedArray) -> Mask:
+    whole = column.combine_chunks()
+    bad: Mask = each.wrong_lengths(whole)
+    if each.required and whole.null_count:
+        bad |= _mask(pc.is_null(whole))
+    elements = whole.flatten()
+    if not len(elements):
+        return bad
+    wrong = np.zeros(len(elements), dtype=np.bool_)
+    for member in each.members:
+        wrong |= _violations(member, each.member(elements, member))
+    if wrong.any():
+        bad[each.parents(whole)[wrong]] = True
+    return bad
+
+
+def _mask(column: pa.ChunkedArray | pa.Array) -> Mask:
+    mask: Mask = column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(False)
     return mask
 
 
-def _outside(field: Field, column: pa.ChunkedArray) -> Mask:
+def _outside(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:
     """Rows whose number is not finite or out of range; null is neither."""
     filled = column.fill_null(0) if column.null_count else column
     values: npt.NDArray[Any] = filled.to_numpy()
@@ -115,52 +144,3 @@ def _outside(field: Field, column: pa.ChunkedArray) -> Mask:
     if high is not None:
         bad |= values > high
     return bad & _mask(pc.is_valid(column)) if column.null_count else bad
-
-
-def _check_field(field: Field, record: Mapping[str, object]) -> Problem | None:
-    path = field.path_text
-    if field.name not in record:
-        return _problem("missing", f"{path}: required {field.type} is missing") if field.required else None
-    value = record[field.name]
-    if value is None:
-        return _problem("null", f"{path}: required {field.type} is null") if field.required else None
-    found = _wrong_type(field.type, value)
-    if found:
-        return _problem("wrong_type", f"{path}: expected {field.type}, got {found}")
-    if field.type == "double":
-        value = nearest_double(value)  # type: ignore[arg-type]
-        if not math.isfinite(value):
-            return _problem("not_finite", f"{path}: expected a finite number, got NaN or infinity")
-    low, high = field.bounds
-    if low is not None and value < low:  # type: ignore[operator]
-        return _problem("out_of_range", f"{path}: expected at least {low:g}, got a smaller number")
-    if high is not None and value > high:  # type: ignore[operator]
-        return _problem("out_of_range", f"{path}: expected at most {high:g}, got a larger number")
-    if field.values and value not in field.allowed:
-        allowed = ", ".join(str(v) for v in field.values[:10]) + (", …" if len(field.values) > 10 else "")
-        return _problem("not_in_values", f"{path}: expected one of {allowed}, got another value")
-    return None
-
-
-def _problem(reason: str, message: str) -> Problem:
-    return Problem("contract", reason, message)
-
-
-def _wrong_type(expected: ColumnType, value: object) -> str | None:
-    """The JSON name of the value's type if it is not the expected one; bool is no number, 1.0 is no long."""
-    match value:
-        case bool():
-            return None if expected == "boolean" else "boolean"
-        case int():
-            if expected == "long":
-                return None if INT64_MIN <= value <= INT64_MAX else "integer beyond 64 bits"
-            return None if expected == "double" else "integer"
-        case float():
-            return None if expected == "double" else "number with a fraction or exponent"
-        case str():
-            return None if expected == "string" else "string"
-        case list():
-            return "array"
-        case dict():
-            return "object"
-    return type(value).__name__

@@ -50,7 +50,8 @@ def around(contract: Contract, envelope: EnvelopeParams, row: str, top: tuple[st
                 field, path=(*top, *(() if field.name in envelope.fields else (row,)), *field.steps)
             )
             for field in contract.fields
-        )
+        ),
+        tuple(msgspec.structs.replace(each, path=(*top, row, *each.steps)) for each in contract.lists),
     )
 
 
@@ -107,11 +108,16 @@ class _Place:
             if envelope.before and field.name not in envelope.fields
         ]
         op = Field(_OP, "string", path=(*top, "op"))
-        self.decoder = make(Contract((*self._after.fields, *earlier, op)))
+        lists = [
+            msgspec.structs.replace(each, name=_BEFORE + each.name)
+            for each in self._before.lists
+            if envelope.before
+        ]
+        self.decoder = make(Contract((*self._after.fields, *earlier, op), (*self._after.lists, *lists)))
 
     def rows(self, table: pa.Table) -> pa.Table | None:
         """Of each record the row that counts; None where one may have none."""
-        ops, names = table.column(_OP), [field.name for field in self._after.fields]
+        ops, names = table.column(_OP), self._after.names
         if pc.all(pc.is_in(ops, pa.array(_ROWS)), skip_nulls=False).as_py():
             return table.select(names)
         known = pc.is_in(ops, pa.array((*_ROWS, _DELETE)))
@@ -136,10 +142,10 @@ class _Place:
             reject("not_an_envelope", "$.op: expected c, r, u or d, got something else")
         contract = self._before if op == _DELETE else self._after
         found: dict[str, object] = {}
-        for field in contract.fields:
-            source = self._earlier(field.name) if op == _DELETE else field.name
+        for name in contract.names:
+            source = self._earlier(name) if op == _DELETE else name
             if source in record:
-                found[field.name] = record[source]
+                found[name] = record[source]
         if problem := contract.check(found):
             raise RejectedError(problem)
         return found

@@ -15,7 +15,7 @@ Where a decoder raises anything but RejectedError, the records on which it does 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.records.contract import Contract, Mask
-from udfs.records.numbers import to_column, without_negative_zero
+from udfs.records.numbers import without_negative_zero
 from udfs.records.problems import Problem, RejectedError, unexpected
 
 SMALLEST_BATCH = 32
@@ -125,7 +125,7 @@ def _decode_records(
         else:
             records[i] = found
     try:
-        return _to_table(decoder.contract, records.values()), np.array(list(records), dtype=np.int64)
+        return decoder.contract.columns(records.values()), np.array(list(records), dtype=np.int64)
     except Exception:  # one by one, to find those that it is about
         return _to_table_one_by_one(decoder.contract, records, problems)
 
@@ -141,19 +141,13 @@ def _decode_record(decoder: Decoder, raw: bytes | None) -> Mapping[str, object] 
         return unexpected("decode", error)
 
 
-def _to_table(contract: Contract, records: Iterable[Mapping[str, object]]) -> pa.Table:
-    rows = list(records)
-    columns = [to_column([row.get(field.name) for row in rows], field.type) for field in contract.fields]
-    return pa.Table.from_arrays(columns, schema=contract.arrow_schema())
-
-
 def _to_table_one_by_one(
     contract: Contract, records: Mapping[int, Mapping[str, object]], problems: dict[int, Problem]
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     tables: dict[int, pa.Table] = {}
     for i, record in records.items():
         try:
-            tables[i] = _to_table(contract, [record])
+            tables[i] = contract.columns([record])
         except Exception as error:  # what Arrow cannot hold is an outcome of its record
             problems[i] = unexpected("decode", error)
     table = pa.concat_tables([contract.arrow_schema().empty_table(), *tables.values()])

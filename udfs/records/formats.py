@@ -49,7 +49,7 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
         return MessagePackDecoder(contract, max_bytes)
     if written.name == "text":
         return TextDecoder(contract, max_bytes)
-    nested = any(field.path for field in contract.fields)
+    nested = any(field.path for field in contract.every) or any(each.nested for each in contract.lists)
     decoder = NestedJsonDecoder(contract, max_bytes) if nested else JsonDecoder(contract, max_bytes)
     if written.name == "json_schema":
         return FramedJsonDecoder(decoder, max_bytes)

@@ -6,7 +6,7 @@ Stricter than either: one object per record, no duplicate declared key, no NaN, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json
 
-from udfs.records.contract import Contract
+from udfs.records.contract import Contract, ListField
 from udfs.records.framing import check_size, reject, text_of
 from udfs.records.problems import Problem, RejectedError
 from udfs.records.raws import join_lines
 
 MAX_DEPTH = 100
-_NEWLINE, _OPEN, _CLOSE, _BRACKET = b"\n{}["
+_NEWLINE, _OPEN, _CLOSE, _BRACKET, _CLOSING, _QUOTE, _BACKSLASH = b'\n{}[]"\\'
 MAX_INTEGER_DIGITS = 4300
+
+
+# Reads an element of the list, at that path.
+ReadElement = Callable[[object, str, ListField], object]
 
 
 class JsonDecoder:
@@ -34,7 +38,8 @@ class JsonDecoder:
         self._parse = pyarrow.json.ParseOptions(
             explicit_schema=self._schema, unexpected_field_behavior="ignore", newlines_in_values=False
         )
-        self._declared = frozenset(field.name for field in contract.fields)
+        self._lists = {each.name: each for each in contract.lists}
+        self._declared = frozenset(field.name for field in contract.fields) | {*self._lists}
         self._load = json.JSONDecoder(
             object_pairs_hook=_Pairs, parse_constant=_reject_constant, parse_int=_parse_int
         ).decode
@@ -73,10 +78,17 @@ class JsonDecoder:
 
     @staticmethod
     def _is_shallow(text: npt.NDArray[np.uint8], breaks: npt.NDArray[np.intp]) -> bool:
-        """Whether no record has more brackets than levels are allowed."""
+        """Whether no record has more levels than are allowed; surely so if it has fewer brackets."""
         opening = np.add((text == _OPEN), (text == _BRACKET), dtype=np.int64)
         starts = np.concatenate(([0], breaks + 1))
-        return bool((np.add.reduceat(opening, starts) <= MAX_DEPTH).all())
+        if (np.add.reduceat(opening, starts) <= MAX_DEPTH).all():
+            return True
+        if (text == _BACKSLASH).any():
+            return False
+        # Without a backslash each quotation mark begins or ends a string, in which no bracket counts.
+        outside = ~np.logical_xor.accumulate(text == _QUOTE)
+        closing = np.add((text == _CLOSE), (text == _CLOSING), dtype=np.int64)
+        return bool(np.cumsum((opening - closing) * outside).max() <= MAX_DEPTH)
 
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
         """The declared fields of one record; raises RejectedError with the reason."""
@@ -108,14 +120,38 @@ class JsonDecoder:
                 continue
             if name in record:
                 reject("duplicate_key", f"$.{name}: stands more than once")
-            if isinstance(value, _NotFinite):
-                raise RejectedError(Problem("contract", "not_finite", f"$.{name}: got {value.text}"))
-            if isinstance(value, str) and not _is_unicode(value):
-                reject("invalid_utf8", f"$.{name}: has half of a surrogate pair")
-            record[name] = {} if isinstance(value, _Pairs) else value
+            record[name] = taken(value, f"$.{name}", self._lists.get(name))
         for _, value in pairs.items:
             _reject_constants(value)
         return record
+
+
+def taken(
+    value: object, path: str, as_list: ListField | None = None, element: ReadElement | None = None
+) -> object:
+    """A value as the contract checks it, `{}` for an object. Raises RejectedError."""
+    if isinstance(value, _NotFinite):
+        raise RejectedError(Problem("contract", "not_finite", f"{path}: got {value.text}"))
+    if isinstance(value, str) and not _is_unicode(value):
+        reject("invalid_utf8", f"{path}: has half of a surrogate pair")
+    if as_list and isinstance(value, list) and not as_list.wrong_length(len(value)):
+        read = element or _element
+        return [read(each, f"{path}[{place}]", as_list) for place, each in enumerate(value)]
+    return {} if isinstance(value, _Pairs) else value
+
+
+def _element(value: object, path: str, of: ListField) -> object:
+    """An object with the members that the job names."""
+    if of.bare or not isinstance(value, _Pairs):
+        return taken(value, path)
+    found: dict[str, object] = {}
+    for name, inner in value.items:
+        if name not in of.names:
+            continue
+        if name in found:
+            reject("duplicate_key", f"{path}.{name}: stands more than once")
+        found[name] = taken(inner, f"{path}.{name}")
+    return found
 
 
 class _Pairs:

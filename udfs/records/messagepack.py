@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from udfs.records.contract import Contract, Field
+from udfs.records.contract import Contract, Field, ListField
 from udfs.records.framing import check_value, reject
 from udfs.records.json import MAX_DEPTH
 from udfs.records.numbers import to_column
@@ -61,6 +61,11 @@ class MessagePackDecoder:
             if not {*map(type, values)} <= _TYPES[field.type]:
                 return None
             columns.append(to_column(values, field.type))
+        for each in self.contract.lists:
+            lists = [record.get(each.name) for record in records]
+            if any(value is not None and each.check(value) for value in lists):
+                return None
+            columns.append(each.column(lists))
         return pa.Table.from_arrays(columns, schema=self.contract.arrow_schema())
 
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
@@ -78,18 +83,36 @@ class MessagePackDecoder:
             reject("not_an_object", f"expected a map, got {_kind(found)}")
         if any(isinstance(value, dict | list) for value in found.values()) and _is_deep(found):
             reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
-        values = ((field.name, _value(found, field)) for field in self.contract.fields)
-        return {name: value for name, value in values if value is not _MISSING}
+        values = ((field.name, _value(found, field)) for field in self.contract.every)
+        record = {name: value for name, value in values if value is not _MISSING}
+        for each in self.contract.lists:
+            if each.nested and each.name in record:
+                record[each.name] = _elements(record[each.name], each)
+        return record
 
 
-def _value(record: dict[Any, Any], field: Field) -> object:
+def _elements(value: object, of: ListField) -> object:
+    """The elements of a list with their members at the top, as the contract checks them."""
+    if not isinstance(value, list) or of.wrong_length(len(value)):
+        return value
+    return [_element(each, of, f"{of.path_text}[{place}]") for place, each in enumerate(value)]
+
+
+def _element(element: object, of: ListField, path: str) -> object:
+    if not isinstance(element, dict):
+        return element
+    values = ((member.name, _value(element, member, path)) for member in of.members)
+    return {name: value for name, value in values if value is not _MISSING}
+
+
+def _value(record: dict[Any, Any], field: Field | ListField, root: str = "$") -> object:
     found: Any = record
     for place, step in enumerate(field.steps):
         if found is None:
             return None
         if not isinstance(found, dict):
             path = ".".join(field.steps[:place])
-            message = f"$.{path}: expected an object, got {_kind(found)}"
+            message = f"{root}.{path}: expected an object, got {_kind(found)}"
             raise RejectedError(Problem("contract", "wrong_type", message))
         if step not in found:
             return _MISSING

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from udfs.records.contract import Contract, Field
+from udfs.records.contract import Contract, Field, ListField
 from udfs.records.framing import reject
 from udfs.records.json import (
     JsonDecoder,
-    _is_unicode,
     _json_type,
-    _NotFinite,
     _Pairs,
     _reject_constants,
+    taken,
 )
 from udfs.records.problems import Problem, RejectedError
 from udfs.types import ARROW
@@ -33,10 +33,10 @@ from udfs.types import ARROW
 class _Level:
     """What the job takes of a member of an object: columns that it is, and members of its own."""
 
-    columns: list[Field] = field(default_factory=list)
+    columns: list[Field | ListField] = field(default_factory=list)
     members: dict[str, _Level] = field(default_factory=dict)
 
-    def add(self, column: Field) -> None:
+    def add(self, column: Field | ListField) -> None:
         level = self
         for step in column.steps:
             level = level.members.setdefault(step, _Level())
@@ -44,19 +44,37 @@ class _Level:
 
     def plain(self) -> bool:
         """Whether nothing is both a column and an object with columns, or a column of two types."""
-        kinds = {column.type for column in self.columns}
+        kinds = {_written(column) for column in self.columns}
         if len(kinds) > 1 or (kinds and self.members):
+            return False
+        if not all(_level_of(each).plain() for each in self.columns if isinstance(each, ListField)):
             return False
         return all(member.plain() for member in self.members.values())
 
     def arrow(self) -> pa.DataType:
         if self.columns:
-            return ARROW[self.columns[0].type]
+            return _written(self.columns[0])
         return pa.struct([(name, member.arrow()) for name, member in self.members.items()])
 
-    def below(self) -> list[Field]:
+    def below(self) -> list[Field | ListField]:
         """All columns here and further down."""
         return self.columns + [column for member in self.members.values() for column in member.below()]
+
+
+def _written(column: Field | ListField) -> pa.DataType:
+    """How the column is written, which of a list whose members are within objects is not how it is kept."""
+    if not isinstance(column, ListField):
+        return ARROW[column.type]
+    return pa.list_(_level_of(column).arrow()) if column.nested else column.arrow
+
+
+@lru_cache(maxsize=1000)
+def _level_of(column: ListField) -> _Level:
+    """What the job takes of an element."""
+    level = _Level()
+    for member in () if column.bare else column.members:
+        level.add(member)
+    return level
 
 
 class NestedJsonDecoder(JsonDecoder):
@@ -65,7 +83,7 @@ class NestedJsonDecoder(JsonDecoder):
     def __init__(self, contract: Contract, max_bytes: int = 512_000) -> None:
         super().__init__(contract, max_bytes)
         self._top = _Level()
-        for column in contract.fields:
+        for column in contract.every:
             self._top.add(column)
         self._plain = self._top.plain()
         if self._plain:
@@ -79,7 +97,7 @@ class NestedJsonDecoder(JsonDecoder):
         table = super().decode_columns(raws) if self._plain else None
         if table is None:
             return None
-        columns = [_column(table, column.steps) for column in self.contract.fields]
+        columns = [_column(table, column) for column in self.contract.every]
         return pa.Table.from_arrays(columns, schema=self.contract.arrow_schema())
 
     def _select(self, pairs: _Pairs) -> dict[str, object]:
@@ -90,9 +108,11 @@ class NestedJsonDecoder(JsonDecoder):
         return record
 
 
-def _column(table: pa.Table, steps: tuple[str, ...]) -> pa.ChunkedArray:
-    column = table.column(steps[0])
-    return pc.struct_field(column, list(steps[1:])) if len(steps) > 1 else column
+def _column(table: pa.Table, field: Field | ListField) -> pa.ChunkedArray | pa.Array:
+    column, steps = table.column(field.steps[0]), field.steps
+    if len(steps) > 1:
+        column = pc.struct_field(column, list(steps[1:]))
+    return field.flat(column.combine_chunks()) if isinstance(field, ListField) and field.nested else column
 
 
 def _collect(pairs: _Pairs, level: _Level, path: str, record: dict[str, object]) -> None:
@@ -105,12 +125,20 @@ def _collect(pairs: _Pairs, level: _Level, path: str, record: dict[str, object])
         if name in seen:
             reject("duplicate_key", f"{where}: stands more than once")
         seen.add(name)
-        if isinstance(value, _NotFinite):
-            raise RejectedError(Problem("contract", "not_finite", f"{where}: got {value.text}"))
-        if isinstance(value, str) and not _is_unicode(value):
-            reject("invalid_utf8", f"{where}: has half of a surrogate pair")
-        record |= {column.name: {} if isinstance(value, _Pairs) else value for column in member.columns}
+        for column in member.columns:
+            as_list = column if isinstance(column, ListField) else None
+            record[column.name] = taken(value, where, as_list, _element)
+        if not member.columns:
+            taken(value, where)
         _collect_members(value, member, where, record)
+
+
+def _element(value: object, path: str, of: ListField) -> object:
+    if of.bare or not isinstance(value, _Pairs):
+        return taken(value, path)
+    found: dict[str, object] = {}
+    _collect(value, _level_of(of), path, found)
+    return found
 
 
 def _collect_members(value: object, member: _Level, where: str, record: dict[str, object]) -> None:

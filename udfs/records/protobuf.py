@@ -22,7 +22,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.message import DecodeError
 
 from udfs.records.avro_schema import SchemaError
-from udfs.records.contract import Contract
+from udfs.records.contract import Contract, ListField
 from udfs.records.framing import HEAD, check_value, reject, schema_id
 from udfs.records.numbers import to_column
 from udfs.records.problems import RejectedError
@@ -96,7 +96,9 @@ class WriterMessage:
         for column in self._columns:
             read = column.read
             values = [read(message) for message in messages] if read else [None] * len(messages)
-            columns.append(to_column(values, column.field.type))
+            field = column.field
+            made = field.column(values) if isinstance(field, ListField) else to_column(values, field.type)
+            columns.append(made)
         return pa.Table.from_arrays(columns, schema=contract.arrow_schema())
 
     def _parsed(self, body: bytes) -> Any:

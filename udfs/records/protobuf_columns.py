@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from udfs.records.avro_schema import SchemaError
 from udfs.records.avro_values import timestamp_text
-from udfs.records.contract import Contract, Field
+from udfs.records.contract import Contract, Field, ListField
 from udfs.types import ColumnType
 
 Read = Callable[[Message], object]
@@ -44,16 +44,68 @@ _TIMESTAMP, _WRAPPERS = "google.protobuf.Timestamp", "google.protobuf.wrappers"
 class MessageColumn:
     """A column and how it is read; None for one that the message does not have."""
 
-    field: Field
+    field: Field | ListField
     read: Read | None
 
 
 def find_columns(message: Descriptor, contract: Contract) -> tuple[MessageColumn, ...]:
     """All columns; raises SchemaError naming the first that the message cannot fill."""
-    return tuple(MessageColumn(field, _find(message, field)) for field in contract.fields)
+    return (
+        *(MessageColumn(field, _find(message, field)) for field in contract.fields),
+        *(MessageColumn(each, _find_list(message, each)) for each in contract.lists),
+    )
 
 
 def _find(message: Descriptor, column: Field) -> Read | None:
+    steps = _steps(message, column)
+    if steps is None:
+        return None
+    leaf = _leaf(steps[-1], column.type)
+    if leaf is None:
+        raise SchemaError(f"{column.path_text}: expected {column.type}, the writer has {_name(steps[-1])}")
+    return _reader(steps, leaf)
+
+
+def _find_list(message: Descriptor, column: ListField) -> Read | None:
+    steps = _steps(message, column)
+    if steps is None:
+        return None
+    last = steps[-1]
+    if not _repeated(last) or (last.message_type and last.message_type.GetOptions().map_entry):
+        raise SchemaError(f"{column.path_text}: expected a list, the writer has {_name(last)}")
+    element = _element(last, column)
+
+    def elements(values: Any) -> object:
+        # Of a list that is too long anyway, nothing is read.
+        return (
+            [None] * len(values) if column.wrong_length(len(values)) else [element(each) for each in values]
+        )
+
+    return _reader(steps, elements)
+
+
+def _element(field: FieldDescriptor, column: ListField) -> Callable[[Any], object]:
+    """What makes an element of one of the repeated field."""
+    where = f"{column.path_text}[]"
+    if column.bare:
+        (member,) = column.members
+        leaf = _single_leaf(field, member.type)
+        if leaf is None:
+            raise SchemaError(f"{where}: expected {member.type}, the writer has {_kind(field)}")
+        return leaf
+    inner = field.message_type
+    if inner is None or _is_value(inner):
+        raise SchemaError(f"{where}: expected a message, the writer has {_kind(field)}")
+    try:
+        found = [(member.name, _find(inner, member)) for member in column.members]
+    except SchemaError as error:
+        raise SchemaError(str(error).replace("$.", f"{where}.", 1)) from None
+    reads = [(name, read) for name, read in found if read]
+    return lambda element: {name: read(element) for name, read in reads}
+
+
+def _steps(message: Descriptor, column: Field | ListField) -> list[FieldDescriptor] | None:
+    """The fields along the path; None where the last is not there."""
     steps: list[FieldDescriptor] = []
     level: Descriptor | None = message
     for position, name in enumerate(column.steps):
@@ -65,10 +117,7 @@ def _find(message: Descriptor, column: Field) -> Read | None:
             return None
         steps.append(found)
         level = None if _repeated(found) else found.message_type
-    leaf = _leaf(steps[-1], column.type)
-    if leaf is None:
-        raise SchemaError(f"{column.path_text}: expected {column.type}, the writer has {_name(steps[-1])}")
-    return _reader(steps, leaf)
+    return steps
 
 
 def _reader(steps: list[FieldDescriptor], leaf: Callable[[Any], object]) -> Read:
@@ -90,8 +139,10 @@ def _reader(steps: list[FieldDescriptor], leaf: Callable[[Any], object]) -> Read
 
 def _leaf(field: FieldDescriptor, wanted: ColumnType) -> Callable[[Any], object] | None:
     """What makes a value of the column of one of the field; None where that cannot be."""
-    if _repeated(field):
-        return None
+    return None if _repeated(field) else _single_leaf(field, wanted)
+
+
+def _single_leaf(field: FieldDescriptor, wanted: ColumnType) -> Callable[[Any], object] | None:
     if field.message_type is not None:
         return _message_leaf(field.message_type, wanted)
     kind = _KINDS[field.cpp_type]
@@ -137,7 +188,11 @@ def _repeated(field: FieldDescriptor) -> bool:
 
 def _name(field: FieldDescriptor) -> str:
     if _repeated(field):
-        return "a list"
+        return "a map" if field.message_type and field.message_type.GetOptions().map_entry else "a list"
+    return _kind(field)
+
+
+def _kind(field: FieldDescriptor) -> str:
     if field.message_type is not None:
         return str(field.message_type.full_name)
     return "bytes" if field.type == FieldDescriptor.TYPE_BYTES else _KINDS[field.cpp_type]

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from udfs.features import DerivedParams, FeatureBuilder, FeatureParams
 from udfs.isolate import Span
@@ -20,6 +21,7 @@ from udfs.records.decode import Decoded, Decoder, decode_batch
 from udfs.records.event_time import are_iso_8601, explain_event_time
 from udfs.records.formats import make_decoder
 from udfs.records.problems import Problem
+from udfs.records.vectors import part_names, parts_of
 from udfs.scoring.last_net import score_all
 from udfs.scoring.outcomes import DEAD, LATE, NO_EVENT_TIME, PREDICTED, Outcomes, problem_json, undecided
 from udfs.scoring.params import SourceParams
@@ -36,7 +38,10 @@ class RecordChecker:
 
     def __init__(self, params: SourceParams, conditions: tuple[DerivedParams, ...] = ()) -> None:
         self._params = params
-        self._conditions = FeatureBuilder(FeatureParams(derived=conditions))
+        self._rules = params.rules
+        checked = _of_rules(params)
+        self._computed = FeatureBuilder(FeatureParams(derived=(*params.taken, *checked, *conditions)))
+        self._dropped = [each.name for each in params.contract.lists] + [each.name for each in checked]
         self._decoder = make_decoder(_own_contract(params), params.max_bytes, params.written)
         self._events = _events(params, self._decoder)
         self._beside = [BesideDecoder(part, params.max_bytes) for part in params.beside]
@@ -86,9 +91,10 @@ class RecordChecker:
     def _join(self, spans: Sequence[Span[Decoded]], failures: Mapping[int, Problem]) -> Decoded:
         """What spans of a batch were decoded to, as if it had been at once."""
         problems = dict(failures)
-        schema = Contract(self._params.fields).arrow_schema()
-        empty, _ = self._conditions.compute(schema.empty_table())
-        tables = [empty]
+        contracts = [self._params.contract, *(part.contract for part in self._params.beside)]
+        empty = pa.schema([field for each in contracts for field in each.arrow_schema()]).empty_table()
+        nothing = Decoded(empty, np.zeros(0, dtype=np.int64), {})
+        tables = [self._with_computed(nothing).table]
         rows = [np.zeros(0, dtype=np.int64)]
         for start, _, decoded in spans:
             problems |= {start + row: problem for row, problem in decoded.problems.items()}
@@ -111,15 +117,31 @@ class RecordChecker:
             timeless |= ~are_iso_8601(decoded.table.column(self._iso_field), times)
         if timeless.any():
             decoded = self._without_event_time(decoded, timeless, times)
-        return self._with_conditions(decoded)
+        return self._with_computed(decoded)
 
-    def _with_conditions(self, decoded: Decoded) -> Decoded:
-        table, failures = self._conditions.compute(decoded.table)
+    def _with_computed(self, decoded: Decoded) -> Decoded:
+        """With what is made of lists in their place, and conditions; without what breaks a rule."""
+        table, failures = self._computed.compute(self._with_vectors(decoded.table))
+        for rule in self._rules:
+            broken = pc.equal(table.column(rule.column), False).fill_null(False).to_numpy()
+            failures |= {row: rule.problem for row in np.flatnonzero(broken).tolist() if row not in failures}
+        if self._dropped:
+            table = table.drop_columns(self._dropped)
         if not failures:
             return Decoded(table, decoded.rows, decoded.problems)
         problems = {int(decoded.rows[row]): problem for row, problem in failures.items()}
         valid = np.delete(np.arange(table.num_rows), list(failures))
         return Decoded(table.take(pa.array(valid)), decoded.rows[valid], decoded.problems | problems)
+
+    def _with_vectors(self, table: pa.Table) -> pa.Table:
+        """With a column for each element of vectors."""
+        if not self._params.vectors:
+            return table
+        columns, names = table.columns, table.column_names
+        for name, size in self._params.vectors.items():
+            columns += parts_of(table.column(name).combine_chunks(), size)
+            names += part_names(name, size)
+        return pa.Table.from_arrays(columns, names)
 
     def _decode_on_time(self, raws: Raws, late: npt.NDArray[np.bool_], beside: Sequence[Raws]) -> Decoded:
         if not late.any():
@@ -151,13 +173,19 @@ class RecordChecker:
         return Decoded(decoded.table.filter(pa.array(~timeless)), decoded.rows[~timeless], problems)
 
 
+def _of_rules(params: SourceParams) -> list[DerivedParams]:
+    """Whether each rule holds, after what they alone take of lists."""
+    known = {each.name for each in params.taken}
+    taken = {each.name: each for rule in params.rules for each in rule.taken if each.name not in known}
+    return [*taken.values(), *(DerivedParams(rule.column, rule.tree) for rule in params.rules)]
+
+
 def _own_contract(params: SourceParams) -> Contract:
     """What the decoder of values reads: not the attributes of an event."""
     if params.events is None:
         return params.contract
-    return Contract(
-        tuple(field for field in params.contract.fields if field.name not in params.events.fields)
-    )
+    fields = tuple(field for field in params.contract.fields if field.name not in params.events.fields)
+    return Contract(fields, params.contract.lists)
 
 
 def _events(params: SourceParams, data: Decoder) -> CloudEvents | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from udfs.features import DerivedParams, FeatureParams
@@ -17,6 +19,7 @@ from udfs.records.debezium import EnvelopeParams
 from udfs.records.event_time import EventTimeField
 from udfs.records.formats import FormatParams
 from udfs.records.personal import PrivacyParams
+from udfs.records.problems import Problem
 from udfs.releases.chain import ReleaseTrust
 from udfs.types import ColumnType
 
@@ -51,11 +54,32 @@ class DeadRate(msgspec.Struct, frozen=True):
     topic: str
 
 
+class RuleParams(msgspec.Struct, frozen=True):
+    """What must not be false of a record: its name, text and expression, and what that takes of lists."""
+
+    name: str
+    text: str
+    tree: Any
+    taken: tuple[DerivedParams, ...] = ()
+
+    @property
+    def column(self) -> str:
+        """The column that says whether it holds; no other has a space in its name."""
+        return f"rule {self.name}"
+
+    @property
+    def problem(self) -> Problem:
+        """That of a record of which it is false."""
+        return Problem("contract", "rule", f"{self.name}: {self.text:.200} does not hold")
+
+
 class SourceParams(msgspec.Struct, frozen=True):
     """How records of the source are read; with `counted`, a monitor is told of dead and late ones.
 
     `privacy` says what becomes of the personal data in them on its way out, `max_dead` when the job stops.
     `beside` are the key and the headers that have columns, `accounts_of` the job whose accounts are written.
+    `taken` are columns made of lists, which go no further than that. `rules` must not be false.
+    `vectors` are lists of that size of which each element is a column.
     """
 
     topic: str
@@ -68,6 +92,9 @@ class SourceParams(msgspec.Struct, frozen=True):
     max_dead: DeadRate | None = None
     beside: tuple[BesideParams, ...] = ()
     accounts_of: str | None = None
+    taken: tuple[DerivedParams, ...] = ()
+    rules: tuple[RuleParams, ...] = ()
+    vectors: dict[str, int] = {}
 
     @property
     def events(self) -> EnvelopeParams | None:
@@ -83,7 +110,7 @@ class SourceParams(msgspec.Struct, frozen=True):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """All columns that a record has."""
+        """All columns that a record itself has."""
         return (*self.contract.fields, *(field for part in self.beside for field in part.contract.fields))
 
 

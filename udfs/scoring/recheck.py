@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from udfs.records.vectors import part_names
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.outcomes import PREDICTED
 from udfs.scoring.params import PackParams
@@ -15,9 +16,12 @@ from udfs.windows.shard import Rechecked
 
 
 def checked_columns(params: PackParams) -> Columns:
-    """The columns of records that go to their shards: fields, and the conditions of windows."""
+    """The columns of records that go to their shards: fields, what is made of lists, windows' conditions."""
     fields: Columns = tuple((field.name, field.type) for field in params.source.fields)
-    return (*fields, *((condition.name, "boolean") for condition in params.conditions))
+    taken: Columns = tuple((each.name, each.tree[1]) for each in params.source.taken)
+    vectors = params.source.vectors.items()
+    parts: Columns = tuple((part, "double") for name, size in vectors for part in part_names(name, size))
+    return (*fields, *parts, *taken, *((condition.name, "boolean") for condition in params.conditions))
 
 
 class Rechecker:

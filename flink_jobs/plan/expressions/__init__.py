@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from sqlglot import Dialect, exp
@@ -21,7 +21,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.tokens import Tokenizer as BaseTokenizer
 
 from flink_jobs.plan.expressions.operators import type_check
-from flink_jobs.plan.expressions.types import ExpressionError
+from flink_jobs.plan.expressions.types import ExpressionError, Lists
 from udfs.features.expressions import Tree
 from udfs.types import ColumnType
 
@@ -29,21 +29,26 @@ __all__ = ["Expression", "ExpressionError", "check_all", "compile_all", "compile
 
 MAX_LENGTH = 10_000
 MAX_BRACKETS = 20
+NO_LISTS: Lists = {}
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A checked expression; `tree` is picklable plain data for udfs.features.expressions.evaluate."""
+    """A checked expression; `tree` is picklable plain data for udfs.features.expressions.evaluate.
+
+    `columns` are those that it uses, lists too; of these it wants the columns `taken`, by name.
+    """
 
     text: str
     tree: Tree
     type: ColumnType
     columns: frozenset[str]
+    taken: Mapping[str, Tree] = field(default_factory=dict)
 
 
-def compile_expression(text: str, columns: Mapping[str, ColumnType]) -> Expression:
-    """Parse and type-check one expression over `columns`. Raises ExpressionError."""
-    return _compile(text, _parse(text), columns)
+def compile_expression(text: str, columns: Mapping[str, ColumnType], lists: Lists = NO_LISTS) -> Expression:
+    """Parse and type-check one expression over `columns` and `lists`. Raises ExpressionError."""
+    return _compile(text, _parse(text), columns, lists)
 
 
 def compile_all(
@@ -63,6 +68,7 @@ def check_all(
     expressions: Mapping[str, str],
     columns: Mapping[str, ColumnType],
     is_unknown: Callable[[str], bool] = lambda _name: False,
+    lists: Lists = NO_LISTS,
 ) -> tuple[list[tuple[str, Expression]], list[ExpressionError]]:
     """As `compile_all`, but with one error for each wrong expression.
 
@@ -76,11 +82,11 @@ def check_all(
     compiled = []
     for name in order:
         used = _references(parsed[name])
-        if used & lost or any(is_unknown(column) for column in used - known.keys()):
+        if used & lost or any(is_unknown(column) for column in used - known.keys() - lists.keys()):
             lost.add(name)
             continue
         try:
-            expression = _compile(expressions[name], parsed[name], known)
+            expression = _compile(expressions[name], parsed[name], known, lists)
         except ExpressionError as error:
             errors.append(error.of(name))
             lost.add(name)
@@ -122,7 +128,7 @@ def _order(parsed: Mapping[str, exp.Expr], errors: list[ExpressionError]) -> lis
 
 def _references(tree: exp.Expr) -> set[str]:
     units = {id(call.expressions[0]) for call in tree.find_all(exp.Anonymous) if _is_timestampdiff(call)}
-    return {column.name for column in tree.find_all(exp.Column) if id(column) not in units}
+    return {column.parts[0].name for column in tree.find_all(exp.Column) if id(column) not in units}
 
 
 def _is_timestampdiff(call: exp.Anonymous) -> bool:
@@ -134,6 +140,11 @@ class _Language(Dialect):
 
     class Tokenizer(BaseTokenizer):
         IDENTIFIERS: ClassVar = ['"', "`"]
+        # An operator of sqlglot's that this language does not have stands for its own.
+        KEYWORDS: ClassVar = {
+            **{word: kind for word, kind in BaseTokenizer.KEYWORDS.items() if kind != TokenType.OVERLAPS},
+            "CONTAINS": TokenType.OVERLAPS,
+        }
 
     class Parser(BaseParser):
         FUNCTIONS: ClassVar = {}
@@ -199,9 +210,9 @@ def _too_deep() -> ExpressionError:
     return ExpressionError(f"nested at most {MAX_BRACKETS} levels deep", "deeper nesting")
 
 
-def _compile(text: str, parsed: exp.Expr, columns: Mapping[str, ColumnType]) -> Expression:
+def _compile(text: str, parsed: exp.Expr, columns: Mapping[str, ColumnType], lists: Lists) -> Expression:
     try:
-        tree, used = type_check(parsed, columns)
+        tree, used, taken = type_check(parsed, columns, lists)
     except RecursionError:
         raise _too_deep() from None
-    return Expression(text, tree, tree[1], used)
+    return Expression(text, tree, tree[1], used, taken)

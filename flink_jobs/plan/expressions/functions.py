@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from flink_jobs.plan.expressions.lists import OF_LISTS, call_of_list
 from flink_jobs.plan.expressions.types import ExpressionError, TypeChecker, at, closest, node_of
 from udfs.features.expressions import Tree
 from udfs.features.kernels import EXTRACT, MILLISECONDS
@@ -85,6 +86,9 @@ def concat(check: TypeChecker, node: exp.Expr) -> Tree:
 def call(check: TypeChecker, node: exp.Expr) -> Tree:
     """A call of a function by its name as a tree."""
     name = node.name.upper()
+    of_list = call_of_list(check, node)
+    if of_list is not None:
+        return of_list
     if name in SPECIAL_CALLS:
         return SPECIAL_CALLS[name](check, node.expressions, node)
     signature = FUNCTIONS.get(name)
@@ -98,10 +102,13 @@ def _unknown(node: exp.Expr, name: str) -> ExpressionError:
     found = f"{node.name}(…)" + at(node)
     if name in AGGREGATES:
         return ExpressionError(
-            "a function of one row (aggregates are declared under features.windows)", found
+            "a function of one row, or of a list (aggregates of rows are declared under features.windows)",
+            found,
         )
     return ExpressionError(
-        f"one of the functions {', '.join(FUNCTION_NAMES)}", found, closest(name, FUNCTION_NAMES)
+        f"one of the functions {', '.join(FUNCTION_NAMES)}",
+        found,
+        closest(name, (*FUNCTION_NAMES, *OF_LISTS)),
     )
 
 

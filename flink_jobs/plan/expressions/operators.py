@@ -1,6 +1,6 @@
 """The typing rules of derived features: literals, operators, CASE, CAST; `type_check` applies them.
 
-tree, columns = type_check(parsed, {"amount": "double"})
+tree, columns, taken = type_check(parsed, {"amount": "double"}, {})
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from sqlglot import exp
 
 from flink_jobs.plan.expressions.functions import call, concat, extract, substring
+from flink_jobs.plan.expressions.lists import contains, element, member_of_element, reference, whole_list
 from flink_jobs.plan.expressions.types import (
     NULL,
     ExpressionError,
+    Lists,
     OperatorRule,
     TypeChecker,
     as_type,
@@ -25,6 +27,7 @@ from flink_jobs.plan.expressions.types import (
     literal,
     node_of,
     rule,
+    unsupported,
 )
 from udfs.features.expressions import Tree
 from udfs.types import ColumnType
@@ -54,16 +57,22 @@ CAST_OPS: dict[tuple[str, str], str] = {
 }
 
 
-def type_check(tree: exp.Expr, columns: Mapping[str, ColumnType]) -> tuple[Tree, frozenset[str]]:
-    """The typed tree and the columns that it uses. Raises ExpressionError."""
-    checker = TypeChecker(columns, RULES)
+def type_check(
+    tree: exp.Expr, columns: Mapping[str, ColumnType], lists: Lists
+) -> tuple[Tree, frozenset[str], dict[str, Tree]]:
+    """The typed tree, what it uses, and the columns that it wants of lists. Raises ExpressionError."""
+    checker = TypeChecker(columns, RULES, lists)
     result = checker.tree(tree)
     if result is NULL:
         raise ExpressionError("an expression with a type", "NULL alone", "CAST(NULL AS DOUBLE)")
-    return result, frozenset(checker.used)
+    return result, frozenset(checker.used), checker.taken
 
 
 def _column(check: TypeChecker, node: exp.Expr) -> Tree:
+    if found := reference(check, node):
+        raise whole_list(found, node)
+    if node.args.get("table"):
+        raise unsupported(node, {"table"})
     name = node.name
     type_ = check.columns.get(name)
     if type_ is None:
@@ -254,7 +263,10 @@ def _close_cast(target: str) -> str | None:
 
 RULES: dict[type[exp.Expr], OperatorRule] = {
     exp.Paren: rule(lambda check, node: check.tree(node.this), "this"),
-    exp.Column: rule(_column, "this"),
+    exp.Column: rule(_column, "this table"),
+    exp.Bracket: rule(element, "this expressions"),
+    exp.Dot: rule(member_of_element),
+    exp.Overlaps: rule(contains),
     exp.Literal: rule(_constant, "this is_string"),
     exp.Null: rule(lambda check, node: NULL, ""),
     exp.Boolean: rule(lambda check, node: literal(bool(node.this), "boolean"), "this"),

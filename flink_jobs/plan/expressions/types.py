@@ -20,6 +20,8 @@ from udfs.features.expressions import Tree, can_fail
 from udfs.suggest import nearest
 from udfs.types import ColumnType
 
+# Members by the name of a list, with their types; a list of values has one without a name.
+Lists = Mapping[str, Mapping[str, ColumnType]]
 MAX_DEPTH = 64
 MAX_FOUND = 200
 NULL: Tree = ("null", "string", (), (), False)  # takes the type that its place needs
@@ -114,14 +116,22 @@ def as_type(tree: Tree, type_: str, widen: str = "widen") -> Tree:
 
 
 class TypeChecker:
-    """Types one expression; `used` collects the columns that it reads."""
+    """Types one expression; `used` collects the columns and lists that it reads.
+
+    `taken` collects the columns that are made of lists for it, by name.
+    """
 
     def __init__(
-        self, columns: Mapping[str, ColumnType], rules: Mapping[type[exp.Expr], OperatorRule]
+        self,
+        columns: Mapping[str, ColumnType],
+        rules: Mapping[type[exp.Expr], OperatorRule],
+        lists: Lists,
     ) -> None:
         self.columns = columns
         self.rules = rules
+        self.lists = lists
         self.used: set[str] = set()
+        self.taken: dict[str, Tree] = {}
         self.depth = 0
 
     def tree(self, node: exp.Expr) -> Tree:
@@ -129,7 +139,7 @@ class TypeChecker:
         rule = self.rules.get(type(node))
         extra = {name for name, value in node.args.items() if value} - rule.arguments if rule else set()
         if rule is None or extra:
-            raise _unsupported(node, extra)
+            raise unsupported(node, extra)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise ExpressionError(f"at most {MAX_DEPTH} operations deep", "a deeper one" + at(node))
@@ -172,7 +182,8 @@ def _common(trees: Sequence[Tree], where: str, nodes: Sequence[exp.Expr]) -> str
     return "double" if types == {"long", "double"} else first[1]
 
 
-def _unsupported(node: exp.Expr, extra: set[str]) -> ExpressionError:
+def unsupported(node: exp.Expr, extra: set[str]) -> ExpressionError:
+    """The error for a syntax that is not in the language, or has `extra` parts that are not."""
     found = UNSUPPORTED.get(type(node), node.key.upper())
     if isinstance(node, exp.Column):
         return ExpressionError("a column without a prefix", repr(node.sql()) + at(node), node.name)
@@ -192,12 +203,10 @@ UNSUPPORTED: dict[type[exp.Expr], str] = {
     exp.Window: "a window (windows are declared under features.windows)",
     exp.Filter: "an aggregate",
     exp.Alias: "a name after the expression",
-    exp.Dot: "a column or function with a prefix",
     exp.Tuple: "a list",
     exp.Star: "*",
     exp.Placeholder: "a placeholder",
     exp.Parameter: "a parameter",
-    exp.Bracket: "an array element",
     exp.Interval: "INTERVAL (TIMESTAMPDIFF compares timestamps)",
     exp.IntDiv: "DIV",
     exp.Command: "a statement",

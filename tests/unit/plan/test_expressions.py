@@ -285,8 +285,8 @@ LANGUAGE = (
         ("x + frob(y)", f"must be one of the functions {FUNCTIONS_LISTED}; got frob(…) at character 5"),
         (
             "AVG(x)",
-            "must be a function of one row (aggregates are declared under features.windows); "
-            "got AVG(…) at character 1",
+            "must be a function of one row, or of a list (aggregates of rows are declared under "
+            "features.windows); got AVG(…) at character 1",
         ),
         (
             "ABS(x) OVER ()",

@@ -103,7 +103,7 @@ def test_a_condition_of_several_aggregates_is_computed_once_and_shown_as_it_is_w
 
 def test_the_plan_and_the_engine_agree_on_types() -> None:
     job = plan().job
-    types = {name: field.type for name, field in job.source.fields.items()}
+    types = {name: field.column_type for name, field in job.source.fields.items()}
     second = {"lag": ", 2", "percentile": ", 0.5", "ewma": ", 1s"}
     for function in AGGREGATES:
         columns = ["items", "amount"] if function != "time_since_last" else [""]
