@@ -1,4 +1,4 @@
-"""Tells windows in which the input began or ended, and takes back what was said of them."""
+"""Tells windows in which the input began or ended, and takes back what was said of those, or of others."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def is_partial(
     return (first and begins - start > least) or (last and end - ends > least)
 
 
-def unjudged(verdict: SegmentVerdict) -> SegmentVerdict:
+def unjudged(verdict: SegmentVerdict, why: str = PART) -> SegmentVerdict:
     """What moved may be what the missing part of the window has."""
     columns = tuple(
-        msgspec.structs.replace(column, verdict="insufficient_data", direction=PART)
+        msgspec.structs.replace(column, verdict="insufficient_data", direction=why)
         for column in verdict.columns
     )
     joint = verdict.joint and msgspec.structs.replace(verdict.joint, verdict="insufficient_data")
