@@ -29,11 +29,13 @@ def judge(
 ) -> tuple[AlertState, list[AlertRecord]]:
     """The state after these records, and the alerts that they change.
 
-    A window is judged at each revision; one that is older than the newest that was judged says nothing new.
+    A window is judged at each revision; one that is older than the newest that was judged says nothing new,
+    nor does a partial one.
     Quality that is worse by a part of `fall` is an alert, if that is more than chance.
     """
-    falls, changed = advance(state.falls, records, fall)
-    opened, judged, of_gaps = _gaps(state, records)
+    whole = [record for record in records if not record.partial]
+    falls, changed = advance(state.falls, whole, fall)
+    opened, judged, of_gaps = _gaps(state, whole)
     ranked = [
         msgspec.structs.replace(alert, rank=rank) for rank, alert in enumerate([*changed, *of_gaps], start=1)
     ]

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from udfs.profile.counts import spanned
 from udfs.rollout.losses import LossSum
 
 #: Start of the window, version, and a segment's column and value, None for all records.
@@ -27,12 +28,14 @@ class Predicted(msgspec.Struct, frozen=True, array_like=True):
 
     `bins` have (records, sum of the score) by the score's bin: of a probability, of the largest one of many
     classes, or any number. `called` are (records, sum of the score) of those that were predicted positive.
+    `span` are the event times of the first and the last one.
     """
 
     kind: str
     rows: int = 0
     called: Row = (0, 0)
     bins: dict[int, Row] = {}
+    span: tuple[int, int] | None = None
 
     def merged(self, other: Predicted) -> Predicted:
         if self.kind != other.kind:
@@ -42,6 +45,7 @@ class Predicted(msgspec.Struct, frozen=True, array_like=True):
             self.rows + other.rows,
             _plus(self.called, other.called),
             added(self.bins, other.bins),
+            spanned(self.span, other.span),
         )
 
 
@@ -100,10 +104,14 @@ class LabelsKey(NamedTuple):
 
 @dataclass
 class QualityReport:
-    """Predicted records by key, and labelled ones by when they are to be published."""
+    """Predicted records by key, and labelled ones by when they are to be published.
+
+    `partial`: of a window in which the input began or ended.
+    """
 
     predicted: dict[Key, Predicted] = field(default_factory=dict)
     labelled: dict[LabelsKey, Labelled] = field(default_factory=dict)
+    partial: bool = False
 
     def add_predicted(self, key: Key, counts: Predicted) -> None:
         known = self.predicted.get(key)
@@ -118,11 +126,13 @@ class QualityReport:
             self.add_predicted(key, predicted)
         for labels, labelled in other.labelled.items():
             self.add_labelled(labels, labelled)
+        self.partial = self.partial or other.partial
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
     predicted: list[tuple[Key, Predicted]]
     labelled: list[tuple[int, Key, Labelled]]
+    partial: bool = False
 
 
 _WIRE = msgspec.json.Decoder(_Wire)
@@ -132,14 +142,15 @@ def encode_report(report: QualityReport) -> bytes:
     """The same bytes for the same counts. JSON, as its integers have no end."""
     predicted = sorted(report.predicted.items(), key=lambda item: _order(item[0]))
     labelled = sorted(report.labelled.items(), key=lambda item: (item[0].until, _order(item[0].key)))
-    return msgspec.json.encode(_Wire(predicted, [(at.until, at.key, counts) for at, counts in labelled]))
+    pieces = [(at.until, at.key, counts) for at, counts in labelled]
+    return msgspec.json.encode(_Wire(predicted, pieces, report.partial))
 
 
 def decode_report(data: bytes) -> QualityReport:
     """What `encode_report` was given."""
     wire = _WIRE.decode(data)
     labelled = {LabelsKey(until, key): counts for until, key, counts in wire.labelled}
-    return QualityReport(dict(wire.predicted), labelled)
+    return QualityReport(dict(wire.predicted), labelled, wire.partial)
 
 
 def _order(key: Key) -> tuple[int, int, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -55,6 +56,8 @@ class QualityCounter:
             for column, value, chosen in _parts(slices, of_window):
                 key: Key = (start, version, column, value)
                 counts = _counted(kind, bins[chosen], units[chosen], called[chosen])
+                if column is None:
+                    counts = _spanned(counts, event_time[chosen])
                 self._report.add_predicted(key, counts)
 
     def take_report(self) -> QualityReport:
@@ -112,6 +115,10 @@ def _counted(kind: str, bins: Ints, units: Ints, called: npt.NDArray[np.bool_]) 
     # Numbers have no end: of regressions only how many came is of use.
     by_bin = {} if kind == "regression" else binned(bins, np.ones_like(units), units)
     return Predicted(kind, len(bins), (int(called.sum()), int(units[called].sum())), by_bin)
+
+
+def _spanned(counts: Predicted, times: Ints) -> Predicted:
+    return msgspec.structs.replace(counts, span=(int(times.min()), int(times.max())))
 
 
 def binned(bins: Ints, *columns: Ints) -> dict[int, Row]:

@@ -124,6 +124,7 @@ class Publisher:
             curve=curve_of(labelled) if predicted.kind == "binary" else (),
             classes=classes_of(labelled),
             groups=self._groups(known, version) if column is None else (),
+            partial=known.partial,
         )
 
     def _groups(self, known: QualityReport, version: int) -> tuple[GroupsReport, ...]:
