@@ -25,6 +25,7 @@ from udfs.flink.worker import prepare_worker
 from udfs.quality.alerts import RULE as CONCEPT_CHANGE
 from udfs.quality.alerts import AlertState, judge
 from udfs.quality.counts import QualityReport, decode_report, encode_report
+from udfs.quality.expected import ExpectedOf
 from udfs.quality.params import QualityParams, final_at
 from udfs.quality.publish import OpenWindow, Publisher
 from udfs.quality.records import QualityRecord
@@ -139,7 +140,8 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
         self._idle = IdleClock(self._params.idle_ms)
-        self._publisher = Publisher(self._params)
+        self._expected_of = ExpectedOf(self._params)
+        self._publisher = Publisher(self._params, self._expected_of)
         self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), BYTES))
         self._labels = WindowMap(runtime_context, "labels", REPORTS)
         self._state = runtime_context.get_state(ValueStateDescriptor("alerts", BYTES))
@@ -212,9 +214,10 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _alerts(self, records: Sequence[QualityRecord]) -> Iterator[Row]:
         data = self._state.value()
-        state, alerts = judge(
-            _ALERTS.decode(bytes(data)) if data else AlertState(), records, self._params.fall
-        )
+        known = {version: self._expected_of(version) for version in {record.version for record in records}}
+        trained = {v: found.reference for v, found in known.items() if found and found.reference}
+        before = _ALERTS.decode(bytes(data)) if data else AlertState()
+        state, alerts = judge(before, records, self._params.fall, trained)
         self._state.update(msgspec.msgpack.encode(state))
         self._published.publish(records, alerts)
         for alert in alerts:
