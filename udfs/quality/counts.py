@@ -58,7 +58,8 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
 
     `bins` and `curve` have (records, positive labels, sum of the score), by the score's fine bin and by 15 of
     equal width. `classes` have (labels, right, predicted) by class; `slots` labels by class in each 60th of
-    the window; `delays` records by the bin of the ms that a label took.
+    the window; `delays` records by the bin of the ms that a label took; `blocks` (records, loss, second,
+    right) by slot.
     """
 
     kind: str
@@ -74,6 +75,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     classes: dict[str, Row] = {}
     slots: dict[int, dict[str, int]] = {}
     delays: dict[int, int] = {}
+    blocks: dict[int, Row] = {}
 
     def merged(self, other: Labelled) -> Labelled:
         if self.kind != other.kind:
@@ -92,6 +94,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
             added(self.classes, other.classes),
             _slots(self.slots, other.slots),
             _counts(self.delays, other.delays),
+            added(self.blocks, other.blocks),
         )
 
 

@@ -154,6 +154,7 @@ def _labelled(key: LabelsKey, found: _Gathered) -> Labelled:
         classes=_by_class(rows) if kind == "multiclass" else {},
         slots=_by_slot(rows) if classes and key.key[2] is None else {},
         delays=_delays(rows),
+        blocks=_blocks(rows) if key.key[2] is None else {},
     )
 
 
@@ -207,6 +208,15 @@ def _by_slot(rows: Sequence[_Row]) -> dict[int, dict[str, int]]:
         counts = slots.setdefault(row.slot, {})
         counts[row.label] = counts.get(row.label, 0) + 1
     return slots
+
+
+def _blocks(rows: Sequence[_Row]) -> dict[int, Row]:
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        block = found.setdefault(row.slot, [0, 0, 0, 0])
+        for place, value in enumerate((1, row.loss, row.second, row.right)):
+            block[place] += value
+    return {slot: tuple(block) for slot, block in sorted(found.items())}
 
 
 def _delays(rows: Sequence[_Row]) -> dict[int, int]:
