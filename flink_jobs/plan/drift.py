@@ -9,6 +9,7 @@ from flink_jobs.plan.columns import JobColumns, ModelInput, vector_parts
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.model import ModelVersion, trust_of
 from flink_jobs.plan.personal import Labels
+from flink_jobs.plan.recent import recent_params
 from flink_jobs.plan.watched import Watched, watched_columns
 from flink_jobs.spec import Drift, JobSpec
 from flink_jobs.spec.scalars import format_duration
@@ -54,6 +55,7 @@ def drift_plan(
     watched.check(job.drift.thresholds, ("drift", "thresholds"), found)
     watched.check(job.drift.min_effects, ("drift", "min_effects"), found)
     sequential = _sequential(job.drift, watched, found)
+    recent = recent_params(job.drift, found)
     max_dead = job.dead_letters.max_rate
     rules = alert_rules(job.alerts, watched, job.drift.sequential is not None, found, max_dead)
     keys = _keys(job, job.drift, columns, found)
@@ -91,6 +93,7 @@ def drift_plan(
         sequential=sequential,
         segments=segments,
         seasonal=job.drift.seasonal is not None,
+        recent=recent,
         duplicates=collect.keys is not None,
         trust=trust_of(job),
         digests={version.manifest.version: digest(version.manifest)},
@@ -116,7 +119,7 @@ def _reference(job: JobSpec, drift: Drift, version: ModelVersion, found: Collect
     if not reference.columns and not reference.outputs:
         found.add(("drift",), "left out for a reference without columns to compare with", str(path))
         return None
-    if drift.seasonal and not parts.seasonal:
+    if drift.seasonal and drift.reference == "training" and not parts.seasonal:
         expected = (
             "left out for a reference without hours of the week "
             "(reference_profile(..., event_time=...) makes it, or tailrace profile --event-time COLUMN)"

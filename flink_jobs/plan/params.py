@@ -13,6 +13,7 @@ from flink_jobs.plan.lookups import artifact_name
 from flink_jobs.plan.model import release_trust_of, trust_of
 from flink_jobs.plan.personal import Labels
 from flink_jobs.plan.tables import event_time_field
+from flink_jobs.plan.topics import compared_labels
 from flink_jobs.spec import Comparisons, JobSpec
 from udfs.features import DerivedParams, FeatureParams, LookupParams
 from udfs.features.artifacts import SCHEME
@@ -140,10 +141,18 @@ def rollout_params(job: JobSpec) -> RolloutParams | None:
     return RolloutParams(job.comparisons.window, job.shadows.timeout)
 
 
-def gate_of(compared: Comparisons) -> Gate:
-    """What the gate asks; nothing of quality without labels."""
+def gate_of(job: JobSpec, compared: Comparisons) -> Gate:
+    """What the gate asks; nothing of quality without labels.
+
+    What a lifecycle trains again is to say something else: where labels tell whether that is right, its
+    scores may be as far from the champion's as they like, unless the job file says how far.
+    """
     gate = Gate(**compared.gate.model_dump())
-    return gate if compared.labels else msgspec.structs.replace(gate, quality=None)
+    if not compared_labels(job):
+        return msgspec.structs.replace(gate, quality=None)
+    asked = "drift" in compared.gate.model_fields_set
+    judged = job.lifecycle is not None and gate.quality is not None and not asked
+    return msgspec.structs.replace(gate, drift=None) if judged else gate
 
 
 def rollout_controller_params(job: JobSpec, model_folder: str) -> RolloutControllerParams | None:
@@ -159,7 +168,7 @@ def rollout_controller_params(job: JobSpec, model_folder: str) -> RolloutControl
         window_ms=compared.window,
         lead_ms=LEAD_REFRESHES * job.model.refresh,
         idle_ms=compared.idle,
-        gate=gate_of(compared),
+        gate=gate_of(job, compared),
         automatic=Automatic(tuple(automatic.steps), automatic.windows) if automatic else None,
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flink_jobs.plan.columns import JobColumns
 from flink_jobs.plan.diagnose import Collector
-from flink_jobs.plan.model import ModelVersion
+from flink_jobs.plan.model import ModelVersion, trust_of
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.spec import JobSpec, Labels, Quality
+from udfs.model.manifest import digest
 from udfs.profile.params import SegmentParams
 from udfs.quality.params import REVISIONS, LabelWait, QualityCount, QualityParams
 
@@ -37,6 +38,9 @@ def quality_params(
         gap=asked.gap,
         fall=asked.fall,
         quantile=asked.quantile,
+        model_folder=version.model_folder if version else None,
+        trust=trust_of(job),
+        digests={version.manifest.version: digest(version.manifest)} if version else {},
     )
 
 

@@ -12,13 +12,16 @@ def labels_of(job: JobSpec) -> Labels | None:
 
 
 def compared_labels(job: JobSpec) -> Labels | None:
-    """The labels by which versions are compared."""
-    return job.comparisons.labels if job.comparisons else None
+    """The labels by which versions are compared: with a lifecycle, where none are given, those of quality."""
+    if job.comparisons is None:
+        return None
+    of_quality = job.quality.labels if job.lifecycle and job.quality else None
+    return job.comparisons.labels or of_quality
 
 
 def labels_location(job: JobSpec) -> tuple[str, str]:
     """The section that says which labels are read."""
-    return ("comparisons" if compared_labels(job) else "quality", "labels")
+    return ("comparisons" if job.comparisons and job.comparisons.labels else "quality", "labels")
 
 
 def output_topics(job: JobSpec) -> dict[str, str]:

@@ -18,7 +18,7 @@ from udfs.errors import ModelError
 from udfs.model import formats, golden
 from udfs.model.format_table import FORMATS
 from udfs.model.loading import LoadedModel, load_version, verified_files
-from udfs.model.manifest import GOLDEN_FILE, Lineage, Manifest, Signature
+from udfs.model.manifest import EXPECTED_FILE, GOLDEN_FILE, Lineage, Manifest, Signature
 
 
 def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
@@ -44,6 +44,7 @@ def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
         metrics=manifest.metrics,
         training=manifest.training,
         lineage=lineage,
+        expected=files.get(EXPECTED_FILE),
     )
 
 

@@ -19,7 +19,7 @@ from flink_jobs.registry.store import ClientStore
 from udfs.errors import ModelError
 from udfs.model.code import CODE_FILE, importable
 from udfs.model.format_table import Format
-from udfs.model.manifest import MANIFEST_FILE, Lineage, Manifest, Signature, read_manifest
+from udfs.model.manifest import EXPECTED_FILE, MANIFEST_FILE, Lineage, Manifest, Signature, read_manifest
 from udfs.store.base import is_uri
 from udfs.suggest import hint
 
@@ -89,6 +89,7 @@ class VersionStore:
         trusted_types: Sequence[str] = (),
         libraries: Mapping[str, str] | None = None,
         code: Sequence[Path] | bytes = (),
+        expected: bytes | None = None,
     ) -> Manifest:
         """Write the next version and return its manifest.
 
@@ -97,6 +98,7 @@ class VersionStore:
         these, and for rows with missing values and each category, each later load must reproduce; what the
         DataFrame tells of its columns is kept in the manifest's signature. `libraries`: versions that its
         maker had; default: those of here. `code`: modules of its maker that it needs, or their archive.
+        `expected`: its expected.json, by which quality is estimated.
 
         Raises `InputError` when the model cannot be loaded back, in a process of its own if it needs more
         than libraries, does not fit its signature, or is not scored as its library scores it.
@@ -112,6 +114,8 @@ class VersionStore:
             files = replace(files, libraries=dict(libraries))
         if archive is not None:
             files = replace(files, contents={**files.contents, CODE_FILE: archive})
+        if expected is not None:
+            files = replace(files, contents={**files.contents, EXPECTED_FILE: expected})
         created_at = self._timestamp()
         number = max(map(int, filter(_VERSION.match, self.store.names(f"{name}/versions"))), default=0)
         while True:

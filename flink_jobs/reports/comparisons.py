@@ -54,7 +54,7 @@ def judge_job(
     records = read_comparisons(
         job.comparisons.topic, replace(settings, brokers=brokers) if brokers else settings
     )
-    return judge_records(gate_of(job.comparisons), records, version)
+    return judge_records(gate_of(job, job.comparisons), records, version)
 
 
 def judge_records(gate: Gate, records: Sequence[ComparisonRecord], version: int) -> GateReport:

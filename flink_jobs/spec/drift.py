@@ -10,13 +10,14 @@ from pydantic import AfterValidator, Field, model_validator
 
 from flink_jobs.spec.diagnostics import wrong, wrong_at
 from flink_jobs.spec.paths import Secret, SecretAddress, SecretHeader
-from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, whole
+from flink_jobs.spec.scalars import Parsed, PositiveDuration, matching, number, parse_duration, whole
 from flink_jobs.spec.section import References, Section, Topic
 from udfs.alerts.records import Severity
 from udfs.alerts.shapes import Format
 from udfs.drift.alert_rules import Subject
 
 _MIN_RATIO = 1.5
+_REFERENCE = r"training|(trailing|year_ago) [0-9]{1,12}(ms|s|m|h|d)"
 
 StatisticName = Literal[
     "psi",
@@ -40,6 +41,17 @@ def _unique(value: object) -> object:
 
 _COLUMN = r"[^\s(),]{1,200}"
 UNIQUE = Parsed(_unique, {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^{_COLUMN}$"}]})
+
+
+def _reference(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_REFERENCE, value):
+        raise wrong("training, or trailing or year_ago with a duration, such as trailing 28d")
+    if value != "training":
+        parse_duration(value.split()[1])
+    return value
+
+
+REFERENCE = Parsed(_reference, {"type": "string", "pattern": f"^({_REFERENCE})$"})
 
 
 class Sequential(Section):
@@ -103,6 +115,11 @@ class Drift(Section):
     )
     seasonal: Literal["hour_of_week"] | None = Field(
         default=None, description="Compare with the reference rows of the same hours of the week."
+    )
+    reference: Annotated[str, REFERENCE] = Field(
+        default="training",
+        description="What windows are compared with: training, trailing 28d (what the job saw in that"
+        " time), or year_ago 28d (so much about the same day 52 weeks before).",
     )
     duplicates: Annotated[bool | str, UNIQUE] = Field(
         default=False, description="Count repeated keys: true for those of the records, or a column."

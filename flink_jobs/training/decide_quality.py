@@ -119,7 +119,8 @@ def decide_quality(
         if key not in newest or newest[key].revision <= record.revision:
             newest[key] = record
     require_one_job(sorted({job for job, _ in newest}), "quality")
-    ordered = sorted(newest.values(), key=lambda record: parse_time(record.window.end))
+    whole = (record for record in newest.values() if not record.partial)
+    ordered = sorted(whole, key=lambda record: parse_time(record.window.end))
     seen = 0 if after is None else round(after.timestamp() * 1000)
     fresh = [r for r in ordered if after is None or parse_time(r.window.end) > seen]
     ripe = [record for record in fresh if _is_ripe(record, rule)]

@@ -5,11 +5,12 @@ manifest = write(registry, trainer, data, parts, Fit(parameters, choice, None), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from flink_jobs.registry import Registry
@@ -17,11 +18,13 @@ from flink_jobs.training import lineage
 from flink_jobs.training.calibrate import Choice
 from flink_jobs.training.contract import Trainer
 from flink_jobs.training.data import Data, LabelledRows
+from flink_jobs.training.expected import Judged, expected_quality
 from flink_jobs.training.measures import predicted
 from flink_jobs.training.search import SearchResult
 from udfs.model.formats.inputs import frame
 from udfs.model.manifest import Lineage, Manifest, Output
 from udfs.profile.profile import reference_profile
+from udfs.scoring.version import numbers
 
 GOLDEN_ROWS = 200
 
@@ -91,7 +94,34 @@ def write(
         ),
         trusted_types=trainer.trusted_types,
         code=trainer.code,
+        expected=_expected(trainer, fit.choice, parts, data.private),
     )
+
+
+def _expected(trainer: Trainer, choice: Choice, parts: Parts, private: frozenset[str]) -> bytes | None:
+    """By all rows that no part of the model was fitted on."""
+    judged = [part for part in (parts.held_out.where(choice.judged), parts.test) if len(part)]
+    if not judged:
+        return None
+    said = [predicted(choice.model, part.frame(), trainer.output) for part in judged]
+    rows = Judged(
+        np.concatenate(said),
+        np.concatenate([part.labels for part in judged]),
+        np.concatenate([part.times for part in judged]),
+        _numbers([part.inputs for part in judged], private),
+    )
+    return expected_quality(rows, trainer.output, calibrated=trainer.calibrate)
+
+
+def _numbers(parts: Sequence[pa.Table], private: frozenset[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """The inputs that are numbers or booleans, and no personal data; NaN where a value is missing."""
+    rows = pa.concat_tables(parts)
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    return {
+        name: numbers(rows[name])
+        for name in rows.column_names
+        if name not in private and any(is_kind(rows[name].type) for is_kind in kinds)
+    }
 
 
 def _record(trainer: Trainer, data: Data, parts: Parts, fit: Fit) -> dict[str, Any]:

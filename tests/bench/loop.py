@@ -55,7 +55,8 @@ JOB, MODEL = "flight-delay", "flight_delay"
 TREES = {"max_iter": 50, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
 RULE = QualityRule(metric="log_loss", margin=0.02)
 POLICY = Policy(per_week=1, shadow=StageRules(windows=3))
-GATE = Gate(latency=None, quality=0.05)
+# As of a job with a lifecycle and labels.
+GATE = Gate(latency=None, quality=0.05, drift=None)
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

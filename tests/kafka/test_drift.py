@@ -73,8 +73,8 @@ def job_text(
     return text.replace("WINDOWS", windows).replace("duplicates: true", duplicates)
 
 
-def restarted_job() -> str:
-    return job_text(2).replace("idle: 1h", f"idle: {IDLE_S}s")
+def restarted_job(reference: str) -> str:
+    return job_text(2).replace("idle: 1h", f"idle: {IDLE_S}s\n  reference: {reference}")
 
 
 def payments(hours: int, moved_in: int, start: int = NOW) -> list[Message]:
@@ -273,8 +273,9 @@ def test_a_topic_of_nothing_but_broken_records_is_still_told_of(broker: Broker, 
     assert drift["verdict"] == "insufficient_data"
 
 
+@pytest.mark.parametrize("reference", ["training", pytest.param("trailing 144h", marks=pytest.mark.long)])
 def test_a_restart_in_mid_window_changes_nothing(
-    broker: Broker, kafka: ClientSettings, folder: Path, tmp_path: Path
+    broker: Broker, kafka: ClientSettings, folder: Path, tmp_path: Path, reference: str
 ) -> None:
     """What comes days later closes the windows of all others: a source that goes on has no end.
 
@@ -283,11 +284,11 @@ def test_a_restart_in_mid_window_changes_nothing(
     """
     rows = payments(hours=1, moved_in=0, start=NOW - 72 * HOUR) + payments(hours=2, moved_in=0)
     rows += [record({}, timestamp=NOW + 72 * HOUR, partition=i) for i in range(4)]
-    expected = JobHarness(broker, partitions=4).run(restarted_job(), rows, base=folder)
+    expected = JobHarness(broker, partitions=4).run(restarted_job(reference), rows, base=folder)
     topic = f"restart-{uuid.uuid4().hex[:8]}"
     create_topics(kafka, {topic: 4})
     with Endpoint() as endpoint:
-        job = (broker.bootstrap, folder, topic, endpoint.url)
+        job = (broker.bootstrap, folder, topic, endpoint.url, reference)
         endpoint.down = True
         produce(kafka, topic, rows[:700])
         savepoint = in_a_process("until", *job, tmp_path / "first", "predictions", 693, "drift", 5)
@@ -303,6 +304,9 @@ def test_a_restart_in_mid_window_changes_nothing(
     assert count_committed(kafka, f"{topic}.predictions") == 1192
     written = [r.value or b"" for kind in ("drift", "alerts") for r in read_topic(kafka, f"{topic}.{kind}")]
     assert comparable(written) == comparable(lines(expected))
+    told = [json.loads(r.value or b"") for r in read_topic(kafka, f"{topic}.drift")]
+    compared = [each["reference"] for each in told if not each["segment"]]
+    assert compared[:3] == ["all", *[reference.split()[0].replace("training", "all")] * 2]
 
 
 def comparable(values: list[bytes]) -> list[bytes]:
@@ -320,10 +324,10 @@ def in_a_process(function: str, *arguments: object) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def until(brokers: str, folder: str, topic: str, url: str, savepoints: str, *output: str) -> str:
+def until(brokers: str, folder: str, topic: str, url: str, reference: str, *output: str) -> str:
     """Runs the job until topics have so many records; its savepoint, as it may have started from one."""
-    first, predictions, second, windows, *savepoint = output
-    text = restarted_job().replace("job: watched", f'job: {topic}\nkafka: {{brokers: "{brokers}"}}')
+    savepoints, first, predictions, second, windows, *savepoint = output
+    text = restarted_job(reference).replace("job: watched", f'job: {topic}\nkafka: {{brokers: "{brokers}"}}')
     text = text.replace("alerts: {", 'alerts: {webhook: {url: "${ENDPOINT}", format: alert, retries: 20}, ')
     plan = make_plan(
         load_job_text(

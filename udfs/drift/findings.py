@@ -63,7 +63,7 @@ def find(
             yield from _volumes(rule, [record for record in watched if not record.partial], volumes)
             continue
         for record in watched:
-            if record.partial and rule.on != "dead_rate":
+            if (record.partial or record.learning) and rule.on != "dead_rate":
                 continue
             if rule.on == "joint":
                 yield from _joint(rule, record, importance)

@@ -17,6 +17,7 @@ from udfs.drift.detect import Charts, Detector
 from udfs.drift.judge import SegmentVerdict, WindowKey, judge_window
 from udfs.drift.params import MonitorParams
 from udfs.drift.partial import is_partial, unjudged
+from udfs.drift.recent import LEARNING, Recent, reference_of
 from udfs.drift.records import DriftRecord, ProblemCount, Volume
 from udfs.errors import ModelError
 from udfs.model.loading import verified_file
@@ -89,26 +90,36 @@ class Monitor:
         now_ms: int | None,
         repeats: Mapping[int, tuple[int, int]] | None = None,
         ended: bool = False,
+        recent: Recent | None = None,
     ) -> ClosedWindow:
         """Judges a window; an early one changes nothing that is remembered.
 
         The first window, and the last one where the input has `ended`, are not judged if they are a part.
 
         `repeats` are those of keys, by version, as `Keys.duplicates` has them; None if they are not counted.
+        With `recent` it is compared with that, if enough is known, else not judged; then it counts there.
         """
         end = start + self._params.window_ms
         windows = attributed(windows, max(self._references))
         self._find_references(windows)
         previous = unpack(state.previous)
         picked = {key: self._pick(key, start, end) for key in windows if key[2] in self._references}
+        lately = recent.known(start) if recent else {}
+        if recent:
+            picked |= {
+                key: (reference_of(self._references[key[2]], lately[key]), recent.name)
+                for key in picked.keys() & lately.keys()
+            }
         references = {key: reference for key, (reference, _) in picked.items()}
         compared = {key: name for key, (_, name) in picked.items()}
+        learning = picked.keys() - lately.keys() if recent else set()
         judged = judge_window(
             references, self._params.roles, windows, previous, self._params.settings, self._params.window_ms
         )
         partial = closed != "early" and is_partial(windows, start, end, first=not state.previous, last=ended)
         if partial:
             judged = {key: unjudged(verdict) for key, verdict in judged.items()}
+        judged |= {key: unjudged(judged[key], LEARNING) for key in learning}
         span = WindowSpan(iso(start), iso(end), closed)
         freshness = float(max(now_ms - end, 0)) if now_ms is not None else None
         drift = [
@@ -122,11 +133,14 @@ class Monitor:
                 compared.get(key, "all"),
                 repeats,
                 partial=partial,
+                learning=key in learning,
             )
             for key in sorted(windows, key=str)
         ]
         if closed == "early":
             return ClosedWindow(drift, [], state)
+        if recent:
+            recent.add(start, windows)
         states, alerts = advance(state.alerts, self._params.rules, drift, self._importance, end)
         return ClosedWindow(drift, alerts, MonitorState(pack(windows), states, state.charts))
 
@@ -165,6 +179,7 @@ class Monitor:
         repeats: Mapping[int, tuple[int, int]] | None,
         *,
         partial: bool,
+        learning: bool,
     ) -> DriftRecord:
         column, value, version = key
         detector = self._detector if column is None else None
@@ -186,6 +201,7 @@ class Monitor:
             joint=judged.joint,
             reference=reference,
             partial=partial,
+            learning=learning,
             sequential=detector.reports(charts, version) if detector else None,
         )
 

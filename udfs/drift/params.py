@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from udfs.drift.alert_rules import AlertRuleParams
@@ -43,6 +45,19 @@ class SequentialParams(msgspec.Struct, frozen=True):
     run_length_ms: int
 
 
+class RecentParams(msgspec.Struct, frozen=True):
+    """Compare with what the job saw in `length_ms`, up to `ago_ms` before the window; kept by `bucket_ms`.
+
+    `same_hours`: of that only windows at the same time of the week; then a bucket is one window.
+    """
+
+    name: Literal["trailing", "year_ago"]
+    length_ms: int
+    bucket_ms: int
+    ago_ms: int = 0
+    same_hours: bool = False
+
+
 class MonitorParams(msgspec.Struct, frozen=True):
     """What the monitor of a job is told. `versions` maps each model version to its folder.
 
@@ -63,6 +78,7 @@ class MonitorParams(msgspec.Struct, frozen=True):
     sequential: SequentialParams | None = None
     segments: tuple[SegmentParams, ...] = ()
     seasonal: bool = False
+    recent: RecentParams | None = None
     duplicates: bool = False
     trust: Trust = Trust()
     digests: dict[int, str] = {}

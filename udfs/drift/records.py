@@ -150,7 +150,8 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One window of one segment and model version; `segment` is null for all records together.
 
     `reference` says which reference rows it is compared with: all, those of the same segment, or those of the
-    same hours of the week. A `partial` window is one in which the input began or ended: it is not judged.
+    same hours of the week; or which records of before. A `partial` window is one in which the input began or
+    ended; `learning` is one before which there are too few records to compare it with: neither is judged.
     """
 
     schema: Literal["tailrace.drift/1"] = "tailrace.drift/1"
@@ -170,6 +171,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     sequential: tuple[SequentialReport, ...] | None = None
     reference: Compared = "all"
     partial: bool = False
+    learning: bool = False
 
 
 def named(column: str, direction: str) -> str:

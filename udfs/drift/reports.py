@@ -122,7 +122,7 @@ def _statistics(
     usable = (tests.m > 0) & (tests.n > 0)
     variance = tests.variance
     tables: list[dict[str, Statistic]] = [{} for _ in outcomes]
-    common = _common(tests.numeric, p, q, variance, level)
+    common = _common(tests.numeric, _law(reference, before), (p, q), variance, level)
     for i, outcome in enumerate(outcomes):
         if usable[i]:
             tables[i] = {name: column[i] for name, column in common.items()}
@@ -132,8 +132,16 @@ def _statistics(
     return tables
 
 
-def _common(numeric: bool, p: Ints, q: Ints, variance: Floats, level: float) -> dict[str, list[Statistic]]:
-    filled = tuple(sorted(p[p > 0].tolist()))
+def _law(reference: ColumnReference, before: ColumnCounts) -> tuple[int, ...]:
+    """The filled cells by which statistics vary without drift."""
+    found = cells(before) if reference.law is None else np.array(reference.law)
+    return tuple(sorted(found[found > 0].tolist()))
+
+
+def _common(
+    numeric: bool, filled: tuple[int, ...], sides: tuple[Ints, Ints], variance: Floats, level: float
+) -> dict[str, list[Statistic]]:
+    p, q = sides
     sizes = q.sum(axis=1)
     few = [i for i, n in enumerate(sizes.tolist()) if nulls.is_small(filled, n)]
     table = {}
@@ -160,7 +168,7 @@ def _own(
 ) -> dict[str, Statistic]:
     if isinstance(reference, CategoricalReference):
         value = float(statistics.l_infinity(cells(before), cells(counts)))
-        filled = tuple(sorted(cells(before)[cells(before) > 0].tolist()))
+        filled = _law(reference, before)
         null = nulls.l_infinity_null(filled)
         if nulls.is_small(filled, counts.n):
             null = nulls.small_sample_nulls(filled, False, nulls.coarse(counts.n))["l_infinity"]
@@ -189,15 +197,14 @@ def _scaled(
     old, new = statistics.moments(before, 0), statistics.moments(counts, 0)
     if old is None or new is None or old[1] <= 0:
         return {}
-    assert counts.low is not None
-    assert counts.high is not None
+    low = min(each for each in (before.low, counts.low) if each is not None)
+    high = max(each for each in (before.high, counts.high) if each is not None)
     ends = statistics.fixed(
-        statistics.boundaries(np.array(reference.edges), counts.low, counts.high),
-        point.exponent,
-        point.center,
+        statistics.boundaries(np.array(reference.edges), low, high), point.exponent, point.center
     )
     lower, upper = statistics.wasserstein(before, counts, ends)
-    null = nulls.wasserstein_null(tuple(reference.counts), _widths(reference))
+    law = reference.counts if reference.law is None else reference.law
+    null = nulls.wasserstein_null(tuple(law), _widths(reference))
     shift = abs(new[0] - old[0]) / old[1]
     error = math.sqrt((new[1] / old[1]) ** 2 / counts.n + 1 / before.n)
     return {

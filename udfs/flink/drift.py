@@ -16,6 +16,7 @@ from udfs.alerts.records import AlertRecord, Closed
 from udfs.drift.key_state import KeyStore
 from udfs.drift.monitor import ClosedWindow, Kept, Monitor, MonitorState, Windows, merge
 from udfs.drift.params import MonitorParams
+from udfs.drift.recent import Recent
 from udfs.drift.records import encode
 from udfs.flink.results import ALERT, BYTES, RECORD
 from udfs.flink.windows import END_OF_INPUT, ClosingWindows, IdleClock, WindowCodec
@@ -76,6 +77,8 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             name="steps",
             closed_until="stepped_until",
         )
+        recent = context.get_map_state(MapStateDescriptor("recent", Types.LONG(), BYTES))
+        self._recent = Recent(params.recent, recent) if params.recent else None
         self._state = context.get_state(ValueStateDescriptor("memory", BYTES))
         group = context.get_metrics_group().add_group("tailrace")
         self._counters = {
@@ -187,6 +190,7 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
             now_ms=now,
             repeats=repeats,
             ended=ended,
+            recent=self._recent,
         )
 
     def _load_state(self) -> MonitorState:

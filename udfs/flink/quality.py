@@ -18,12 +18,14 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.alerts.records import AlertRecord, Closed
+from udfs.drift.partial import is_cut
 from udfs.flink.results import ALERT, BYTES, RECORD
-from udfs.flink.windows import IdleClock, WindowCodec, WindowMap, added_up
+from udfs.flink.windows import END_OF_INPUT, IdleClock, WindowCodec, WindowMap, added_up
 from udfs.flink.worker import prepare_worker
 from udfs.quality.alerts import RULE as CONCEPT_CHANGE
 from udfs.quality.alerts import AlertState, judge
 from udfs.quality.counts import QualityReport, decode_report, encode_report
+from udfs.quality.expected import ExpectedOf
 from udfs.quality.params import QualityParams, final_at
 from udfs.quality.publish import OpenWindow, Publisher
 from udfs.quality.records import QualityRecord
@@ -94,6 +96,7 @@ class QualityWindowsFunction(KeyedProcessFunction):  # type: ignore[misc]
         prepare_worker()
         self._idle = IdleClock(self._params.idle_ms)
         self._windows = WindowMap(runtime_context, "windows", REPORTS)
+        self._began = runtime_context.get_state(ValueStateDescriptor("began", Types.BOOLEAN()))
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> None:
         report, timers = decode_report(bytes(value[0])), ctx.timer_service()
@@ -103,15 +106,26 @@ class QualityWindowsFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._idle.restart(timers)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        timers = ctx.timer_service()
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
-            yield from self._close(timestamp + 1 - self._params.count.window_ms, "watermark")
-        elif self._idle.is_over(ctx.timer_service()):
+            start = timestamp + 1 - self._params.count.window_ms
+            # At the end of the input all that is open closes.
+            ended = timers.current_watermark() >= END_OF_INPUT and start == max(
+                self._windows.starts(), default=0
+            )
+            yield from self._close(start, "watermark", ended=ended)
+        elif self._idle.is_over(timers):
             for start in self._windows.starts():
                 yield from self._close(start, "idle")
 
-    def _close(self, start: int, closed: Closed) -> Iterator[Row]:
+    def _close(self, start: int, closed: Closed, *, ended: bool = False) -> Iterator[Row]:
         report = self._windows.pop(start)
         if report is not None:
+            whole = [counts for key, counts in report.predicted.items() if key[2] is None]
+            spans = [counts.span for counts in whole if counts.span]
+            rows, end = sum(counts.rows for counts in whole), start + self._params.count.window_ms
+            report.partial = is_cut(spans, rows, start, end, first=not self._began.value(), last=ended)
+            self._began.update(True)
             yield Row(start, closed, encode_report(report))
 
 
@@ -126,7 +140,8 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
         self._idle = IdleClock(self._params.idle_ms)
-        self._publisher = Publisher(self._params)
+        self._expected_of = ExpectedOf(self._params)
+        self._publisher = Publisher(self._params, self._expected_of)
         self._windows = runtime_context.get_map_state(MapStateDescriptor("windows", Types.LONG(), BYTES))
         self._labels = WindowMap(runtime_context, "labels", REPORTS)
         self._state = runtime_context.get_state(ValueStateDescriptor("alerts", BYTES))
@@ -199,9 +214,10 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _alerts(self, records: Sequence[QualityRecord]) -> Iterator[Row]:
         data = self._state.value()
-        state, alerts = judge(
-            _ALERTS.decode(bytes(data)) if data else AlertState(), records, self._params.fall
-        )
+        known = {version: self._expected_of(version) for version in {record.version for record in records}}
+        trained = {v: found.reference for v, found in known.items() if found and found.reference}
+        before = _ALERTS.decode(bytes(data)) if data else AlertState()
+        state, alerts = judge(before, records, self._params.fall, trained)
         self._state.update(msgspec.msgpack.encode(state))
         self._published.publish(records, alerts)
         for alert in alerts:

@@ -16,7 +16,14 @@ from udfs.model import formats, golden, signatures
 from udfs.model.code import CODE_FILE, importable
 from udfs.model.contract import Model
 from udfs.model.format_table import FORMATS
-from udfs.model.manifest import GOLDEN_FILE, MANIFEST_FILE, PROFILE_FILE, Manifest, read_manifest
+from udfs.model.manifest import (
+    EXPECTED_FILE,
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    PROFILE_FILE,
+    Manifest,
+    read_manifest,
+)
 from udfs.model.manifest import digest as digest_of
 from udfs.model.signatures import ANYONE, Trust
 from udfs.store import open_store
@@ -27,13 +34,14 @@ from udfs.store.base import Store
 class LoadedModel:
     """A version that is ready to score: its files are the manifest's and its golden rows are reproduced.
 
-    `profile`: the bytes of its profile.json; empty if it has none.
+    `profile`: the bytes of its profile.json; empty if it has none. `expected`: those of its expected.json.
     """
 
     model: Model
     manifest: Manifest
     digest: str
     profile: bytes = b""
+    expected: bytes = b""
 
 
 def load_version(
@@ -58,7 +66,8 @@ def load_version(
             golden.check(model, contents[GOLDEN_FILE], manifest.golden_tolerance)
     except ModelError as error:
         raise ModelError(f"{store.where('')} cannot be used: {error}{_library_changes(manifest)}") from error
-    return LoadedModel(model, manifest, digest_of(manifest), contents.get(PROFILE_FILE, b""))
+    profile, expected = (contents.get(file, b"") for file in (PROFILE_FILE, EXPECTED_FILE))
+    return LoadedModel(model, manifest, digest_of(manifest), profile, expected)
 
 
 def check_trust(store: Store, manifest: Manifest, trust: Trust) -> None:
@@ -96,11 +105,20 @@ def verified_file(
 
     Raises `ModelError`, as `load_version` does.
     """
+    data = listed_file(place, name, digest=digest, trust=trust)
+    if data is None:
+        where = (open_store(place) if isinstance(place, str | Path) else place).where(name)
+        raise ModelError(f"{where} is missing: the manifest does not list it")
+    return data
+
+
+def listed_file(
+    place: str | Path | Store, name: str, *, digest: str | None = None, trust: Trust = ANYONE
+) -> bytes | None:
+    """The same of a file that a version need not have: None where the manifest does not list it."""
     try:
         store, manifest = _trusted(place, digest, trust)
-        if name not in manifest.files:
-            raise ModelError(f"{store.where(name)} is missing: the manifest does not list it")
-        return _checked(store, manifest, name)
+        return _checked(store, manifest, name) if name in manifest.files else None
     except StoreError as error:
         raise ModelError(str(error)) from error
 

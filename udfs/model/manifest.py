@@ -25,6 +25,7 @@ from udfs.types import ARROW
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.parquet"
 PROFILE_FILE = "profile.json"
+EXPECTED_FILE = "expected.json"
 
 InputType = Literal["double", "long", "string", "boolean"]
 OutputKind = Literal["binary", "multiclass", "regression", "anomaly"]

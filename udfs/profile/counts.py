@@ -121,11 +121,12 @@ class WindowCounts:
             columns,
             joint,
             problems,
-            _spanned(self.span, other.span),
+            spanned(self.span, other.span),
         )
 
 
-def _spanned(first: tuple[int, int] | None, second: tuple[int, int] | None) -> tuple[int, int] | None:
+def spanned(first: tuple[int, int] | None, second: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The first and the last time of both."""
     if first is None or second is None:
         return first or second
     return min(first[0], second[0]), max(first[1], second[1])

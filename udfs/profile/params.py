@@ -31,4 +31,4 @@ class CollectParams(msgspec.Struct, frozen=True):
 
 Role = Literal["input", "feature", "prediction", "score"]
 
-Compared = Literal["all", "segment", "hour_of_week"]
+Compared = Literal["all", "segment", "hour_of_week", "trailing", "year_ago"]

@@ -21,10 +21,18 @@ class _FixedPoint(msgspec.Struct, frozen=True):
     center: float = 0.0
 
 
+class Outside(msgspec.Struct, frozen=True):
+    """Rows below and above all bins, and the sums of each, which those that the bins are of never have."""
+
+    counts: tuple[int, int] = (0, 0)
+    sums: tuple[int, int] = (0, 0)
+
+
 class NumericReference(msgspec.Struct, frozen=True, tag="numeric", tag_field="kind"):
     """K bins [edge, next edge), the last one closed; one edge is one bin with a single value, none no bin.
 
-    `blocks` as `udfs.profile.blocks` says: how alike rows near in time are.
+    `blocks` as `udfs.profile.blocks` says: how alike rows near in time are. `law` are counts of other rows by
+    which statistics vary without drift: computing that takes too long to do it for each window.
     """
 
     edges: list[float]
@@ -35,6 +43,8 @@ class NumericReference(msgspec.Struct, frozen=True, tag="numeric", tag_field="ki
     min: float | None
     max: float | None
     blocks: list[tuple[int, float]] = []
+    outside: Outside = Outside()
+    law: list[int] | None = None
 
     def __post_init__(self) -> None:
         bins = max(len(self.edges) - 1, min(len(self.edges), 1))
@@ -47,8 +57,9 @@ class NumericReference(msgspec.Struct, frozen=True, tag="numeric", tag_field="ki
 
     def as_counts(self) -> NumericCounts:
         """The reference's rows, counted as those of a window are."""
-        counts: Ints = np.array([0, *self.counts, 0], dtype=np.int64)
-        sums = np.array([0, *self.fixed_point.sums, 0], dtype=object)
+        (below, above), (sum_below, sum_above) = self.outside.counts, self.outside.sums
+        counts: Ints = np.array([below, *self.counts, above], dtype=np.int64)
+        sums = np.array([sum_below, *self.fixed_point.sums, sum_above], dtype=object)
         squares = self.fixed_point.sum_squares
         return NumericCounts(counts, sums, squares, self.min, self.max, self.null, self.invalid)
 
@@ -66,7 +77,8 @@ class CategoricalReference(msgspec.Struct, frozen=True, tag="categorical", tag_f
     """The most frequent values; `rare` are the others, null where they are too many to keep.
 
     With `rare` null no value counts as unseen: it cannot be told from a rare one. `tested` as
-    `udfs.profile.tails` says; null where no value is rare, and in profiles of version 1.
+    `udfs.profile.tails` says; null where no value is rare, and in profiles of version 1. `law` as of numbers,
+    of the values, other and unseen.
     """
 
     values: list[str]
@@ -76,6 +88,7 @@ class CategoricalReference(msgspec.Struct, frozen=True, tag="categorical", tag_f
     rare: list[str] | None = None
     tested: _Tested | None = None
     blocks: list[tuple[int, float]] = []
+    law: list[int] | None = None
 
     def __post_init__(self) -> None:
         if len(self.counts) != len(self.values) or len(set(self.values)) != len(self.values):
@@ -90,7 +103,9 @@ class CategoricalReference(msgspec.Struct, frozen=True, tag="categorical", tag_f
     def with_counts(self, found: CategoricalCounts) -> CategoricalReference:
         """The same values, as often as these rows have them."""
         listed = found.counts.tolist()
-        tested = self.tested and _Tested(listed, found.other, found.unseen, found.null)
+        tested = (
+            _Tested(listed, found.other, found.unseen, found.null) if self.tested or found.unseen else None
+        )
         return msgspec.structs.replace(self, counts=listed, other=found.other, null=found.null, tested=tested)
 
     def as_counts(self) -> CategoricalCounts:

@@ -18,7 +18,13 @@ from udfs.errors import ModelError
 from udfs.profile.collect import OTHER, Collector, PartialProfile
 from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts, WindowCounts
 from udfs.profile.params import CollectParams, Compared, SegmentParams
-from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference, Reference
+from udfs.profile.reference import (
+    CategoricalReference,
+    ColumnReference,
+    NumericReference,
+    Outside,
+    Reference,
+)
 from udfs.profile.tails import tested_half, with_new
 from udfs.profile.wire import Columns, pack_columns, unpack_columns
 
@@ -189,14 +195,7 @@ class ReferenceParts:
         merged = dict(parts[0].columns)
         for part in parts[1:]:
             merged = {n: counts.merged(part.columns[n]) for n, counts in merged.items()}  # type: ignore[arg-type]
-        whole = self._whole
-        return msgspec.structs.replace(
-            whole,
-            rows=rows,
-            columns={name: _on_bins(column, merged[name]) for name, column in whole.columns.items()},
-            outputs={name: _on_bins(column, merged[name]) for name, column in whole.outputs.items()},
-            joint=None,
-        )
+        return with_rows(self._whole, rows, merged)
 
     def _check(self, parts: Sequence[_Part]) -> None:
         sizes = {name: len(counts.counts) for name, counts in self._whole.counts().items()}
@@ -217,6 +216,18 @@ class _Part:
         part = cls(_Counted(rows, {}))
         part.columns = dict(columns)
         return part
+
+
+def with_rows(whole: Reference, rows: int, counted: Mapping[str, ColumnCounts]) -> Reference:
+    """The reference of so many other rows, on the same bins: of those columns of which there are counts.
+
+    How alike rows near in time are stays as it was; the law of the correlations was of the rows before.
+    """
+    columns, outputs = (
+        {name: _on_bins(column, counted[name]) for name, column in each.items() if name in counted}
+        for each in (whole.columns, whole.outputs)
+    )
+    return msgspec.structs.replace(whole, rows=rows, columns=columns, outputs=outputs, joint=None)
 
 
 _hours = msgspec.json.Decoder(dict[str, _Counted])
@@ -256,6 +267,7 @@ def _on_bins(column: ColumnReference, counts: ColumnCounts) -> ColumnReference:
         counts.low,
         counts.high,
         column.blocks,
+        Outside((int(counts.counts[0]), int(counts.counts[-1])), (int(counts.sums[0]), int(counts.sums[-1]))),
     )
 
 

@@ -5,11 +5,12 @@ The second is what no estimate can see (`Gap`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from udfs.alerts.records import AlertRecord, in_window, over
+from udfs.quality.expected import ReferenceQuality
 from udfs.quality.falls import LEAST_LABELS, Fall, advance, labels_until
 from udfs.quality.records import Gap, QualityRecord
 
@@ -25,15 +26,21 @@ class AlertState(msgspec.Struct, frozen=True):
 
 
 def judge(
-    state: AlertState, records: Sequence[QualityRecord], fall: float = 0.05
+    state: AlertState,
+    records: Sequence[QualityRecord],
+    fall: float = 0.05,
+    trained: Mapping[int, ReferenceQuality] | None = None,
 ) -> tuple[AlertState, list[AlertRecord]]:
     """The state after these records, and the alerts that they change.
 
-    A window is judged at each revision; one that is older than the newest that was judged says nothing new.
-    Quality that is worse by a part of `fall` is an alert, if that is more than chance.
+    A window is judged at each revision; one that is older than the newest that was judged says nothing new,
+    nor does a partial one.
+    Quality that is worse by a part of `fall` is an alert, if that is more than chance; `trained` is what
+    training says of versions, for their first windows.
     """
-    falls, changed = advance(state.falls, records, fall)
-    opened, judged, of_gaps = _gaps(state, records)
+    whole = [record for record in records if not record.partial]
+    falls, changed = advance(state.falls, whole, fall, trained or {})
+    opened, judged, of_gaps = _gaps(state, whole)
     ranked = [
         msgspec.structs.replace(alert, rank=rank) for rank, alert in enumerate([*changed, *of_gaps], start=1)
     ]

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from udfs.profile.counts import spanned
 from udfs.rollout.losses import LossSum
 
 #: Start of the window, version, and a segment's column and value, None for all records.
@@ -27,12 +28,14 @@ class Predicted(msgspec.Struct, frozen=True, array_like=True):
 
     `bins` have (records, sum of the score) by the score's bin: of a probability, of the largest one of many
     classes, or any number. `called` are (records, sum of the score) of those that were predicted positive.
+    `span` are the event times of the first and the last one.
     """
 
     kind: str
     rows: int = 0
     called: Row = (0, 0)
     bins: dict[int, Row] = {}
+    span: tuple[int, int] | None = None
 
     def merged(self, other: Predicted) -> Predicted:
         if self.kind != other.kind:
@@ -42,6 +45,7 @@ class Predicted(msgspec.Struct, frozen=True, array_like=True):
             self.rows + other.rows,
             _plus(self.called, other.called),
             added(self.bins, other.bins),
+            spanned(self.span, other.span),
         )
 
 
@@ -54,7 +58,8 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
 
     `bins` and `curve` have (records, positive labels, sum of the score), by the score's fine bin and by 15 of
     equal width. `classes` have (labels, right, predicted) by class; `slots` labels by class in each 60th of
-    the window; `delays` records by the bin of the ms that a label took.
+    the window; `delays` records by the bin of the ms that a label took; `blocks` (records, loss, second,
+    right) by slot.
     """
 
     kind: str
@@ -70,6 +75,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     classes: dict[str, Row] = {}
     slots: dict[int, dict[str, int]] = {}
     delays: dict[int, int] = {}
+    blocks: dict[int, Row] = {}
 
     def merged(self, other: Labelled) -> Labelled:
         if self.kind != other.kind:
@@ -88,6 +94,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
             added(self.classes, other.classes),
             _slots(self.slots, other.slots),
             _counts(self.delays, other.delays),
+            added(self.blocks, other.blocks),
         )
 
 
@@ -100,10 +107,14 @@ class LabelsKey(NamedTuple):
 
 @dataclass
 class QualityReport:
-    """Predicted records by key, and labelled ones by when they are to be published."""
+    """Predicted records by key, and labelled ones by when they are to be published.
+
+    `partial`: of a window in which the input began or ended.
+    """
 
     predicted: dict[Key, Predicted] = field(default_factory=dict)
     labelled: dict[LabelsKey, Labelled] = field(default_factory=dict)
+    partial: bool = False
 
     def add_predicted(self, key: Key, counts: Predicted) -> None:
         known = self.predicted.get(key)
@@ -118,11 +129,13 @@ class QualityReport:
             self.add_predicted(key, predicted)
         for labels, labelled in other.labelled.items():
             self.add_labelled(labels, labelled)
+        self.partial = self.partial or other.partial
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
     predicted: list[tuple[Key, Predicted]]
     labelled: list[tuple[int, Key, Labelled]]
+    partial: bool = False
 
 
 _WIRE = msgspec.json.Decoder(_Wire)
@@ -132,14 +145,15 @@ def encode_report(report: QualityReport) -> bytes:
     """The same bytes for the same counts. JSON, as its integers have no end."""
     predicted = sorted(report.predicted.items(), key=lambda item: _order(item[0]))
     labelled = sorted(report.labelled.items(), key=lambda item: (item[0].until, _order(item[0].key)))
-    return msgspec.json.encode(_Wire(predicted, [(at.until, at.key, counts) for at, counts in labelled]))
+    pieces = [(at.until, at.key, counts) for at, counts in labelled]
+    return msgspec.json.encode(_Wire(predicted, pieces, report.partial))
 
 
 def decode_report(data: bytes) -> QualityReport:
     """What `encode_report` was given."""
     wire = _WIRE.decode(data)
     labelled = {LabelsKey(until, key): counts for until, key, counts in wire.labelled}
-    return QualityReport(dict(wire.predicted), labelled)
+    return QualityReport(dict(wire.predicted), labelled, wire.partial)
 
 
 def _order(key: Key) -> tuple[int, int, str, str]:

@@ -2,7 +2,7 @@
 
 The reference are all windows so far that were not bad. One more window that is like them is below the limit
 of their prediction interval once in a thousand (Student's t, by their spread or the window's own error, the
-larger one).
+larger one). While there are too few of them it is what the version's training says, if it does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from udfs.alerts.records import AlertRecord, Change, in_window, over
+from udfs.quality.expected import ReferenceQuality
 from udfs.quality.intervals import Z
 from udfs.quality.records import Metric, QualityRecord
 
@@ -49,14 +50,29 @@ class Baseline(msgspec.Struct, frozen=True):
         squares = self.squares + step * (value - mean)
         return Baseline(n, mean, squares, self.coverage + (coverage - self.coverage) / n)
 
-    def reach(self, error: float) -> float | None:
-        """How far from the mean the next window may be, with such an error of its own; None: unknown."""
-        if self.n < LEAST_WINDOWS:
+    def limits(self, error: float, trained: ReferenceQuality | None) -> Limits | None:
+        """Where the next window may be, with such an error of its own; None: unknown."""
+        if self.n >= LEAST_WINDOWS:
+            spread = math.sqrt(max(self.squares / (self.n - 1), error * error) * (1 + 1 / self.n))
+            return Limits(self.mean, _reach(self.n, spread), f"of {self.n} windows before")
+        if trained is None:
             return None
-        from scipy.special import stdtrit  # Start-up: slow to import.  # noqa: PLC0415
+        spread = math.sqrt(error**2 + trained.between**2 + trained.error**2)
+        return Limits(trained.value, _reach(trained.blocks, spread), "of training")
 
-        spread = math.sqrt(max(self.squares / (self.n - 1), error * error) * (1 + 1 / self.n))
-        return float(stdtrit(self.n - 1, 1 - LEVEL)) * spread
+
+class Limits(NamedTuple):
+    """What a window is beside: `source` names it."""
+
+    mean: float
+    reach: float
+    source: str
+
+
+def _reach(n: int, spread: float) -> float:
+    from scipy.special import stdtrit  # Start-up: slow to import.  # noqa: PLC0415
+
+    return float(stdtrit(n - 1, 1 - LEVEL)) * spread
 
 
 class Fall(msgspec.Struct, frozen=True):
@@ -76,19 +92,23 @@ class Judged(NamedTuple):
     high: float
     part: float
     bad: bool
+    source: str = ""
 
 
 def advance(
-    falls: Mapping[str, Fall], records: Sequence[QualityRecord], least: float
+    falls: Mapping[str, Fall],
+    records: Sequence[QualityRecord],
+    least: float,
+    trained: Mapping[int, ReferenceQuality],
 ) -> tuple[dict[str, Fall], list[AlertRecord]]:
-    """What is known after these records, and the alerts that they change."""
+    """What is known after these records, and the alerts that they change; `trained` are versions' own."""
     after, changed = dict(falls), []
     for record, source, metric in _watched(records):
         key = f"{RULES[source]}/{record.version}"
         fall = after.get(key, Fall())
         if source == "realized" and not _enough(record, fall.baseline):
             continue
-        judged = _judged(record.kind, metric, fall.baseline, least)
+        judged = _judged(record.kind, metric, fall.baseline, least, trained.get(record.version))
         settled = source == "estimated" or record.final
         baseline = fall.baseline
         if settled and not judged.bad:
@@ -125,18 +145,21 @@ def _enough(record: QualityRecord, baseline: Baseline) -> bool:
     return record.final or 2 * labels.coverage >= baseline.coverage
 
 
-def _judged(kind: str, metric: Metric, baseline: Baseline, least: float) -> Judged:
-    value, mean = metric.value or 0.0, baseline.mean
+def _judged(
+    kind: str, metric: Metric, baseline: Baseline, least: float, trained: ReferenceQuality | None
+) -> Judged:
+    value = metric.value or 0.0
     error = (
         (metric.high - metric.low) / (2 * Z) if metric.high is not None and metric.low is not None else 0.0
     )
-    reach = baseline.reach(error)
-    if reach is None:
+    name, _, floor = WATCHED[kind]
+    limits = baseline.limits(error, trained if trained and trained.metric == name else None)
+    if limits is None:
         return Judged(value, value, value, 0.0, bad=False)
-    floor = WATCHED[kind][2]
+    mean, reach, source = limits
     worse, scale = (value - mean, mean) if floor is None else (mean - value, mean - floor)
     part = worse / scale if scale > 0 else 0.0
-    return Judged(value, mean - reach, mean + reach, part, worse > reach and part >= least)
+    return Judged(value, mean - reach, mean + reach, part, worse > reach and part >= least, source)
 
 
 def _next(
@@ -192,7 +215,7 @@ def _alert(
         statistic=name,
         value=judged.value,
         threshold=judged.high if floor is None else judged.low,
-        message=in_window(_message(shown, source, record, judged, fall.baseline.n), record.window),
+        message=in_window(_message(shown, source, record, judged), record.window),
         window=record.window,
         since=since,
         windows_bad=1,
@@ -206,11 +229,11 @@ def _alert(
     )
 
 
-def _message(shown: str, source: Source, record: QualityRecord, judged: Judged, n: int) -> str:
+def _message(shown: str, source: Source, record: QualityRecord, judged: Judged) -> str:
     by = (
         f"by {record.labels.n:,} labels"
         if source == "realized" and record.labels
         else "estimated without labels"
     )
     usual = f"{max(judged.low, 0.0):.3g} to {judged.high:.3g}"
-    return f"{shown} {judged.value:.3g}, {by}, is worse than the {usual} of {n} windows before"
+    return f"{shown} {judged.value:.3g}, {by}, is worse than the {usual} {judged.source}"

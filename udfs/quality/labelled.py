@@ -36,6 +36,7 @@ class _Row(NamedTuple):
     said: str
     slot: int
     delay_ms: int
+    cell: int | None = None
 
 
 @dataclass
@@ -98,7 +99,17 @@ def _row(scored: ScoredRow, label: object, delay_ms: int, slot: int) -> _Row | N
     score = scored.score if scored.kind == "binary" else _largest(scored)
     texts = ("", "") if scored.kind == "regression" else (str(label), str(scored.prediction))
     return _Row(
-        score or 0.0, loss.positive, called, right, loss.loss, loss.second, error, *texts, slot, delay_ms
+        score or 0.0,
+        loss.positive,
+        called,
+        right,
+        loss.loss,
+        loss.second,
+        error,
+        *texts,
+        slot,
+        delay_ms,
+        scored.cell,
     )
 
 
@@ -138,11 +149,12 @@ def _labelled(key: LabelsKey, found: _Gathered) -> Labelled:
         loss=_sum([row.loss for row in rows]),
         second=_sum([row.second for row in rows]),
         errors=_errors([row.error for row in rows]) if not classes else (0, 0, 0),
-        bins=_by_score(kind, rows, truth) if classes else {},
+        bins=_by_score(kind, rows, truth) if classes else _by_cell(rows),
         curve=_curve(kind, rows, truth) if kind in ("binary", "multiclass") else {},
         classes=_by_class(rows) if kind == "multiclass" else {},
         slots=_by_slot(rows) if classes and key.key[2] is None else {},
         delays=_delays(rows),
+        blocks=_blocks(rows) if key.key[2] is None else {},
     )
 
 
@@ -160,6 +172,13 @@ def _by_score(kind: str, rows: Sequence[_Row], truth: Ints) -> dict[int, Row]:
     outcome = _outcome(kind, rows, truth)
     units = np.rint(np.clip(scores, -100, 100) * PARTS).astype(np.int64)
     return binned(bins_of(kind, scores), np.ones_like(truth), outcome, units)
+
+
+def _by_cell(rows: Sequence[_Row]) -> dict[int, Row]:
+    """Of regressions: those records of which it is known how far off the version is."""
+    cells = np.array([row.cell for row in rows if row.cell is not None], np.int64)
+    nothing = np.zeros_like(cells)
+    return binned(cells, np.ones_like(cells), nothing, nothing)
 
 
 def _outcome(kind: str, rows: Sequence[_Row], truth: Ints) -> Ints:
@@ -189,6 +208,15 @@ def _by_slot(rows: Sequence[_Row]) -> dict[int, dict[str, int]]:
         counts = slots.setdefault(row.slot, {})
         counts[row.label] = counts.get(row.label, 0) + 1
     return slots
+
+
+def _blocks(rows: Sequence[_Row]) -> dict[int, Row]:
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        block = found.setdefault(row.slot, [0, 0, 0, 0])
+        for place, value in enumerate((1, row.loss, row.second, row.right)):
+            block[place] += value
+    return {slot: tuple(block) for slot, block in sorted(found.items())}
 
 
 def _delays(rows: Sequence[_Row]) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from udfs.model.signatures import Trust
 from udfs.profile.params import SegmentParams
 
 # A day of waiting is published in so many steps, unless windows are longer.
@@ -25,7 +26,10 @@ class LabelWait(msgspec.Struct, frozen=True):
 
 
 class QualityParams(msgspec.Struct, frozen=True):
-    """What publishes quality is told. `groups` are those slices that are compared for fairness."""
+    """What publishes quality is told. `groups` are those slices that are compared for fairness.
+
+    `trust` is what is demanded of each version in `model_folder`, `digests` are those that are known.
+    """
 
     job: str
     model: str
@@ -36,6 +40,9 @@ class QualityParams(msgspec.Struct, frozen=True):
     gap: float = 0.1
     quantile: float | None = None
     fall: float = 0.05
+    model_folder: str | None = None
+    trust: Trust = Trust()
+    digests: dict[int, str] = {}
 
 
 def published_at(start: int, label_time: int, count: QualityCount, labels: LabelWait) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +16,8 @@ from udfs.quality.params import QualityCount
 from udfs.times import window_start
 
 OTHER = "OTHER"
+# The leaf of a regression's losses that a record is in, beside its scores.
+CELL = "cell"
 # A sum of so large numbers in units still fits in 64 bits for a batch.
 _LARGEST = 100.0
 
@@ -44,10 +47,14 @@ class QualityCounter:
         slices: Mapping[str, pa.Array],
         event_time: Ints,
     ) -> None:
-        """Counts n rows of a version whose output is of this kind, with these classes."""
+        """Counts n rows of a version whose output is of this kind, with these classes.
+
+        `scores` has `CELL` where it is known how far off the version is of such records.
+        """
         kind, classes = output
         values, called = score_of(kind, classes, scores)
         bins = bins_of(kind, values)
+        cells = scores[CELL].to_numpy() if CELL in scores else None
         units = np.rint(np.clip(values, -_LARGEST, _LARGEST) * PARTS).astype(np.int64)
         starts = window_start(event_time, self._params.window_ms)
         for start in np.unique(starts).tolist():
@@ -55,6 +62,10 @@ class QualityCounter:
             for column, value, chosen in _parts(slices, of_window):
                 key: Key = (start, version, column, value)
                 counts = _counted(kind, bins[chosen], units[chosen], called[chosen])
+                if column is None:
+                    counts = _spanned(counts, event_time[chosen])
+                if cells is not None:
+                    counts = msgspec.structs.replace(counts, bins=_by_cell(cells[chosen]))
                 self._report.add_predicted(key, counts)
 
     def take_report(self) -> QualityReport:
@@ -109,9 +120,16 @@ def bins_of(kind: str, values: Floats) -> Ints:
 
 
 def _counted(kind: str, bins: Ints, units: Ints, called: npt.NDArray[np.bool_]) -> Predicted:
-    # Numbers have no end: of regressions only how many came is of use.
     by_bin = {} if kind == "regression" else binned(bins, np.ones_like(units), units)
     return Predicted(kind, len(bins), (int(called.sum()), int(units[called].sum())), by_bin)
+
+
+def _by_cell(cells: Ints) -> dict[int, Row]:
+    return binned(cells, np.ones_like(cells), np.zeros_like(cells))
+
+
+def _spanned(counts: Predicted, times: Ints) -> Predicted:
+    return msgspec.structs.replace(counts, span=(int(times.min()), int(times.max())))
 
 
 def binned(bins: Ints, *columns: Ints) -> dict[int, Row]:

@@ -21,6 +21,7 @@ from udfs.quality.counts import (
     encode_report,
 )
 from udfs.quality.estimated import estimated, gap_of
+from udfs.quality.expected import ExpectedOf
 from udfs.quality.fairness import groups_of
 from udfs.quality.params import QualityParams, final_at
 from udfs.quality.realized import classes_of, curve_of, delay_quantile, realized
@@ -45,8 +46,9 @@ class OpenWindow(msgspec.Struct, frozen=True):
 class Publisher:
     """Each method takes a window as it was and gives the records to write; `after` is then how it is."""
 
-    def __init__(self, params: QualityParams) -> None:
+    def __init__(self, params: QualityParams, expected_of: ExpectedOf | None = None) -> None:
         self._params = params
+        self._expected_of = expected_of or ExpectedOf(params)
         self.after: OpenWindow | None = None
 
     def counted(
@@ -105,7 +107,7 @@ class Publisher:
         self, start: int, window: OpenWindow, known: QualityReport, key: Key, *, final: bool
     ) -> QualityRecord:
         params, (_, version, column, value) = self._params, key
-        predicted = known.predicted[key]
+        predicted, expected = known.predicted[key], self._expected_of(version)
         labelled = known.labelled.get(LabelsKey(0, key), Labelled(predicted.kind))
         return QualityRecord(
             job=params.job,
@@ -118,12 +120,13 @@ class Publisher:
             final=final,
             records=predicted.rows,
             labels=_label_state(predicted, labelled, window.until) if params.labels else None,
-            estimated=estimated(predicted),
+            estimated=estimated(predicted, expected),
             realized=realized(labelled, params.quantile),
-            gap=gap_of(labelled, params.gap),
+            gap=gap_of(labelled, params.gap, expected),
             curve=curve_of(labelled) if predicted.kind == "binary" else (),
             classes=classes_of(labelled),
             groups=self._groups(known, version) if column is None else (),
+            partial=known.partial,
         )
 
     def _groups(self, known: QualityReport, version: int) -> tuple[GroupsReport, ...]:

@@ -37,7 +37,7 @@ def _anomaly(counts: Labelled) -> dict[str, Metric]:
         "precision": of_share(both, called),
         "recall": of_share(both, positive),
         "f1": _f1(positive, called, both),
-        "accuracy": of_share(counts.right, counts.rows),
+        "accuracy": _accuracy(counts),
         **_no_change(counts),
     }
 
@@ -45,24 +45,24 @@ def _anomaly(counts: Labelled) -> dict[str, Metric]:
 def _binary(counts: Labelled) -> dict[str, Metric]:
     return {
         **_anomaly(counts),
-        "log_loss": _mean(counts.loss),
-        "brier": _mean(counts.second),
+        "log_loss": _mean(counts.loss, _in_blocks(counts, _LOSS)),
+        "brier": _mean(counts.second, _in_blocks(counts, _SECOND)),
         "ece": _calibration_error(counts),
     }
 
 
 def _multiclass(counts: Labelled) -> dict[str, Metric]:
     return {
-        "accuracy": of_share(counts.right, counts.rows),
-        "log_loss": _mean(counts.loss),
-        "brier": _mean(counts.second),
+        "accuracy": _accuracy(counts),
+        "log_loss": _mean(counts.loss, _in_blocks(counts, _LOSS)),
+        "brier": _mean(counts.second, _in_blocks(counts, _SECOND)),
         "ece": _calibration_error(counts),
         **_no_change(counts),
     }
 
 
 def _regression(counts: Labelled) -> dict[str, Metric]:
-    squared, (signed, _, _) = _mean(counts.loss), counts.errors
+    squared, (signed, _, _) = _mean(counts.loss, _in_blocks(counts, _LOSS)), counts.errors
     bias = signed / FINE / counts.rows
     variance = max(counts.loss.mean - bias * bias, 0.0)
     error = math.sqrt(variance / (counts.rows - 1)) if counts.rows > 1 else None
@@ -70,7 +70,7 @@ def _regression(counts: Labelled) -> dict[str, Metric]:
         None if limit is None else math.sqrt(max(limit, 0.0)) for limit in (squared.low, squared.high)
     )
     return {
-        "mae": _mean(counts.second),
+        "mae": _mean(counts.second, _in_blocks(counts, _SECOND)),
         "rmse": Metric(value=math.sqrt(counts.loss.mean), low=low, high=high),
         "bias": of_mean(bias, error),
     }
@@ -79,8 +79,35 @@ def _regression(counts: Labelled) -> dict[str, Metric]:
 _OF_KIND = {"binary": _binary, "multiclass": _multiclass, "regression": _regression, "anomaly": _anomaly}
 
 
-def _mean(loss: LossSum) -> Metric:
-    return within(of_mean(loss.mean, math.sqrt(loss.error) if loss.n > 1 else None), 0.0)
+def _mean(loss: LossSum, in_blocks: float = 0.0) -> Metric:
+    """By the records' own variance, or by that of blocks of time, whichever is larger."""
+    return within(of_mean(loss.mean, math.sqrt(max(loss.error, in_blocks)) if loss.n > 1 else None), 0.0)
+
+
+# Where the sums of a block are.
+_LOSS, _SECOND, _RIGHT = 1, 2, 3
+# Of fewer blocks their variance says little.
+_LEAST_BLOCKS = 10
+
+
+def _in_blocks(counts: Labelled, place: int) -> float:
+    """The variance of a mean whose records are alike within blocks (Liang and Zeger 1986); 0: not known."""
+    blocks, rows = list(counts.blocks.values()), sum(block[0] for block in counts.blocks.values())
+    if len(blocks) < _LEAST_BLOCKS:
+        return 0.0
+    unit = 1 if place == _RIGHT else FINE
+    mean = sum(block[place] for block in blocks) / unit / rows
+    spread = math.fsum((block[place] / unit - block[0] * mean) ** 2 for block in blocks)
+    return spread / rows**2 * len(blocks) / (len(blocks) - 1)
+
+
+def _accuracy(counts: Labelled) -> Metric:
+    """As of so many fewer records as these say because they are alike (Kish's design effect)."""
+    share, rows = counts.right / counts.rows, counts.rows
+    alone = share * (1 - share) / rows
+    alike = max(_in_blocks(counts, _RIGHT) / alone, 1.0) if alone else 1.0
+    found = of_share(counts.right / alike, rows / alike)
+    return Metric(value=share, low=found.low, high=found.high)
 
 
 def _f1(positive: int, called: int, both: int) -> Metric:

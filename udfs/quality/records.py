@@ -102,7 +102,10 @@ class GroupsReport(msgspec.Struct, frozen=True):
 
 
 class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`estimated` is of all predicted records, `realized` of those whose labels came."""
+    """`estimated` is of all predicted records, `realized` of those whose labels came.
+
+    A `partial` window is one in which the input began or ended: it is not judged.
+    """
 
     schema: Literal["tailrace.quality/1"] = "tailrace.quality/1"
     job: str
@@ -121,3 +124,4 @@ class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
     curve: tuple[CurvePoint, ...] = ()
     classes: tuple[ClassReport, ...] = ()
     groups: tuple[GroupsReport, ...] = ()
+    partial: bool = False

@@ -29,7 +29,7 @@ class ScoredRow(msgspec.Struct, frozen=True):
     """What one version predicted for a record: `score` if binary, `probabilities` by class if multiclass.
 
     `bucket` is that of the record's key, where a canary is chosen by key; `slices` are the values by which
-    quality is told apart, where the job asks for it.
+    quality is told apart, where the job asks for it; `cell` is where the errors of a regression are known by.
     """
 
     version: int
@@ -42,6 +42,7 @@ class ScoredRow(msgspec.Struct, frozen=True):
     probabilities: dict[str, float | None] | None = None
     bucket: int | None = None
     slices: dict[str, str | None] | None = None
+    cell: int | None = None
 
 
 class RecordLoss(NamedTuple):

@@ -21,7 +21,7 @@ from udfs.features import FeatureBuilder
 from udfs.isolate import isolate_spans
 from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
-from udfs.quality.predicted import QualityCounter
+from udfs.quality.predicted import CELL, QualityCounter
 from udfs.records.avro_encode import OtherTypeError, avro_records
 from udfs.records.decode import Decoded
 from udfs.records.encode import RawJson, json_objects
@@ -263,8 +263,9 @@ class Scorer:
             metrics.failed(*_who(group), times[chosen], buckets)
         predicted = [(start, stop, scores) for start, stop, (_, scores, _) in spans]
         if shadowing:
+            plain = [(a, b, {n: c for n, c in scores.items() if n != CELL}) for a, b, scores in predicted]
             outcomes.shadow[rows] = shadowing.lines(
-                predicted, times, self._context(featured), self._params.source.topic
+                plain, times, self._context(featured), self._params.source.topic
             )
         if outcomes.told is not None:
             answers = shadowing.answers if shadowing else []
@@ -295,7 +296,7 @@ class Scorer:
         self._check_size(lines)
         return (
             _objects(lines),
-            scores,
+            {**scores, **version.cells(inputs, scores)} if self._quality else scores,
             self._watched(version.watch, featured) | scores if version.watch else {},
         )
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import structlog
 
 from udfs.errors import ModelError
 from udfs.model.contract import Scored
@@ -16,11 +21,14 @@ from udfs.model.manifest import PROFILE_FILE, Manifest
 from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference, parse_reference
+from udfs.quality.expected import PREDICTION, Losses, parse_expected
+from udfs.quality.predicted import CELL
 from udfs.records.numbers import cast_column
 from udfs.scoring.params import FollowParams
 from udfs.scoring.shadow import ShadowParams
 from udfs.types import ColumnType
 
+log = structlog.get_logger(__name__)
 Inputs = tuple[tuple[str, str, ColumnType], ...]
 
 
@@ -67,8 +75,33 @@ class Version:
             {name: cast_column(featured.column(column), kind) for name, column, kind in self.inputs}
         )
 
+    @cached_property
+    def losses(self) -> Losses | None:
+        """What is known of a regression's errors; what cannot be read says nothing."""
+        if not self.loaded.expected:
+            return None
+        try:
+            return parse_expected(self.loaded.expected).losses
+        except ModelError as error:
+            log.warning("no_expected_quality", version=self.number, error=str(error))
+            return None
+
+    def cells(self, inputs: pa.Table, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """The leaf of its losses that each record is in, if they are known by these inputs."""
+        losses = self.losses
+        if losses is None or not {*losses.inputs} <= {*inputs.column_names, PREDICTION}:
+            return {}
+        columns = {name: numbers(inputs[name]) for name in losses.inputs if name != PREDICTION}
+        return {CELL: pa.array(losses.leaves(columns | {PREDICTION: numbers(scores["prediction"])}))}
+
     def predict(self, inputs: pa.Table) -> Scored:
         return self.loaded.model.predict(inputs, threshold=self.threshold)
+
+
+def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """NaN where there is none."""
+    found: npt.NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def score_columns(scored: Scored, manifest: Manifest) -> dict[str, pa.Array]:

@@ -27,7 +27,7 @@ from flink_jobs.registry.mlflow.files import FOLDER, run_parameters, write_artif
 from udfs.errors import ModelError
 from udfs.model.code import CODE_FILE
 from udfs.model.loading import load_version
-from udfs.model.manifest import GOLDEN_FILE, PROFILE_FILE, Manifest, digest, read_manifest
+from udfs.model.manifest import EXPECTED_FILE, GOLDEN_FILE, PROFILE_FILE, Manifest, digest, read_manifest
 from udfs.model.signatures import ANYONE, Trust
 from udfs.store import open_store
 from udfs.store.base import Store, without_secrets
@@ -219,4 +219,5 @@ def _register(
         trusted_types=manifest.trusted_types or (),
         libraries=manifest.libraries,
         code=contents.get(CODE_FILE, b""),
+        expected=contents.get(EXPECTED_FILE),
     )

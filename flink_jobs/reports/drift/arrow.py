@@ -5,9 +5,9 @@
 
 Of the record: job, model, version, window_start, window_end (timestamps, UTC), closed, segment_column,
 segment_value (both null for all records together), predicted, dead, late, duplicates, key_sample,
-freshness_ms, level, window_verdict, drifted, problems, joint, reference, partial, sequential. Of the column:
-all fields of `ColumnReport` under their own names; `name` is null in the single row of a record without
-columns. `statistics`, `quantiles` and `reference_quantiles` are maps.
+freshness_ms, level, window_verdict, drifted, problems, joint, reference, partial, learning, sequential. Of
+the column: all fields of `ColumnReport` under their own names; `name` is null in the single row of a record
+without columns. `statistics`, `quantiles` and `reference_quantiles` are maps.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _RECORD = {
     "problems": pa.list_(_PROBLEM),
     "joint": _JOINT,
     "reference": _TEXT,
-    "partial": pa.bool_(),
+    **dict.fromkeys(("partial", "learning"), pa.bool_()),
     "sequential": pa.list_(_CHART),
 }
 _COLUMN = {
@@ -156,9 +156,10 @@ def _record(row: Row) -> Row:
         "drifted": row["drifted"],
         "columns": [],
         "joint": row["joint"],
-        # Files of earlier versions have none of the three.
+        # Files of earlier versions have none of the four.
         "reference": row["reference"] or "all",
         "partial": row["partial"] or False,
+        "learning": row["learning"] or False,
         "sequential": _charts(row["sequential"], _iso),
     }
 

@@ -32,7 +32,8 @@ _QUALITY = (
 )
 _STALE = (
     "Let the reference be of now: train on newer data (tailrace retrain), which makes a new one; where the"
-    " stream follows the hours of the week, set drift.seasonal. Until then look at the worst windows, below."
+    " stream follows the hours of the week, set drift.seasonal; or compare with what the job saw lately"
+    " (drift.reference: trailing 28d). Until then look at the worst windows, below."
 )
 _MONTHS_FROM, _DAYS_FROM = timedelta(days=60), timedelta(days=3)
 

@@ -76,7 +76,7 @@ def _row(record: QualityRecord, shown: Sequence[str]) -> str:
     cells += [spread(record.estimated.get(shown[0]))]
     style = ' class="n drift"' if record.gap and record.gap.changed else ' class="n"'
     return (
-        f'<tr><td class="short">{text(day(record.window.start))}</td>'
+        f'<tr><td class="short">{text(day(record.window.start))}{" (part)" * record.partial}</td>'
         + "".join(f'<td class="n">{text(cell)}</td>' for cell in cells)
         + f"<td{style}>{text(gap)}</td></tr>"
     )

@@ -57,7 +57,8 @@ def _windows(group: VersionQuality, last: int) -> Table:
     added = ("estimated", "gap") if estimates else ()
     table = _table("window", "records", "labels", label(main), *map(label, others), *added)
     for record in group.total[-last:]:
-        row = [day(record.window.start), f"{record.records:,}", _coverage(record)]
+        begins = day(record.window.start) + " (part)" * record.partial
+        row = [begins, f"{record.records:,}", _coverage(record)]
         row += [spread(record.realized.get(main)), *(_value(record.realized.get(name)) for name in others)]
         if estimates:
             row += [_value(record.estimated.get(main)), _gap(record)]

@@ -28,6 +28,7 @@ from flink_jobs.training.data import Computed
 from tests.helpers.payments import in_memory, payments, settings, write_model
 from udfs.model.loading import load_version
 from udfs.model.manifest import Lineage, Manifest
+from udfs.quality.expected import parse_expected
 
 TRUSTED = '("builtins.object", "sklearn.compose._column_transformer.make_column_selector")'
 
@@ -65,6 +66,11 @@ def test_a_version_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     assert Registry(tmp_path).resolve("cards", "champion").version == 1
     loaded = load_version(Registry(tmp_path).folder("cards", 1))
     assert loaded.manifest == manifest
+    reference = parse_expected(loaded.expected).reference
+    assert reference is not None
+    of_both = sorted(manifest.metrics[f"{part}_auc"] for part in ("holdout", "test"))
+    assert of_both[0] - 0.02 < reference.value < of_both[1] + 0.02
+    assert (reference.metric, reference.blocks >= 5) == ("auc", True)
 
 
 def test_a_missing_string_is_imputed_in_the_fit_and_in_the_job(tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ from flink_jobs.registry import Registry
 from udfs.alerts.shapes import ShapeParams
 from udfs.alerts.webhook import WebhookParams
 from udfs.drift.alert_rules import DEFAULT_RULES
-from udfs.drift.params import SequentialParams
+from udfs.drift.params import RecentParams, SequentialParams
 from udfs.model.manifest import Input, Output, Signature
 from udfs.profile.params import SegmentParams
 from udfs.profile.profile import reference_profile
 
+DAY = 86_400_000
 JOB = """
 job: homes
 source:
@@ -72,6 +73,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plan(folder: Path, sections: str, model: str = "prices") -> Plan:
     return make_plan(load_job_text(JOB.format(model=model, sections=sections), "homes.yaml", folder))
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ("reference: training", None),
+        ("reference: trailing 28d", RecentParams("trailing", 28 * DAY, DAY)),
+        ("reference: trailing 6h", RecentParams("trailing", DAY // 4, DAY // 24)),
+        ("reference: year_ago 28d", RecentParams("year_ago", 28 * DAY, DAY, 350 * DAY)),
+        (
+            "window: 6h, reference: trailing 28d, seasonal: hour_of_week",
+            RecentParams("trailing", 28 * DAY, DAY // 4, same_hours=True),
+        ),
+    ],
+)
+def test_what_is_kept_of_the_stream_follows_from_the_reference(
+    folder: Path, section: str, expected: RecentParams | None
+) -> None:
+    """However short windows are, at most some dozens of stretches, unless hours are told apart."""
+    made = plan(folder, f"drift: {{{section}}}")
+    assert made.drift is not None
+    assert made.drift.monitor.recent == expected
 
 
 def test_without_a_drift_section_nothing_is_watched(folder: Path) -> None:
@@ -181,6 +204,21 @@ def test_a_wrong_address_is_not_shown(folder: Path, url: str) -> None:
         (
             "drift: {seasonal: hour_of_week}",
             r"drift.seasonal: must be left out for a reference without hours of the week",
+        ),
+        ("drift: {reference: last week}", r"drift.reference: must be training, or trailing or year_ago with"),
+        ("drift: {reference: trailing 9999d}", r"drift.reference: must be a duration from 0s to 999d"),
+        ("drift: {reference: trailing 90m}", r"drift.reference: must be 2h to 364d long; got 90m"),
+        (
+            "drift: {reference: trailing 7d, seasonal: hour_of_week}",
+            r"drift.reference: must be 14d to 364d long; got 7d",
+        ),
+        (
+            "drift: {window: 5h, reference: trailing 28d, seasonal: hour_of_week}",
+            r"drift.window: must be a shorter window of which a week is a multiple.*; got 5h",
+        ),
+        (
+            "drift: {reference: year_ago 28d, seasonal: hour_of_week}",
+            r"drift.reference: must be kept in at most 2,000 windows: of 273m or longer; got windows of 1h",
         ),
         ("drift: {sequential: {columns: [size]}}", r"drift.sequential.columns\[0\]: .*area.*; got 'size'"),
         (

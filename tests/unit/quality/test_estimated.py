@@ -9,10 +9,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
+from flink_jobs.training.expected import Judged, expected_quality
 from tests.helpers.labelled import BINARY, HOUR, T0, binary, counted
+from udfs.model.manifest import Output
 from udfs.quality.counts import Predicted
 from udfs.quality.estimated import estimated, gap_of
+from udfs.quality.expected import parse_expected
 from udfs.quality.params import QualityCount
 from udfs.quality.predicted import QualityCounter
 from udfs.quality.realized import realized
@@ -109,3 +121,45 @@ def test_many_classes_are_right_as_often_as_the_largest_probability() -> None:
     counter.predicted(1, ("multiclass", ("a", "b", "c")), columns, {}, np.full(500, T0))
     found = estimated(counter.take_report().predicted[T0, 1, None, None])
     assert found["accuracy"].value == pytest.approx(chances.max(axis=1).mean(), abs=1e-9)
+
+
+def test_scores_that_are_not_calibrated_are_read_as_training_learned_to() -> None:
+    """Scores of p where the square root of p is true: as they are, estimates are far off."""
+    random = np.random.default_rng(8)
+
+    def drawn(n: int, a: float) -> tuple[Any, Any]:
+        scores = random.beta(a, 3, n)
+        return scores, random.random(n) < np.sqrt(scores)
+
+    scores, labels = drawn(20_000, 1.0)
+    times = np.datetime64("2026-01-01", "ms") + np.arange(20_000) * np.timedelta64(1_000, "ms")
+    two = Output(kind="binary", classes=(False, True))
+    data = expected_quality(Judged(scores, labels, times), two, calibrated=False)
+    assert data is not None
+    expected = parse_expected(data)
+    scores, labels = drawn(20_000, 2.0)
+    said = scores >= 0.4
+    found = estimated(predicted(scores.tolist(), said.tolist()), expected)
+    for name, value, reach in (
+        ("auc", roc_auc_score(labels, scores), 0.01),
+        ("log_loss", log_loss(labels, scores), 0.02),
+        ("brier", brier_score_loss(labels, scores), 0.005),
+        ("accuracy", accuracy_score(labels, said), 0.01),
+        ("precision", precision_score(labels, said), 0.01),
+        ("recall", recall_score(labels, said), 0.01),
+        ("f1", f1_score(labels, said), 0.01),
+    ):
+        assert found[name].value == pytest.approx(value, abs=reach), name
+    plain = estimated(predicted(scores.tolist(), said.tolist()))
+    assert abs((plain["precision"].value or 0) - precision_score(labels, said)) > 0.1
+    assert found["accuracy"].low is not None
+    assert found["accuracy"].high is not None
+    assert plain["accuracy"].low is not None
+    assert plain["accuracy"].high is not None
+    narrow = plain["accuracy"].high - plain["accuracy"].low
+    assert found["accuracy"].high - found["accuracy"].low > 1.2 * narrow
+    rows = [
+        (binary(s), bool(y)) for s, y in zip(scores[:5_000].tolist(), labels[:5_000].tolist(), strict=True)
+    ]
+    gaps = [gap_of(counted(rows), 0.1, known) for known in (None, expected)]
+    assert [gap and gap.changed for gap in gaps] == [True, False]

@@ -12,6 +12,7 @@ from scipy import stats
 from tests.helpers.quality_records import record
 from udfs.alerts.records import AlertRecord
 from udfs.quality.alerts import AlertState, judge
+from udfs.quality.expected import ReferenceQuality
 from udfs.quality.falls import LEAST_WINDOWS, LEVEL, Baseline
 from udfs.quality.records import LabelState, Metric, QualityRecord
 
@@ -33,12 +34,14 @@ def window(
     return msgspec.structs.replace(made, window=span, **changes)
 
 
-def play(records: Sequence[QualityRecord], fall: float = 0.05) -> list[AlertRecord]:
+def play(
+    records: Sequence[QualityRecord], fall: float = 0.05, trained: ReferenceQuality | None = None
+) -> list[AlertRecord]:
     """One at a time; the state goes through bytes, as with a restart after each."""
     state, found = AlertState(), []
     for each in records:
         state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=AlertState)
-        state, alerts = judge(state, [each], fall)
+        state, alerts = judge(state, [each], fall, {1: trained} if trained else None)
         found += alerts
     return found
 
@@ -125,8 +128,40 @@ def test_chance_alone_is_below_once_in_a_thousand() -> None:
             baseline = Baseline()
             for value in row[:-1]:
                 baseline = baseline.added(value, 1.0)
-            reach = baseline.reach(0.0)
-            assert reach is not None
-            false += row[-1] < baseline.mean - reach
+            limits = baseline.limits(0.0, None)
+            assert limits is not None
+            false += row[-1] < limits.mean - limits.reach
     low, high = stats.binom.interval(0.9999, 99_000, LEVEL)
     assert low <= false <= high
+
+
+TRAINED = ReferenceQuality("auc", 0.9, 0.004, 0.003, 12)
+
+
+def test_the_first_windows_of_a_version_are_beside_what_training_says_of_it() -> None:
+    """A release that is bad from its first record on, which no window before tells."""
+    assert play([window(0, 0.8)]) == []
+    (fired,) = play([window(0, 0.8)], trained=TRAINED)
+    assert (fired.state, fired.severity, fired.rule) == ("firing", "critical", "estimated-quality")
+    assert fired.message.startswith("AUC 0.8, estimated without labels, is worse than the")
+    assert "of training" in fired.message
+    reach = stats.t(11).ppf(1 - LEVEL) * np.sqrt(0.005**2 + 0.004**2 + 0.003**2)
+    assert fired.threshold == pytest.approx(0.9 - reach)
+    assert play([window(0, 0.89), window(1, 0.9)], trained=TRAINED) == []
+
+
+def test_five_windows_say_more_than_training() -> None:
+    usual = [window(i, 0.93) for i in range(LEAST_WINDOWS)]
+    (fired,) = play([*usual, window(LEAST_WINDOWS, 0.88)], trained=TRAINED)
+    assert "of 5 windows before" in fired.message
+    assert play([window(0, 0.88)], trained=TRAINED) == []
+
+
+def test_what_training_says_of_another_metric_or_version_is_no_reference() -> None:
+    of_losses = ReferenceQuality("mae", 0.9, 0.001, 0.001, 12)
+    assert play([window(0, 0.5)], trained=of_losses) == []
+    assert play([window(0, 0.5, version=2)], trained=TRAINED) == []
+
+
+def test_a_window_of_few_labels_is_not_held_against_training_as_if_it_had_many() -> None:
+    assert play([window(0, 0.8, error=0.04)], trained=TRAINED) == []
