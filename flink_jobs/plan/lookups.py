@@ -1,4 +1,4 @@
-"""Looks into the file of a lookup table before a job starts."""
+"""Looks into the file of a lookup table before a job starts, and says how a topic's table is read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flink_jobs.errors import InputError
 from flink_jobs.plan.expressions.types import closest
+from flink_jobs.spec import JobSpec, Lookup
 from udfs.features.lookup_file import LookupTableError, read_lookup
 from udfs.types import ColumnType
 
@@ -46,3 +47,18 @@ def describe_lookup(
         return read_lookup(Path(path), key, select, types, hints).types
     except LookupTableError as error:
         raise LookupFileError(error) from None
+
+
+def topic_lookups(job: JobSpec) -> dict[str, Lookup]:
+    """The lookups whose tables are topics, in the order in which records meet them."""
+    return {name: lookup for name, lookup in job.features.lookups.items() if lookup.topic}
+
+
+def file_lookups(job: JobSpec) -> dict[str, Path]:
+    """The files of lookups."""
+    return {name: lookup.file for name, lookup in job.features.lookups.items() if lookup.file}
+
+
+def table_name(lookup: str) -> str:
+    """What the SQL table of a topic's changes is called."""
+    return f"table_{lookup}"

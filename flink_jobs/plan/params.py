@@ -80,13 +80,14 @@ def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
     along = job.runtime.artifacts == "flink"
     lookups = tuple(
         LookupParams(
-            path=f"{SCHEME}{artifact_name(lookup.file)}" if along else str(lookup.file),
-            by=lookup.by,
-            key=lookup.key,
+            path=f"{SCHEME}{artifact_name(file)}" if along else str(file),
+            by=lookup.by[0],
+            key=lookup.key[0],
             select=lookup.columns,
             types={name: columns[name].type for name in lookup.select},
         )
         for lookup in job.features.lookups.values()
+        if (file := lookup.file)
     )
     return FeatureParams(lookups, tuple(DerivedParams(name, e.tree) for name, e in columns.derived))
 

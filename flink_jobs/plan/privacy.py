@@ -125,7 +125,8 @@ def _state(plan: Plan) -> Iterator[Place]:
 
 def _files(plan: Plan) -> Iterator[Place]:
     for name, lookup in plan.job.features.lookups.items():
-        if lookup.by in plan.labels or any(column in plan.labels for column in lookup.select):
+        private = any(column in plan.labels for column in (*lookup.by, *lookup.select))
+        if private and lookup.file:
             yield Place("file", str(lookup.file), f"what lookup {name} reads", "until you delete it")
     fed = [item.name for item in plan.inputs if item.column.name in plan.labels]
     if fed:
