@@ -86,7 +86,8 @@ def table() -> pd.DataFrame:
         }
         for n in range(SECONDS // 4)
     ]
-    return pd.DataFrame(sorted(made, key=lambda row: row["at"] + draw.randrange(4_000)))
+    arriving = sorted(made, key=lambda row: row["at"] + draw.randrange(4_000))
+    return pd.DataFrame(arriving)
 
 
 def shops() -> pd.DataFrame:
