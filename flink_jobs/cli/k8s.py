@@ -111,6 +111,11 @@ def _check(plan: Plan, mode: Mode, *, in_image: bool) -> None:
     job = plan.job
     local = {"model.registry": job.model.registry, "runtime.checkpoint.dir": job.runtime.checkpoint.dir}
     local |= {f"features.lookups.{name}.file": file for name, file in file_lookups(job).items()}
+    local |= {
+        f"features.lookups.{name}.database.file": each.database.file
+        for name, each in job.features.lookups.items()
+        if each.database
+    }
     found = [key for key, place in local.items() if place is not None and "://" not in str(place)]
     if found and not in_image:
         raise InputError(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flink_jobs.errors import Location
+from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.expressions import Expression, check_all
-from flink_jobs.plan.lookups import LookupFileError, describe_lookup
+from flink_jobs.plan.lookups import LookupFileError, database_params, describe_lookup
+from flink_jobs.plan.queries import why_not
 from flink_jobs.spec import JobSpec, Lookup
 from flink_jobs.spec.aggregates import Aggregate
 from udfs.features.columns import Column, ModelInput, match_each
@@ -26,7 +27,8 @@ __all__ = [
 ]
 
 
-_KEY_TYPES = {"file": ("string", "long"), "topic": ("string", "long", "boolean")}
+_PLAIN_KEYS = ("string", "long")
+_KEY_TYPES = {"file": _PLAIN_KEYS, "database": _PLAIN_KEYS, "topic": (*_PLAIN_KEYS, "boolean")}
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def _lookup_columns(
     location = ("features", "lookups", name)
     origin = f"lookup {name} by {', '.join(lookup.by)}"
     by = [_lookup_key(lookup, column, columns, location, found) for column in lookup.by]
+    _check_database(lookup, location, found)
     if lookup.file is None:
         return {column: Column(column, kind, origin) for column, kind in lookup.types.items()}
     try:
@@ -101,6 +104,19 @@ def _lookup_columns(
         found.lose(lookup.select)
         return {}
     return {column: Column(column, kind, origin) for column, kind in types.items()}
+
+
+def _check_database(lookup: Lookup, location: Location, found: Collector) -> None:
+    """What can be told of it without reaching it."""
+    database = lookup.database
+    if database is None:
+        return
+    if lookup.query and (wrong := why_not(lookup.query, "sqlite" if database.file else "postgres")):
+        found.add((*location, "query"), "one SELECT, which only reads", wrong)
+    try:
+        database_params(lookup)
+    except InputError as error:
+        found.add((*location, "database", "ca_file"), "a readable PEM file", str(error))
 
 
 def _lookup_key(

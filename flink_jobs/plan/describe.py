@@ -88,6 +88,16 @@ def _window_data(window: Window) -> dict[str, Any]:
 def _lookup_data(lookup: Lookup) -> dict[str, Any]:
     if lookup.file:
         return {"file": str(lookup.file), "by": lookup.by[0], "key": lookup.key[0], "select": lookup.columns}
+    if lookup.database:
+        return {
+            "database": lookup.database.place,
+            "table": lookup.table,
+            "query": lookup.query,
+            "by": lookup.by[0],
+            "key": lookup.key[0],
+            "select": lookup.columns,
+            "every": lookup.every,
+        }
     when = lookup.event_time
     return {
         "topic": lookup.topic,
@@ -305,6 +315,14 @@ def _lookup(name: str, lookup: Lookup) -> tuple[str, ...]:
     by = f"by {', '.join(lookup.by)}"
     if lookup.file:
         return name, by, taken, f"from {lookup.file}"
+    if lookup.database:
+        read = f"table {lookup.table}" if lookup.table else "a query"
+        return (
+            name,
+            by,
+            taken,
+            f"from {read} of {lookup.database.place}, every {format_duration(lookup.every)}",
+        )
     wait = f", up to {format_duration(lookup.wait)} late" if lookup.wait else ""
     kept = f", unknown {format_duration(lookup.retention)} after a change" if lookup.retention else ""
     return name, by, taken, f"from the topic {lookup.topic}, as of the event time{wait}{kept}"

@@ -38,13 +38,13 @@ def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None
     first: PackParams | None = planned.pack
     for stage, following in pairwise(stages):
         pack = PackParams(planned.score.source, following.by, SHARD_KEYS)
-        stream = _by_shard(_with_changes(stream, stage, changes))
+        stream = _by_shard(stream, *_changes_for(stage, changes))
         stream = stream.process(ReshardingStage(stage, pack, first), output_type=SHARD_ROW)
         stream, first = _named(stream, stage), None
         outcomes.append(stream.get_side_output(TO_SIDE).uid(side_of(stage)))
     last = stages[-1]
     scoring = (WindowScoringStage if last.group else ScoringStage)(last, planned.score, first)
-    stream = _by_shard(_with_changes(stream, last, changes)).process(scoring, output_type=OUTCOME)
+    stream = _by_shard(stream, *_changes_for(last, changes)).process(scoring, output_type=OUTCOME)
     outcomes.insert(0, _named(stream, last))
     tables.create_temporary_view(
         OUTCOMES, tables.from_data_stream(outcomes[0].union(*outcomes[1:]), _with_event_time())
@@ -58,21 +58,16 @@ def _named(stream: Any, stage: StageParams) -> Any:
     return stream.uid(windows_by(stage)).name(name).set_max_parallelism(SHARDS_OF_WINDOWS)
 
 
-def _with_changes(stream: Any, stage: StageParams, changes: Mapping[str, Any]) -> Any:
-    """The rows, and the changes of the stage's table if it has one."""
-    if stage.table is None:
-        return stream
-    return _of_shards(stream).union(_of_shards(changes[stage.table.name]))
+def _changes_for(stage: StageParams, changes: Mapping[str, Any]) -> list[Any]:
+    """The changes of the stage's table, if it has one."""
+    return [changes[stage.table.name]] if stage.table else []
 
 
-def _of_shards(stream: Any) -> Any:
-    stream._j_data_stream.getTransformation().setOutputType(SHARD_ROW.get_java_type_info())
-    return stream
-
-
-def _by_shard(stream: Any) -> Any:
+def _by_shard(stream: Any, *others: Any) -> Any:
     """Keyed in Java: PyFlink's own key_by would send each blob through Python only to find its shard."""
-    java = _of_shards(stream)._j_data_stream
+    for each in (stream, *others):
+        each._j_data_stream.getTransformation().setOutputType(SHARD_ROW.get_java_type_info())
+    java = (stream.union(*others) if others else stream)._j_data_stream
     selector = get_gateway().jvm.KeyByKeySelector()
     keyed = java.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
     return KeyedStream(keyed, SHARD_ROW, DataStream(java))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from flink_jobs.errors import Location
 from flink_jobs.spec.aggregates import AggregateText
+from flink_jobs.spec.database import Database
 from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.paths import TableFile
 from flink_jobs.spec.scalars import (
@@ -149,8 +150,8 @@ class TableTime(EventTime):
     )
 
 
-LookupKind = Literal["file", "topic"]
-LOOKUP_KINDS: tuple[LookupKind, ...] = ("file", "topic")
+LookupKind = Literal["file", "topic", "database"]
+LOOKUP_KINDS: tuple[LookupKind, ...] = ("file", "topic", "database")
 # The keys that only one kind of lookup has.
 _OWN_KEYS: dict[str, LookupKind] = {
     "envelope": "topic",
@@ -158,17 +159,33 @@ _OWN_KEYS: dict[str, LookupKind] = {
     "wait": "topic",
     "retention": "topic",
     "isolation": "topic",
+    "table": "database",
+    "query": "database",
+    "every": "database",
 }
+TABLE_NAME = r"[A-Za-z_][A-Za-z0-9_$]{0,127}(\.[A-Za-z_][A-Za-z0-9_$]{0,127})?"
 # What a topic's JSON can hold.
 _JSON_TYPES = ("string", "double", "long", "boolean")
 
 
 class Lookup(Section):
-    """A table, joined by key: a file's, or a topic's as of each record's event time."""
+    """A table, joined by key: a file's, a database's, or a topic's as of each record's event time."""
 
     file: TableFile | None = Field(default=None, description="Parquet or CSV file, relative to the job file.")
     topic: Topic | None = Field(
         default=None, description="Kafka topic whose JSON records are the changes of a table."
+    )
+    database: Database | None = Field(
+        default=None, description="SQLite or PostgreSQL, of which a table is read again and again."
+    )
+    table: Annotated[str, matching(TABLE_NAME, "the name of a table, or schema.table")] | None = Field(
+        default=None, description="Of a database: the table."
+    )
+    query: Annotated[str, matching(r"(?=[\s\S]*\S)[\s\S]{1,10000}", "a query")] | None = Field(
+        default=None, description="Of a database: a SELECT instead of a table."
+    )
+    every: PositiveDuration = Field(
+        default="10m", validate_default=True, description="Of a database: how often it is read again."
     )
     by: OneOrMoreReferences = Field(
         description="Column of the job that holds the key, or with a topic a list of columns."
@@ -222,6 +239,10 @@ class Lookup(Section):
             for key, kind in _OWN_KEYS.items()
             if key in self.model_fields_set and kind != self.kind
         }
+        if self.kind == "database" and (self.table is None) == (self.query is None):
+            errors["database",] = wrong(
+                "with exactly one of table or query", "both" if self.table else "none"
+            )
         errors |= self._key_errors() | self._type_errors()
         if errors:
             raise wrong_at(errors)
@@ -241,11 +262,12 @@ class Lookup(Section):
     def _type_errors(self) -> dict[Location, PydanticCustomError]:
         if self.kind == "file":
             return {}
-        expected = f"{{type: {' or '.join(_JSON_TYPES)}}}, as a {self.kind} does not say its types"
+        kinds = _JSON_TYPES if self.kind == "topic" else get_args(ColumnType)
+        expected = f"{{type: {' or '.join(kinds)}}}, as a {self.kind} does not say its types"
         return {
             ("select", name): wrong(expected, taken.type or "no type")
             for name, taken in self.select.items()
-            if taken.type not in _JSON_TYPES
+            if taken.type not in kinds
         }
 
     @model_validator(mode="after")
@@ -259,7 +281,7 @@ class Lookup(Section):
 
     @property
     def kind(self) -> LookupKind:
-        return "file" if self.file is not None else "topic"
+        return next(kind for kind in LOOKUP_KINDS if getattr(self, kind) is not None)
 
     @property
     def columns(self) -> dict[str, str]:

@@ -61,6 +61,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `features`\n": "Features",
         "## `features.windows`": "Window",
         "## `features.lookups`": "Lookup",
+        "## `features.lookups.database`": "Database",
         "## `features.lookups.event_time`": "TableTime",
         "## `model`": "Model",
         "## `predictions`": "Predictions",

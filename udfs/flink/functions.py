@@ -62,6 +62,7 @@ COUNTERS = (
     "unexpected",
     "batches",
     "lookup_misses",
+    "lookup_reload_failures",
     "table_changes",
     "table_late",
     "table_rejected",

@@ -365,6 +365,7 @@ class Scorer:
             self.counts[name] += count
         self.counts["batches"] += 1
         self.counts["lookup_misses"] = self._features.misses
+        self.counts["lookup_reload_failures"] = self._features.failures
         self.counts["model_ms"] = self._model_ns // 1_000_000
         if self._watch and self._versions:
             outcomes = replace(outcomes, profile=encode_batch_profiles(self._tallies.take_profiles()))
