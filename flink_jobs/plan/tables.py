@@ -62,12 +62,16 @@ def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
 
 
 def _changes(job: JobSpec, name: str, lookup: Lookup, bounded: bool) -> sql.Table:
-    """A table's topic is read from its beginning, wherever the source starts."""
+    """A table's topic is read from its beginning, wherever the source starts.
+
+    One instance reads it all: one without a partition would give no watermark, and hold all records back.
+    """
     columns = sql.source_columns(
         changes_time(lookup), lookup.event_time.max_ahead, lookup.event_time.out_of_order, tombstones=True
     )
     options = _reading(job, table_name(name), lookup, bounded)
-    return sql.Table(table_name(name), columns, options | {"scan.startup.mode": STARTUP["earliest"]})
+    options |= {"scan.startup.mode": STARTUP["earliest"], "scan.parallelism": "1"}
+    return sql.Table(table_name(name), columns, options)
 
 
 def changes_time(lookup: Lookup) -> EventTimeField | None:

@@ -55,7 +55,8 @@ CREATE TABLE table_cards (
   'properties.isolation.level' = 'read_committed',
   'properties.max.partition.fetch.bytes' = '2097176',
   'properties.client.id.prefix' = 'score-cards-table_cards',
-  'properties.bootstrap.servers' = 'localhost:9092'
+  'properties.bootstrap.servers' = 'localhost:9092',
+  'scan.parallelism' = '1'
 );
 
 CREATE TABLE table_shops (
@@ -82,7 +83,8 @@ CREATE TABLE table_shops (
   'properties.isolation.level' = 'read_committed',
   'properties.max.partition.fetch.bytes' = '2097176',
   'properties.client.id.prefix' = 'score-cards-table_shops',
-  'properties.bootstrap.servers' = 'localhost:9092'
+  'properties.bootstrap.servers' = 'localhost:9092',
+  'scan.parallelism' = '1'
 );
 
 CREATE TABLE predictions (
