@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -238,10 +238,10 @@ def test_scoring_goes_on_while_a_slow_database_is_read(file: Path) -> None:
 
 
 @pytest.fixture
-def features(file: Path) -> Iterator[FeatureBuilder]:
+def features(file: Path) -> FeatureBuilder:
     database = DatabaseParams(file=str(file), table="planes")
     lookup = LookupParams("", "tail", "tail", {"year": "built"}, {"year": "long"}, database)
-    yield FeatureBuilder(FeatureParams((lookup,)))
+    return FeatureBuilder(FeatureParams((lookup,)))
 
 
 def test_features_have_what_the_database_has(features: FeatureBuilder) -> None:
