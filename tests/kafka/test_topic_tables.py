@@ -195,7 +195,7 @@ def test_each_has_what_merge_asof_of_pandas_gives(
     left = pd.DataFrame(rows()).sort_values("at", ignore_index=True)
     right = changes().sort_values("at", ignore_index=True)
     wanted = pd.merge_asof(left, right, on="at", by=key)
-    wanted.loc[wanted["deleted"].fillna(True).astype(bool), columns] = None
+    wanted.loc[~wanted["deleted"].eq(False), columns] = None
     found = {made["id"]: made for made in predictions}
     for row in wanted.itertuples():
         made = found[row.id]
