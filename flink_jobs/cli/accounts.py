@@ -25,6 +25,7 @@ from flink_jobs.kafka import (
     read_topic,
 )
 from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.topics import has_stages
 from flink_jobs.reports.accounts import (
     SHOWN,
     Accounts,
@@ -85,8 +86,8 @@ def accounts(
         raise InputError(
             "accounts are of records; predictions of score: per_window are of windows, and name no records"
         )
-    found = _Check(spec, since).run(settle=not spec.features.windows or ended)
-    waits = bool(spec.features.windows) and not ended
+    found = _Check(spec, since).run(settle=not has_stages(spec) or ended)
+    waits = has_stages(spec) and not ended
     said = _said(spec, found) if spec.accounting else {}
     data = _as_data(found, spec, waits, said)
     if as_json:

@@ -20,6 +20,7 @@ from flink_jobs.jobfile.raw import job_text, profile_text, variables_in
 from flink_jobs.kubernetes import Deployment, Measured, Mode, as_yaml, memory_of, render
 from flink_jobs.kubernetes.names import checked_bucket, checked_image, checked_label
 from flink_jobs.plan import Plan
+from flink_jobs.plan.lookups import file_lookups
 from flink_jobs.plan.validate import validated_plan
 from flink_jobs.registry import Registry
 from flink_jobs.registry.footprint import footprint
@@ -126,7 +127,12 @@ def _check(plan: Plan, mode: Mode, *, in_image: bool) -> None:
     """Raises InputError for what pods would not find, and for a mode that writes outputs twice."""
     job = plan.job
     local = {"model.registry": job.model.registry, "runtime.checkpoint.dir": job.runtime.checkpoint.dir}
-    local |= {f"features.lookups.{name}.file": each.file for name, each in job.features.lookups.items()}
+    local |= {f"features.lookups.{name}.file": file for name, file in file_lookups(job).items()}
+    local |= {
+        f"features.lookups.{name}.database.file": each.database.file
+        for name, each in job.features.lookups.items()
+        if each.database
+    }
     found = [key for key, place in local.items() if place is not None and "://" not in str(place)]
     if found and not in_image:
         raise InputError(

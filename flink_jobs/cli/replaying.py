@@ -15,6 +15,7 @@ from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import Message, describe_topics, no_such_topic, read_record
 from flink_jobs.kafka.dead_letters import DeadLetter
 from flink_jobs.kafka.replays import Action, Note, Place, Replays, Sending, notes_topic, read_decisions
+from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.topics import forgives_replayed
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.terminal import print_json, say
@@ -77,7 +78,9 @@ def _require_replayable(asked: Asked, target: JobSpec, options: Options) -> None
         raise no_such_topic(asked.settings, target.source.topic)
     if forgives_replayed(target):
         return
-    joined = "windows" if target.features.windows else "labels"
+    joined = (
+        "windows" if target.features.windows else "tables of topics" if topic_lookups(target) else "labels"
+    )
     if asked.late:
         raise InputError(
             f"{target.job} has {joined}, which have passed the time of its late records: replayed they would "

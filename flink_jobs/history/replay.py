@@ -23,6 +23,7 @@ from flink_jobs.plan import Runnable, make_feature_plan, make_plan
 from flink_jobs.plan.columns import job_columns
 from flink_jobs.plan.flink_options import largest_message
 from flink_jobs.plan.isolate import isolated
+from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.model import release_trust_of
 from flink_jobs.plan.personal import without_records
 from flink_jobs.plan.topics import output_topics
@@ -58,6 +59,11 @@ class Replay:
     def __init__(
         self, job: JobSpec, records: Iterable[bytes | Message], *, brokers: str | None = None
     ) -> None:
+        if not brokers and (tables := topic_lookups(job)):
+            raise InputError(
+                f"features.lookups.{next(iter(tables))} is a topic, which a broker of the run's own has not: "
+                "must be a file for runs on records of before"
+            )
         self._broker = None if brokers else Broker()
         self._given = brokers
         self._records = records

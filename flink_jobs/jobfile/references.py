@@ -167,6 +167,9 @@ def _lookup_references(job: Outline) -> Iterator[Diagnostic]:
         for location, name in texts(raw, "by", ("features", "lookups", lookup)):
             if name not in columns:
                 yield _unknown(location, "a field of source.schema or a column of a window", name, columns)
+        if job.per_window and "topic" in (raw if isinstance(raw, dict) else {}):
+            expected = "left out with score: per_window, as its table is joined as of a record's time"
+            yield Diagnostic(("features", "lookups", lookup, "topic"), expected, "a topic")
 
 
 def _included(job: Outline) -> Iterator[Diagnostic]:
@@ -256,6 +259,12 @@ def _topics(job: Outline) -> Iterator[Diagnostic]:
             yield Diagnostic(location, "a topic of its own", f"{topic!r}, also at source.topic")
         elif isinstance(topic, str):
             taken.setdefault(topic, location)
+    for lookup in job.lookups or {}:
+        topic, location = (mapping(job.lookups, lookup) or {}).get("topic"), ("features", "lookups", lookup)
+        if isinstance(topic, str) and topic in read:
+            yield Diagnostic((*location, "topic"), "a topic of its own", f"{topic!r}, also at source.topic")
+        elif isinstance(topic, str):
+            taken.setdefault(topic, (*location, "topic"))
     for section in (*OUTPUT_SUFFIXES, *OPTIONAL_SUFFIXES):
         topic = (mapping(with_default_topics(job.data), section) or {}).get("topic")
         if isinstance(topic, str) and topic in taken:

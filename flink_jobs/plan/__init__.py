@@ -32,7 +32,7 @@ from flink_jobs.plan.personal import Label, check_personal, only_records, privac
 from flink_jobs.plan.prediction_schema import avro_output, collect_predictions
 from flink_jobs.plan.quality import quality_params
 from flink_jobs.plan.tables import kafka_tables
-from flink_jobs.plan.topics import compared_labels, labels_location, labels_of
+from flink_jobs.plan.topics import compared_labels, has_stages, labels_location, labels_of
 from flink_jobs.plan.views import Views, make_views
 from flink_jobs.plan.window_stages import SHARDS_OF_WINDOWS
 from flink_jobs.registry import Release
@@ -193,8 +193,9 @@ def _check_included(job: JobSpec, columns: JobColumns, found: Collector) -> None
 
 
 def _check_parallelism(job: JobSpec, found: Collector) -> None:
-    if job.features.windows and job.runtime.parallelism > SHARDS_OF_WINDOWS:
-        expected = f"at most {SHARDS_OF_WINDOWS} with windows, whose state has so many shards"
+    if has_stages(job) and job.runtime.parallelism > SHARDS_OF_WINDOWS:
+        what = "windows" if job.features.windows else "tables of topics"
+        expected = f"at most {SHARDS_OF_WINDOWS} with {what}, whose state has so many shards"
         found.add(("runtime", "parallelism"), expected, str(job.runtime.parallelism))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from flink_jobs.errors import Location
+from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.expressions import Expression, check_all
 from flink_jobs.plan.expressions.types import Lists
-from flink_jobs.plan.lookups import LookupFileError, describe_lookup
-from flink_jobs.spec import JobSpec
+from flink_jobs.plan.lookups import LookupFileError, database_params, describe_lookup
+from flink_jobs.plan.queries import why_not
+from flink_jobs.spec import JobSpec, Lookup
 from flink_jobs.spec.aggregates import Aggregate
 from udfs.features import DerivedParams
 from udfs.features.columns import Column, ModelInput, match_each
@@ -28,6 +29,10 @@ __all__ = [
     "collect_inputs",
     "job_columns",
 ]
+
+
+_PLAIN_KEYS = ("string", "long")
+_KEY_TYPES = {"file": _PLAIN_KEYS, "database": _PLAIN_KEYS, "topic": (*_PLAIN_KEYS, "boolean")}
 
 
 @dataclass(frozen=True)
@@ -131,20 +136,46 @@ def _lookup_columns(
 ) -> dict[str, Column]:
     lookup = job.features.lookups[name]
     location = ("features", "lookups", name)
-    by = columns.get(lookup.by)
-    if by is None and not found.is_unknown(lookup.by):
-        found.add((*location, "by"), "a column", repr(lookup.by), name=lookup.by, choices=columns)
-    elif by is not None and by.type not in ("string", "long"):
-        found.add((*location, "by"), "a string or long column", f"{lookup.by}, a {by.type}")
+    origin = f"lookup {name} by {', '.join(lookup.by)}"
+    by = [_lookup_key(lookup, column, columns, location, found) for column in lookup.by]
+    _check_database(lookup, location, found)
+    if lookup.file is None:
+        return {column: Column(column, kind, origin) for column, kind in lookup.types.items()}
     try:
         hints = {column: wanted[column] for column in lookup.select if column in wanted}
-        types = describe_lookup(lookup.file, lookup.key, lookup.columns, lookup.types, hints)
+        types = describe_lookup(lookup.file, lookup.key[0], lookup.columns, lookup.types, hints)
     except LookupFileError as error:
-        if by is not None or error.part != "key" or lookup.key != lookup.by:  # the key is named after `by`
+        if all(by) or error.part != "key" or lookup.key != lookup.by:  # the key is named after `by`
             found.add((*location, error.part), error.wanted, error.found, error.suggestion)
         found.lose(lookup.select)
         return {}
-    return {column: Column(column, kind, f"lookup {name} by {lookup.by}") for column, kind in types.items()}
+    return {column: Column(column, kind, origin) for column, kind in types.items()}
+
+
+def _check_database(lookup: Lookup, location: Location, found: Collector) -> None:
+    """What can be told of it without reaching it."""
+    database = lookup.database
+    if database is None:
+        return
+    if lookup.query and (wrong := why_not(lookup.query, "sqlite" if database.file else "postgres")):
+        found.add((*location, "query"), "one SELECT, which only reads", wrong)
+    try:
+        database_params(lookup)
+    except InputError as error:
+        found.add((*location, "database", "ca_file"), "a readable PEM file", str(error))
+
+
+def _lookup_key(
+    lookup: Lookup, name: str, columns: Mapping[str, Column], location: Location, found: Collector
+) -> Column | None:
+    """The column of the job that is looked up, if it is there."""
+    column = columns.get(name)
+    kinds = _KEY_TYPES[lookup.kind]
+    if column is None and not found.is_unknown(name):
+        found.add((*location, "by"), "a column", repr(name), name=name, choices=columns)
+    elif column is not None and column.type not in kinds:
+        found.add((*location, "by"), f"a {' or '.join(kinds)} column", f"{name}, a {column.type}")
+    return column
 
 
 def _base_columns(job: JobSpec, found: Collector) -> dict[str, Column]:

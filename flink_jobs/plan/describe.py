@@ -8,6 +8,7 @@ from typing import Any
 
 from flink_jobs.plan import Plan
 from flink_jobs.plan.flink_options import checkpoint_ms
+from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.outputs import Output, outputs_of
 from flink_jobs.plan.personal import records_treatment
 from flink_jobs.plan.prediction_schema import output_subject
@@ -86,7 +87,30 @@ def _window_data(window: Window) -> dict[str, Any]:
 
 
 def _lookup_data(lookup: Lookup) -> dict[str, Any]:
-    return {"file": str(lookup.file), "by": lookup.by, "key": lookup.key, "select": lookup.columns}
+    if lookup.file:
+        return {"file": str(lookup.file), "by": lookup.by[0], "key": lookup.key[0], "select": lookup.columns}
+    if lookup.database:
+        return {
+            "database": lookup.database.place,
+            "table": lookup.table,
+            "query": lookup.query,
+            "by": lookup.by[0],
+            "key": lookup.key[0],
+            "select": lookup.columns,
+            "every": lookup.every,
+        }
+    when = lookup.event_time
+    return {
+        "topic": lookup.topic,
+        "by": list(lookup.by),
+        "key": list(lookup.key),
+        "select": lookup.columns,
+        "envelope": lookup.envelope,
+        "event_time": {"name": when.field or when.header, "unit": when.unit, "idle": when.idle}
+        | {"out_of_order": when.out_of_order, "max_ahead": when.max_ahead},
+        "wait": lookup.wait,
+        "retention": lookup.retention,
+    }
 
 
 def _model_data(plan: Plan) -> dict[str, Any]:
@@ -135,11 +159,13 @@ def _queries(views: Mapping[str, str | WindowStages]) -> Iterator[tuple[str, str
         else:
             yield REJECTED, view.rejected
             yield BLOBS, view.blobs
+            yield from ((f"{BLOBS}_of_{name}", query) for name, query in view.changes.items())
 
 
 def _stages(views: Mapping[str, str | WindowStages]) -> list[str]:
     return [
-        f"-- {OUTCOMES} is made of {BLOBS} by windows by {', '.join(stage.by)}"
+        f"-- {OUTCOMES} is made of {BLOBS} by {f'table {stage.table.name}' if stage.table else 'windows'} by "
+        f"{', '.join(stage.by)}"
         for view in views.values()
         if isinstance(view, WindowStages)
         for stage in view.stages
@@ -211,6 +237,8 @@ def _topics(job: JobSpec, row: str) -> Rows:
     if labels := labels_of(job):
         wait = format_duration(labels.wait)
         yield "reads", labels.topic, f"labels: {labels.field}, by {labels.on}, up to {wait} after the record"
+    for name, lookup in topic_lookups(job).items():
+        yield "reads", lookup.topic or "", f"the table of lookup {name}, from its beginning"
     carried = [*job.predictions.include, *_explained(job)]
     with_them = f", with {', '.join(carried)}" if carried else ""
     for output in outputs_of(job):
@@ -286,7 +314,20 @@ def _window(name: str, window: Window) -> Rows:
 
 def _lookup(name: str, lookup: Lookup) -> tuple[str, ...]:
     taken = ", ".join(new if new == old else f"{new} = {old}" for new, old in lookup.columns.items())
-    return name, f"by {lookup.by}", taken, f"from {lookup.file}"
+    by = f"by {', '.join(lookup.by)}"
+    if lookup.file:
+        return name, by, taken, f"from {lookup.file}"
+    if lookup.database:
+        read = f"table {lookup.table}" if lookup.table else "a query"
+        return (
+            name,
+            by,
+            taken,
+            f"from {read} of {lookup.database.place}, every {format_duration(lookup.every)}",
+        )
+    wait = f", up to {format_duration(lookup.wait)} late" if lookup.wait else ""
+    kept = f", unknown {format_duration(lookup.retention)} after a change" if lookup.retention else ""
+    return name, by, taken, f"from the topic {lookup.topic}, as of the event time{wait}{kept}"
 
 
 def _model_title(plan: Plan) -> str:

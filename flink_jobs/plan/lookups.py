@@ -1,4 +1,4 @@
-"""Looks into the file of a lookup table before a job starts."""
+"""Looks into the file of a lookup table before a job starts, and says how a topic's table is read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 
 from flink_jobs.errors import InputError
 from flink_jobs.plan.expressions.types import closest
+from flink_jobs.spec import JobSpec, Lookup
+from flink_jobs.system.certificates import read_pem
+from udfs.features.lookup_database import DatabaseParams
 from udfs.features.lookup_file import LookupTableError, read_lookup
 from udfs.types import ColumnType
 
@@ -46,3 +49,38 @@ def describe_lookup(
         return read_lookup(Path(path), key, select, types, hints).types
     except LookupTableError as error:
         raise LookupFileError(error) from None
+
+
+def topic_lookups(job: JobSpec) -> dict[str, Lookup]:
+    """The lookups whose tables are topics, in the order in which records meet them."""
+    return {name: lookup for name, lookup in job.features.lookups.items() if lookup.topic}
+
+
+def file_lookups(job: JobSpec) -> dict[str, Path]:
+    """The files of lookups."""
+    return {name: lookup.file for name, lookup in job.features.lookups.items() if lookup.file}
+
+
+def database_params(lookup: Lookup) -> DatabaseParams | None:
+    """How workers read a lookup's database. Raises InputError for a PEM file that cannot be read."""
+    database = lookup.database
+    if database is None:
+        return None
+    host, port, name = database.server
+    return DatabaseParams(
+        file=str(database.file) if database.file else None,
+        host=host,
+        port=port,
+        name=name,
+        username=database.username or "",
+        password=database.password.get_secret_value() if database.password else None,
+        ca=read_pem(database.ca_file) if database.ca_file else None,
+        table=lookup.table,
+        query=lookup.query,
+        every_ms=lookup.every,
+    )
+
+
+def table_name(lookup: str) -> str:
+    """What the SQL table of a topic's changes is called."""
+    return f"table_{lookup}"

@@ -9,7 +9,7 @@ import msgspec
 from flink_jobs.plan.columns import JobColumns, ModelInput, vector_parts, vectors_of
 from flink_jobs.plan.drift import DriftPlan
 from flink_jobs.plan.formats import beside_of, contract_of, format_params
-from flink_jobs.plan.lookups import artifact_name
+from flink_jobs.plan.lookups import artifact_name, database_params
 from flink_jobs.plan.model import release_trust_of, trust_of
 from flink_jobs.plan.personal import Labels
 from flink_jobs.plan.tables import event_time_field
@@ -92,13 +92,15 @@ def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
     along = job.runtime.artifacts == "flink"
     lookups = tuple(
         LookupParams(
-            path=f"{SCHEME}{artifact_name(lookup.file)}" if along else str(lookup.file),
-            by=lookup.by,
-            key=lookup.key,
+            path=f"{SCHEME}{artifact_name(file)}" if (file := lookup.file) and along else str(file or ""),
+            by=lookup.by[0],
+            key=lookup.key[0],
             select=lookup.columns,
             types={name: columns[name].type for name in lookup.select},
+            database=database_params(lookup),
         )
         for lookup in job.features.lookups.values()
+        if lookup.kind != "topic"
     )
     return FeatureParams(lookups, tuple(DerivedParams(name, e.tree) for name, e in columns.derived))
 

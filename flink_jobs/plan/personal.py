@@ -72,7 +72,7 @@ def _all_labels(job: JobSpec, columns: JobColumns, free: set[str]) -> dict[str, 
         inherit(name, _used(aggregate), str(aggregate))
     for title, lookup in job.features.lookups.items():
         for name, taken in lookup.select.items():
-            inherit(name, (lookup.by,), f"lookup {title} by {lookup.by}", taken.pii)
+            inherit(name, lookup.by, f"lookup {title} by {', '.join(lookup.by)}", taken.pii)
     for name, expression in columns.derived:
         inherit(name, expression.columns, expression.text)
     kept = columns.columns.keys()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flink_jobs.plan import Plan
+from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.personal import declassified, has_personal_data, key_treatment, records_treatment
 from flink_jobs.plan.topics import labels_of
@@ -26,7 +27,7 @@ _STATE = "and in each checkpoint and savepoint of that time, until it is deleted
 
 @dataclass(frozen=True)
 class Place:
-    """Where personal data can be: `kind` is topic, state or file."""
+    """Where personal data can be: `kind` is topic, state, file or database."""
 
     kind: str
     name: str
@@ -115,6 +116,10 @@ def _state(plan: Plan) -> Iterator[Place]:
         if private:
             size = f"{window.size} rows" if window.kind == "rows" else format_duration(window.size)
             yield Place("state", f"window {name}", f"{', '.join(private)}, as they came", f"{size} {_STATE}")
+    for name, lookup in topic_lookups(job).items():
+        if private := [column for column in (*lookup.by, *lookup.select) if column in plan.labels]:
+            until = f"until the row changes, and {format_duration(lookup.wait)} {_STATE}"
+            yield Place("state", f"table {name}", f"{', '.join(private)}, as they came", until)
     if job.drift and job.drift.duplicates:
         until = f"{format_duration(job.drift.window)} {_STATE}"
         yield Place("state", "repeated keys of drift", "64 bits of a hash of each key", until)
@@ -125,8 +130,12 @@ def _state(plan: Plan) -> Iterator[Place]:
 
 def _files(plan: Plan) -> Iterator[Place]:
     for name, lookup in plan.job.features.lookups.items():
-        if lookup.by in plan.labels or any(column in plan.labels for column in lookup.select):
+        private = any(column in plan.labels for column in (*lookup.by, *lookup.select))
+        if private and lookup.file:
             yield Place("file", str(lookup.file), f"what lookup {name} reads", "until you delete it")
+        elif private and lookup.database:
+            place = lookup.database.place
+            yield Place("database", place, f"what lookup {name} reads", "until you delete it")
     fed = [item.name for item in plan.inputs if item.column.name in plan.labels]
     if fed:
         holds = f"golden rows and profile of {', '.join(fed)}, as the maker gave them"

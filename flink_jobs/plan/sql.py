@@ -79,10 +79,13 @@ def interval(ms: int) -> str:
     return f"INTERVAL '{days} {hours:02}:{minutes:02}:{seconds:02}.{millis:03}' DAY(3) TO SECOND(3)"
 
 
-def source_columns(where: EventTimeField | None, max_ahead_ms: int, out_of_order_ms: int) -> tuple[str, ...]:
+def source_columns(
+    where: EventTimeField | None, max_ahead_ms: int, out_of_order_ms: int, *, tombstones: bool = False
+) -> tuple[str, ...]:
     """The source's columns: raw bytes, coordinates, event time and watermark.
 
-    A record of the watermark's own millisecond is late, so the watermark stays one behind those allowed.
+    A record of the watermark's own millisecond is late, so the watermark stays one behind those allowed. With
+    `tombstones` a record without a value has the time of its timestamp.
     """
     return (
         f"_value {RECORD['_value']}",
@@ -91,18 +94,20 @@ def source_columns(where: EventTimeField | None, max_ahead_ms: int, out_of_order
             f"_{name} {RECORD[f'_{name}']} METADATA FROM '{name}' VIRTUAL"
             for name in ("partition", "offset", "headers", "timestamp")
         ),
-        event_time_column(where, max_ahead_ms),
+        event_time_column(where, max_ahead_ms, tombstones=tombstones),
         f"WATERMARK FOR event_time AS event_time - {interval(out_of_order_ms + 1)}",
     )
 
 
-def event_time_column(where: EventTimeField | None, max_ahead_ms: int) -> str:
+def event_time_column(where: EventTimeField | None, max_ahead_ms: int, *, tombstones: bool = False) -> str:
     """The computed event time: the epoch where it is missing, unparsable or too far ahead.
 
     The epoch never moves a watermark, and tells the worker that the record has no usable event time. A Kafka
     timestamp may be of a producer's wrong clock, so it counts up to now; Flink reads the clock once a record.
     """
     time = "_timestamp" if where is None else _parsed_time(where)
+    if where and tombstones:
+        time = f"CASE WHEN _value IS NULL THEN _timestamp ELSE {time} END"
     newest = "CURRENT_TIMESTAMP" if where is None else "LEAST(_timestamp, CURRENT_TIMESTAMP)"
     limit = f"{newest} + {interval(max_ahead_ms)}"
     return f"event_time AS CASE WHEN {time} <= {limit} THEN {time} ELSE TO_TIMESTAMP_LTZ(0, 3) END"

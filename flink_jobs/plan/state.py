@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from flink_jobs.plan import Runnable
+from flink_jobs.plan.lookups import table_name, topic_lookups
 from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.topics import compared_labels, labels_of
 from flink_jobs.plan.window_stages import WindowStages
@@ -38,8 +39,16 @@ def writes(output: str) -> str:
 
 
 def windows_by(stage: StageParams) -> str:
-    """The operator of this stage; another key, or windows of the other kind, are another one."""
+    """The operator of this stage; another key or table, or windows of the other kind, are another one."""
+    if stage.table:
+        return f"tailrace-table-{stage.table.name}-by-{'-'.join(stage.by)}"
     return f"tailrace-{'groups' if stage.group else 'windows'}-{'-'.join(stage.by)}"
+
+
+def side_of(stage: StageParams) -> str:
+    """What leaves this stage at the side."""
+    name = f"table-{stage.table.name}-" if stage.table else ""
+    return f"tailrace-windows-side-{name}{'-'.join(stage.by)}"
 
 
 class WindowState(msgspec.Struct, frozen=True):
@@ -52,13 +61,14 @@ class WindowState(msgspec.Struct, frozen=True):
 
 
 class StageState(msgspec.Struct, frozen=True):
-    """Windows by one key. `columns` are those of records that wait, `kept` those that windows read."""
+    """Windows or a table by one key. `columns` are those of records that wait, `kept` those that are read."""
 
     uid: str
     by: tuple[str, ...]
     columns: Columns
     kept: Columns
     windows: dict[str, WindowState]
+    table: str = ""
 
 
 class JobState(msgspec.Struct, frozen=True):
@@ -124,7 +134,8 @@ def _parts(plan: Runnable) -> dict[str, str]:
             LABEL_JOIN: "records that wait for labels",
             LABELS_FIRST: "labels of before",
         }
-    return parts
+    tables = topic_lookups(job).items()
+    return parts | {reads(table_name(name)): f"offsets of {lookup.topic}" for name, lookup in tables}
 
 
 def _stages(plan: Runnable) -> Iterator[StageState]:
@@ -135,6 +146,10 @@ def _stages(plan: Runnable) -> Iterator[StageState]:
 
 
 def _stage(job: JobSpec, stage: StageParams) -> StageState:
+    if stage.table:
+        types = dict(stage.columns)
+        kept = (*((name, types[name]) for name in stage.by), *stage.results)
+        return StageState(windows_by(stage), stage.by, stage.columns, kept, {}, stage.table.name)
     windows = {n: w for n, w in job.features.windows.items() if tuple(w.by) == stage.by}
     types = dict(stage.columns)
     of = stage.windows or ((stage.group,) if stage.group else ())
@@ -187,6 +202,8 @@ def _section(uid: str) -> str:
         return uid.removeprefix(writes(""))
     if uid == MONITOR:
         return "drift"
+    if uid.startswith(reads("table_")):
+        return uid.removeprefix(reads("table_"))
     if uid.endswith("webhook"):
         return "webhook"
     return "comparisons" if uid == ROLLOUT else "labels"
@@ -195,7 +212,9 @@ def _section(uid: str) -> str:
 def _judged_stage(
     old: StageState | None, new: StageState | None, before: JobState, *, first: bool
 ) -> Iterator[Verdict]:
-    if old is None and new is not None:
+    if table := (old or new or _NOTHING).table:
+        yield from _judged_table(table, old, new, before, first=first)
+    elif old is None and new is not None:
         for name, window in new.windows.items():
             yield Verdict(_of(name, new), "starts empty", _complete(window))
     elif new is None and old is not None:
@@ -206,17 +225,43 @@ def _judged_stage(
         yield from _judged_windows(old, new, before, first=first)
 
 
-def _judged_windows(old: StageState, new: StageState, before: JobState, *, first: bool) -> Iterator[Verdict]:
-    if refused := _other_types(old, new):
-        yield Verdict(f"windows by {', '.join(new.by)}", "refused", refused)
-        return
+_NOTHING = StageState("", (), (), (), {})
+
+
+def _judged_table(
+    name: str, old: StageState | None, new: StageState | None, before: JobState, *, first: bool
+) -> Iterator[Verdict]:
+    part = f"table {name} by {', '.join((old or new or _NOTHING).by)}"
+    if new is None:
+        yield Verdict(part, "refused", "the job has no such table by this key any more", (name,))
+    elif old is None:
+        yield Verdict(part, "starts empty", "its topic is read from its beginning")
+    elif refused := _other_types(old, new):
+        yield Verdict(part, "refused", refused)
+    else:
+        yield from _judged_waiting(part, old, new, before, first=first)
+        unknown = [column for column in new.kept if column not in old.kept]
+        why = f"{', '.join(column for column, _ in unknown)} is null in versions of before"
+        yield Verdict(part, "changes", why) if unknown else Verdict(part, "goes on")
+
+
+def _judged_waiting(
+    part: str, old: StageState, new: StageState, before: JobState, *, first: bool
+) -> Iterator[Verdict]:
     if old.columns != new.columns and not before.drained:
-        part = f"records that wait for windows by {', '.join(new.by)}"
+        part = f"records that wait for {part}"
         if not first:
             why = "they were read with other columns: stop the job as it was with --drain"
             yield Verdict(part, "refused", why)
         else:
             yield Verdict(part, "changes", "they are read again with the new schema")
+
+
+def _judged_windows(old: StageState, new: StageState, before: JobState, *, first: bool) -> Iterator[Verdict]:
+    if refused := _other_types(old, new):
+        yield Verdict(f"windows by {', '.join(new.by)}", "refused", refused)
+        return
+    yield from _judged_waiting(f"windows by {', '.join(new.by)}", old, new, before, first=first)
     reach = max((w.size for w in old.windows.values() if w.kind != "rows"), default=0)
     for name in {**old.windows, **new.windows}:
         was, now = old.windows.get(name), new.windows.get(name)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from flink_jobs.plan import sql
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import largest_message, producer_properties
+from flink_jobs.plan.lookups import table_name, topic_lookups
 from flink_jobs.plan.outputs import Output, outputs_of
 from flink_jobs.plan.topics import labels_of
-from flink_jobs.spec import JobSpec
+from flink_jobs.spec import JobSpec, Lookup
 from flink_jobs.spec.rollout import Labels
 from flink_jobs.spec.source import Source
 from udfs.records.event_time import EventTimeField
 
 STARTUP = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
 TRANSACTION_TIMEOUT_MS = 900_000
+# When Debezium made a change known, beside the row.
+CHANGE_TIME = "ts_ms"
 # In one such interval all partitions together advance at most by `read_ahead`.
 READ_AHEAD_CHECKED_MS = 100
 
@@ -43,11 +46,12 @@ def _time_field(read: Source | Labels) -> EventTimeField | None:
 
 
 def kafka_tables(job: JobSpec, *, bounded: bool) -> tuple[sql.Table, ...]:
-    """The source, the labels if there are any, then the sinks; bounded topics end at their present end."""
+    """Source, labels and tables, if there are any, then sinks; bounded topics end at their present end."""
     labels = labels_of(job)
     read = [_source(job, "source", job.source, bounded)]
     if labels:
         read.append(_source(job, "labels", labels, bounded))
+    read += [_changes(job, name, lookup, bounded) for name, lookup in topic_lookups(job).items()]
     return (*read, *(_sink(job, output) for output in outputs_of(job)))
 
 
@@ -57,7 +61,40 @@ def _properties(job: JobSpec, own: dict[str, str]) -> dict[str, str]:
     return {f"properties.{key}": value for key, value in merged.items()}
 
 
+def _changes(job: JobSpec, name: str, lookup: Lookup, bounded: bool) -> sql.Table:
+    """A table's topic is read from its beginning, wherever the source starts.
+
+    One instance reads it all: one without a partition would give no watermark, and hold all records back.
+    """
+    columns = sql.source_columns(
+        changes_time(lookup), lookup.event_time.max_ahead, lookup.event_time.out_of_order, tombstones=True
+    )
+    options = _reading(job, table_name(name), lookup, bounded)
+    options |= {"scan.startup.mode": STARTUP["earliest"], "scan.parallelism": "1"}
+    return sql.Table(table_name(name), columns, options)
+
+
+def changes_time(lookup: Lookup) -> EventTimeField | None:
+    """Where the event time of a table's changes is, or None for the Kafka record's timestamp."""
+    when = lookup.event_time
+    name = when.field or when.header
+    if name is None:
+        return None
+    if when.header or lookup.envelope == "none":
+        return EventTimeField(name, when.unit, header=when.header is not None)
+    rows = [""] if name == CHANGE_TIME else ["after.", "before."]
+    first, *others = (f"{top}{row}{name}" for row in rows for top in ("", "payload."))
+    return EventTimeField(name, when.unit, path=first, others=tuple(others))
+
+
 def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sql.Table:
+    when = read.event_time
+    columns = sql.source_columns(_time_field(read), when.max_ahead, when.out_of_order)
+    return sql.Table(name, columns, _reading(job, name, read, bounded))
+
+
+def _reading(job: JobSpec, name: str, read: Source | Labels | Lookup, bounded: bool) -> dict[str, str]:
+    """The connector's options."""
     when = read.event_time
     own = {
         "group.id": job.job,
@@ -69,7 +106,7 @@ def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sq
         own["client.id.prefix"] = f"{job.job}-{name}"  # metrics of consumers are told apart by it
     options = {
         "connector": "kafka",
-        "topic": read.topic,
+        "topic": read.topic or "",
         "scan.startup.mode": STARTUP[job.source.start],
         "scan.watermark.idle-timeout": f"{when.idle} ms",
         # A periodic watermark lags by whatever was read since: what is late would depend on the speed.
@@ -85,8 +122,7 @@ def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sq
         }
     if bounded:
         options["scan.bounded.mode"] = "latest-offset"
-    columns = sql.source_columns(_time_field(read), when.max_ahead, when.out_of_order)
-    return sql.Table(name, columns, options)
+    return options
 
 
 def _sink(job: JobSpec, output: Output) -> sql.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.spec import JobSpec, Labels
 
@@ -35,5 +36,10 @@ def all_topics(job: JobSpec) -> dict[str, str]:
 
 
 def forgives_replayed(job: JobSpec) -> bool:
-    """Whether a replayed record is never late: neither windows nor labels are joined by event time."""
-    return not job.features.windows and labels_of(job) is None
+    """Whether a replayed record is never late: no windows, tables or labels are joined by event time."""
+    return not has_stages(job) and labels_of(job) is None
+
+
+def has_stages(job: JobSpec) -> bool:
+    """Whether records wait for the watermark, for their windows or for tables of topics."""
+    return bool(job.features.windows or topic_lookups(job))

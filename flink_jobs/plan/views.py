@@ -1,8 +1,9 @@
 """Writes the job between source and sinks as SQL views, the UDFs that they call, and inserts that read them.
 
 A record takes one of two ways, by what the job asks for:
-- no windows: one UDF decodes, checks and scores.
-- windows: a UDF packs valid records by shard; stages in Flink's state add windows and score, or score these.
+- neither windows nor tables of topics: one UDF decodes, checks and scores.
+- windows, or tables of topics: a UDF packs valid records by shard; stages in Flink's state add the results of
+  windows and what tables have, and score, or score windows.
 
 Whatever the way, a UDF's result alone decides where a record goes; the planner may move other filters.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 
 from flink_jobs.plan import sql, window_stages
 from flink_jobs.plan.columns import JobColumns
+from flink_jobs.plan.lookups import table_name
 from flink_jobs.plan.outputs import (
     SCORED_VIEW,
     Decided,
@@ -26,7 +28,7 @@ from flink_jobs.plan.outputs import (
     selected,
 )
 from flink_jobs.plan.sql import RECORD
-from flink_jobs.plan.topics import forgives_replayed, labels_of
+from flink_jobs.plan.topics import forgives_replayed, has_stages, labels_of
 from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, WindowStages
 from flink_jobs.spec import JobSpec
 from udfs.records.personal import PrivacyParams
@@ -39,7 +41,7 @@ from udfs.scoring.outcomes import (
     ROLLOUT_REPORT,
     SHADOW_LINES,
 )
-from udfs.scoring.params import LabelParams, PackParams, ScoreParams
+from udfs.scoring.params import ChangesParams, LabelParams, PackParams, ScoreParams
 from udfs.scoring.rows import (
     ACCOUNT,
     LABEL_KEY,
@@ -70,7 +72,7 @@ class Function:
     """A UDF: its class in `udfs.flink.functions`, what it is constructed with, and its result's fields."""
 
     kind: str
-    params: ScoreParams | PackParams | LabelParams = field(repr=False)
+    params: ScoreParams | PackParams | LabelParams | ChangesParams = field(repr=False)
     columns: Columns
     result: Result
 
@@ -99,7 +101,7 @@ class Views:
 
 def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
     """The views of a job, in the way that it asks for."""
-    if not job.features.windows:
+    if not has_stages(job):
         return _without_windows(job, params)
     return _with_windows(job, columns, params)
 
@@ -124,6 +126,7 @@ def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
 def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
     stages = window_stages.stages_of(job, columns)
     pack = window_stages.pack_params(params.source, stages[0].by, columns)
+    changes = window_stages.changes_params(job, columns)
     checked = checked_row(params.source)
     beside = "".join(f", {each}" for each in _beside(params))
     record = f"_key, {HEADERS}, _partition, _offset, {TIMESTAMP}{beside}"
@@ -131,6 +134,7 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     views: dict[str, str | WindowStages] = {
         "records": sql.with_lateness("source"),
         "checked": _called(call, RECORD, "records"),
+        **{window_stages.changes_view(name): _changes_read(name) for name in changes},
         OUTCOMES: window_stages.between_views("checked", checked, stages, pack, params),
     }
     privacy = params.source.privacy
@@ -146,13 +150,28 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     parts = f"{_profiles(REJECTED)} UNION ALL {window_stages.reports(PROFILE, PROFILE_REPORT)}"
     return Views(
         views,
-        {"pack_records": Function("PackFunction", pack, (), types((*checked, SHARDS)))},
+        {
+            "pack_records": Function("PackFunction", pack, (), types((*checked, SHARDS))),
+            **{
+                _reader(name): Function("ChangesFunction", read, (), types((SHARDS,)))
+                for name, read in changes.items()
+            },
+        },
         _inserts(decided),
         parts if job.drift else None,
         window_stages.reports(ROLLOUT, ROLLOUT_REPORT) if job.comparisons else None,
         quality=window_stages.reports(QUALITY, QUALITY_REPORT) if job.quality else None,
         told=window_stages.scored_keys(),
     )
+
+
+def _reader(lookup: str) -> str:
+    return f"read_{table_name(lookup)}"
+
+
+def _changes_read(lookup: str) -> str:
+    call = f"{_reader(lookup)}(_value, {EVENT_TIME}, _key, _partition, _offset)"
+    return _called(call, ("event_time",), table_name(lookup))
 
 
 def _profiles(view: str) -> str:

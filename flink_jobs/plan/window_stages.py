@@ -11,19 +11,26 @@ from dataclasses import dataclass, field
 
 from flink_jobs.plan import sql
 from flink_jobs.plan.columns import JobColumns, condition_name, vector_parts
+from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.outputs import result_field, selected
 from flink_jobs.plan.sql import RECORD
-from flink_jobs.spec import Aggregate, JobSpec, Window
+from flink_jobs.plan.tables import changes_time
+from flink_jobs.spec import Aggregate, JobSpec, Lookup, Window
 from udfs.features import DerivedParams
+from udfs.records.contract import Contract, Field
+from udfs.records.debezium import EnvelopeParams
+from udfs.records.formats import FormatParams
 from udfs.records.personal import RecordTreatment
 from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
-from udfs.scoring.params import PackParams, ScoreParams, SourceParams
+from udfs.scoring.params import ChangesParams, PackParams, ScoreParams, SourceParams
 from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SEALED, SHARDS, OutcomeColumn, RowColumn
 from udfs.types import ColumnType
-from udfs.windows.params import AggregateParams, GroupParams, StageParams, WindowParams
+from udfs.windows.params import AggregateParams, GroupParams, StageParams, TableParams, WindowParams
 
 # Flink's largest parallelism of windows. Their state is made of so many shards, for ever.
 SHARDS_OF_WINDOWS = 32
+# The column of changes with Debezium's word for them; no column of a job has such a name.
+_OP = "(change)"
 # What the stages read, and what follows them: rows that were not to be scored, and outcomes.
 BLOBS, REJECTED, OUTCOMES = "blobs", "rejected", "outcomes"
 
@@ -33,6 +40,7 @@ class WindowStages:
     """Stages between views. `blobs` is the query of (shard, blob) that the first one reads.
 
     The rows of `rejected`, a query, and the outcomes of the last stage are the views REJECTED and OUTCOMES.
+    `changes` are the queries of (shard, blob) that stages with a table read too, by the table's name.
     """
 
     stages: tuple[StageParams, ...]
@@ -40,6 +48,7 @@ class WindowStages:
     score: ScoreParams = field(repr=False)
     blobs: str
     rejected: str
+    changes: Mapping[str, str] = field(default_factory=dict)
 
 
 def between_views(
@@ -50,18 +59,28 @@ def between_views(
     score: ScoreParams,
 ) -> WindowStages:
     """The stages that follow the view `checked`, whose rows have `row` and shards as their result."""
-    blobs = (
-        f"SELECT b._shard, b._rows FROM (SELECT {selected(SHARDS)} FROM {checked} AS r "
-        f"WHERE {result_field(SHARDS)} IS NOT NULL) AS p "
-        f"CROSS JOIN UNNEST(p.{SHARDS.name}) AS b(_shard, _rows)"
-    )
     reports = [column for column in row if column not in (KIND, PROBLEM, SEALED)]
     reported = "".join(f" OR {result_field(column)} IS NOT NULL" for column in reports)
     rejected = (
         f"SELECT {', '.join((*RECORD, *map(selected, row)))} FROM {checked} AS r "
         f"WHERE {result_field(KIND)} <> {PREDICTED}{reported}"
     )
-    return WindowStages(stages, pack, score, blobs, rejected)
+    changes = {table.name: _shards_of(changes_view(table.name)) for stage in stages if (table := stage.table)}
+    return WindowStages(stages, pack, score, _shards_of(checked), rejected, changes)
+
+
+def _shards_of(view: str) -> str:
+    """The query of (shard, blob) out of the results of a view."""
+    return (
+        f"SELECT b._shard, b._rows FROM (SELECT {selected(SHARDS)} FROM {view} AS r "
+        f"WHERE {result_field(SHARDS)} IS NOT NULL) AS p "
+        f"CROSS JOIN UNNEST(p.{SHARDS.name}) AS b(_shard, _rows)"
+    )
+
+
+def changes_view(lookup: str) -> str:
+    """The view of a topic's changes of a table."""
+    return f"changes_of_{lookup}"
 
 
 def of_arrays(kind: int, headers: Sequence[str] = ()) -> str:
@@ -137,7 +156,7 @@ SHARD_KEYS = shard_keys(SHARDS_OF_WINDOWS)
 def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     """A stage for each key, in the order of the job file; each adds its results to the next one's columns.
 
-    Or one stage of the window that is scored itself.
+    Then one for each table of a topic. Or one stage of the window that is scored itself.
     """
     by_key: dict[tuple[str, ...], list[Window]] = {}
     for window in job.features.windows.values():
@@ -151,7 +170,43 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
             return (StageParams(by, (), *types, group_params(windows[0])),)
         stages.append(StageParams(by, tuple(map(window_params, windows)), *types))
         known |= results
+    lag = 0
+    for name, lookup in topic_lookups(job).items():
+        taken = {new: columns[new].type for new in lookup.select}
+        # What waits longer for one table comes later to the next.
+        lag += lookup.wait
+        table = TableParams(name, lag, lookup.retention or 0)
+        stages.append(StageParams(lookup.by, (), tuple(known.items()), tuple(taken.items()), table=table))
+        known |= taken
     return tuple(stages)
+
+
+def changes_params(job: JobSpec, columns: JobColumns) -> dict[str, ChangesParams]:
+    """How the topics of tables are read, by lookup."""
+    return {name: _changes(job, lookup, columns) for name, lookup in topic_lookups(job).items()}
+
+
+def _changes(job: JobSpec, lookup: Lookup, columns: JobColumns) -> ChangesParams:
+    key = zip(lookup.by, lookup.key, strict=True)
+    fields = [_field(name, columns[name].type, place, required=True) for name, place in key]
+    fields += [_field(name, columns[name].type, place) for name, place in lookup.columns.items()]
+    envelope, own = None, list[Field]()
+    if lookup.envelope == "debezium":
+        own = [Field(_OP, "string", path=("op",))]
+        envelope = EnvelopeParams("debezium", frozenset({_OP}), before=True)
+    source = SourceParams(
+        lookup.topic or "",
+        Contract((*fields, *own)),
+        job.source.max_bytes,
+        changes_time(lookup),
+        written=FormatParams(envelope=envelope),
+    )
+    return ChangesParams(source, lookup.by, tuple(lookup.select), SHARD_KEYS, _OP if own else None)
+
+
+def _field(name: str, kind: ColumnType, place: str, *, required: bool = False) -> Field:
+    steps = tuple(place.split("."))
+    return Field(name, kind, required, path=() if steps == (name,) else steps)
 
 
 def window_params(window: Window) -> WindowParams:

@@ -249,7 +249,8 @@ def _counter_name(metric: str) -> str | None:
     if ".tailrace." in metric:
         return metric.rsplit(".", 1)[1]
     records = metric.startswith("Source__") and metric.endswith(".numRecordsIn")
-    return "read" if records and "labels" not in metric else None
+    beside = "labels" in metric or "_table_" in metric
+    return "read" if records and not beside else None
 
 
 def _first_error(answer: requests.Response) -> str:

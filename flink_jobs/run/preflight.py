@@ -28,6 +28,7 @@ from flink_jobs.plan.flink_options import (
     largest_output,
     largest_prediction,
 )
+from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.outputs import Output, outputs_of
 from flink_jobs.plan.tables import TRANSACTION_TIMEOUT_MS
 from flink_jobs.plan.topics import all_topics, labels_location, labels_of
@@ -84,6 +85,9 @@ def check(plan: Runnable, cluster: Cluster | None = None) -> Preflight:
         raise InputError(f"source.topic: {no_such_topic(settings, job.source.topic)}")
     if labels and topics[labels.topic] is None:
         raise InputError(f"{'.'.join(labels_location(job))}.topic: {no_such_topic(settings, labels.topic)}")
+    for name, lookup in topic_lookups(job).items():
+        if topics[topic := lookup.topic or ""] is None:
+            raise InputError(f"features.lookups.{name}.topic: {no_such_topic(settings, topic)}")
     _check_outputs(job, settings, topics)
     if job.runtime.delivery == "exactly_once":
         _check_transactions(job, settings)
@@ -111,9 +115,10 @@ def needed_rights(job: JobSpec, read: Sequence[str], written: Sequence[str] = ()
 
 
 def topics_read(job: JobSpec) -> list[str]:
-    """The source, and the labels if the job reads any."""
+    """The source, and the labels and tables if the job reads any."""
     labels = labels_of(job)
-    return [job.source.topic, *([labels.topic] if labels else [])]
+    tables = [lookup.topic for lookup in topic_lookups(job).values() if lookup.topic]
+    return [job.source.topic, *([labels.topic] if labels else []), *tables]
 
 
 def _output_rights(topic: str) -> Needed:

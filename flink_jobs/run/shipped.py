@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import udfs
-from flink_jobs.plan.lookups import artifact_name
+from flink_jobs.plan.lookups import artifact_name, file_lookups
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.temporary import own_folder
 from udfs.features.artifacts import FOLDER
@@ -19,8 +19,8 @@ def shipped_folder(job: JobSpec) -> Path:
     shutil.copytree(source, folder / "udfs", ignore=shutil.ignore_patterns("__pycache__"))
     if job.runtime.artifacts == "flink":
         (folder / FOLDER).mkdir()
-        for lookup in job.features.lookups.values():
-            _add(lookup.file, folder / FOLDER)
+        for file in file_lookups(job).values():
+            _add(file, folder / FOLDER)
     return folder
 
 

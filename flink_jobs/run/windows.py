@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from pyflink.datastream.data_stream import KeyedStream
 from pyflink.java_gateway import get_gateway
 from pyflink.table import Schema
 
-from flink_jobs.plan.state import windows_by
+from flink_jobs.plan.state import side_of, windows_by
 from flink_jobs.plan.window_stages import OUTCOMES, REJECTED, SHARD_KEYS, SHARDS_OF_WINDOWS, WindowStages
 from flink_jobs.run.translation import translate_together
 from udfs.flink.windowing import (
@@ -28,20 +29,23 @@ from udfs.windows.params import StageParams
 
 def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None:
     """Makes the views REJECTED and OUTCOMES."""
-    queries = [planned.blobs, planned.rejected]
-    stream, rejected = translate_together(tables, environment, tables.create_statement_set(), queries)
+    queries = [planned.blobs, planned.rejected, *planned.changes.values()]
+    stream, rejected, *read = translate_together(tables, environment, tables.create_statement_set(), queries)
+    changes = dict(zip(planned.changes, read, strict=True))
     tables.create_temporary_view(REJECTED, tables.from_data_stream(rejected))
     outcomes = []
     stages = planned.stages
     first: PackParams | None = planned.pack
     for stage, following in pairwise(stages):
         pack = PackParams(planned.score.source, following.by, SHARD_KEYS)
-        stream = _by_shard(stream).process(ReshardingStage(stage, pack, first), output_type=SHARD_ROW)
+        stream = _by_shard(stream, *_changes_for(stage, changes))
+        stream = stream.process(ReshardingStage(stage, pack, first), output_type=SHARD_ROW)
         stream, first = _named(stream, stage), None
-        outcomes.append(stream.get_side_output(TO_SIDE).uid(f"tailrace-windows-side-{'-'.join(stage.by)}"))
+        outcomes.append(stream.get_side_output(TO_SIDE).uid(side_of(stage)))
     last = stages[-1]
     scoring = (WindowScoringStage if last.group else ScoringStage)(last, planned.score, first)
-    outcomes.insert(0, _named(_by_shard(stream).process(scoring, output_type=OUTCOME), last))
+    stream = _by_shard(stream, *_changes_for(last, changes)).process(scoring, output_type=OUTCOME)
+    outcomes.insert(0, _named(stream, last))
     tables.create_temporary_view(
         OUTCOMES, tables.from_data_stream(outcomes[0].union(*outcomes[1:]), _with_event_time())
     )
@@ -49,13 +53,21 @@ def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None
 
 def _named(stream: Any, stage: StageParams) -> Any:
     name = f"windows by {', '.join(stage.by)}"
+    if stage.table:
+        name = f"table {stage.table.name} by {', '.join(stage.by)}"
     return stream.uid(windows_by(stage)).name(name).set_max_parallelism(SHARDS_OF_WINDOWS)
 
 
-def _by_shard(stream: Any) -> Any:
+def _changes_for(stage: StageParams, changes: Mapping[str, Any]) -> list[Any]:
+    """The changes of the stage's table, if it has one."""
+    return [changes[stage.table.name]] if stage.table else []
+
+
+def _by_shard(stream: Any, *others: Any) -> Any:
     """Keyed in Java: PyFlink's own key_by would send each blob through Python only to find its shard."""
-    java = stream._j_data_stream
-    java.getTransformation().setOutputType(SHARD_ROW.get_java_type_info())
+    for each in (stream, *others):
+        each._j_data_stream.getTransformation().setOutputType(SHARD_ROW.get_java_type_info())
+    java = (stream.union(*others) if others else stream)._j_data_stream
     selector = get_gateway().jvm.KeyByKeySelector()
     keyed = java.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
     return KeyedStream(keyed, SHARD_ROW, DataStream(java))

@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from flink_jobs.spec import JobSpec
-from flink_jobs.spec.features import WINDOW_KINDS
+from flink_jobs.spec.features import LOOKUP_KINDS, WINDOW_KINDS
 from flink_jobs.spec.lists import WRITTEN
 
 Schema = dict[str, Any]
@@ -66,9 +66,10 @@ def _add_shorthands(definitions: Schema) -> None:
     taken = definitions["Lookup"]["properties"]["select"]["patternProperties"]
     for pattern, section in taken.items():
         taken[pattern] = {"anyOf": [column, section]}
-    for section, key in (("Window", "by"), ("Lookup", "select")):
+    for section, key in (("Window", "by"), *(("Lookup", key) for key in ("by", "key", "select"))):
         definitions[section]["properties"][key] = _with_short_form(definitions[section]["properties"][key])
     definitions["Window"]["oneOf"] = [{"required": [kind]} for kind in WINDOW_KINDS]
+    definitions["Lookup"]["oneOf"] = [{"required": [kind]} for kind in LOOKUP_KINDS]
     definitions["Window"]["dependentRequired"] = {"hop": ["every"], "every": ["hop"]}
 
 

@@ -116,6 +116,7 @@ OWN_KEYS: Mapping[Location, Rule] = {
         for section in ("source", "predictions")
         for key in ("key_password", "password", "token")
     },
+    ("features", "lookups", "*", "database", "password"): VALUE,
     ("predictions", "pii_key"): VALUE,
     ("privacy", "encrypt_key"): VALUE,
     ("alerts", "webhook", "url"): ADDRESS,
@@ -135,6 +136,7 @@ _PRIVATE: tuple[Location, ...] = (
     ("cluster",),
     ("source", "schema_registry"),
     ("predictions", "schema_registry"),
+    ("features", "lookups", "*", "database"),
     ("predictions", "pii_key"),
     ("privacy", "encrypt_key"),
     ("alerts", "webhook"),
@@ -156,6 +158,7 @@ _PUBLIC: tuple[Location, ...] = (
         for section in ("source", "predictions")
         for key in (*_PUBLIC_ACCESS, "subject", "wait")
     ),
+    *(("features", "lookups", "*", "database", key) for key in ("file", "username", "ca_file")),
     *(("alerts", "webhook", key) for key in ("timeout", "retries", "format", "runbook_url")),
 )
 
@@ -167,11 +170,17 @@ def rule_at(location: Location) -> Rule | None:
         return next((rule for pattern, rule in OPTION_NAMES.items() if re.search(pattern, name)), None)
     if location[:3] == ("alerts", "webhook", "headers"):
         location = (*location[:3], *("*" for _ in location[3:]))
-    return OWN_KEYS.get(location)
+    return OWN_KEYS.get(_of_any_lookup(location))
+
+
+def _of_any_lookup(location: Location) -> Location:
+    """With `*` for the name of a lookup."""
+    return (*location[:2], "*", *location[3:]) if location[:2] == ("features", "lookups") else location
 
 
 def is_private(location: Location) -> bool:
     """Whether the value at `location` may be secret, or hold one by mistake."""
+    location = _of_any_lookup(location)
     if any(location[: len(public)] == public for public in _PUBLIC):
         return False
     return any(location[: len(private)] == private for private in _PRIVATE)

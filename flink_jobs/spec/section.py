@@ -23,7 +23,8 @@ class Section(BaseModel):
     )
 
 
-def _listed(value: Any) -> Any:
+def one_or_more(value: Any) -> Any:
+    """A text alone as a list."""
     return [value] if isinstance(value, str) else value
 
 
@@ -37,7 +38,7 @@ Topic = Annotated[
 Reference = Annotated[str, matching(r"[^\s(),]{1,200}", "the name of a column")]
 References = Annotated[tuple[Reference, ...], Field(strict=False)]
 OneOrMoreReferences = Annotated[
-    tuple[Reference, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)
+    tuple[Reference, ...], Field(strict=False, min_length=1), BeforeValidator(one_or_more)
 ]
 
 

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 import flink_jobs
 import udfs
+from flink_jobs.plan.lookups import file_lookups
 from flink_jobs.registry.fresh import packed
 from flink_jobs.spec import JobSpec
 
@@ -58,8 +59,8 @@ def _bytes(value: object) -> bytes:
 def features_fingerprint(job: JobSpec, columns: Sequence[str]) -> str:
     """SHA-256 over what makes the columns: source and features of the job, lookup files, Tailrace's code."""
     features = job.features.model_dump(mode="json")
-    for name, lookup in job.features.lookups.items():
-        features["lookups"][name]["file"] = _file(str(lookup.file))
+    for name, file in file_lookups(job).items():
+        features["lookups"][name]["file"] = _file(str(file))
     source = job.source.model_dump(mode="json", exclude={"topic"})
     made = [source, features, job.score, list(columns), _code()]
     return f"sha256:{digest(made)}"

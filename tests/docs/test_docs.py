@@ -12,7 +12,9 @@ import pytest
 
 from flink_jobs.history.expected import fixtures_of, read_fixtures
 from flink_jobs.jobfile import load_job_text
+from flink_jobs.plan.columns import job_columns
 from flink_jobs.plan.flink_options import PROFILES
+from flink_jobs.spec import JobSpec
 from flink_jobs.spec.project import Project
 from flink_jobs.system.jars import PROJECT
 from flink_jobs.testing import Broker
@@ -62,6 +64,8 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `features`\n": "Features",
         "## `features.windows`": "Window",
         "## `features.lookups`": "Lookup",
+        "## `features.lookups.database`": "Database",
+        "## `features.lookups.event_time`": "TableTime",
         "## `model`": "Model",
         "## `predictions`": "Predictions",
         "## `privacy`\n": "Privacy",
@@ -148,6 +152,22 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_the_job_file_explained_in_the_readme_is_one(tmp_path: Path) -> None:
     job = load_job_text(blocks(README, "yaml")[0], "README.md", tmp_path, {})
     assert job.job == "flight-delay"
+
+
+def test_lookups_of_the_docs_are_those_of_a_job(tmp_path: Path) -> None:
+    """The adversary is an example that validate refuses, by what it tells without a broker or a database."""
+    (tmp_path / "db-ca.pem").write_text("")
+    source = "source: {topic: in, schema: {card: string, tailnum: string, account: string}}"
+    for block in blocks(DOCS["lookups.md"], "yaml"):
+        text = f"job: a\n{source}\nmodel: {{name: m}}\n{block}"
+        job = load_job_text(text, "job.yaml", tmp_path, {"DB_PASSWORD": "x"})
+        assert job.features.lookups.keys() <= lookups_with_columns(job)
+
+
+def lookups_with_columns(job: JobSpec) -> set[str]:
+    """The lookups of which the job has columns."""
+    origins = [column.origin for column in job_columns(job).columns.values()]
+    return {origin.split()[1] for origin in origins if origin.startswith("lookup ")}
 
 
 def test_records_of_the_docs_are_fixtures(tmp_path: Path) -> None:

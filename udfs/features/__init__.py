@@ -11,20 +11,25 @@ import pyarrow as pa
 
 from udfs.features.artifacts import path_of
 from udfs.features.expressions import evaluate, nonfinite
-from udfs.features.lookup import LookupTable, lookup_table
+from udfs.features.lookup import KeyedTable, lookup_table
+from udfs.features.lookup_database import DatabaseParams, database_table
 from udfs.isolate import isolate, isolate_spans
 from udfs.records.problems import Problem, unexpected
 from udfs.types import ARROW, ColumnType
 
 
 class LookupParams(msgspec.Struct, frozen=True):
-    """A static table joined by a column; `select` maps new names to columns of the file, `types` to types."""
+    """A static table joined by a column; `select` maps new names to columns of it, `types` to types.
+
+    It is that of the file at `path`, or of `database`.
+    """
 
     path: str
     by: str
     key: str
     select: dict[str, str]
     types: dict[str, ColumnType]
+    database: DatabaseParams | None = None
 
 
 class DerivedParams(msgspec.Struct, frozen=True):
@@ -46,11 +51,13 @@ class FeatureBuilder:
 
     def __init__(self, params: FeatureParams) -> None:
         self._params = params
-        self._tables = [
-            (lookup, lookup_table(path_of(lookup.path), lookup.key, lookup.select, lookup.types))
-            for lookup in params.lookups
-        ]
+        self._tables = [(lookup, _table_of(lookup)) for lookup in params.lookups]
         self.misses = 0
+
+    @property
+    def failures(self) -> int:
+        """How often a table could not be read again."""
+        return sum(table.failures for _, table in self._tables)
 
     def compute(self, table: pa.Table) -> tuple[pa.Table, dict[int, Problem]]:
         """The wider table, and the problem of each row of which a feature cannot be computed (it is null)."""
@@ -62,7 +69,7 @@ class FeatureBuilder:
         return table, problems
 
     def _join(
-        self, lookup: LookupParams, source: LookupTable, table: pa.Table, problems: dict[int, Problem]
+        self, lookup: LookupParams, source: KeyedTable, table: pa.Table, problems: dict[int, Problem]
     ) -> pa.Table:
         """The table with the lookup's columns; they are null where joining a row fails."""
         keys = table.column(lookup.by).combine_chunks()
@@ -101,6 +108,12 @@ class FeatureBuilder:
             message = f"{derived.name}: the result is not finite (division by zero?)"
             problems.setdefault(row, Problem("feature", "not_finite", message))
         return column
+
+
+def _table_of(lookup: LookupParams) -> KeyedTable:
+    if lookup.database:
+        return database_table(lookup.database, lookup.key, lookup.select, lookup.types)
+    return lookup_table(path_of(lookup.path), lookup.key, lookup.select, lookup.types)
 
 
 # What Arrow says of a failed computation without a value of the record.

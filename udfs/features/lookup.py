@@ -1,13 +1,15 @@
-"""Joins rows with a static table (Parquet or CSV) by key, in the worker.
+"""Joins rows with a static table (of a Parquet or CSV file, or of a database) by key, in the worker.
 
 The table is loaded once per process and shared by its threads. It is read again when its file changes; a file
 that cannot be used leaves the old table in place and is logged once. `lookup_file` reads the files.
+`lookup_database` has tables of databases.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,15 +20,45 @@ import structlog
 from udfs.features.lookup_file import LookupContent, LookupTableError, Stamp, read_lookup, stamp_of
 from udfs.types import ColumnType
 
-__all__ = ["LookupTable", "LookupTableError", "lookup_table"]
+__all__ = ["KeyedTable", "LookupTable", "LookupTableError", "lookup_table"]
 
 CHECK_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
 
-class LookupTable:
-    """The selected columns of one file by key. Thread-safe; `clock` counts seconds.
+class KeyedTable(ABC):
+    """The selected columns of a table by key. Thread-safe.
+
+    `failures` counts how often it could not be read again; `types` are those of the columns by new name.
+    """
+
+    def __init__(self, content: LookupContent) -> None:
+        self._content = content
+        self.types: Mapping[str, ColumnType] | None = content.types
+        self.failures = 0
+
+    def join(self, keys: pa.Array) -> tuple[dict[str, pa.Array], int]:
+        """The selected columns for each of `keys` (string or long), null where the key is null or unknown.
+
+        Arrays are of ARROW[type]; the second value counts the rows without an entry. Keys of another type
+        than the table's are compared as text.
+        """
+        self.refresh()
+        content = self._content
+        known = content.keys
+        if keys.type != known.type:
+            keys, known = keys.cast(pa.string()), known.cast(pa.string())
+        at = pc.index_in(keys, value_set=known, skip_nulls=True)
+        return {name: column.take(at) for name, column in content.columns.items()}, at.null_count
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Sees to it that the table is read again when it is time."""
+
+
+class LookupTable(KeyedTable):
+    """That of one file; `clock` counts seconds.
 
     `key` is the file's key column, `select` maps new names to the file's columns, `types` gives the type of
     each new name (default: as found at first; a new file must keep them). Raises LookupTableError when the
@@ -46,35 +78,21 @@ class LookupTable:
         self._check_seconds, self._clock = check_seconds, clock
         self._lock = threading.Lock()
         self._checked = clock()
-        self._content = self._read()
-        self.types = self._content.types
+        super().__init__(self._read())
         self._tried: Stamp | None = self._content.stamp
         self._seen: Stamp | None = self._tried
-
-    def join(self, keys: pa.Array) -> tuple[dict[str, pa.Array], int]:
-        """The selected columns for each of `keys` (string or long), null where the key is null or unknown.
-
-        Arrays are of ARROW[type]; the second value counts the rows without an entry. Keys of another type
-        than the file's are compared as text.
-        """
-        self._refresh()
-        content = self._content
-        known = content.keys
-        if keys.type != known.type:
-            keys, known = keys.cast(pa.string()), known.cast(pa.string())
-        at = pc.index_in(keys, value_set=known, skip_nulls=True)
-        return {name: column.take(at) for name, column in content.columns.items()}, at.null_count
 
     def _read(self) -> LookupContent:
         return read_lookup(self.path, self.key, self.select, self.types)
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         if self._clock() - self._checked < self._check_seconds or not self._lock.acquire(blocking=False):
             return
         try:
             self._checked = self._clock()
             self._reload_if_changed()
         except LookupTableError as error:
+            self.failures += 1
             log.error("lookup.kept_old_table", path=str(self.path), reason=str(error))
         finally:
             self._lock.release()
@@ -98,7 +116,7 @@ class LookupTable:
         return settled
 
 
-_tables: dict[object, LookupTable] = {}
+_tables: dict[object, KeyedTable] = {}
 _tables_lock = threading.Lock()
 
 
@@ -108,10 +126,15 @@ def lookup_table(
     select: Mapping[str, str],
     types: Mapping[str, ColumnType] | None = None,
     check_seconds: float = CHECK_SECONDS,
-) -> LookupTable:
+) -> KeyedTable:
     """The process's LookupTable for these arguments, loaded by the first caller. Raises LookupTableError."""
     identity = (str(path), key, tuple(select.items()), tuple((types or {}).items()), check_seconds)
+    return shared_table(identity, lambda: LookupTable(path, key, select, types, check_seconds))
+
+
+def shared_table(identity: object, make: Callable[[], KeyedTable]) -> KeyedTable:
+    """The process's table of this identity, made by the first caller."""
     with _tables_lock:
         if identity not in _tables:
-            _tables[identity] = LookupTable(path, key, select, types, check_seconds)
+            _tables[identity] = make()
         return _tables[identity]

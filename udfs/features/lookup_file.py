@@ -22,14 +22,14 @@ from udfs.types import ARROW, ColumnType
 
 
 class LookupTableError(Exception):
-    """A lookup file cannot be used: its `part` ("file", "key" or "select") must be `expected`; got `found`.
+    """A lookup's table cannot be used: its `part`, a key of the job file, must be `expected`; got `found`.
 
     `choices` are the file's columns when the mistake is a column's name, which is then `name`.
     """
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         expected: str,
         found: str,
         part: str = "file",
@@ -54,7 +54,7 @@ class Stamp:
 class LookupContent:
     """Keys without nulls or duplicates, and the selected columns in the same order of rows."""
 
-    stamp: Stamp
+    stamp: Stamp | None
     keys: pa.Array
     columns: dict[str, pa.Array]
     types: dict[str, ColumnType]
@@ -87,7 +87,7 @@ def read_lookup(
     data, stamp = _bytes(path)
     table = _table(path, data, key, select, types or {}, hints or {})
     table = table.filter(table.column(key).is_valid())
-    keys = _keys(path, key, one_array(table.column(key)))
+    keys = distinct_keys(path, key, one_array(table.column(key)))
     columns = {
         name: _normalised(path, column, table.column(column), (types or {}).get(name))
         for name, column in select.items()
@@ -134,7 +134,10 @@ def _by_column(select: Mapping[str, str], types: Mapping[str, ColumnType]) -> di
     return {select[name]: type_ for name, type_ in types.items()}
 
 
-def _keys(path: Path, key: str, values: pa.Array) -> pa.Array:
+def distinct_keys(path: Path | str, key: str, values: pa.Array) -> pa.Array:
+    """The keys to compare with. Raises LookupTableError for other types, and for one that is there twice."""
+    if pa.types.is_null(values.type):
+        return values.cast(pa.string())
     type_ = column_type(values.type)
     if type_ not in ("string", "long"):
         raise LookupTableError(path, "a column of strings or integers", f"{key!r} of {values.type}", "key")

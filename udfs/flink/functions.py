@@ -25,10 +25,11 @@ from udfs.records.raws import Raws
 from udfs.rollout.labels import LabelReader, count_labels
 from udfs.scoring import dead_rate
 from udfs.scoring.accounts import Accounting
+from udfs.scoring.changes import ChangesReader
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.latency import BUCKETS
 from udfs.scoring.outcomes import PREDICTED, Outcomes
-from udfs.scoring.params import LabelParams, PackParams, ScoreParams, SourceParams
+from udfs.scoring.params import ChangesParams, LabelParams, PackParams, ScoreParams, SourceParams
 from udfs.scoring.recheck import checked_columns
 from udfs.scoring.rows import (
     LABELS,
@@ -62,6 +63,10 @@ COUNTERS = (
     "unexpected",
     "batches",
     "lookup_misses",
+    "lookup_reload_failures",
+    "table_changes",
+    "table_late",
+    "table_rejected",
     "explain_failures",
     "model_ms",
     "model_loads",
@@ -188,6 +193,28 @@ class PackFunction(_Counting):
         packed = np.full(len(times), None, dtype=object)
         packed[0] = list(pack(rows, self._params.by, self._params.shard_keys)) or None
         return packed
+
+
+class ChangesFunction(_Counting):
+    """(value, event time, key, partition, offset) → ROW(_shards): the changes of a table, by their shards."""
+
+    def __init__(self, params: ChangesParams, columns: Columns = ()) -> None:
+        self._params = params
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._reader = ChangesReader(self._params)
+
+    def eval(
+        self, value: pa.Array, event_time: pa.Array, key: pa.Array, partition: pa.Array, offset: pa.Array
+    ) -> Given:
+        started = time.perf_counter_ns()
+        places = partition.cast(pa.int64()).to_numpy(), offset.to_numpy()
+        shards = np.full(len(value), None, dtype=object)
+        read = self._reader.read(list(Raws(value)), list(Raws(key)), _milliseconds(event_time), places)
+        shards[0] = read or None
+        self.publish(self._reader.counts, started)
+        return {SHARDS.name: shards}
 
 
 class ScoreFunction(_Counting):

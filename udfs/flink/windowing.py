@@ -49,6 +49,7 @@ from udfs.windows.kept import ShardState
 from udfs.windows.params import StageParams
 from udfs.windows.stage import GroupStage, SlidingStage, Stage
 from udfs.windows.summary import WINDOW_END
+from udfs.windows.table_stage import TableStage
 from udfs.windows.windowed import Windowed
 
 # Flink takes arrays apart in a time that grows faster than their length.
@@ -95,6 +96,7 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
+        self._published = Published(runtime_context.get_metrics_group())
         self._stage = self.make_stage(self._stage_params)
         self._state = ShardState(
             _Blobs(runtime_context, "pending"),
@@ -104,8 +106,11 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
         )
 
     def make_stage(self, params: StageParams) -> Stage[Any]:
-        """Windows over events, unless a subclass has others."""
-        return SlidingStage(params, Rechecker(self._first) if self._first else None)
+        """Windows over events or a table, unless a subclass has others."""
+        recheck = Rechecker(self._first) if self._first else None
+        if params.table:
+            return TableStage(params, params.table, recheck)
+        return SlidingStage(params, recheck)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         timers, key = ctx.timer_service(), ctx.get_current_key()
@@ -126,6 +131,10 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
         yield from self._dead_since_the_restart()
         if self._stage.is_complete(watermark) and (windowed := self._stage.take(watermark)):
             yield from self.windowed(windowed)
+
+    def _publish(self, counts: Counter[str], started: int) -> None:
+        """With what the stage counts itself."""
+        self._published.publish(counts + Counter(self._stage.counts()), started)
 
     def _dead_since_the_restart(self) -> Iterator[Any]:
         for _, rows, problems in self._stage.take_dead():
@@ -157,7 +166,6 @@ class ScoringStage(_StageFunction):
         self._limit = dead_rate.limit_of(self._params.source)
         source = self._params.source
         self._sealing, self._treating = Sealing(source.privacy, source.topic), Treating(source.privacy)
-        self._published = Published(runtime_context.get_metrics_group())
 
     def close(self) -> None:
         self._scorer.close()
@@ -167,14 +175,14 @@ class ScoringStage(_StageFunction):
         yield from _rejected(DEAD, rows, problems, self._sealing)
         if profile:
             yield _row(PROFILE_REPORT, _value=profile)
-        self._published.publish(self._scorer.counts, time.perf_counter_ns())
+        self._publish(self._scorer.counts, time.perf_counter_ns())
 
     def late(self, rows: pa.Table) -> Iterator[Row]:
         profile = self._scorer.count_late(times_of(rows))
         yield from _rejected(LATE, rows, np.full(rows.num_rows, None, dtype=object), self._sealing)
         if profile:
             yield _row(PROFILE_REPORT, _value=profile)
-        self._published.publish(self._scorer.counts, time.perf_counter_ns())
+        self._publish(self._scorer.counts, time.perf_counter_ns())
 
     def windowed(self, windowed: Windowed) -> Iterator[Row]:
         started = time.perf_counter_ns()
@@ -188,7 +196,7 @@ class ScoringStage(_StageFunction):
         outcomes = self._scorer.score_windowed(batch)
         dead_rate.check(self._limit, outcomes)
         yield from self._outcome_rows(rows, outcomes)
-        self._published.publish(self._scorer.counts, started)
+        self._publish(self._scorer.counts, started)
 
     def _outcome_rows(self, rows: pa.Table, outcomes: Outcomes) -> Iterator[Row]:
         keys = self._safe_keys(rows.column("_key"))
@@ -243,7 +251,7 @@ class WindowScoringStage(ScoringStage):
             row = {"_key": own_keys[i].as_py(), "_value": outcomes.prediction[i]}
             yield _row(DEAD, _problem=outcomes.problem[i], **self._sealing.row(DEAD, row))
         yield from _reports(outcomes)
-        self._published.publish(self._scorer.counts, started)
+        self._publish(self._scorer.counts, started)
 
 
 class ReshardingStage(_StageFunction):
@@ -260,7 +268,6 @@ class ReshardingStage(_StageFunction):
         source = self._following.source
         self._sealing = Sealing(source.privacy, source.topic)
         self._counts: Counter[str] = Counter()
-        self._published = Published(runtime_context.get_metrics_group())
 
     def late(self, rows: pa.Table) -> Iterator[Any]:
         if self._watch:
@@ -299,7 +306,7 @@ class ReshardingStage(_StageFunction):
             yield TO_SIDE, row
         if self._watch and (profile := self._watch.take()):
             yield TO_SIDE, _row(PROFILE_REPORT, _value=profile)
-        self._published.publish(self._counts, time.perf_counter_ns())
+        self._publish(self._counts, time.perf_counter_ns())
 
 
 def _with_record_last(rows: pa.Table) -> pa.Table:

@@ -126,6 +126,21 @@ class PackParams(msgspec.Struct, frozen=True):
     conditions: tuple[DerivedParams, ...] = ()
 
 
+class ChangesParams(msgspec.Struct, frozen=True):
+    """How records of a topic become changes of a table, and go to the shards of their keys.
+
+    The contract of `source` has the columns `by` of the job for the key, which are at the same place in
+    records' own keys, and those of `select`, which are looked up. `deleted_by` is the column that says what a
+    change was.
+    """
+
+    source: SourceParams
+    by: tuple[str, ...]
+    select: tuple[str, ...]
+    shard_keys: tuple[int, ...]
+    deleted_by: str | None = None
+
+
 class FollowParams(msgspec.Struct, frozen=True):
     """How a worker follows the release log of `model` in `folder`, the path or URI `models/<name>`.
 

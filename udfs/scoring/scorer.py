@@ -375,6 +375,7 @@ class Scorer:
             self.counts[name] += count
         self.counts["batches"] += 1
         self.counts["lookup_misses"] = self._features.misses
+        self.counts["lookup_reload_failures"] = self._features.failures
         self.counts["model_ms"] = self._model_ns // 1_000_000
         self.counts["model_loads"] = self._loads["loads"]
         self.counts["model_load_ms"] = self._loads["ns"] // 1_000_000

@@ -52,10 +52,23 @@ class GroupParams(msgspec.Struct, frozen=True):
     select: dict[str, AggregateParams] = {}
 
 
+class TableParams(msgspec.Struct, frozen=True):
+    """A table of versions that is joined by the stage's key; the stage's results are its columns.
+
+    Rows wait until the watermark is `lag_ms` beyond them, so long as they and all tables before this one wait
+    for late changes. A version is no more known `retention_ms` after it, unless that is 0.
+    """
+
+    name: str
+    lag_ms: int = 0
+    retention_ms: int = 0
+
+
 class StageParams(msgspec.Struct, frozen=True):
     """Windows by one key. `columns` are those of the rows that come, `results` those that are added.
 
-    With `group`, there are no `windows`: each of its windows becomes a row, of the key and the results.
+    With `group`, there are no `windows`: each of its windows becomes a row, of the key and the results. With
+    `table`, there are none either: each row gets what the table had of its key.
     """
 
     by: tuple[str, ...]
@@ -63,3 +76,4 @@ class StageParams(msgspec.Struct, frozen=True):
     columns: Columns
     results: Columns
     group: GroupParams | None = None
+    table: TableParams | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,9 +28,6 @@ class Layout(Kept, frozen=True, kw_only=True):
 
     columns: Columns
     windows: tuple[WindowParams, ...]
-
-
-_layouts = msgspec.json.Decoder(Layout)
 
 
 class Rechecked(NamedTuple):
@@ -64,12 +61,14 @@ class Shard:
     StateError for the state of another key, and without `recheck`, when such records wait.
     """
 
+    layouts: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Layout)
+
     def __init__(self, state: ShardState, layout: Layout, recheck: Recheck | None = None) -> None:
         self._state, self._layout = state, layout
         self._schema, self._kept_schema = row_schema(layout.columns), layout.kept_schema()
         self._retention = Retention(layout.windows)
         written = state.contract.value()
-        stored = _layouts.decode(bytes(written)) if written else layout
+        stored = self.layouts.decode(bytes(written)) if written else layout
         check_key(stored, layout)
         until = state.until.value()
         self.until = LEAST_TIME if until is None else int(until)

@@ -39,72 +39,100 @@ AShard = TypeVar("AShard", bound=Shards)
 
 
 class Stage(ABC, Generic[AShard]):
-    """The shards of a worker share what computes results, so that one call serves a whole watermark."""
+    """The shards of a worker share what computes results, so that one call serves a whole watermark.
+
+    Rows are late, and released, by a watermark that is `lag_ms` behind Flink's.
+    """
+
+    lag_ms = 0
 
     def __init__(self) -> None:
         self._dead: list[Rechecked] = []
         self._shards: dict[int, AShard] = {}
         self._timers: dict[int, int] = {}
-        self._released: list[pa.Table] = []
 
     def receive(
         self, key: int, state: ShardState, blob: bytes, watermark: int
     ) -> tuple[pa.RecordBatch | None, int | None]:
         """The late rows among those of the blob, and the time of a timer to set for the shard."""
-        shard = self._shard(key, state)
-        late = shard.receive(blob, watermark)
-        return late, self._timer(key, shard)
+        shard = self.shard(key, state)
+        late = shard.receive(blob, watermark - self.lag_ms)
+        return late, self.timer(key, shard)
 
     def fire(self, key: int, state: ShardState, watermark: int) -> int | None:
         """Releases a shard's rows as its timer fires; the time of the next timer to set."""
-        shard = self._shard(key, state)
+        shard = self.shard(key, state)
         self._timers.pop(key, None)
-        released = shard.release(watermark)
-        if released.num_rows:
-            self._released.append(released)
-        return self._timer(key, shard)
+        self.release(shard, watermark - self.lag_ms)
+        return self.timer(key, shard)
 
     def is_complete(self, watermark: int) -> bool:
         """Whether all timers that this watermark makes due have fired."""
         return all(time > watermark for time in self._timers.values())
-
-    def take(self, watermark: int) -> Windowed | None:
-        """What has come of the rows released since the last call."""
-        if not self._released:
-            return None
-        rows = pa.concat_tables(self._released)
-        self._released = []
-        return self.compute(rows, watermark)
 
     def take_dead(self) -> list[Rechecked]:
         """Records from before a restart that this job does not accept, since the last call."""
         taken, self._dead = self._dead, []
         return taken
 
+    def counts(self) -> dict[str, int]:
+        """What the stage counts, in all."""
+        return {}
+
     @abstractmethod
-    def compute(self, rows: pa.Table, watermark: int, /) -> Windowed:
-        """The rows with their results."""
+    def release(self, shard: AShard, watermark: int, /) -> None:
+        """Releases the shard's rows up to the watermark."""
+
+    @abstractmethod
+    def take(self, watermark: int) -> Windowed | None:
+        """What has come of the rows released since the last call."""
 
     @abstractmethod
     def open_shard(self, state: ShardState) -> AShard:
         """The shard that is made of the state."""
 
-    def _timer(self, key: int, shard: AShard) -> int | None:
+    def timer(self, key: int, shard: AShard) -> int | None:
         """The time to set a timer for, None if one that is as early is set."""
-        time, timer = shard.next_time(), self._timers.get(key)
-        if time is None or (timer is not None and timer <= time):
+        due, timer = shard.next_time(), self._timers.get(key)
+        if due is None or (timer is not None and timer <= due + self.lag_ms):
             return None
+        time = due + self.lag_ms
         self._timers[key] = time
         return time
 
-    def _shard(self, key: int, state: ShardState) -> AShard:
+    def shard(self, key: int, state: ShardState) -> AShard:
+        """The shard of Flink's current key."""
         shard = self._shards.get(key)
         if shard is None:
             shard = self._shards[key] = self.open_shard(state)
         return shard
 
 
-class SlidingStage(Stage[Shard]):
+class WindowStage(Stage[AShard]):
+    """Computes the results of all shards at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._released: list[pa.Table] = []
+
+    def release(self, shard: AShard, watermark: int, /) -> None:
+        released = shard.release(watermark)
+        if released.num_rows:
+            self._released.append(released)
+
+    def take(self, watermark: int) -> Windowed | None:
+        if not self._released:
+            return None
+        rows = pa.concat_tables(self._released)
+        self._released = []
+        return self.compute(rows, watermark)
+
+    @abstractmethod
+    def compute(self, rows: pa.Table, watermark: int, /) -> Windowed:
+        """The rows with their results."""
+
+
+class SlidingStage(WindowStage[Shard]):
     """Windows over events: all rows go on, with the results of all windows by one key."""
 
     def __init__(self, params: StageParams, recheck: Recheck | None = None) -> None:
@@ -154,7 +182,7 @@ class SlidingStage(Stage[Shard]):
         return rows.take(pa.array(order)), np.append(0, np.cumsum(fresh))
 
 
-class GroupStage(Stage[GroupShard]):
+class GroupStage(WindowStage[GroupShard]):
     """Windows that are scored themselves: each becomes a row when it is complete."""
 
     def __init__(self, params: StageParams, group: GroupParams) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from flink_jobs.errors import InputError
 from flink_jobs.plan.lookups import LookupFileError, describe_lookup
 from tests.helpers.examples import examples
-from udfs.features.lookup import LookupTable, LookupTableError, lookup_table
+from udfs.features.lookup import KeyedTable, LookupTable, LookupTableError, lookup_table
 from udfs.types import ARROW, ColumnType
 
 PLANES = "tailnum,year,model\nN1,2001,A320\nN2,,NA\nN3,1999,\n"
@@ -400,7 +400,7 @@ def test_types_that_were_found_at_first_must_stay(planes: Path, clock: Clock) ->
 
 
 def test_one_table_per_process_whatever_the_thread(planes: Path) -> None:
-    found: list[LookupTable] = []
+    found: list[KeyedTable] = []
     start = threading.Barrier(8)
 
     def load() -> None:

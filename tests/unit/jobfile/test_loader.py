@@ -147,7 +147,7 @@ def test_the_full_job_reads_as_written() -> None:
     assert job.source.fields["distance"].type == "long"
     assert (job.source.fields["dep_delay"].low, job.source.fields["dep_delay"].high) == (-120, 2000)
     assert job.features.lookups["planes"].columns == {"year_built": "year_built"}
-    assert job.features.lookups["planes"].key == "tailnum"
+    assert job.features.lookups["planes"].key == ("tailnum",)
     assert job.kafka.properties == {"linger.ms": "5"}
 
 

@@ -19,7 +19,7 @@ from udfs.profile.profile import reference_profile
 
 HERE = Path(__file__).parent
 SECRET = "correct-horse-battery-staple"
-KINDS = ("stateless", "windowed", "per_window", "all_outputs", "avro")
+KINDS = ("stateless", "windowed", "per_window", "all_outputs", "avro", "tables")
 
 
 @pytest.fixture(params=KINDS)
@@ -46,6 +46,7 @@ def name(plan: Plan) -> str:
         "score-sensors": "per_window",
         "score-orders": "all_outputs",
         "score-rides": "avro",
+        "score-cards": "tables",
     }[plan.job.job]
 
 

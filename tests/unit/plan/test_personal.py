@@ -298,6 +298,26 @@ def test_the_privacy_of_a_plan_names_each_place(tmp_path: Path) -> None:
     }
 
 
+def test_tables_of_topics_and_databases_are_places_of_what_they_are_looked_up_for(tmp_path: Path) -> None:
+    select = {"street": {"column": "street", "type": "string"}}
+    lookups = {
+        "people": {"topic": "people", "by": "email", "select": select, "wait": "5m"},
+        "phones": {
+            "database": {"file": "phones.sqlite"},
+            "table": "phones",
+            "by": "city",
+            "select": {"phone": {"column": "phone", "type": "string", "pii": "drop"}},
+        },
+    }
+    places = {
+        (place["kind"], place["name"]): (place["holds"], place["until"])
+        for place in describe.as_data(planned(tmp_path, features={"lookups": lookups}))["privacy"]["places"]
+    }
+    held, until = places["state", "table people"]
+    assert (held, until.startswith("until the row changes, and 5m")) == ("email, street, as they came", True)
+    assert places["database", str(tmp_path / "phones.sqlite")][0] == "what lookup phones reads"
+
+
 def test_an_input_made_of_personal_data_is_not_watched(tmp_path: Path) -> None:
     """Its `unseen_examples` were records' own values."""
     model = {"name": "sums", "registry": "models", "inputs": {"first": "spent"}}

@@ -196,6 +196,74 @@ def test_windows_that_are_scored_themselves_say_what_becomes_of_records_that_wai
     assert refused.names == ("hour",)
 
 
+TABLE = "cards: {topic: cards, by: card, select: {tier: {column: tier, type: string}}}"
+TABLES: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
+    "nothing": ((TABLE, TABLE), []),
+    "wait and retention": (
+        ("by: card, select: {tier", "by: card, wait: 1m, retention: 9d, select: {tier"),
+        [],
+    ),
+    "column added": (
+        ("type: string}}}", "type: string}, limit: {column: limit, type: long}}}"),
+        [("table cards by card", "changes", "limit is null in versions of before")],
+    ),
+    "column of another type": (
+        ("type: string}}}", "type: long}}}"),
+        [("table cards by card", "changes", "tier is null in versions of before")],
+    ),
+    "another table": (
+        (TABLE, TABLE + ", shops: {topic: shops, by: shop, select: {city: {column: city, type: string}}}"),
+        [
+            ("offsets of shops", "starts empty", "the savepoint has none"),
+            ("table shops by shop", "starts empty", "its topic is read from its beginning"),
+        ],
+    ),
+    "another key": (
+        ("topic: cards, by: card", "topic: cards, by: shop, key: card"),
+        [
+            ("table cards by card", "refused", "the job has no such table by this key any more"),
+            ("table cards by shop", "starts empty", "its topic is read from its beginning"),
+        ],
+    ),
+    "another topic": (
+        ("topic: cards", "topic: others"),
+        [
+            (
+                "offsets of others",
+                "refused",
+                "the savepoint has offsets of cards: Flink would read that topic on",
+            )
+        ],
+    ),
+    "schema field": (
+        ("    tip: double", "    tip: double\n    note: string"),
+        [
+            ("records that wait for windows by card", "changes", "they are read again with the new schema"),
+            (
+                "records that wait for table cards by card",
+                "refused",
+                "they were read with other columns: stop the job as it was with --drain",
+            ),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_edit_of_a_table_has_its_verdict(folder: Path, name: str) -> None:
+    with_table = (f"{{windows: {{{HOUR}}}}}", f"{{windows: {{{HOUR}}}, lookups: {{{TABLE}}}}}")
+    edit, said = TABLES[name]
+    verdicts = judge(state(folder, with_table), state(folder, with_table, edit))
+    assert [v[:3] for v in verdicts if v.outcome != "goes on"] == said
+
+
+def test_a_table_that_is_removed_stands_in_the_way_until_it_is_named(folder: Path) -> None:
+    before = state(folder, (f"{{windows: {{{HOUR}}}}}", f"{{windows: {{{HOUR}}}, lookups: {{{TABLE}}}}}"))
+    verdicts = judge(before, state(folder))
+    assert {v.part for v in refusals(verdicts, ())} == {"offsets of cards", "table cards by card"}
+    assert refusals(verdicts, ["cards"]) == []
+
+
 def test_what_was_turned_off_stands_in_the_way_until_it_is_named(folder: Path) -> None:
     before = state(folder, ("predictions:", "drift: {window: 1h}\npredictions:"))
     verdicts = judge(before, state(folder))

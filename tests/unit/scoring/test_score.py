@@ -244,6 +244,7 @@ def test_without_a_model_the_features_are_the_result(params: ScoreParams) -> Non
         "late": 0,
         "batches": 1,
         "lookup_misses": 0,
+        "lookup_reload_failures": 0,
         "model_ms": 0,
         "model_loads": 0,
         "model_load_ms": 0,
