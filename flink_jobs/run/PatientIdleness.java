@@ -117,7 +117,7 @@ public final class PatientIdleness implements WatermarkStrategy {
                 waitedMs = waited;
                 double known = answers;
                 answers = answers();
-                if (answers > known || Double.isNaN(answers) && records() > 0) {
+                if (answers > known || Double.isNaN(answers) && (records() > 0 || hasNoPartition())) {
                     quietMs += unansweredMs;
                 }
                 if (answers != known) {
@@ -125,6 +125,11 @@ public final class PatientIdleness implements WatermarkStrategy {
                 }
             }
             return quietMs;
+        }
+
+        /** There is the generator of the instance alone: where there are more instances than partitions. */
+        private boolean hasNoPartition() {
+            return generators.size() == 1;
         }
 
         private long records() {

@@ -49,3 +49,26 @@ def test_records_that_wait_behind_others_are_not_late(broker: Broker, tmp_path: 
         time.sleep(5)
         running.send([message(FAR - 10_000, partition=1)])
         running.until(lambda: running.count("late") == 1)
+
+
+WINDOWED = """
+job: spare
+model: {name: slow, registry: REGISTRY}
+source:
+  topic: events
+  event_time: {out_of_order: 1s, idle: 500ms}
+  schema: {x: {type: double, required: true}, k: string}
+features: {windows: {w: {by: k, over: 1m, select: {n: count(*)}}}}
+predictions: {include: [n]}
+runtime: {latency: low, delivery: at_least_once, parallelism: 2}
+"""
+
+
+def test_an_instance_without_a_partition_holds_nothing_back(broker: Broker, tmp_path: Path) -> None:
+    """It has no consumer that brokers could answer; windows wait for the watermark of all instances."""
+    write_slow_model(tmp_path)
+    with live(broker, WINDOWED.replace("REGISTRY", str(tmp_path)), partitions=1) as running:
+        rows = [record({"x": 1.0, "k": "a"}, timestamp=START + n * 1_000, partition=0) for n in range(20)]
+        running.send(rows)
+        running.until(lambda: running.count("predictions") >= 18)
+        assert running.count("late") == 0
