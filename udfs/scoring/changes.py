@@ -133,10 +133,11 @@ def key_of(raw: bytes | None, contract: Contract) -> Mapping[str, object] | None
         text = (raw or b"").decode()
     except UnicodeDecodeError:
         return None
-    found = [_found(_parsed(text), field) for field in contract.fields] if raw else []
+    parsed = _parsed(text)
+    found = [_found(parsed, field) for field in contract.fields] if raw else []
     candidates = [dict(zip((field.name for field in contract.fields), found, strict=False))]
-    if raw and len(contract.fields) == 1:
-        candidates += [{contract.fields[0].name: value} for value in (_parsed(text), text)]
+    if raw and len(contract.fields) == 1 and not isinstance(parsed, dict | list):
+        candidates += [{contract.fields[0].name: value} for value in (parsed, text)]
     return next((each for each in candidates if contract.check(each) is None), None)
 
 
