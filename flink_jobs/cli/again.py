@@ -17,9 +17,12 @@ from flink_jobs.jobfile import load_job
 from flink_jobs.plan.state import PARAMETER, JobState, as_refusal, judge, refusals, state_of
 from flink_jobs.plan.validate import validated_plan
 from flink_jobs.run.cluster import ENDED, Cluster
+from flink_jobs.run.preflight import transaction_timeout
 from flink_jobs.run.retained import Retained, newest, remembered, retained_in
 from flink_jobs.run.savepoints import parse_parameter, savepoint_uri
+from flink_jobs.spec.scalars import format_duration
 from flink_jobs.system.log import configure_logging
+from udfs.times import now_ms
 
 _FOLDERS = (
     "execution.checkpointing.dir",
@@ -122,7 +125,21 @@ def resume(
         raise InputError(f"{name} left no checkpoint and no savepoint; looked in {places}")
     path = _readable(file, left.file or _remembered_file(found, name), name)
     structlog.get_logger().info("resuming", job=name, savepoint=left.path, file=str(path))
+    _warn_of_transactions(left, path)
     submit(path, cluster=cluster, savepoint=left.path, allow_empty=allow_empty)
+
+
+def _warn_of_transactions(left: Retained, path: Path) -> None:
+    """Who dies between a checkpoint and its commit, and comes back too late, loses records."""
+    job = load_job(path, environment())
+    timeout = transaction_timeout(job)
+    if job.runtime.delivery == "exactly_once" and left.outlived(timeout, now_ms()):
+        structlog.get_logger().warning(
+            "transactions_may_have_ended",
+            savepoint=left.path,
+            after=format_duration(timeout),
+            check=f"tailrace accounts {path}",
+        )
 
 
 def _left(cluster: Cluster, name: str, file: Path | None) -> Iterator[Retained]:

@@ -165,7 +165,7 @@ def _needs(output: Output, job: JobSpec) -> Iterator[tuple[int, str]]:
 
 def _check_transactions(job: JobSpec, settings: ClientSettings) -> None:
     """A transaction lives for up to two checkpoint intervals; one that times out before loses records."""
-    timeout = _transaction_timeout(job)
+    timeout = transaction_timeout(job)
     allowed = cluster_limits(settings).transaction_max_timeout_ms
     if allowed is not None and timeout > allowed:
         raise InputError(
@@ -180,7 +180,8 @@ def _check_transactions(job: JobSpec, settings: ClientSettings) -> None:
         )
 
 
-def _transaction_timeout(job: JobSpec) -> int:
+def transaction_timeout(job: JobSpec) -> int:
+    """How long, in ms, brokers keep its transactions open. Raises InputError for what is no number."""
     given = job.kafka.properties.get(_TIMEOUT, str(TRANSACTION_TIMEOUT_MS))
     try:
         return int(given)

@@ -29,6 +29,14 @@ class Retained(NamedTuple):
     at: int | None
     state: JobState | None = None
 
+    def outlived(self, timeout_ms: int, now: int) -> bool:
+        """Whether transactions that were prepared with it may have been ended by the brokers since.
+
+        Those of a savepoint were committed when the job stopped.
+        """
+        checkpoint = _NUMBERED.fullmatch(self.path.rpartition("/")[2])
+        return checkpoint is not None and self.at is not None and now - self.at > timeout_ms
+
     @property
     def file(self) -> str:
         """The job file, as the machine that submitted it calls it; empty where that is not known."""

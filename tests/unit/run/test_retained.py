@@ -72,3 +72,14 @@ def test_what_the_cluster_remembers() -> None:
     )
     assert remembered({"latest": {"completed": None}}) is None
     assert remembered({}) is None
+
+
+def test_brokers_may_have_ended_what_an_old_checkpoint_prepared() -> None:
+    """A job that comes back after the transactions' timeout, here of five minutes."""
+    minutes = 60_000
+    at = 1_767_268_800_000
+    checkpoint = Retained("file:/c/x/chk-3", at)
+    assert checkpoint.outlived(5 * minutes, at + 6 * minutes)
+    assert not checkpoint.outlived(5 * minutes, at + 4 * minutes)
+    assert not Retained("file:/s/savepoint-1f", at).outlived(5 * minutes, at + 6 * minutes)
+    assert not checkpoint._replace(at=None).outlived(5 * minutes, at + 6 * minutes)
