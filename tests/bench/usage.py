@@ -22,6 +22,8 @@ _SAMPLE_SECONDS = 0.2
 _SEARCH_EVERY = 3
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
+# Workers of local jobs are forked, and have the command of what forks them.
+_WORKERS = (b"beam", b"warm_workers")
 # What this one's clock ticks of CPU are of, and when it began: a process id alone may come again.
 _Process = tuple[int, int]
 
@@ -84,7 +86,7 @@ class Watch(threading.Thread):
         resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_MB
         if b"java" in command.split(b"\0")[0]:
             self._jvm_mb = max(self._jvm_mb, resident)
-        elif b"beam" in command:
+        elif any(name in command for name in _WORKERS):
             self._worker_mb = max(self._worker_mb, resident)
         elif pid == self.root:
             self._root_mb = max(self._root_mb, resident)
