@@ -176,7 +176,6 @@ class Replays:
             return []
         error = self._attempt(batch)
         if error is None:
-            self._known = self._written()
             for each in batch:
                 self._decisions.add(each.identity, each.note.action)
             return []
@@ -192,15 +191,18 @@ class Replays:
         """Why the transaction was aborted, if it was."""
         refused: list[KafkaError] = []
         placed: dict[int, Place] = {}
+        noted: dict[int, int] = {}
         try:
             self._producer.begin_transaction()
             for number, each in enumerate(batch):
                 self._send_record(number, each, placed, refused)
             self._flush(refused)
             if not refused:
-                self._write_notes(batch, placed, refused)
+                self._write_notes(batch, placed, refused, noted)
             if not refused:
                 self._producer.commit_transaction(_TIMEOUT)
+                # After the last note of a partition stands the marker of the transaction, some time later.
+                self._known |= {partition: last + 2 for partition, last in noted.items()}
                 return None
         except KafkaException as raised:
             self._note_error(raised.args[0])
@@ -230,11 +232,19 @@ class Replays:
         self._produce(sending.topic, message, delivered)
 
     def _write_notes(
-        self, batch: Sequence[Sending], placed: dict[int, Place], refused: list[KafkaError]
+        self,
+        batch: Sequence[Sending],
+        placed: dict[int, Place],
+        refused: list[KafkaError],
+        noted: dict[int, int],
     ) -> None:
-        def delivered(error: KafkaError | None, _: Any) -> None:
+        """`noted` gets the offset of the last note by partition."""
+
+        def delivered(error: KafkaError | None, sent: Any) -> None:
             if error is not None:
                 refused.append(error)
+            else:
+                noted[sent.partition()] = max(sent.offset(), noted.get(sent.partition(), 0))
 
         for number, each in enumerate(batch):
             note = msgspec.structs.replace(each.note, replayed_as=placed.get(number))
