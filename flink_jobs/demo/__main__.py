@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 
 from flink_jobs.demo.batch import _run
 from flink_jobs.demo.common import console, lay_out
 from flink_jobs.demo.lifecycle import run as run_lifecycle
+from flink_jobs.demo.loop import run as run_loop
 from flink_jobs.errors import JobFailedError, TailraceError
 
 
@@ -16,7 +18,7 @@ def main() -> int:
     started = time.monotonic()
     lay_out()
     try:
-        right = run_lifecycle(console) if "--lifecycle" in sys.argv[1:] else _run()
+        right = _chosen(sys.argv[1:])
     except JobFailedError as error:
         console.print(error.worker_traceback or "", markup=False)
         return _failed(error)
@@ -27,6 +29,12 @@ def main() -> int:
         return 130
     console.print(f"\nThe demo took {time.monotonic() - started:.0f} s.")
     return 0 if right else 1
+
+
+def _chosen(options: Sequence[str]) -> bool:
+    if "--loop" in options:
+        return run_loop(console)
+    return run_lifecycle(console) if "--lifecycle" in options else _run()
 
 
 def _failed(error: TailraceError) -> int:

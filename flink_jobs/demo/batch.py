@@ -2,6 +2,7 @@
 
     scripts/demo                    # or: python -m flink_jobs.demo
     scripts/demo --lifecycle        # versions that change while a job runs: flink_jobs.demo.lifecycle
+    scripts/demo --loop             # versions that a policy trains and promotes: flink_jobs.demo.loop
 
 Exits with 1 unless every record has exactly one outcome, and each wrong one that which it should have.
 """

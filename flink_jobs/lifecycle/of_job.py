@@ -6,8 +6,9 @@ loop.advance(now_ms)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +43,7 @@ from udfs.releases.follow import LEAD_REFRESHES
 from udfs.rollout.records import ComparisonRecord
 from udfs.store import open_store
 from udfs.store.base import is_uri
-from udfs.times import parse_time
+from udfs.times import now_ms, parse_time
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,20 @@ def loop_of(
     settings: TrainingSettings | None = None,
     signing: Signing | None = None,
     features: ComputeFeatures = features_on_flink,
+    clock: Callable[[], int] = now_ms,
 ) -> Loop:
-    """Raises InputError where the job has no policy, or its releases want a key that is not there."""
+    """`clock` gives the time of day (ms) of versions and releases.
+
+    Raises InputError where the job has no policy, or its releases want a key that is not there.
+    """
     lifecycle = lifecycle_of(job)
     if job.model.require_signature and signing is None:
         raise InputError(
             f"job {job.job} follows signed releases only (model.require_signature); give the key of a "
             "releaser (--sign-with)"
         )
-    registry, name = Registry(job.model.registry), job.model.name
+    name = job.model.name
+    registry = Registry(job.model.registry, lambda: datetime.fromtimestamp(clock() / 1000, UTC))
     trust = msgspec.structs.replace(release_trust_of(job), max_age_ms=None)
     asked = _asked(job, lifecycle, sources, kafka)
     training = replace(settings or TrainingSettings(), limits=_limits(lifecycle))
@@ -94,7 +100,7 @@ def loop_of(
         job.job,
         name,
         registry,
-        Releases(registry, name, signing=signing, trust=trust),
+        Releases(registry, name, clock, signing=signing, trust=trust),
         compared,
         judge,
         fit,

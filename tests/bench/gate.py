@@ -1,6 +1,7 @@
 """How often the gate is wrong about a canary, and how many labels it needs: a Markdown table, or JSON.
 
     python -m tests.bench.gate --json gate.json
+    python -m tests.bench.gate --json gate.json --minutes 7     # some of it; again, and it goes on
 
 Canaries are looked at in 288 windows, a day of five minutes each. Records are drawn from two million of a
 logistic model with noise; a worse version has the scores of other records for some of its own, so that the
@@ -13,6 +14,8 @@ import argparse
 import json
 import math
 import sys
+import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,6 +43,8 @@ WINDOW_MS = 300_000
 POOL = 1 << 20
 ERRORS = 0.002
 POWER = 0.9
+# So many plans have all runs, the others a tenth.
+FULL = 2
 # Records of one key lie so near each other in likelihood.
 ALIKE = POOL // 4
 KEYS = (5_000, 1_000, 200, 50)
@@ -69,17 +74,19 @@ class World:
     """What is true of `POOL` records, the likelier ones last, and what versions say of them."""
 
     def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
-        self._log_odds = np.sort(self._random.normal(-1.2, 1.3, POOL))
-        self._truth = self._random.random(POOL) < 1 / (1 + np.exp(-self._log_odds))
+        self._seed = seed
+        random = np.random.default_rng(seed)
+        self._log_odds = np.sort(random.normal(-1.2, 1.3, POOL))
+        self._truth = random.random(POOL) < 1 / (1 + np.exp(-self._log_odds))
 
-    def version(self, worse: float = 0.0) -> Population:
-        """Its mean log loss is higher than that of others by the part `worse`."""
-        scores = 1 / (1 + np.exp(-(self._log_odds + self._random.normal(0, 0.4, POOL))))
+    def version(self, number: int, worse: float = 0.0) -> Population:
+        """Each has its own mistakes; its mean log loss is higher than that of others by the part `worse`."""
+        random = np.random.default_rng([self._seed, number])
+        scores = 1 / (1 + np.exp(-(self._log_odds + random.normal(0, 0.4, POOL))))
         if worse:
-            own, strange = self._losses(scores), self._random.permutation(scores)
+            own, strange = self._losses(scores), random.permutation(scores)
             share = worse * own.mean() / (self._losses(strange).mean() - own.mean())
-            scores = np.where(self._random.random(POOL) < share, strange, scores)
+            scores = np.where(random.random(POOL) < share, strange, scores)
         score_bins = np.minimum((scores * SCORE_BINS).astype(np.intp), SCORE_BINS - 1)
         return Population(self._losses(scores), score_bins)
 
@@ -261,9 +268,40 @@ PLANS = (
 )
 
 
-def runs_of(plan: Plan, runs: int, world: World, seed: int) -> list[Run]:
-    champion, canary = world.version(), world.version(plan.worse)
-    return [follow(plan, champion, canary, np.random.default_rng([seed, run])) for run in range(runs)]
+class Kept:
+    """Runs of earlier calls, in a file beside what is asked for: a line each."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._runs: defaultdict[str, list[Run]] = defaultdict(list)
+        if path and path.exists():
+            for line in path.read_text().splitlines():
+                title, run = json.loads(line)
+                self._runs[title].append(Run(**run))
+
+    def of(self, title: str) -> Sequence[Run]:
+        return self._runs[title]
+
+    def add(self, title: str, run: Run) -> None:
+        if self._path:
+            with self._path.open("a") as file:
+                file.write(json.dumps([title, asdict(run)]) + "\n")
+
+
+def runs_of(
+    plan: Plan, runs: int, world: World, seed: int, kept: Kept | None = None, until: float = math.inf
+) -> list[Run]:
+    """Of each run its outcome; those that are `kept` are not run again, and after `until` none begins."""
+    found = list((kept or Kept()).of(plan.title))[:runs]
+    if len(found) == runs:
+        return found
+    champion, canary = world.version(0), world.version(1, plan.worse)
+    while len(found) < runs and time.monotonic() < until:
+        run = follow(plan, champion, canary, np.random.default_rng([seed, len(found)]))
+        found.append(run)
+        if kept:
+            kept.add(plan.title, run)
+    return found
 
 
 @dataclass(frozen=True)
@@ -286,20 +324,25 @@ def needed(labels: Sequence[int], runs: int, fixed: float) -> Need | None:
 
 def fixed_n(world: World, worse: float, null: float) -> float:
     """Labels of each side for a one-sided z test of a part `null` of the loss, at the gate's level."""
-    champion, canary = world.version(), world.version(worse)
+    champion, canary = world.version(0), world.version(1, worse)
     distance = canary.mean - (1 + null) * champion.mean
     spread = canary.variance + (1 + null) ** 2 * champion.variance
     z = stats.norm.isf(GATE.error) + stats.norm.isf(1 - POWER)
     return float(z**2 * spread / distance**2)
 
 
-def measure(runs: int, seed: int = 20_260_101) -> dict[str, Any]:
-    """Shares of runs by plan, and the labels that decisions took."""
+def measure(
+    runs: int, seed: int = 20_260_101, kept: Kept | None = None, until: float = math.inf
+) -> dict[str, Any] | None:
+    """Shares of runs by plan, and the labels that decisions took; None if it is not done `until` then."""
     world = World(seed)
     rows: list[dict[str, Any]] = []
     for number, plan in enumerate(PLANS):
-        some = runs if number < 2 else max(runs * 3 // 10, 1)
-        found = runs_of(plan, some, world, seed + number)
+        some = runs if number < FULL else max(runs // 10, 1)
+        found = runs_of(plan, some, world, seed + number, kept, until)
+        print(f"{plan.title}: {len(found)} of {some} runs", file=sys.stderr, flush=True)
+        if len(found) < some:
+            return None
         failed = [run.labels_failed for run in found if run.failed is not None]
         passed = [run.labels_passed for run in found if run.passed is not None]
         need = None
@@ -313,7 +356,6 @@ def measure(runs: int, seed: int = 20_260_101) -> dict[str, Any]:
                 "promoted": len(passed) / some, "labels": asdict(need) if need else None,
             }
         )  # fmt: skip
-        print(f"{plan.title}: {some} runs", file=sys.stderr, flush=True)
     keyed = [row for plan, row in zip(PLANS, rows, strict=True) if plan.keys and not plan.steps]
     shares = {"equal_rolled_back": rows[0]["rolled_back"], "worse_20_promoted": rows[1]["promoted"]}
     shares |= {
@@ -340,9 +382,16 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
-    options.add_argument("--runs", type=int, default=1_000, help="runs of the first two rows; others fewer")
+    options.add_argument("--runs", type=int, default=1_000, help="runs of the first two rows; others a tenth")
+    options.add_argument(
+        "--minutes", type=float, help="stop after so many, with exit code 3; called again, it goes on"
+    )
     chosen = options.parse_args()
-    found = measure(chosen.runs)
+    kept = Kept(chosen.json.with_suffix(".runs")) if chosen.json and chosen.minutes else None
+    until = time.monotonic() + 60 * chosen.minutes if chosen.minutes else math.inf
+    found = measure(chosen.runs, kept=kept, until=until)
+    if found is None:
+        sys.exit(3)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))

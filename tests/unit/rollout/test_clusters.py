@@ -214,7 +214,7 @@ def test_state_from_before_keys_were_known_is_read() -> None:
 def test_equal_canaries_of_few_keys_stay(runs: int) -> None:
     """Where keys differ in how hard they are. Before keys counted, 30 of 100 were rolled back."""
     world, random = World(5), np.random.default_rng(6)
-    champion, equal, worse = world.version(), world.version(), world.version(0.2)
+    champion, equal, worse = world.version(0), world.version(1), world.version(2, 0.2)
     for keys in (50, 200):
         same = [follow(Plan("", 0.0, keys=keys), champion, equal, random, 40) for _ in range(runs)]
         assert sum(run.failed is not None for run in same) <= runs // 50
