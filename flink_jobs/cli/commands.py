@@ -76,7 +76,7 @@ COMMANDS = {
     "preview": Entry(
         "Jobs", ("tryout",), "Show what a job makes of live records, step by step; writes nothing."
     ),
-    "k8s": Entry("Jobs", ("k8s",), "Kubernetes: render a job for the Flink operator."),
+    "k8s": Entry("Jobs", ("k8s",), "Kubernetes: a job for the Flink operator."),
     "schema": Entry("Jobs", ("schema",), "Print the JSON Schema of job files, for editors."),
     "train": Entry("Models", ("train",), "Train a model and register it as its next version."),
     "retrain": Entry(

@@ -1,9 +1,10 @@
-"""`tailrace k8s render`: a job as resources of the Flink Kubernetes operator."""
+"""`tailrace k8s render` and `chart`: a job as resources of the Flink Kubernetes operator, or a Helm chart."""
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from flink_jobs.jobfile import profiles
 from flink_jobs.jobfile.project import project_of
 from flink_jobs.jobfile.raw import job_text, profile_text, variables_in
 from flink_jobs.kubernetes import Deployment, Measured, Mode, as_yaml, memory_of, render
+from flink_jobs.kubernetes.chart import chart, chart_of_all, write_chart
 from flink_jobs.kubernetes.names import checked_bucket, checked_image, checked_label
 from flink_jobs.plan import Plan
 from flink_jobs.plan.lookups import file_lookups
@@ -27,59 +29,80 @@ from flink_jobs.registry.footprint import footprint
 from flink_jobs.system.addresses import WEB_URL
 from flink_jobs.system.terminal import say
 
-k8s = typer.Typer(no_args_is_help=True, help="Kubernetes: render a job for the Flink operator.")
+k8s = typer.Typer(no_args_is_help=True, help="Kubernetes: a job for the Flink operator.")
 
 
 @k8s.callback()
 def _group() -> None:
-    """A group also while it has one command."""
+    """Commands of Kubernetes."""
+
+
+Image = Annotated[
+    str, typer.Option(metavar="IMAGE", help="An image as of conf/docker/Dockerfile.", show_default=False)
+]
+Bucket = Annotated[
+    str,
+    typer.Option(
+        metavar="URI", help="Where checkpoints, savepoints and leaders are kept.", show_default=False
+    ),
+]
+Secret = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="The Secret with the file's variables. Default: JOB-env.", show_default=False
+    ),
+]
+Session = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="A job for this session cluster, and no cluster.", show_default=False),
+]
+BlueGreen = Annotated[bool, typer.Option("--blue-green", help="Start the new job beside the old one.")]
+Autoscale = Annotated[bool, typer.Option("--autoscale", help="Let the operator choose the parallelism.")]
+Cpu = Annotated[float, typer.Option(min=0.1, max=64, help="Cores of each TaskManager.")]
+Size = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001, help="Refuse a parallelism that is too low for so many records/s.", show_default=False
+    ),
+]
+Otlp = Annotated[
+    str,
+    typer.Option(metavar="URL", help="Send metrics to this OpenTelemetry collector.", show_default=False),
+]
+InImage = Annotated[bool, typer.Option("--in-image", help="The image has what the job file names by path.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options that all commands here have."""
+
+    image: str
+    bucket: str
+    secret: str
+    session: str
+    blue_green: bool
+    autoscale: bool
+    cpu: float
+    size: float | None
+    otlp: str
+    in_image: bool
+    namespace: str = "default"
 
 
 @k8s.command("render")
 def _render(
     file: Annotated[Path, typer.Argument(help="The job file.", show_default=False)],
-    image: Annotated[
-        str, typer.Option(metavar="IMAGE", help="An image as of conf/docker/Dockerfile.", show_default=False)
-    ],
-    bucket: Annotated[
-        str,
-        typer.Option(
-            metavar="URI", help="Where checkpoints, savepoints and leaders are kept.", show_default=False
-        ),
-    ],
+    image: Image,
+    bucket: Bucket,
     namespace: Annotated[str, typer.Option(metavar="NAME", help="The namespace.")] = "default",
-    secret: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="The Secret with the file's variables. Default: JOB-env.", show_default=False
-        ),
-    ] = "",
-    session: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="A job for this session cluster, and no cluster.", show_default=False
-        ),
-    ] = "",
-    blue_green: Annotated[
-        bool, typer.Option("--blue-green", help="Start the new job beside the old one.")
-    ] = False,
-    autoscale: Annotated[
-        bool, typer.Option("--autoscale", help="Let the operator choose the parallelism.")
-    ] = False,
-    cpu: Annotated[float, typer.Option(min=0.1, max=64, help="Cores of each TaskManager.")] = 1.0,
-    size: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001, help="Refuse a parallelism that is too low for so many records/s.", show_default=False
-        ),
-    ] = None,
-    otlp: Annotated[
-        str,
-        typer.Option(metavar="URL", help="Send metrics to this OpenTelemetry collector.", show_default=False),
-    ] = "",
-    in_image: Annotated[
-        bool, typer.Option("--in-image", help="The image has what the job file names by path.")
-    ] = False,
+    secret: Secret = "",
+    session: Session = "",
+    blue_green: BlueGreen = False,
+    autoscale: Autoscale = False,
+    cpu: Cpu = 1.0,
+    size: Size = None,
+    otlp: Otlp = "",
+    in_image: InImage = False,
 ) -> None:
     """Print the resources of the Flink Kubernetes operator that run a job; nothing is applied.
 
@@ -92,31 +115,95 @@ def _render(
 
       tailrace --profile prod k8s render job.yaml --image … --bucket … | kubectl apply -f -
     """
+    asked = Asked(
+        image=image,
+        bucket=bucket,
+        namespace=namespace,
+        secret=secret,
+        session=session,
+        blue_green=blue_green,
+        autoscale=autoscale,
+        cpu=cpu,
+        size=size,
+        otlp=otlp,
+        in_image=in_image,
+    )
+    say(as_yaml(render(_deployment(file, asked))).rstrip("\n"))
+
+
+@k8s.command("chart")
+def _chart(
+    files: Annotated[list[Path], typer.Argument(help="The job files.", show_default=False)],
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the chart is written.", show_default=False)
+    ],
+    image: Image,
+    bucket: Bucket,
+    secret: Secret = "",
+    session: Session = "",
+    blue_green: BlueGreen = False,
+    autoscale: Autoscale = False,
+    cpu: Cpu = 1.0,
+    size: Size = None,
+    otlp: Otlp = "",
+    in_image: InImage = False,
+) -> None:
+    """Write a Helm chart that gives what [bold]k8s render[/] prints; of several jobs one chart with all.
+
+    Options are its values, which helm changes for each place. A folder with such a chart is written again.
+
+    [bold]Examples[/]
+
+      tailrace k8s chart job.yaml --to chart --image registry.example.org/tailrace:1 --bucket s3://bucket/jobs
+
+      helm upgrade --install flights chart --namespace ml --set parallelism=4
+    """
+    asked = Asked(
+        image=image,
+        bucket=bucket,
+        secret=secret,
+        session=session,
+        blue_green=blue_green,
+        autoscale=autoscale,
+        cpu=cpu,
+        size=size,
+        otlp=otlp,
+        in_image=in_image,
+    )
+    deployments = [_deployment(file, asked) for file in files]
+    if len(deployments) == 1:
+        written = chart(deployments[0])
+    else:
+        written = chart_of_all(checked_label(to.resolve().name, "--to"), deployments)
+    write_chart(written, to)
+    say(f"{to}: a chart of {', '.join(each.job for each in deployments)}")
+
+
+def _deployment(file: Path, asked: Asked) -> Deployment:
     plan = validated_plan(file, environ=environment())
-    mode: Mode = "session" if session else "blue_green" if blue_green else "application"
-    _check(plan, mode, in_image=in_image)
+    mode: Mode = "session" if asked.session else "blue_green" if asked.blue_green else "application"
+    _check(plan, mode, in_image=asked.in_image)
     memory = Measured(*footprint(_folder(plan)))
-    _check_size(plan, size, memory, cpu)
-    deployment = Deployment(
+    _check_size(plan, asked.size, memory, asked.cpu)
+    return Deployment(
         job=plan.job.job,
         files=_files(file),
-        image=checked_image(image),
-        bucket=checked_bucket(bucket),
+        image=checked_image(asked.image),
+        bucket=checked_bucket(asked.bucket),
         memory=memory_of(memory),
         flink_version="v" + "_".join(metadata.version("apache-flink").split(".")[:2]),
         parallelism=plan.job.runtime.parallelism,
         mode=mode,
-        session=checked_label(session, "--session") if session else "",
-        namespace=checked_label(namespace, "--namespace"),
-        secret=checked_label(secret, "--secret") if secret else "",
+        session=checked_label(asked.session, "--session") if asked.session else "",
+        namespace=checked_label(asked.namespace, "--namespace"),
+        secret=checked_label(asked.secret, "--secret") if asked.secret else "",
         variables=_variables(file),
         plain=_plain(plan),
-        ports=(*_ports(plan), *([_port(otlp)] if otlp else [])),
-        autoscale=autoscale,
-        cpu=cpu,
-        otlp=otlp,
+        ports=(*_ports(plan), *([_port(asked.otlp)] if asked.otlp else [])),
+        autoscale=asked.autoscale,
+        cpu=asked.cpu,
+        otlp=asked.otlp,
     )
-    say(as_yaml(render(deployment)).rstrip("\n"))
 
 
 def _folder(plan: Plan) -> str:

@@ -34,9 +34,14 @@ def _rbac(deployment: Deployment, kind: str) -> dict[str, Any]:
     return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata(deployment)}
 
 
+def reached_ports(deployment: Deployment) -> list[int]:
+    """Ports of servers that pods may reach."""
+    return sorted({*_SERVERS, *deployment.ports})
+
+
 def network_policy(deployment: Deployment) -> dict[str, Any]:
     """Pods talk to each other; the operator and Prometheus come in, servers of known ports are reached."""
-    out = sorted({*_SERVERS, *deployment.ports})
+    out = reached_ports(deployment)
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

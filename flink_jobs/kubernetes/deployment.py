@@ -37,3 +37,8 @@ class Deployment:
     autoscale: bool = False
     cpu: float = 1.0
     otlp: str = ""
+
+    @property
+    def from_secret(self) -> dict[str, bool]:
+        """The variables of the Secret, and whether each is optional."""
+        return {name: optional for name, optional in self.variables.items() if name not in self.plain}

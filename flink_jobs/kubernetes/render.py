@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,8 +48,8 @@ def render(deployment: Deployment) -> list[Resource]:
 
 def _files(deployment: Deployment) -> Resource:
     """Named by what it holds and never changed: pods that start later read what the first ones read."""
-    content = json.dumps(dict(deployment.files), sort_keys=True).encode()
-    name = f"{resource_name(deployment.job)}-{hashlib.sha256(content).hexdigest()[:10]}"
+    sums = "".join(f"{_sha256(text)} {name}\n" for name, text in sorted(deployment.files.items()))
+    name = f"{resource_name(deployment.job)}-{_sha256(sums)[:10]}"  # which a Helm template can compute, too
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -58,6 +57,10 @@ def _files(deployment: Deployment) -> Resource:
         "immutable": True,
         "data": dict(deployment.files),
     }
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _spec(deployment: Deployment, files: str) -> Resource:
@@ -156,21 +159,15 @@ def _pod(deployment: Deployment, files: str) -> Resource:
 def _environment(deployment: Deployment) -> list[Resource]:
     """Values that were plain here are plain there; what the files name comes from the Secret alone."""
     plain = {"HOME": "/tmp", "MALLOC_ARENA_MAX": "2", **deployment.plain}  # noqa: S108  (the pod's own)
+    secret = deployment.secret or f"{resource_name(deployment.job)}-env"
     return [
         *({"name": name, "value": value} for name, value in plain.items()),
         *(
             {
                 "name": name,
-                "valueFrom": {
-                    "secretKeyRef": {
-                        "name": deployment.secret or f"{resource_name(deployment.job)}-env",
-                        "key": name,
-                        "optional": optional,
-                    }
-                },
+                "valueFrom": {"secretKeyRef": {"name": secret, "key": name, "optional": optional}},
             }
-            for name, optional in deployment.variables.items()
-            if name not in deployment.plain
+            for name, optional in deployment.from_secret.items()
         ),
     ]
 

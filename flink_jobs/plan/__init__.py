@@ -18,7 +18,7 @@ from flink_jobs.plan.drift import DriftPlan, drift_plan
 from flink_jobs.plan.flink_options import flink_options
 from flink_jobs.plan.formats import collect_format
 from flink_jobs.plan.label_views import with_labels
-from flink_jobs.plan.model import ModelVersion, collect_explainable, find_version
+from flink_jobs.plan.model import ModelVersion, check_followed, collect_explainable, find_version
 from flink_jobs.plan.params import (
     FoundVersion,
     feature_params,
@@ -91,6 +91,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
     """The plan of the job; None when anything is wrong with it, which is added to `found`."""
     version = find_version(job, found)
     columns = collect_columns(job, found, version.manifest if version else None)
+    check_followed(job, found)
     collect_clients(job, found)
     collect_format(job, found)
     collect_predictions(job, found)

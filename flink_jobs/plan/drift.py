@@ -103,13 +103,13 @@ def drift_plan(
 
 def _reference(job: JobSpec, drift: Drift, version: ModelVersion, found: Collector) -> Reference | None:
     """The reference of the version, with hours of the week where they are asked for."""
-    path = open_store(version.folder).where(PROFILE_FILE)
+    path = open_store(version.here).where(PROFILE_FILE)
     if PROFILE_FILE not in version.manifest.files:
         found.add(("drift",), "left out for a version without a reference profile", f"no file {path}")
         return None
     try:
         profile = verified_file(
-            version.folder, PROFILE_FILE, digest=digest(version.manifest), trust=trust_of(job)
+            version.here, PROFILE_FILE, digest=digest(version.manifest), trust=trust_of(job)
         )
         reference = parse_reference(profile)
         parts = ReferenceParts(reference, ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,12 +23,6 @@ class LookupFileError(InputError):
         self.suggestion = closest(error.name, error.choices) if error.name else None
         hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
         super().__init__(f"{error}{hint}")
-
-
-def artifact_name(file: Path) -> str:
-    """What the file is called where it goes along with a job: by its content."""
-    with file.open("rb") as content:
-        return f"{hashlib.file_digest(content, 'sha256').hexdigest()}{file.suffix.lower()}"
 
 
 def describe_lookup(

@@ -14,10 +14,11 @@ from flink_jobs.spec import JobSpec
 from udfs.errors import ModelError, StoreError
 from udfs.model.explain import EXPLAINED, explainer
 from udfs.model.loading import LoadedModel, check_trust, load_version
-from udfs.model.manifest import GOLDEN_FILE, Manifest, read_manifest
+from udfs.model.manifest import GOLDEN_FILE, Manifest, digest, read_manifest
 from udfs.model.signatures import ANYONE, Trust
 from udfs.releases.chain import ReleaseTrust
-from udfs.store import open_store
+from udfs.store import is_uri, open_store
+from udfs.store.base import joined_uri
 from udfs.suggest import nearest
 
 _DECIDING = ("name", "registry", "use")
@@ -25,10 +26,11 @@ _DECIDING = ("name", "registry", "use")
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """The version that a job uses; `folder` and `model_folder` are what workers open."""
+    """The version that a job uses: workers open `folder` and `model_folder`, this process `here`."""
 
     manifest: Manifest
     release: Release
+    here: str
     folder: str
     model_folder: str
 
@@ -64,7 +66,36 @@ def find_version(job: JobSpec, found: Collector) -> ModelVersion | None:
     except (InputError, ModelError, StoreError) as error:
         found.add(("model", "use"), "a version that can be used", f"{model.use!r}: {error}")
         return None
-    return ModelVersion(manifest, release, folder, registry.model_location(model.name))
+    return _placed(job, manifest, release, registry)
+
+
+def _placed(job: JobSpec, manifest: Manifest, release: Release, registry: Registry) -> ModelVersion:
+    here = registry.location(manifest.name, manifest.version)
+    along, store = version_along(job, manifest), job.runtime.artifact_store
+    if along is None or store is None:
+        return ModelVersion(manifest, release, here, here, registry.model_location(manifest.name))
+    model = along.rsplit("/", 2)[0]
+    return ModelVersion(manifest, release, here, joined_uri(store, along), joined_uri(store, model))
+
+
+def version_along(job: JobSpec, manifest: Manifest) -> str | None:
+    """Where in `runtime.artifacts` a version is put for workers that do not reach its registry.
+
+    None where it stays where it is. A job that follows releases needs the registry itself.
+    """
+    if job.runtime.artifact_store is None or job.model.use == "champion" or is_uri(str(job.model.registry)):
+        return None
+    return f"models/{digest(manifest)}/{manifest.name}/versions/{manifest.version}"
+
+
+def check_followed(job: JobSpec, found: Collector) -> None:
+    """Workers that fetch what they need from a store cannot follow releases in a folder of this machine."""
+    store = job.runtime.artifact_store
+    if store is None or store.startswith("file:") or job.model.use != "champion":
+        return
+    if not is_uri(str(job.model.registry)):
+        expected = "a URI that workers reach, where runtime.artifacts is one and model.use is champion"
+        found.add(("model", "registry"), expected, repr(str(job.model.registry)))
 
 
 def _unknown_model(registry: Registry, name: str, error: InputError, found: Collector) -> None:
@@ -96,7 +127,7 @@ def check_explainable(folder: str, trust: Trust = ANYONE) -> None:
 
 def collect_explainable(job: JobSpec, version: ModelVersion, found: Collector) -> None:
     """As `check_explainable`, where the job asks for explanations."""
-    wrong = _why_unexplained(version.folder, trust_of(job)) if job.predictions.explain else None
+    wrong = _why_unexplained(version.here, trust_of(job)) if job.predictions.explain else None
     if wrong:
         found.add(("predictions", "explain"), *wrong)
 

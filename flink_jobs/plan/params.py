@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 from flink_jobs.plan.columns import JobColumns, ModelInput, vector_parts, vectors_of
 from flink_jobs.plan.drift import DriftPlan
 from flink_jobs.plan.formats import beside_of, contract_of, format_params
-from flink_jobs.plan.lookups import artifact_name, database_params
+from flink_jobs.plan.lookups import database_params
 from flink_jobs.plan.model import release_trust_of, trust_of
 from flink_jobs.plan.personal import Labels
 from flink_jobs.plan.tables import event_time_field
 from flink_jobs.plan.topics import compared_labels
 from flink_jobs.spec import Comparisons, JobSpec
 from udfs.features import DerivedParams, FeatureParams, LookupParams
-from udfs.features.artifacts import SCHEME
 from udfs.records.personal import PrivacyParams
 from udfs.releases.chain import Head
 from udfs.releases.follow import LEAD_REFRESHES
@@ -31,6 +31,7 @@ from udfs.scoring.params import (
     RolloutParams,
     SourceParams,
 )
+from udfs.store.artifacts import SCHEME, artifact_name
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ def _max_dead(job: JobSpec) -> DeadRate | None:
 
 def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
     """What a worker needs for lookups and derived features."""
-    along = job.runtime.artifacts == "flink"
+    along = job.runtime.artifacts is not None
     lookups = tuple(
         LookupParams(
-            path=f"{SCHEME}{artifact_name(file)}" if (file := lookup.file) and along else str(file or ""),
+            path=_path(lookup.file, along=along),
             by=lookup.by[0],
             key=lookup.key[0],
             select=lookup.columns,
@@ -103,6 +104,13 @@ def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
         if lookup.kind != "topic"
     )
     return FeatureParams(lookups, tuple(DerivedParams(name, e.tree) for name, e in columns.derived))
+
+
+def _path(file: Path | None, *, along: bool) -> str:
+    """Of what goes along, the name of its content; and none for a lookup without a file."""
+    if file is None:
+        return ""
+    return f"{SCHEME}{artifact_name(file.read_bytes(), file.suffix)}" if along else str(file)
 
 
 def model_params(

@@ -25,7 +25,7 @@ from flink_jobs.run.cluster import Cluster, failure_reason, root_cause, worker_t
 from flink_jobs.run.operators import name_operators, transformations_of
 from flink_jobs.run.prediction_schema import with_registered_schema
 from flink_jobs.run.savepoints import as_parameter
-from flink_jobs.run.shipped import shipped_folder
+from flink_jobs.run.shipped import publish, shipped_folder
 from flink_jobs.run.tokens import prepare_tokens, token_url
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.jars import connector_jars, token_jars
@@ -140,9 +140,10 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     """Submits the plan's job; returns as soon as the cluster has taken it.
 
     Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`, and what the
-    registration of a schema, or a look at the end of a bounded topic, raises.
+    registration of a schema, the store of what workers need, or a look at the end of a bounded topic, raises.
     """
     plan = with_registered_schema(plan)
+    publish(plan)
     ends = Ends.of(plan) if plan.bounded else None
     if ends:
         plan = ends.bound(plan)
@@ -171,6 +172,7 @@ def start_inside(plan: Runnable) -> str:
     The jars of Tailrace are on that cluster's class path. Raises like `start`.
     """
     plan = with_registered_schema(plan)
+    publish(plan)
     options = {
         "python.files": str(shipped_folder(plan.job)),
         "python.executable": plan.job.runtime.python or sys.executable,  # one image for all

@@ -30,6 +30,8 @@ _OWNED_OPTIONS = {
     "pipeline.jars": "Tailrace itself",
     "pipeline.classpaths": "Tailrace itself",
 }
+# HTTP stores cannot be written.
+_ARTIFACTS = r"flink|(?!https?:)[a-z][a-z0-9+.-]{0,30}://[^\x00-\x20\x7f]{1,1000}"
 OptionName = Annotated[
     str,
     matching(r"[A-Za-z0-9._-]{1,200}", "the name of a Flink option"),
@@ -70,8 +72,11 @@ class Runtime(Section):
     python: Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,1000}", "a path")] | None = Field(
         default=None, description="Python interpreter of the workers, on the cluster's machines."
     )
-    artifacts: Literal["flink"] | None = Field(
-        default=None, description="flink: lookup files go along with the job, which names no path of here."
+    artifacts: (
+        Annotated[str, matching(_ARTIFACTS, "flink, or a URI such as s3://bucket/artifacts")] | None
+    ) = Field(
+        default=None,
+        description="How workers get what they need, so that the job names no path of here: flink, or a URI.",
     )
     flink: Annotated[dict[OptionName, Scalar], HIDDEN_IN_JSON, NoLiterals()] = Field(
         default_factory=dict,
@@ -81,6 +86,11 @@ class Runtime(Section):
     overrides: dict[UnsafeName, Unsafe] = Field(
         default_factory=dict, description="Options against what other keys say, each with a reason."
     )
+
+    @property
+    def artifact_store(self) -> str | None:
+        """The URI from which workers fetch what they need, unless Flink distributes it."""
+        return None if self.artifacts == "flink" else self.artifacts
 
     @property
     def all_flink(self) -> dict[str, str]:

@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from udfs.features.artifacts import path_of
 from udfs.features.expressions import evaluate, nonfinite
 from udfs.features.lookup import KeyedTable, lookup_table
 from udfs.features.lookup_database import DatabaseParams, database_table
 from udfs.isolate import isolate, isolate_spans
 from udfs.records.problems import Problem, unexpected
+from udfs.store.artifacts import path_of
 from udfs.types import ARROW, ColumnType
 
 

@@ -21,8 +21,8 @@ from flink_jobs.run.program import Target, _options
 from flink_jobs.run.shipped import shipped_folder
 from tests.helpers.registered import write
 from udfs.features import FeatureParams
-from udfs.features.artifacts import path_of
 from udfs.scoring.params import ScoreParams
+from udfs.store.artifacts import path_of
 
 JOB = """\
 job: shops

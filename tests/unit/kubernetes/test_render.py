@@ -17,31 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flink_jobs.errors import InputError
-from flink_jobs.kubernetes import Deployment, Measured, Memory, Mode, as_yaml, memory_of, render
+from flink_jobs.kubernetes import Measured, Mode, as_yaml, memory_of, render
 from flink_jobs.kubernetes.names import checked_bucket, checked_image, checked_label, resource_name
 from flink_jobs.spec import JOB_NAME
 from flink_jobs.system.data import PROJECT
 from tests.helpers.examples import examples
+from tests.helpers.kubernetes import deployment
 
 CRDS = Path(__file__).with_name("crds")
 VALIDATE = PROJECT / ".venv-tools" / "bin" / "kubernetes-validate"
 MODES: tuple[Mode, ...] = ("application", "session", "blue_green")
-
-
-def deployment(**changes: Any) -> Deployment:
-    known: dict[str, Any] = {
-        "job": "flight-delay",
-        "files": {"job.yaml": "job: flight-delay\n# yes: on\n"},
-        "image": "registry.example.org/tailrace@sha256:" + "0" * 64,
-        "bucket": "s3://bucket/tailrace",
-        "memory": Memory(640, 2048),
-        "flink_version": "v2_3",
-        "parallelism": 2,
-        "variables": {"KAFKA_PASSWORD": False},
-        "ports": (9093,),
-        "session": "shared",
-    }
-    return Deployment(**(known | changes))
 
 
 @cache
