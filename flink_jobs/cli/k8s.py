@@ -95,20 +95,24 @@ def _render(
     plan = validated_plan(file, environ=environment())
     mode: Mode = "session" if session else "blue_green" if blue_green else "application"
     _check(plan, mode, in_image=in_image)
+    image, bucket = checked_image(image), checked_bucket(bucket)
+    for option, name in (("--session", session), ("--namespace", namespace), ("--secret", secret)):
+        if name or option == "--namespace":
+            checked_label(name, option)
     memory = Measured(*footprint(_folder(plan)))
     _check_size(plan, size, memory, cpu)
     deployment = Deployment(
         job=plan.job.job,
         files=_files(file),
-        image=checked_image(image),
-        bucket=checked_bucket(bucket),
+        image=image,
+        bucket=bucket,
         memory=memory_of(memory),
         flink_version="v" + "_".join(metadata.version("apache-flink").split(".")[:2]),
         parallelism=plan.job.runtime.parallelism,
         mode=mode,
-        session=checked_label(session, "--session") if session else "",
-        namespace=checked_label(namespace, "--namespace"),
-        secret=checked_label(secret, "--secret") if secret else "",
+        session=session,
+        namespace=namespace,
+        secret=secret,
         variables=_variables(file),
         plain=_plain(plan),
         ports=(*_ports(plan), *([_port(otlp)] if otlp else [])),
