@@ -211,7 +211,7 @@ def test_state_from_before_keys_were_known_is_read() -> None:
     assert merged_clusters({}, {1: (1, 2)}) == {1: (1, 2)}
 
 
-@pytest.mark.parametrize("runs", [12, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("runs", [8, pytest.param(100, marks=pytest.mark.long)])
 def test_equal_canaries_of_few_keys_stay(runs: int) -> None:
     """Where keys differ in how hard they are. Before keys counted, 30 of 100 were rolled back."""
     world, random = World(5), np.random.default_rng(6)
