@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socketserver
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ for variable in ("JVM_ARGS", "KAFKA_JVM_PERFORMANCE_OPTS"):
 
 # What a machine remembers of release logs: folders of tests get the names of earlier ones again.
 os.environ["TAILRACE_RELEASES"] = tempfile.mkdtemp(prefix="tailrace-tests-")
+
+# Asked that rarely whether it is to end, a server would take as long as many tests.
+socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)
 
 # Nothing of what is imported and collected is garbage: see `pytest_collection_finish`.
 gc.disable()
@@ -74,6 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """The garbage collector need not walk through all libraries and tests again and again."""
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     gc.enable()
 
 

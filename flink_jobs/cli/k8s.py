@@ -183,20 +183,25 @@ def _deployment(file: Path, asked: Asked) -> Deployment:
     plan = validated_plan(file, environ=environment())
     mode: Mode = "session" if asked.session else "blue_green" if asked.blue_green else "application"
     _check(plan, mode, in_image=asked.in_image)
+    image, bucket = checked_image(asked.image), checked_bucket(asked.bucket)
+    for option, name in (("--session", asked.session), ("--secret", asked.secret)):
+        if name:
+            checked_label(name, option)
+    namespace = checked_label(asked.namespace, "--namespace")
     memory = Measured(*footprint(_folder(plan)))
     _check_size(plan, asked.size, memory, asked.cpu)
     return Deployment(
         job=plan.job.job,
         files=_files(file),
-        image=checked_image(asked.image),
-        bucket=checked_bucket(asked.bucket),
+        image=image,
+        bucket=bucket,
         memory=memory_of(memory),
         flink_version="v" + "_".join(metadata.version("apache-flink").split(".")[:2]),
         parallelism=plan.job.runtime.parallelism,
         mode=mode,
-        session=checked_label(asked.session, "--session") if asked.session else "",
-        namespace=checked_label(asked.namespace, "--namespace"),
-        secret=checked_label(asked.secret, "--secret") if asked.secret else "",
+        session=asked.session or "",
+        namespace=namespace,
+        secret=asked.secret or "",
         variables=_variables(file),
         plain=_plain(plan),
         ports=(*_ports(plan), *([_port(asked.otlp)] if asked.otlp else [])),

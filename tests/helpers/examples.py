@@ -1,4 +1,4 @@
-"""How many examples a property is tried on: a third of them by default, all in the long form.
+"""How many examples a property is tried on: a fifth of them by default, all in the long form.
 
 @settings(max_examples=examples(200))     # pytest --long
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-LONG, SHORT, FEWEST = 100, 33, 10
+LONG, SHORT, FEWEST = 100, 20, 10
 
 
 def examples(count: int) -> int:

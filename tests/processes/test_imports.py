@@ -20,3 +20,9 @@ def test_checking_job_files_does_not_load_statistics() -> None:
 def test_the_worker_needs_no_parser() -> None:
     loaded = "{'sqlglot', 'flink_jobs'} & set(sys.modules)"
     assert exit_code(f"import sys, udfs.features.expressions\nsys.exit(bool({loaded}))") == 0
+
+
+def test_workers_of_json_jobs_import_nothing_for_avro() -> None:
+    loaded = "{'fastavro', 'udfs.records.avro', 'udfs.records.schema_registry'} & set(sys.modules)"
+    code = f"import sys, udfs.flink.functions, udfs.records.formats\nsys.exit(bool({loaded}))"
+    assert exit_code(code) == 0

@@ -13,6 +13,7 @@ from ruamel.yaml.events import StreamEndEvent
 
 import tests.helpers.memory_store  # noqa: F401  # registers itself with fsspec
 from flink_jobs.jobfile import reader
+from flink_jobs.kafka import admin
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,6 +23,14 @@ def _commands_assembled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", assembled)
         patch.setattr(typer.testing, "_get_command", assembled)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_broker_comes_up() -> Iterator[None]:
+    """Commands wait a while for brokers that refuse them, which here are none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(admin, "_REFUSED_AFTER", -1.0)
         yield
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -30,22 +29,6 @@ def test_help_has_one_style(name: str) -> None:
     assert not re.search(r"<(bool|str|int|float|path|dir|file|choice)\b", text)
     assert re.search(r"--help +-h +Show this message", text)
     assert max(map(len, text.splitlines())) <= 80
-
-
-def test_a_shell_completes_commands_and_their_options() -> None:
-    """As bash asks: by variables of the environment."""
-
-    def completed(words: str) -> list[str]:
-        environ = {"_TAILRACE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "1"}
-        environ["COMP_CWORD"] = str(len(words.split(" ")) - 1)
-        code = "from flink_jobs.cli import app; app(prog_name='tailrace')"
-        run = subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | environ, capture_output=True, text=True
-        )
-        return run.stdout.split()
-
-    assert completed("tailrace jo") == ["jobs", "job"]
-    assert "--bounded" in completed("tailrace run --b")
 
 
 def test_help_imports_no_command() -> None:

@@ -10,9 +10,8 @@ import yaml
 from typer.testing import CliRunner
 
 from flink_jobs.cli import app, k8s
-from flink_jobs.errors import InputError, TailraceError
+from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
-from flink_jobs.registry.footprint import footprint
 from tests.helpers.registered import write
 
 JOB = """\
@@ -53,9 +52,7 @@ def rendered(job: Path, *words: str) -> dict[str, dict[str, Any]]:
 def test_a_job_becomes_resources_with_the_models_measured_memory(
     job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process of its own loads the model; it takes what any Python with these libraries takes."""
-    before, after = footprint(f"{job.parent}/models/fraud/versions/1")
-    assert 100 * 2**20 < before <= after < 2 * 2**30
+    before, after = 300 * 2**20, 420 * 2**20
     monkeypatch.setattr(k8s, "footprint", lambda _: (before, after))
     found = rendered(job, "--in-image", "--namespace", "ml")
     flink = found["FlinkDeployment"]
@@ -106,11 +103,6 @@ def test_a_profile_goes_along_alone_and_as_it_is_written(job: Path, monkeypatch:
 def test_what_could_not_work_is_refused(job: Path, words: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         rendered(job, *words)
-
-
-def test_a_model_that_does_not_load_is_told(job: Path) -> None:
-    with pytest.raises(TailraceError, match="does not load, so its size is not known"):
-        footprint(str(job.parent / "nowhere"))
 
 
 def test_metrics_go_to_a_collector_that_the_network_lets_pods_reach(

@@ -178,16 +178,16 @@ def test_few_numbers_are_told_apart_like_categories() -> None:
     assert only(wild, {"x": [1.7e308] * 900 + [-1.7e308] * 100}).verdict == "drift"
 
 
-def test_a_category_with_a_million_values_has_a_bounded_report() -> None:
+def test_a_category_with_a_value_for_each_row_has_a_bounded_report() -> None:
     """Also where the reference is so small beside the window that no cell of its own is left."""
-    names = pa.array(np.char.add("user_", np.arange(1_000_000).astype("U7")))
+    names = pa.array(np.char.add("user_", np.arange(200_000).astype("U6")))
     known = reference({"user": names})
     report = only(known, {"user": names})
-    assert (report.verdict, report.n, report.other, report.unseen) == ("ok", 1_000_000, 999_900, 0)
+    assert (report.verdict, report.n, report.other, report.unseen) == ("ok", 200_000, 199_900, 0)
     assert len(known.columns["user"].counts) == 100
     assert len(report.bins.labels) == 12
     report = only(reference({"user": ["a", "b"] * 500}), {"user": names})
-    assert (report.verdict, report.effect, report.unseen) == ("drift", 1, 1_000_000)
+    assert (report.verdict, report.effect, report.unseen) == ("drift", 1, 200_000)
     assert report.direction.startswith(
         "100% of rows now have values that the reference lacks, such as user_0"
     )

@@ -149,6 +149,24 @@ def labels(start: int, hour: Hour) -> Row:
     return Row(0, LABELS, data)
 
 
+class Fed(NamedTuple):
+    """What workers make of an hour: each run is fed the same."""
+
+    start: int
+    profiles: bytes
+    predicted: bytes
+    labels: Row
+
+
+@pytest.fixture(scope="module")
+def fed(monitored: MonitorParams, hours: list[Hour]) -> list[Fed]:
+    starts = [T0 + i * HOUR for i in range(len(hours))]
+    return [
+        Fed(start, profiles(monitored, start, hour), predicted(start, hour), labels(start, hour))
+        for start, hour in zip(starts, hours, strict=True)
+    ]
+
+
 class Job:
     """The operators, wired as a job's are; which of drift and quality is quicker may be chosen."""
 
@@ -162,16 +180,16 @@ class Job:
         self.records: list[bytes] = []
         self._quality_first = quality_first
 
-    def hour(self, start: int, hour: Hour, params: MonitorParams) -> None:
-        self.monitor.send(profiles(params, start, hour))
-        self.windows.send(predicted(start, hour))
-        end = start + HOUR
+    def hour(self, fed: Fed) -> None:
+        self.monitor.send(fed.profiles)
+        self.windows.send(fed.predicted)
+        end = fed.start + HOUR
         self.monitor.watermark(end)
         self.windows.watermark(end)
         for row in taken(self.windows):
             self.quality.send(row)
         self.quality.watermark(end - 1 - 2 * HOUR)
-        self.quality.send(labels(start, hour))
+        self.quality.send(fed.labels)
         streams = [taken(self.monitor), taken(self.quality)]
         for row in [row for rows in streams[:: -1 if self._quality_first else 1] for row in rows]:
             self.webhook.send(row)
@@ -201,12 +219,12 @@ class Told(NamedTuple):
 
 
 def run(
-    monitored: MonitorParams, hours: Sequence[Hour], *, restarts: bool = False, quality_first: bool = False
+    monitored: MonitorParams, fed: Sequence[Fed], *, restarts: bool = False, quality_first: bool = False
 ) -> Told:
     with Endpoint() as endpoint:
         job = Job(monitored, endpoint.url, quality_first=quality_first)
-        for i, hour in enumerate(hours):
-            job.hour(T0 + i * HOUR, hour, monitored)
+        for each in fed:
+            job.hour(each)
             if restarts:
                 settle(job.webhook)
                 job.restart()
@@ -224,8 +242,8 @@ def settle(webhook: KeyedOperator) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(monitored: MonitorParams, hours: list[Hour]) -> Told:
-    return run(monitored, hours)
+def told(monitored: MonitorParams, fed: list[Fed]) -> Told:
+    return run(monitored, fed)
 
 
 def hour_of(time: str) -> int:
@@ -296,8 +314,8 @@ def test_it_is_first_on_the_page_when_the_first_bad_window_is_over(told: Told) -
 
 @pytest.mark.parametrize("how", [{"restarts": True}, {"quality_first": True}])
 def test_the_bytes_are_the_same_after_restarts_and_whoever_is_quicker(
-    told: Told, monitored: MonitorParams, hours: list[Hour], how: dict[str, Any]
+    told: Told, monitored: MonitorParams, fed: list[Fed], how: dict[str, Any]
 ) -> None:
-    again = run(monitored, hours, **how)
+    again = run(monitored, fed, **how)
     assert again.bodies == told.bodies
     assert sorted(map(repr, again.alerts)) == sorted(map(repr, told.alerts))

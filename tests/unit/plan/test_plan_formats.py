@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -126,16 +124,6 @@ def test_the_event_time_of_a_json_record_is_read_at_its_path(folder: Path) -> No
     assert where is not None
     problem = explain_event_time(where, {"at": "soon"}, 0)
     assert problem.message == "$.meta.at: expected a time in ms"
-
-
-def test_workers_of_json_jobs_import_nothing_for_avro() -> None:
-    code = (
-        "import sys, udfs.flink.functions, udfs.records.formats\n"
-        "names = ('fastavro', 'udfs.records.avro', 'udfs.records.schema_registry')\n"
-        "print([name for name in names if name in sys.modules])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert run.stdout.strip() == "[]"
 
 
 def test_fields_and_event_time_are_looked_for_in_the_envelope(folder: Path) -> None:

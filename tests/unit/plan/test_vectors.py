@@ -245,14 +245,14 @@ def test_windows_keep_the_elements(folder: Path) -> None:
 
 
 def test_a_wide_vector_costs_no_more_than_reading_it() -> None:
-    """1,000 vectors of 384 numbers: that they become columns takes less than the reading of their text."""
+    """300 vectors of 384 numbers: that they become columns takes less than the reading of their text."""
     text = JOB.replace("VERSION", "1").replace("float, 5", "float, 384")
     made = make_feature_plan(load_job_text(text, "job.yaml", Path("/")), ["first"])
     (params,) = (
         each.params for each in made.views.functions.values() if isinstance(each.params, ScoreParams)
     )
     checker = RecordChecker(params.source)
-    batch = batch_of([{"age": 1, "emb": row.tolist()} for row in GENERATOR.normal(size=(1000, 384))])
+    batch = batch_of([{"age": 1, "emb": row.tolist()} for row in GENERATOR.normal(size=(300, 384))])
 
     def took(work: Any) -> float:
         times = []

@@ -68,12 +68,12 @@ def test_realized_values_are_nannymls(chunk: dict[str, Any]) -> None:
 def test_intervals_hold_what_comes_as_often_as_they_say() -> None:
     """400 windows of labels drawn from the scores: 95% of the realized values lie within."""
     random = np.random.default_rng(3)
-    scores = random.beta(1, 5, 1_000)
+    scores = random.beta(1, 5, 300)
     said = scores >= 0.3
     limits = estimated(predicted(scores.tolist(), said.tolist()))
     inside = dict.fromkeys(("auc", "log_loss", "brier", "accuracy"), 0)
     for _ in range(400):
-        truth = random.random(1_000) < scores
+        truth = random.random(300) < scores
         rows = [
             (binary(s, c), y) for s, c, y in zip(scores.tolist(), said.tolist(), truth.tolist(), strict=True)
         ]
@@ -87,15 +87,15 @@ def test_intervals_hold_what_comes_as_often_as_they_say() -> None:
 def test_a_change_of_what_labels_mean_is_seen_and_chance_is_not() -> None:
     """The same scores: labels that follow them, and labels of which a third were turned round."""
     random, false = np.random.default_rng(4), 0
-    scores = random.beta(1, 4, 2_000)
+    scores = random.beta(1, 4, 500)
     for _ in range(200):
-        truth = random.random(2_000) < scores
+        truth = random.random(500) < scores
         rows = [(binary(s), y) for s, y in zip(scores.tolist(), truth.tolist(), strict=True)]
         gap = gap_of(counted(rows), 0.0)
         assert gap is not None
         false += gap.changed
     assert false <= 4
-    turned = np.where(random.random(2_000) < 1 / 3, ~truth, truth)
+    turned = np.where(random.random(500) < 1 / 3, ~truth, truth)
     rows = [(binary(s), y) for s, y in zip(scores.tolist(), turned.tolist(), strict=True)]
     gap = gap_of(counted(rows), 0.1)
     assert gap is not None

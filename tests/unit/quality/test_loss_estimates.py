@@ -119,10 +119,11 @@ def hetero(random: np.random.Generator, n: int, centre: float, spread: float = 1
     return said, said + spread * random.normal(0, said)
 
 
-def test_intervals_hold_what_comes_as_often_as_they_say() -> None:
-    """300 versions, and a window of each whose predictions moved: 95% of what was realized lies within."""
+@pytest.mark.parametrize(("count", "least"), [(100, 0.9), pytest.param(300, 0.92, marks=pytest.mark.long)])
+def test_intervals_hold_what_comes_as_often_as_they_say(count: int, least: float) -> None:
+    """So many versions, and a window of each whose predictions moved: 95% of what came lies within."""
     random, within = np.random.default_rng(3), {"mae": 0, "rmse": 0}
-    for _ in range(300):
+    for _ in range(count):
         wide = random.uniform(1, 7, 4_000)
         expected = known(wide, wide + random.normal(0, wide))
         said, came = hetero(random, 500, 5.0)
@@ -132,8 +133,8 @@ def test_intervals_hold_what_comes_as_often_as_they_say() -> None:
             assert metric.low is not None
             assert metric.high is not None
             within[name] += metric.low <= value <= metric.high
-    assert 0.92 <= within["mae"] / 300 <= 0.98
-    assert 0.91 <= within["rmse"] / 300 <= 0.98
+    assert least <= within["mae"] / count <= 0.98
+    assert least - 0.01 <= within["rmse"] / count <= 0.98
 
 
 def test_it_sees_harder_records_and_is_blind_to_a_changed_world_until_labels_come() -> None:
@@ -155,13 +156,14 @@ def test_it_sees_harder_records_and_is_blind_to_a_changed_world_until_labels_com
     assert (better.changed, better.worse) == (True, False)
 
 
-def test_false_gaps_are_rare() -> None:
+@pytest.mark.parametrize(("windows", "most"), [(100, 3), pytest.param(300, 5, marks=pytest.mark.long)])
+def test_false_gaps_are_rare(windows: int, most: int) -> None:
     random, changed = np.random.default_rng(5), 0
-    for _ in range(300):
+    for _ in range(windows):
         wide = random.uniform(1, 7, 1_000)
         expected = known(wide, wide + random.normal(0, wide))
         changed += gap_in(*hetero(random, 300, 4.0), expected, 0.0).changed
-    assert changed <= 5
+    assert changed <= most
 
 
 def test_counts_are_the_same_in_any_parts_and_as_many_as_there_are_leaves() -> None:

@@ -197,10 +197,10 @@ def test_a_schema_that_cannot_fill_a_list_is_refused(field: ListField, message: 
 
 def test_a_hostile_list_costs_bounded_time() -> None:
     contract = Contract((), (ListField("bigs", (Field("", "long"),), length=(None, 5)),))
-    million, good = order(bigs=["1"] * 1_000_000), order(bigs=["1"])
+    many, good = order(bigs=["1"] * 300_000), order(bigs=["1"])
     read = decoder(contract=contract)
     started = time.process_time()
-    decoded = decode_batch(read, [good, million, good])
-    assert time.process_time() - started < 20
+    decoded = decode_batch(read, [good, many, good])
+    assert time.process_time() - started < 6
     assert decoded.table.to_pylist() == [{"bigs": [1]}] * 2
     assert decoded.problems[1].message == "$.bigs: expected at most 5 elements, got more"

@@ -129,10 +129,11 @@ def test_the_reference_is_that_of_all_rows_and_how_much_blocks_differ() -> None:
     assert (of_many.metric, of_many.value) == ("accuracy", pytest.approx(0.75, abs=0.01))
 
 
-def test_windows_that_are_like_training_are_within_its_limits() -> None:
-    """300 versions, and a window each that is as hard as blocks are: one in a thousand may be out."""
+@pytest.mark.parametrize("versions", [100, pytest.param(300, marks=pytest.mark.long)])
+def test_windows_that_are_like_training_are_within_its_limits(versions: int) -> None:
+    """So many versions, and a window each that is as hard as blocks are: one in a thousand may be out."""
     random, outside = np.random.default_rng(6), 0
-    for _ in range(300):
+    for _ in range(versions):
         hardness = np.repeat(random.uniform(1, 1.5, 11), 200)
         off = random.normal(0, hardness)
         reference = found(judged(np.zeros(2_000), off[:2_000]), NUMBERS).reference
@@ -141,7 +142,7 @@ def test_windows_that_are_like_training_are_within_its_limits() -> None:
         error = window.std() / np.sqrt(200)
         spread = np.sqrt(reference.between**2 + reference.error**2 + error**2)
         outside += window.mean() > reference.value + stats.t(reference.blocks - 1).ppf(0.999) * spread
-    assert stats.binomtest(int(outside), 300, 0.001, "greater").pvalue > 0.001
+    assert stats.binomtest(int(outside), versions, 0.001, "greater").pvalue > 0.001
 
 
 def test_of_few_rows_nothing_is_said() -> None:

@@ -206,7 +206,7 @@ def test_what_no_window_needs_leaves_the_state(kind: str) -> None:
     """A long tail: neither the state nor the numbers of keys grow with the stream."""
     made = Run(KINDS[kind])
     sizes = []
-    for start in range(0, 60_000, 2_000):
+    for start in range(0, 28_000, 2_000):
         rows = stream(1_000, seed=start, apart=20, disorder=1)
         made.feed(
             row._replace(time=row.time + start * 10, offset=row.offset + start, card=f"{start}{row.card}")
@@ -215,7 +215,7 @@ def test_what_no_window_needs_leaves_the_state(kind: str) -> None:
         made.advance(10_000 + start * 10 + 19_990)
         made.results.clear()
         sizes.append(made.flink.bytes_kept())
-    assert max(sizes[10:]) < 3 * max(sizes[:5])
+    assert max(sizes[10:]) < 3 * max(sizes[:3])  # a state that grows would be four times as large
 
 
 EDITS = [

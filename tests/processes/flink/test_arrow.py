@@ -8,17 +8,10 @@ import textwrap
 
 import pytest
 
-
-def run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-# In a process of its own: what is handed over there stays so.
+# Forks a process for each program that is named: what is handed over there stays so, and imports take long.
 PROGRAM = textwrap.dedent(
     """
-    import io
+    import io, os, sys
     import numpy as np, pyarrow as pa
     from pyflink.fn_execution.beam.beam_coders import FlinkCoder
     from pyflink.fn_execution.coders import ArrowCoder, LengthPrefixBaseCoder
@@ -35,13 +28,19 @@ PROGRAM = textwrap.dedent(
             writer.write_batch(batch)
         return stream.getvalue()
 
-    hand_over_arrow()
+    for program in sys.argv[1:]:
+        print("----", flush=True)
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0
+        else:
+            exec(program)
+            break
     """
 )
 
 
-def test_arguments_are_the_arrays_that_flink_sent() -> None:
-    taken = """
+TAKEN = """
+    hand_over_arrow()
     fields = [("v", T.BYTES()), ("t", T.TIMESTAMP(3)), ("n", T.BIGINT())]
     taken, schema = coder(T.ROW([T.FIELD(name, kind) for name, kind in fields]))
     values = [[b"a", None], [1, None], [2**53 + 1, None]]
@@ -52,12 +51,9 @@ def test_arguments_are_the_arrays_that_flink_sent() -> None:
         assert [type(column) for column in columns] == [pa.BinaryArray, pa.TimestampArray, pa.Int64Array]
         assert pa.RecordBatch.from_arrays(columns, schema=schema).equals(sent)
     print("equal")
-    """
-    assert run(PROGRAM + textwrap.dedent(taken)) == "equal\n"
-
-
-def test_a_mapping_becomes_the_row_that_flink_reads() -> None:
-    given = """
+"""
+GIVEN = """
+    hand_over_arrow()
     fields = [("_kind", T.TINYINT()), ("_text", T.STRING()), ("_shards", T.MAP(T.INT(), T.BYTES()))]
     row = T.ROW([T.FIELD(name, kind) for name, kind in fields])
     giving, schema = coder(T.ROW([T.FIELD("r", row)]))
@@ -67,22 +63,41 @@ def test_a_mapping_becomes_the_row_that_flink_reads() -> None:
     for again in range(2):
         (column,) = pa.ipc.open_stream(giving.encode([result])).read_next_batch().columns
         print(column.to_pylist())
-    """
-    row = [
-        {"_kind": 1, "_text": "a", "_shards": [(3, b"x"), (5, b"y")]},
-        {"_kind": 2, "_text": None, "_shards": None},
-    ]
-    assert run(PROGRAM + textwrap.dedent(given)) == f"{row}\n" * 2
-
-
-@pytest.mark.parametrize("name", ["arrow_to_pandas", "pandas_to_arrow"])
-def test_another_version_of_pyflink_is_refused_in_words(name: str) -> None:
-    without = f"""
+"""
+WITHOUT = """
     from pyflink.fn_execution.coders import coder_impl
-    del coder_impl.{name}
+    del coder_impl.NAME
     try:
         hand_over_arrow()
     except RuntimeError as error:
         print(error)
-    """
-    assert name in run(PROGRAM + textwrap.dedent(without))
+"""
+LACKING = ("arrow_to_pandas", "pandas_to_arrow")
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    """What each program prints: the arguments', the mapping's, and those that lack a function each."""
+    programs = [TAKEN, GIVEN, *(WITHOUT.replace("NAME", name) for name in LACKING)]
+    command = [sys.executable, "-c", PROGRAM, *map(textwrap.dedent, programs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    _, *parts = done.stdout.split("----\n")
+    return parts
+
+
+def test_arguments_are_the_arrays_that_flink_sent(said: list[str]) -> None:
+    assert said[0] == "equal\n"
+
+
+def test_a_mapping_becomes_the_row_that_flink_reads(said: list[str]) -> None:
+    row = [
+        {"_kind": 1, "_text": "a", "_shards": [(3, b"x"), (5, b"y")]},
+        {"_kind": 2, "_text": None, "_shards": None},
+    ]
+    assert said[1] == f"{row}\n" * 2
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_another_version_of_pyflink_is_refused_in_words(said: list[str], name: str) -> None:
+    assert name in said[2 + LACKING.index(name)]

@@ -242,7 +242,7 @@ def steps_to_a_signal(random: np.random.Generator, phi: float, n: int, settings:
     return 400
 
 
-@pytest.mark.parametrize("runs", [25, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("runs", [12, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.parametrize("phi", [0.5, 0.9])
 def test_steps_that_are_alike_signal_no_sooner_than_was_set(phi: float, runs: int) -> None:
     """Set to 100 steps, it took two or three with .9."""
@@ -251,13 +251,14 @@ def test_steps_that_are_alike_signal_no_sooner_than_was_set(phi: float, runs: in
     assert np.mean(taken) > 80
 
 
-def test_with_a_least_effect_false_signals_are_rarer_and_never_more_frequent() -> None:
+@pytest.mark.parametrize("runs", [10, pytest.param(20, marks=pytest.mark.long)])
+def test_with_a_least_effect_false_signals_are_rarer_and_never_more_frequent(runs: int) -> None:
     """A signal must also be large: what is set is the least mean time to a false one."""
     taken: dict[float, list[int]] = {}
     for least in (0.0, 0.02):
         settings = SequentialSettings(100, min_effect=least)
         taken[least] = [
-            steps_to_a_signal(np.random.default_rng([run, 13]), 0.0, 100, settings) for run in range(20)
+            steps_to_a_signal(np.random.default_rng([run, 13]), 0.0, 100, settings) for run in range(runs)
         ]
     assert np.mean(taken[0.0]) > 70
     assert all(later >= sooner for later, sooner in zip(taken[0.02], taken[0.0], strict=True))

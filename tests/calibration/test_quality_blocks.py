@@ -35,11 +35,12 @@ def of_numbers(times: Ints, off: Sequence[float]) -> dict[str, Metric]:
     return realized(counted(rows, times=times))
 
 
-def test_intervals_hold_the_true_value_where_records_of_a_minute_are_alike() -> None:
-    """200 windows whose errors are of 1 to e² minutes' making; as if they were independent, half are out."""
+@pytest.mark.parametrize("windows", [60, pytest.param(200, marks=pytest.mark.long)])
+def test_intervals_hold_the_true_value_where_records_of_a_minute_are_alike(windows: int) -> None:
+    """Windows whose errors are of 1 to e² minutes' making; as if they were independent, half are out."""
     random, mae, narrow = np.random.default_rng(1), [], []
     expected = float(np.mean(np.exp(random.normal(0, 0.7, 400_000)))) * np.sqrt(2 / np.pi)
-    for _ in range(200):
+    for _ in range(windows):
         times, shared = drawn(random, 0.7)
         off = np.exp(shared) * random.normal(size=len(shared))
         found = of_numbers(times, off.tolist())["mae"]
@@ -50,14 +51,15 @@ def test_intervals_hold_the_true_value_where_records_of_a_minute_are_alike() -> 
     assert np.mean(narrow) < 0.7
 
 
-def test_so_do_those_of_accuracy_and_log_loss() -> None:
+@pytest.mark.parametrize("windows", [60, pytest.param(150, marks=pytest.mark.long)])
+def test_so_do_those_of_accuracy_and_log_loss(windows: int) -> None:
     random, right, loss = np.random.default_rng(2), [], []
     chance = 1 / (1 + np.exp(-random.normal(0, 1.5, 400_000)))
     accuracy, mean_loss = (
         float(chance.mean()),
         float(-np.log(0.8) * chance.mean() - np.log(0.2) * (1 - chance).mean()),
     )
-    for _ in range(150):
+    for _ in range(windows):
         times, shared = drawn(random, 1.5)
         labels = random.random(len(shared)) < 1 / (1 + np.exp(-shared))
         rows = [(binary(0.8, True), bool(y)) for y in labels.tolist()]
