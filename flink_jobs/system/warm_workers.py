@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -63,9 +64,10 @@ os._exit(status)
 
 
 @functools.cache
-def warm_python() -> str:
+def warm_python(*libraries: str) -> str:
     """The path of an interpreter whose workers are warm, until this process ends; whoever is too early waits.
 
+    It has these libraries beside those of workers.
     It is the ordinary one where processes cannot be forked like that, or the temporary folder has a name that
     is too long for a socket in it.
     """
@@ -83,7 +85,7 @@ def warm_python() -> str:
         listening.bind(address)
         listening.listen(64)
         file = listening.fileno()
-        command = [sys.executable, "-P", __file__, str(file)]
+        command = [sys.executable, "-P", __file__, str(file), *libraries]
         server = subprocess.Popen(
             command, stdin=subprocess.PIPE, env=environment, pass_fds=[file], start_new_session=True
         )
@@ -99,9 +101,9 @@ def _end(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def serve(file: int) -> None:
+def serve(file: int, libraries: Sequence[str] = ()) -> None:
     """Forks a process for each connection, until standard input ends."""
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *libraries):
         __import__(library)
     gc.freeze()  # shared with all that are forked
     with socket.socket(fileno=file) as listening:
@@ -156,6 +158,7 @@ def become(arguments: Sequence[str], folder: str, environment: dict[str, str], f
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # which a library may have asked for
     sys.path[:0] = [folder, *environment.get("PYTHONPATH", "").split(os.pathsep)]
     numpy.random.seed()  # each process has its own
     _, module, *more = arguments
@@ -164,4 +167,4 @@ def become(arguments: Sequence[str], folder: str, environment: dict[str, str], f
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), sys.argv[2:])

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,9 @@ from flink_jobs.local import stack
 from flink_jobs.local.state import load
 from flink_jobs.system.jars import PROJECT
 from flink_jobs.system.processes import free_port, wait_until
+from flink_jobs.system.warm_workers import warm_python
 from flink_jobs.testing import record
+from tests.helpers.commands import tailrace_command
 from tests.helpers.samples import write_model
 
 JOB = """
@@ -33,9 +34,8 @@ source:
   schema: {id: {type: long, required: true}, x: {type: double, required: true}}
 model: {name: m, registry: models}
 predictions: {include: [id]}
-runtime: {parallelism: 1, checkpoint: {interval: 1s}}
+runtime: {python: PYTHON, parallelism: 1, checkpoint: {interval: 1s}}
 """
-COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 
 
 class Day:
@@ -51,7 +51,12 @@ class Day:
         environ = {name: value for name, value in os.environ.items() if name not in named}
         environ["PYTHONPATH"] = str(PROJECT)
         return subprocess.run(
-            [*COMMAND, *words], capture_output=True, text=True, env=environ, cwd=self.folder, timeout=300
+            [*tailrace_command(), *words],
+            capture_output=True,
+            text=True,
+            env=environ,
+            cwd=self.folder,
+            timeout=300,
         )
 
     def well(self, *words: str) -> str:
@@ -89,7 +94,7 @@ class Day:
 @pytest.fixture
 def day(tmp_path: Path) -> Iterator[Day]:
     write_model(tmp_path / "models", "m", "x")
-    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "job.yaml").write_text(JOB.replace("PYTHON", warm_python()))
     made = Day(tmp_path)
     try:
         made.well("up", *made.ports, "--slots", "1", "--memory", "2g")

@@ -20,6 +20,8 @@ from flink_jobs.kafka import ClientSettings, Message, count_committed, produce, 
 from flink_jobs.local.flink import SessionCluster
 from flink_jobs.run.cluster import Cluster
 from flink_jobs.system.processes import ProcessId, free_port, wait_until
+from flink_jobs.system.warm_workers import warm_python
+from tests.helpers.commands import tailrace_command
 from tests.helpers.samples import write_model
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
@@ -43,7 +45,7 @@ source:
 features: {features}
 model: {{name: tiny, registry: models, inputs: {{a: {first}}}}}
 predictions: {{include: [{include}]}}
-runtime: {{checkpoint: {{interval: 1s}}, latency: low}}
+runtime: {{python: {python}, checkpoint: {{interval: 1s}}, latency: low}}
 """
 
 WriteJob = Callable[..., Path]
@@ -63,6 +65,7 @@ def write_job(kafka: ClientSettings, tmp_path: Path) -> WriteJob:
             features=WINDOWS[kind],
             first="km" if kind == "stateless" else "n",
             include="city" if kind == "stateless" else "city, n",
+            python=warm_python(),
         )
         path = tmp_path / f"{name}.yaml"
         path.write_text(text)
@@ -89,7 +92,7 @@ def broken(second: int) -> Message:
 
 
 def tailrace(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=timeout)
+    return subprocess.run([*tailrace_command(), *arguments], capture_output=True, text=True, timeout=timeout)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

@@ -284,21 +284,22 @@ def test_a_restart_in_mid_window_changes_nothing(
     """
     rows = payments(hours=1, moved_in=0, start=NOW - 72 * HOUR) + payments(hours=2, moved_in=0)
     rows += [record({}, timestamp=NOW + 72 * HOUR, partition=i) for i in range(4)]
-    expected = JobHarness(broker, partitions=4).run(restarted_job(reference), rows, base=folder)
     topic = f"restart-{uuid.uuid4().hex[:8]}"
     create_topics(kafka, {topic: 4})
     with Endpoint() as endpoint:
         job = (broker.bootstrap, folder, topic, endpoint.url, reference)
         endpoint.down = True
         produce(kafka, topic, rows[:700])
-        savepoint = in_a_process("until", *job, tmp_path / "first", "predictions", 693, "drift", 5)
+        savepoint = until(*map(str, (*job, tmp_path / "first", "predictions", 693, "drift", 5)))
+        stopped = time.monotonic()
         assert count_committed(kafka, f"{topic}.drift") == 5
         waiting = [told.value for told in read_topic(kafka, f"{topic}.alerts")]
         assert waiting
         assert (endpoint.attempts > 0, endpoint.bodies) == (True, [])
         endpoint.down = False
         produce(kafka, topic, rows[700:])
-        time.sleep(IDLE_S)
+        expected = JobHarness(broker, partitions=4).run(restarted_job(reference), rows, base=folder)
+        time.sleep(max(0, stopped + IDLE_S - time.monotonic()))
         in_a_process("until", *job, tmp_path / "second", "predictions", 1192, "drift", 15, savepoint)
         assert endpoint.bodies[: len(waiting)] == waiting
     assert count_committed(kafka, f"{topic}.predictions") == 1192

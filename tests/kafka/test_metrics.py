@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +25,12 @@ from flink_jobs.local import stack
 from flink_jobs.local.state import Stack, load
 from flink_jobs.system.jars import PROJECT
 from flink_jobs.system.processes import ProcessId, free_port, port_in_use, spawn, tail, wait_until
+from flink_jobs.system.warm_workers import warm_python
 from flink_jobs.testing import record
 from tests.helpers import models
+from tests.helpers.commands import tailrace_command
 from tests.helpers.otlp import Collector
 
-COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 RULES = PROJECT / "conf" / "prometheus"
 DASHBOARD = json.loads((PROJECT / "conf" / "grafana" / "tailrace.json").read_text())
 METRIC = re.compile(r"\b(?:flink|tailrace)[a-zA-Z0-9_:]+\b(?![-.])")
@@ -47,7 +47,7 @@ model: {{name: fraud, registry: models, inputs: {{balance: amount}}}}
 drift: {{window: 1h}}
 quality: {{window: 1h}}
 alerts: {{rules: {{moved: {{on: drift, bad: 1, of: 1, resolve_after: 1}}}}}}
-runtime: {{latency: low, checkpoint: {{interval: 1s}}}}
+runtime: {{python: {python}, latency: low, checkpoint: {{interval: 1s}}}}
 """
 
 
@@ -201,7 +201,7 @@ def answers(url: str) -> bool:
 
 
 def tailrace(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*tailrace_command(), *arguments], capture_output=True, text=True, timeout=240)
     assert done.returncode == code, done.stderr
     return done.stderr
 
@@ -273,7 +273,7 @@ def test_prometheus_has_every_series_that_is_asked_for(
     kafka = ClientSettings(running_stack.brokers)
     create_topics(kafka, {"payments": 1})
     write_model(tmp_path / "models")
-    (tmp_path / "job.yaml").write_text(JOB.format(brokers=running_stack.brokers))
+    (tmp_path / "job.yaml").write_text(JOB.format(brokers=running_stack.brokers, python=warm_python()))
     monkeypatch.setenv("OPENLINEAGE_URL", (tmp_path / "events.jsonl").as_uri())
     tailrace("submit", str(tmp_path / "job.yaml"), "--cluster", running_stack.flink_url)
     (run,) = map(json.loads, (tmp_path / "events.jsonl").read_text().splitlines())

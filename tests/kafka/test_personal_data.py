@@ -9,7 +9,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,15 +33,16 @@ from flink_jobs.local.state import Stack, load
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.system.processes import free_port, wait_until
+from flink_jobs.system.warm_workers import warm_python
 from flink_jobs.testing import record
 from tests.helpers import models
+from tests.helpers.commands import tailrace_command
 from tests.helpers.endpoint import Endpoint
 from tests.helpers.planted import PLANTED, Left, scanned, told
 from tests.helpers.quoting import LIMIT, Quoting
 from udfs.records.envelope import key_id
 from udfs.records.personal import about_record, open_record, open_value
 
-COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 PEOPLE, NOON, HOUR = 1_000, 1_767_268_800_000, 3_600_000
 KEY = bytes(range(32))
 SECRETS = {"HASH_KEY": "a key that only the test has", "ENCRYPT_KEY": KEY.hex()}
@@ -63,7 +63,7 @@ model: {name: MODEL, registry: models, refresh: 1s, inputs: {who: masked}}
 predictions: {include: [email, masked, street, phone, ssn], pii_key: "${HASH_KEY}"}
 late: {pii: encrypt}
 privacy: {encrypt_key: "${ENCRYPT_KEY}"}
-runtime: {latency: low, checkpoint: {interval: 1s}}
+runtime: {python: PYTHON, latency: low, checkpoint: {interval: 1s}}
 """
 STREET = "street: {file: people.csv, by: email, select: [street]}"
 STATELESS = f"""
@@ -147,7 +147,7 @@ class Seen:
 
 def tailrace(*arguments: str, environ: dict[str, str], cwd: Path) -> str:
     done = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=240, env=environ, cwd=cwd
+        [*tailrace_command(), *arguments], capture_output=True, text=True, timeout=240, env=environ, cwd=cwd
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
@@ -177,7 +177,9 @@ def _run(folder: Path, running: Stack, endpoint: Endpoint, said: list[str], envi
     (folder / "people.csv").write_text("email,street\nnobody,Main\n")
     create_topics(kafka, {"people": 1}, {"compression.type": "uncompressed"})
     for name, text in {"stateless": STATELESS, "windowed": WINDOWED}.items():
-        (folder / f"{name}.yaml").write_text(text.replace("BROKERS", running.brokers))
+        (folder / f"{name}.yaml").write_text(
+            text.replace("BROKERS", running.brokers).replace("PYTHON", warm_python())
+        )
         for command in (
             ["plan"],
             ["plan", "--privacy", "--json"],

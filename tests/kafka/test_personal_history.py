@@ -10,7 +10,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 from struct import pack
@@ -24,9 +23,9 @@ from flink_jobs.kafka import ClientSettings, create_topics, produce, read_topic
 from flink_jobs.registry import Registry
 from flink_jobs.testing import record
 from tests.helpers import models
+from tests.helpers.commands import tailrace_command
 from tests.helpers.planted import PLANTED, scanned, told
 
-COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 HASH_KEY = "a key that only the test has"
 ROWS, START = 600, 1_704_067_200_000
 JOB = """
@@ -99,7 +98,7 @@ class Place:
         self._environ = {**os.environ, "TMPDIR": str(root / "tmp"), "HASH_KEY": HASH_KEY}
 
     def tailrace(self, *words: str) -> str:
-        command = [*COMMAND, *words]
+        command = [*tailrace_command(), *words]
         done = subprocess.run(
             command, cwd=self.root, capture_output=True, text=True, timeout=400, env=self._environ
         )

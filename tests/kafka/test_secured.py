@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from flink_jobs.local.flink import SessionCluster
 from flink_jobs.run.tokens import java_option
 from flink_jobs.system.processes import free_port, wait_until
 from tests.helpers.certificates import Authority
+from tests.helpers.commands import tailrace_command
 from tests.helpers.drift_records import drift_records
 from tests.helpers.gateway import gateway
 from tests.helpers.samples import write_model
@@ -37,7 +37,6 @@ from tests.helpers.secured import PASSWORD, SECRET, Secured, secured_broker
 from udfs.drift.records import encode
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +99,7 @@ def tailrace(tmp_path: Path) -> Run:
     def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         kept = {key: value for key, value in os.environ.items() if key != "TAILRACE_BROKERS"}
         return subprocess.run(
-            [*COMMAND, *arguments],
+            [*tailrace_command(), *arguments],
             capture_output=True,
             text=True,
             env={**kept, **hidden, **environ},

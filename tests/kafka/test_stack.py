@@ -21,14 +21,13 @@ from flink_jobs.local import stack
 from flink_jobs.local.stack import Options
 from flink_jobs.local.state import Service, Stack, default_brokers, load
 from flink_jobs.system.processes import ProcessId, free_port, port_in_use, wait_until
-
-COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
+from tests.helpers.commands import tailrace_command
 
 
 def tailrace(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "TAILRACE_BROKERS"}
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, env=environment, timeout=180
+        [*tailrace_command(), *arguments], capture_output=True, text=True, env=environment, timeout=180
     )
 
 

@@ -12,8 +12,10 @@ import pytest
 
 from flink_jobs.kafka import ClientSettings, Message, describe_topics, produce, read_topic
 from flink_jobs.system.processes import free_port
+from tests.helpers.commands import tailrace_command
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
 
 
@@ -24,7 +26,7 @@ def tailrace(kafka: ClientSettings) -> Run:
     def run(*arguments: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
         environment = os.environ | {"TAILRACE_BROKERS": kafka.brokers, "COLUMNS": "200"} | env
         return subprocess.run(
-            [*COMMAND, *arguments], input=stdin, capture_output=True, env=environment, timeout=60
+            [*tailrace_command(), *arguments], input=stdin, capture_output=True, env=environment, timeout=60
         )
 
     return run
@@ -111,7 +113,9 @@ def test_a_closed_pipe_ends_reading_quietly(kafka: ClientSettings, new_topic: Ca
     topic = new_topic()
     produce(kafka, topic, (Message(b"x" * 100) for _ in range(20_000)))
     reading = subprocess.Popen(
-        [*COMMAND, "read", topic, "--brokers", kafka.brokers], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "read", topic, "--brokers", kafka.brokers],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert reading.stdout is not None
     assert reading.stderr is not None
