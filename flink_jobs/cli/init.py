@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from pathlib import Path
@@ -33,6 +32,7 @@ from flink_jobs.training.starter import (
 from udfs.model.loading import verified_files
 from udfs.model.manifest import GOLDEN_FILE
 from udfs.records.registry_params import RegistryParams
+from udfs.tables import reader_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -94,7 +94,7 @@ def init(
     if source:
         say("no records to test: they would have to be Avro")
     else:
-        golden = pq.read_table(io.BytesIO(files[GOLDEN_FILE]))
+        golden = pq.read_table(reader_of(files[GOLDEN_FILE]))
         _write(fixtures_of(path), golden_records(start, golden))
     folder = Path(registry, model)
     if "://" not in registry and (text := trainer_file(start, os.path.relpath(path, folder))):

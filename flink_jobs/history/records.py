@@ -11,7 +11,6 @@ and `timestamp` (a time, or ms) are the Kafka record's. JSON lines: a record eac
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from flink_jobs.spec import Envelope, JobSpec, SchemaField, Source
 from udfs.records.encode import json_objects
 from udfs.records.event_time import ISO_8601, Unit
 from udfs.suggest import nearest
+from udfs.tables import reader_of
 from udfs.tables.columns import one_array
 from udfs.tables.read import CSV, ENDINGS
 from udfs.tables.text import fits, from_text
@@ -235,7 +235,7 @@ def _columns_of(lines: list[bytes]) -> pa.Table:
     blob = b"\n".join(lines)
     read = pyarrow.json.ReadOptions(block_size=max(len(blob) + 1, 1))
     try:
-        table = pyarrow.json.read_json(io.BytesIO(blob), read)
+        table = pyarrow.json.read_json(reader_of(blob), read)
     except pa.ArrowInvalid:
         table = None
     if table is None or table.num_rows != len(lines):

@@ -19,6 +19,7 @@ import pyarrow.json
 from flink_jobs.kafka import Record
 from flink_jobs.plan import Plan, Runnable
 from udfs.model.manifest import Output
+from udfs.tables import reader_of
 from udfs.types import ARROW
 
 _BLOCK = 8_000_000
@@ -111,7 +112,7 @@ def _parse(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
     written = pa.schema([_as_written(field) for field in schema])
     parse = pyarrow.json.ParseOptions(explicit_schema=written, unexpected_field_behavior="ignore")
     read = pyarrow.json.ReadOptions(block_size=max(_BLOCK, max(len(r.value or b"") for r in records) + 1))
-    parsed = pyarrow.json.read_json(pa.BufferReader(blob), read, parse)
+    parsed = pyarrow.json.read_json(reader_of(blob), read, parse)
     columns = [_as_read(parsed.column(field.name).combine_chunks(), field.type) for field in schema]
     return pa.table(columns, schema=schema)
 

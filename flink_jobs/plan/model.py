@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flink_jobs.errors import InputError
@@ -20,6 +19,7 @@ from udfs.releases.chain import ReleaseTrust
 from udfs.store import is_uri, open_store
 from udfs.store.base import joined_uri
 from udfs.suggest import nearest
+from udfs.tables import reader_of
 
 _DECIDING = ("name", "registry", "use")
 
@@ -150,6 +150,6 @@ def _why_unexplained(folder: str, trust: Trust) -> tuple[str, str] | None:
 
 def _explain_golden_rows(folder: str, loaded: LoadedModel) -> None:
     explain = explainer(loaded.model)
-    golden = pa.BufferReader(open_store(folder).read(GOLDEN_FILE))
+    golden = reader_of(open_store(folder).read(GOLDEN_FILE))
     inputs = pq.read_table(golden).select(loaded.model.signature.names)
     explain(inputs, loaded.model.predict(inputs))

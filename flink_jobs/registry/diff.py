@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from udfs.errors import ModelError
 from udfs.model.contract import Scored
 from udfs.model.loading import LoadedModel, load_version, verified_files
 from udfs.model.manifest import GOLDEN_FILE, Lineage, Manifest, digest
+from udfs.tables import reader_of
 
 Named = tuple[str, int]
 
@@ -111,7 +111,7 @@ def _predictions(
 def golden_inputs(registry: Registry, named: Named) -> pa.Table:
     """The inputs of a version's golden rows, in its signature's schema."""
     manifest, files = verified_files(registry.location(*named))
-    table = pq.read_table(io.BytesIO(files[GOLDEN_FILE]))
+    table = pq.read_table(reader_of(files[GOLDEN_FILE]))
     return table.select(manifest.signature.names).cast(manifest.signature.schema())
 
 

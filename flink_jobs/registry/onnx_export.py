@@ -19,6 +19,7 @@ from udfs.model import formats, golden
 from udfs.model.format_table import FORMATS
 from udfs.model.loading import LoadedModel, load_version, verified_files
 from udfs.model.manifest import EXPECTED_FILE, GOLDEN_FILE, Lineage, Manifest, Signature
+from udfs.tables import reader_of
 
 
 def export_onnx(registry: Registry, name: str, version: int) -> Manifest:
@@ -94,6 +95,6 @@ def _complete(rows: pa.Table, signature: Signature) -> pa.Table:
 
 
 def _complete_rows(golden_file: bytes, signature: Signature) -> bytes:
-    rows, written = pq.read_table(pa.BufferReader(golden_file)), io.BytesIO()
+    rows, written = pq.read_table(reader_of(golden_file)), io.BytesIO()
     pq.write_table(_complete(rows, signature), written)
     return written.getvalue()

@@ -24,7 +24,7 @@ def page(proofs: Sequence[Proof], faults: Mapping[str, Fault]) -> str:
     """Markdown; `proofs` have one fault each, any number of times."""
     return f"""# What was tried on running jobs
 
-Written by `scripts/prove --full --docs docs` on {datetime.now(UTC):%Y-%m-%d}, with apache-flink
+Written by `scripts/prove --docs docs`, a case at a time, on {datetime.now(UTC):%Y-%m-%d}, with apache-flink
 {version("apache-flink")}, {_connector()}, Python {platform.python_version()}.
 `scripts/prove --faults NAME --runs N` does one of them.
 

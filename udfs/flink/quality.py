@@ -35,8 +35,8 @@ _ALERTS = msgspec.msgpack.Decoder(AlertState)
 LABELS = ""
 COUNTERS = ("quality_windows", "quality_final", "quality_unlabelled", "concept_changes", "quality_falls")
 METRICS = {
-    "realized": ("auc", "log_loss", "accuracy", "rmse"),
-    "estimated": ("auc", "log_loss", "accuracy"),
+    "realized": ("auc", "log_loss", "accuracy", "mae", "rmse"),
+    "estimated": ("auc", "log_loss", "accuracy", "mae", "rmse"),
 }
 GAUGES = ("label_coverage", *(f"{kind}_{name}" for kind, names in METRICS.items() for name in names))
 

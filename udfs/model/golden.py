@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from udfs.errors import ModelError
 from udfs.model.contract import Model, Scored
 from udfs.model.manifest import GOLDEN_FILE
+from udfs.tables import reader_of
 
 _PREFIX = "expected."
 
@@ -48,7 +49,7 @@ def check(model: Model, data: bytes, tolerance: float) -> None:
 
 def _read(data: bytes, schema: pa.Schema) -> pa.Table:
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = pq.read_table(reader_of(data))
     except (pa.ArrowException, OSError) as error:
         raise ModelError(f"{GOLDEN_FILE} must be a Parquet file: {error}") from None
     inputs = pa.schema([field for field in table.schema if not field.name.startswith(_PREFIX)])

@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from udfs.tables.columns import ColumnError, as_type, one_array
+from udfs.tables.memory import reader_of
 from udfs.tables.text import fits, from_text, looks_like
 from udfs.types import ColumnType
 
@@ -71,7 +72,7 @@ def parse_table(
     another type.
     """
     kind = _ending(name)
-    table = _opened(kind, lambda: pa.BufferReader(data), len(data), columns, None)
+    table = _opened(kind, lambda: reader_of(data), len(data), columns, None)
     return _typed(table, kind, types or {}, hints or {})
 
 
