@@ -79,7 +79,7 @@ def events(months: Iterable[int]) -> pd.DataFrame:
     flights["at"] = (_hour_utc(flights) + delay).dt.floor("h")
     joined = flights.merge(_weather(source), on=["origin", "at"], how="left")
     ordered = joined.sort_values(["departed_at", "flight_id"], ignore_index=True)
-    return cast(pd.DataFrame, ordered[[*EVENT_FIELDS, "arr_delay", "late"]])
+    return cast(pd.DataFrame, ordered[[*EVENT_FIELDS, "arr_delay", "late"]].copy())
 
 
 def payloads(departures: pd.DataFrame) -> list[bytes]:
