@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from flink_jobs.errors import InputError
 from udfs.suggest import hint
-from udfs.types import ARROW, ColumnType
+from udfs.types import ColumnType, TableType
 
 Types = Annotated[
     list[str] | None,
@@ -20,6 +20,8 @@ Types = Annotated[
     ),
 ]
 
+_KINDS: tuple[TableType, ...] = get_args(TableType)
+
 
 def declared_types(given: list[str] | None) -> dict[str, ColumnType]:
     """The types by column. Raises InputError.
@@ -30,9 +32,9 @@ def declared_types(given: list[str] | None) -> dict[str, ColumnType]:
     types: dict[str, ColumnType] = {}
     for text in given or []:
         column, _, name = text.rpartition("=")
-        kind = next((known for known in ARROW if known == name), None)
+        kind = next((known for known in _KINDS if known == name), None)
         if not column or kind is None:
-            expected = f"COLUMN=TYPE with one of the types {', '.join(ARROW)}"
-            raise InputError(f"--type must be {expected}; got {text!r}{hint(name, ARROW)}")
+            expected = f"COLUMN=TYPE with one of the types {', '.join(_KINDS)}"
+            raise InputError(f"--type must be {expected}; got {text!r}{hint(name, _KINDS)}")
         types[column] = kind
     return types

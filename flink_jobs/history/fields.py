@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flink_jobs.errors import InputError
+from udfs.records.binary import bytes_text
 from udfs.records.encode import RawJson
 from udfs.records.event_time import Unit
 from udfs.tables.columns import ColumnError, as_type, one_array
@@ -26,6 +27,8 @@ def as_field(column: pa.ChunkedArray, kind: str, what: str, unit: Unit = "iso860
     begins with `what`, for a column of another type and for fractions where whole numbers must be.
     """
     values = one_array(column)
+    if kind in ("decimal", "bytes"):
+        values, kind = _written(values), "string"
     if _is_time(values.type) and kind in ("string", "long"):
         values = _text(values) if kind == "string" else _since_1970(values, unit)
     try:
@@ -77,6 +80,15 @@ def _finite_or_null(values: pa.Array) -> pa.Array:
 
 def _is_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _written(values: pa.Array) -> pa.Array:
+    """Decimals and bytes as JSON has them."""
+    if pa.types.is_decimal(values.type):
+        return values.cast(pa.string())
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+        return pa.array([bytes_text(value) for value in values.to_pylist()], pa.string())
+    return values
 
 
 def _known(kind: str) -> ColumnType:

@@ -35,7 +35,7 @@ from udfs.tables import reader_of
 from udfs.tables.columns import one_array
 from udfs.tables.read import CSV, ENDINGS
 from udfs.tables.text import fits, from_text
-from udfs.types import ColumnType
+from udfs.types import ColumnType, held_as
 
 LINES = (".jsonl", ".ndjson", ".json")
 
@@ -101,7 +101,7 @@ def read_history_table(
         return open_table(path, limit=limit)
     when = job.source.event_time
     wanted: dict[str, ColumnType] = {"key": "string", **(types or {})}
-    wanted |= {name: field.column_type for name, field in job.source.columns.items()}
+    wanted |= {name: held_as(field.column_type) for name, field in job.source.columns.items()}
     moment = when.field or when.header
     if moment:
         wanted[moment] = "string"

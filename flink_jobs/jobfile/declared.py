@@ -8,6 +8,7 @@ True
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from typing import Any, get_args
 from flink_jobs.errors import Location
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.aggregates import Aggregate, parse_aggregate
+from flink_jobs.spec.lists import WRITTEN_DECIMAL
 from flink_jobs.spec.section import known_keys
 from flink_jobs.spec.source import FieldType
 from udfs.records.personal import Treatment
@@ -139,6 +141,8 @@ class Outline:
     def field_type(self, name: str) -> FieldType | None:
         raw = (self.fields or {}).get(name)
         declared = raw.get("type") if isinstance(raw, dict) else raw
+        if isinstance(declared, str) and re.match(WRITTEN_DECIMAL, declared):
+            return "decimal"
         return declared if declared in get_args(FieldType) else None
 
     def pii(self, name: str) -> str | None:

@@ -156,6 +156,10 @@ def _argument(job: Outline, result: Result, fields: list[str]) -> Iterator[Diagn
     elif aggregate.function in NUMERIC_AGGREGATES and declared in ("string", "boolean"):
         expected = f"{aggregate.function} of a double or long"
         yield Diagnostic(result.location, expected, f"{aggregate}, of a {declared}")
+    elif declared in ("decimal", "bytes") and aggregate.function in (*NUMERIC_AGGREGATES, "min", "max"):
+        hint = f", such as a second field of type double with field: {aggregate.column}"
+        expected = f"{aggregate.function} of a double or long{hint * (declared == 'decimal')}"
+        yield Diagnostic(result.location, expected, f"{aggregate}, of a {declared}")
 
 
 def _lookup_references(job: Outline) -> Iterator[Diagnostic]:

@@ -323,7 +323,8 @@ def collect_inputs(
             found.add(location, expected, f"no column {name!r}", name=name, choices=columns.columns)
         elif problem.kind == "type":
             column = columns[name]
-            got = f"{name}, a {column.type} ({column.origin})"
+            cast = f"; CAST({name} AS DOUBLE) of features.derive is one" * (column.type == "decimal")
+            got = f"{name}, a {column.type} ({column.origin}){cast}"
             found.add(location, f"a {kinds[problem.input]} column, as {model} wants it", got)
     absent = [problem.column for problem in problems if problem.kind == "null"]
     _check_required({vectors.get(name, name): columns[name].type for name in absent}, job, model, found)

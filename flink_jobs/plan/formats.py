@@ -127,6 +127,7 @@ def _field(name: str, field: ContractField, path: str | None = None) -> Field:
         tuple(path.split(".")) if path else (),
         field.length if field.length else (None, None),
         field.pattern,
+        field.digits,
     )
 
 

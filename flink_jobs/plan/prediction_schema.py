@@ -10,6 +10,7 @@ from flink_jobs.plan.personal import Labels
 from flink_jobs.spec import JobSpec, SchemaRegistry
 from udfs.model.manifest import Manifest, Output
 from udfs.records.avro_encode import AvroField, AvroOutput, Kind
+from udfs.types import held_as
 
 _CLASSES: dict[type, Kind] = {bool: "boolean", int: "long", str: "string"}
 
@@ -24,7 +25,7 @@ def avro_output(job: JobSpec, columns: JobColumns, labels: Labels, manifest: Man
 def _fields(job: JobSpec, columns: JobColumns, labels: Labels, output: Output) -> Iterator[AvroField]:
     for name in job.predictions.include:
         # What is treated as personal data is text.
-        yield AvroField(name, "string" if name in labels else columns[name].type)
+        yield AvroField(name, "string" if name in labels else held_as(columns[name].type))
     yield AvroField("prediction", _prediction(output))
     yield AvroField("score", "double")
     if output.kind == "multiclass":

@@ -24,7 +24,7 @@ from udfs.records.personal import RecordTreatment
 from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
 from udfs.scoring.params import ChangesParams, PackParams, ScoreParams, SourceParams
 from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SEALED, SHARDS, OutcomeColumn, RowColumn
-from udfs.types import ColumnType
+from udfs.types import ColumnType, held_as
 from udfs.windows.params import AggregateParams, GroupParams, StageParams, TableParams, WindowParams
 
 # Flink's largest parallelism of windows. Their state is made of so many shards, for ever.
@@ -161,10 +161,10 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     by_key: dict[tuple[str, ...], list[Window]] = {}
     for window in job.features.windows.values():
         by_key.setdefault(tuple(window.by), []).append(window)
-    stages, known = [], dict(_fields(job)) | {each.name: each.tree[1] for each in columns.taken}
+    stages, known = [], dict(_fields(job)) | {each.name: held_as(each.tree[1]) for each in columns.taken}
     known |= {name: "boolean" for name, _ in columns.conditions}
     for by, windows in by_key.items():
-        results = {name: columns[name].type for window in windows for name in window.select}
+        results = {name: held_as(columns[name].type) for window in windows for name in window.select}
         types = tuple(known.items()), tuple(results.items())
         if job.score == "per_window":
             return (StageParams(by, (), *types, group_params(windows[0])),)
@@ -244,5 +244,6 @@ def pack_params(source: SourceParams, by: tuple[str, ...], columns: JobColumns) 
 
 
 def _fields(job: JobSpec) -> Mapping[str, ColumnType]:
-    fields: dict[str, ColumnType] = {name: held.column_type for name, held in job.source.columns.items()}
+    columns = job.source.columns.items()
+    fields: dict[str, ColumnType] = {name: held_as(field.column_type) for name, field in columns}
     return fields | dict.fromkeys(vector_parts(job), "double")

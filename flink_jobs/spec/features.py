@@ -24,7 +24,7 @@ from flink_jobs.spec.scalars import (
 from flink_jobs.spec.section import OneOrMoreReferences, Section, Topic, one_or_more
 from flink_jobs.spec.source import PII, EventTime, Isolation
 from udfs.records.personal import Treatment
-from udfs.types import ColumnType
+from udfs.types import ColumnType, TableType
 
 WindowKind = Literal["over", "rows", "tumble", "hop", "session"]
 WINDOW_KINDS: tuple[WindowKind, ...] = ("over", "rows", "tumble", "hop", "session")
@@ -108,7 +108,7 @@ class SelectedColumn(Section):
     """A column of a lookup's table, and its type."""
 
     column: TableColumn = Field(description="Column of the table; of a topic a path, a.b.c.")
-    type: ColumnType | None = Field(
+    type: TableType | None = Field(
         default=None,
         description="Its type; a topic's column needs one. Default: in Parquet the column's own, in "
         "CSV that of the model's input that it feeds, else what its values look like.",
@@ -262,7 +262,7 @@ class Lookup(Section):
     def _type_errors(self) -> dict[Location, PydanticCustomError]:
         if self.kind == "file":
             return {}
-        kinds = _JSON_TYPES if self.kind == "topic" else get_args(ColumnType)
+        kinds = _JSON_TYPES if self.kind == "topic" else get_args(TableType)
         expected = f"{{type: {' or '.join(kinds)}}}, as a {self.kind} does not say its types"
         return {
             ("select", name): wrong(expected, taken.type or "no type")

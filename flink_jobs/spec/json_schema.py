@@ -13,7 +13,7 @@ from typing import Any
 
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.features import LOOKUP_KINDS, WINDOW_KINDS
-from flink_jobs.spec.lists import WRITTEN
+from flink_jobs.spec.lists import WRITTEN, WRITTEN_DECIMAL
 
 Schema = dict[str, Any]
 
@@ -48,14 +48,17 @@ def job_schema_text() -> str:
 def _add_shorthands(definitions: Schema) -> None:
     """What validators accept besides the type that they make."""
     source = definitions["Source"]["properties"]
-    scalar = dict(definitions["ElementField"]["properties"]["type"])
+    of_element = definitions["ElementField"]["properties"]
+    of_element["type"] = _with_words(of_element["type"], WRITTEN_DECIMAL)
+    scalar = dict(of_element["type"])
     written = definitions["SchemaField"]["properties"]
-    written["type"] = _with_written_lists(written["type"])
+    written["type"] = _with_words(written["type"], WRITTEN)
     below = [definitions[section]["properties"]["fields"] for section in ("RecordKey", "Envelope")]
     members = written["members"]["anyOf"][0]
     for fields, short in (
         (source["schema"], dict(written["type"])),
-        *((fields, scalar) for fields in (source["headers"], members, *below)),
+        (source["headers"], dict(definitions["HeaderField"]["properties"]["type"])),
+        *((fields, scalar) for fields in (members, *below)),
     ):
         for pattern, field in fields["patternProperties"].items():
             fields["patternProperties"][pattern] = {"anyOf": [field, short]}
@@ -73,9 +76,9 @@ def _add_shorthands(definitions: Schema) -> None:
     definitions["Window"]["dependentRequired"] = {"hop": ["every"], "every": ["hop"]}
 
 
-def _with_written_lists(schema: Schema) -> Schema:
-    """A type, or a list or vector of something in words."""
-    in_words = {"type": "string", "pattern": WRITTEN}
+def _with_words(schema: Schema, pattern: str) -> Schema:
+    """A type, or one in words: a list or vector of something, or a decimal of so many digits."""
+    in_words = {"type": "string", "pattern": pattern}
     bare = {key: value for key, value in schema.items() if key != "description"}
     return {"description": schema["description"], "anyOf": [bare, in_words]}
 

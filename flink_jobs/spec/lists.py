@@ -1,4 +1,4 @@
-"""How a job file writes lists (`list<string>`), vectors (`vector<float, 384>`), lengths and patterns.
+"""How a job file writes lists (`list<string>`), vectors (`vector<float, 384>`), decimals, lengths, patterns.
 
 >>> spelled_out({"type": "list<{sku: string, qty: long}>", "required": True})
 {'type': 'list', 'required': True, 'members': {'sku': 'string', 'qty': 'long'}}
@@ -6,6 +6,8 @@
 {'type': 'list', 'element': 'string'}
 >>> spelled_out({"type": "vector<float, 384>"})
 {'type': 'vector', 'size': 384}
+>>> decimal_spelled_out({"type": "decimal(10, 2)"})
+{'type': 'decimal', 'precision': 10, 'scale': 2}
 """
 
 from __future__ import annotations
@@ -21,12 +23,16 @@ from udfs.records.fields import whole_pattern
 from udfs.records.lists import LARGEST_LENGTH
 
 MEMBER_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,199}"
-_TYPE = r"string|double|long|boolean"
+_TYPE = r"string|double|long|boolean|bytes"
+_DECIMAL = r"decimal\s*\(\s*[0-9]{1,2}\s*(,\s*[0-9]{1,2}\s*)?\)"
 _MEMBER = rf"\s*({MEMBER_NAME})\s*:\s*({_TYPE})\s*"
 _LARGEST_TEXT = 10_000
 # What editors accept as a list or a vector in words.
 _MEMBERS = rf"\{{{_MEMBER}(,{_MEMBER})*\}}"
-WRITTEN = rf"^\s*(list\s*<\s*({_TYPE}|{_MEMBERS})\s*>|vector\s*<\s*(float|double)\s*,\s*[0-9]+\s*>)\s*$"
+WRITTEN = (
+    rf"^\s*(list\s*<\s*({_TYPE}|{_MEMBERS})\s*>|vector\s*<\s*(float|double)\s*,\s*[0-9]+\s*>|{_DECIMAL})\s*$"
+)
+WRITTEN_DECIMAL = rf"^\s*{_DECIMAL}\s*$"
 
 
 def spelled_out(data: Any) -> Any:
@@ -45,6 +51,19 @@ def spelled_out(data: Any) -> Any:
     if given := [key for key in ("element", "members") if key in data]:
         raise wrong_at({(given[0],): wrong("left out, as the type says it", "a value")})
     return {**data, "type": "list", **found}
+
+
+def decimal_spelled_out(data: Any) -> Any:
+    """A field whose type is written as a decimal with its digits, with these as their own keys."""
+    written = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(written, str) or not re.match(r"\s*decimal\s*\(", written):
+        return data
+    if not re.match(WRITTEN_DECIMAL, written):
+        raise wrong_at({("type",): wrong("decimal(10, 2), or of other digits", describe(written))})
+    if given := [key for key in ("precision", "scale") if key in data]:
+        raise wrong_at({(given[0],): wrong("left out, as the type says it", "a value")})
+    precision, scale = (*map(int, re.findall("[0-9]+", written)), 0)[:2]
+    return {**data, "type": "decimal", "precision": precision, "scale": scale}
 
 
 def _vector(data: dict[str, Any], written: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from flink_jobs.errors import Location
 from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
 from flink_jobs.spec.http_access import HttpAccess, WebUrl
-from flink_jobs.spec.lists import MEMBER_NAME, parse_length, parse_pattern, spelled_out
+from flink_jobs.spec.lists import MEMBER_NAME, decimal_spelled_out, parse_length, parse_pattern, spelled_out
 from flink_jobs.spec.paths import AbsolutePath
 from flink_jobs.spec.scalars import (
     ColumnName,
@@ -26,11 +26,14 @@ from flink_jobs.spec.scalars import (
     whole,
 )
 from flink_jobs.spec.section import Section, Topic
+from udfs.records.decimals import MOST_DIGITS, Digits, unscaled, written
 from udfs.records.personal import Treatment
 from udfs.records.vectors import LARGEST_VECTOR
 
-FieldType = Literal["string", "double", "long", "boolean"]
-SchemaType = Literal["string", "double", "long", "boolean", "list", "vector"]
+TextType = Literal["string", "double", "long", "boolean"]
+FieldType = Literal["string", "double", "long", "boolean", "decimal", "bytes"]
+SchemaType = Literal["string", "double", "long", "boolean", "decimal", "bytes", "list", "vector"]
+TEXTS = get_args(TextType)
 LISTS = ("list", "vector")
 PII = (
     "Personal data, and all that is made of it: written only as a keyed hash, encrypted, as a mask, or never."
@@ -101,9 +104,16 @@ class ContractField(Section):
     values: Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)] = Field(
         default=(), validate_default=False, description="The only values allowed."
     )
+    precision: Annotated[int, whole(1, MOST_DIGITS)] | None = Field(
+        default=None, description="Of a decimal: how many digits it has at most."
+    )
+    scale: Annotated[int, whole(0, MOST_DIGITS)] | None = Field(
+        default=None, description="Of a decimal: how many of these are after the point; default: none."
+    )
     length: Length | None = Field(
         default=None,
-        description="[low, high] of a string's characters, or a list's elements; null leaves a side open.",
+        description="[low, high] of a string's characters, of bytes, or of a list's elements; null leaves a "
+        "side open.",
     )
     pattern: Pattern | None = Field(
         default=None, description="Regular expression (RE2) that a string matches as a whole."
@@ -113,11 +123,11 @@ class ContractField(Section):
     @model_validator(mode="before")
     @classmethod
     def _spell_out(cls, data: Any) -> Any:
-        return {"type": data} if isinstance(data, str) else data
+        return decimal_spelled_out({"type": data} if isinstance(data, str) else data)
 
     @model_validator(mode="after")
     def _check_constraints(self) -> ContractField:
-        errors = self._range_errors() | self._value_errors() | self._text_errors()
+        errors = self._digit_errors() or self._range_errors() | self._value_errors() | self._text_errors()
         if errors:
             raise wrong_at(errors)
         return self
@@ -131,13 +141,28 @@ class ContractField(Section):
 
     def _text_errors(self) -> dict[Location, PydanticCustomError]:
         errors: dict[Location, PydanticCustomError] = {}
-        if self.length and self.type not in ("string", "list"):
+        if self.length and self.type not in ("string", "bytes", "list"):
             found = f"a length for a {self.type}"
-            errors["length",] = wrong("left out, as a length is for string and list", found)
+            errors["length",] = wrong("left out, as a length is for string, bytes and list", found)
         if self.pattern and self.type != "string":
             found = f"a pattern for a {self.type}"
             errors["pattern",] = wrong("left out, as a pattern is for string", found)
         return errors
+
+    @property
+    def digits(self) -> Digits | None:
+        """Of a decimal: precision and scale."""
+        return (self.precision, self.scale or 0) if self.precision else None
+
+    def _digit_errors(self) -> dict[Location, PydanticCustomError]:
+        given = [key for key in ("precision", "scale") if getattr(self, key) is not None]
+        if self.type != "decimal":
+            return {(key,): wrong(f"left out, as the type is {self.type}", "a value") for key in given[:1]}
+        if self.precision is None:
+            return {("type",): wrong("with its digits, such as decimal(10, 2)", "decimal alone")}
+        if (self.scale or 0) > self.precision:
+            return {("scale",): wrong(f"at most the precision, {self.precision}", f"{self.scale}")}
+        return {}
 
     @property
     def low(self) -> Number | None:
@@ -150,10 +175,11 @@ class ContractField(Section):
     def _range_errors(self) -> dict[Location, PydanticCustomError]:
         if self.range is None:
             return {}
-        if self.type not in ("double", "long"):
-            return {
-                ("range",): wrong("left out, as a range is for double and long", f"a range for a {self.type}")
-            }
+        if self.type not in ("double", "long", "decimal"):
+            expected = "left out, as a range is for double, long and decimal"
+            return {("range",): wrong(expected, f"a range for a {self.type}")}
+        if self.type == "decimal" and not all(each is None or self._is_decimal(each) for each in self.range):
+            return {("range",): wrong(f"two {self._written}", describe(list(self.range)))}
         if self.type == "long" and not all(bound is None or _has_type(bound, "long") for bound in self.range):
             return {
                 ("range",): wrong("[low, high] in 64-bit integers for a long", describe(list(self.range)))
@@ -164,15 +190,25 @@ class ContractField(Section):
         if self.values and self.type in LISTS:
             expected = f"that of element or members, as the type is {self.type}"
             return {("values",): wrong(expected, "values")}
+        if self.values and self.type == "bytes":
+            return {("values",): wrong("left out, as the type is bytes", "values")}
         errors: dict[Location, PydanticCustomError] = {}
         seen: set[Any] = set()
         for index, value in enumerate(self.values):
-            if not _has_type(value, self.type):
-                errors["values", index] = wrong(f"a {self.type}, the type of the field", describe(value))
+            fits = self._is_decimal(value) if self.digits else _has_type(value, self.type)
+            if not fits:
+                errors["values", index] = wrong(f"a {self._written}, the type of the field", describe(value))
             elif value in seen:
                 errors["values", index] = wrong("a value listed once", f"{describe(value)} again")
             seen.add(value)
         return errors
+
+    @property
+    def _written(self) -> str:
+        return f"decimal({self.precision}, {self.scale or 0})" if self.digits else self.type
+
+    def _is_decimal(self, value: object) -> bool:
+        return self.digits is not None and isinstance(unscaled(written(value), self.digits), int)
 
 
 class ElementField(ContractField):
@@ -213,7 +249,7 @@ class SchemaField(ContractField):
     @model_validator(mode="before")
     @classmethod
     def _spell_out(cls, data: Any) -> Any:
-        return spelled_out({"type": data} if isinstance(data, str) else data)
+        return spelled_out(decimal_spelled_out({"type": data} if isinstance(data, str) else data))
 
     @property
     def held(self) -> dict[str, ElementField]:
@@ -253,7 +289,7 @@ HeaderName = Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,200}", "the name of a 
 class HeaderField(ContractField):
     """A header as a column, and what it may hold. `name: string` is short for `name: {type: string}`."""
 
-    type: FieldType = Field(description="Type of the field. No value is ever converted to it.")
+    type: TextType = Field(description="Type of the field. No value is ever converted to it.")
     header: HeaderName | None = Field(
         default=None, description="Name of the Kafka header; default: the name of the column."
     )
@@ -335,9 +371,18 @@ def _list_errors(fields: dict[str, SchemaField], *key: str) -> Iterator[tuple[Lo
             yield (*key, name, "type"), wrong("string, double, long or boolean here", f"a {field.type}")
 
 
+def _no_text_errors(
+    fields: dict[str, SchemaField], *key: str
+) -> Iterator[tuple[Location, PydanticCustomError]]:
+    """What is written as text."""
+    for name, field in fields.items():
+        if field.type not in TEXTS:
+            yield (*key, name, "type"), wrong("string, double, long or boolean here", f"a {field.type}")
+
+
 def _text_errors(fields: dict[str, SchemaField], key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
     """Text is one value."""
-    yield from _list_errors(fields, key)
+    yield from _no_text_errors(fields, key)
     if len(fields) > 1:
         yield (key,), wrong("one field, as the format is text", f"{len(fields)}")
     for name, field in fields.items():
@@ -393,6 +438,8 @@ class Envelope(Section):
             raise wrong_at({("fields",): wrong("left out, as there is no envelope", "columns")})
         if self.kind == "cloudevents" and self.deletes != "dead_letter":
             raise wrong_at({("deletes",): wrong("left out, as the envelope is cloudevents", self.deletes)})
+        if self.kind == "cloudevents" and (errors := dict(_no_text_errors(self.fields, "fields"))):
+            raise wrong_at(errors)
         for name, field in self.fields.items() if self.kind == "cloudevents" else ():
             if field.field and "." in field.field:
                 expected = "the name of an attribute, such as time"

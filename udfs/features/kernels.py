@@ -232,6 +232,7 @@ OPERATIONS: dict[str, Callable[..., pa.Array]] = {
     "to_boolean": _cast,
     "from_boolean": _cast,
     "time_text": _time_text,
+    "as_text": lambda type_, params, values: values,
     "extract": _extract,
     "timestamp_diff": _timestamp_diff,
 }

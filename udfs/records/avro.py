@@ -24,7 +24,6 @@ from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.avro_values import same
 from udfs.records.contract import Contract
 from udfs.records.framing import HEAD, check_value, reject, schema_id
-from udfs.records.numbers import to_column
 from udfs.records.problems import RejectedError
 from udfs.records.registry_params import RegistryParams
 from udfs.records.schema_cache import SchemaCache
@@ -97,14 +96,15 @@ class WriterSchema:
         kind = ARROW[column.field.type]
         if not column.steps:
             absent = None if column.absent is MISSING else column.absent
-            return to_column([absent] * rows, column.field.type)
+            return column.field.column([absent] * rows)
         stored = leaves.get(self._paths[column.steps])
         if stored is None:
             return pa.nulls(rows, kind)
-        if all(convert is same for convert in column.converters.values()):
+        plain = not column.field.digits and column.field.type != "bytes"
+        if plain and all(convert is same for convert in column.converters.values()):
             nearest = pa.types.is_floating(kind) and pa.types.is_integer(stored.type)
             return stored.cast(kind, safe=not nearest)
-        return to_column([column.converted(value) for value in stored.to_pylist()], column.field.type)
+        return column.field.column([column.converted(value) for value in stored.to_pylist()])
 
 
 class AvroDecoder:

@@ -193,4 +193,4 @@ def _no_record(path: tuple[str, ...], found: list[Node]) -> NoReturn:
 
 
 def _unfit(field: Field, leaf: Node) -> NoReturn:
-    raise SchemaError(f"{field.path_text}: expected {field.type}, the writer has {leaf.name}")
+    raise SchemaError(f"{field.path_text}: expected {field.kind}, the writer has {leaf.name}")

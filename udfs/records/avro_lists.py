@@ -95,7 +95,9 @@ def _members(field: ListField, items: Node, reader: Node | None) -> Iterator[Fou
     """How the members of elements are read; messages name them without the place in the list."""
     if field.bare:
         (member,) = field.members
-        named = Field("", member.type, path=(*field.steps[:-1], f"{field.steps[-1]}{INTO}"))
+        named = Field(
+            "", member.type, digits=member.digits, path=(*field.steps[:-1], f"{field.steps[-1]}{INTO}")
+        )
         yield find_value(list(types_of([items])), list(types_of([reader] if reader else [])), named)
         return
     records = [node for node in types_of([items]) if node.kind == "record"]

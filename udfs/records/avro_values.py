@@ -36,6 +36,12 @@ def converter(node: Node, wanted: ColumnType) -> Convert | None:
             return same
         case "double", "bytes" | "fixed" if node.logical == "decimal":
             return lambda value: float(_decimal(node, value))
+        case "decimal", "bytes" | "fixed" if node.logical == "decimal":
+            return lambda value: _decimal(node, value)
+        case ("decimal", "int" | "long") | ("bytes", "bytes" | "fixed") if not node.logical:
+            return same
+        case "decimal", "string":
+            return same
         case "string", _:
             return as_text(node)
     return None

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from udfs.records.binary import byte_lengths
+from udfs.records.decimals import MOST_DIGITS, parsed
 from udfs.records.fields import Field, check_field, violation, whole_pattern
 from udfs.records.lists import ListField
 from udfs.records.numbers import to_column
@@ -45,6 +47,12 @@ class Contract(msgspec.Struct, frozen=True):
         """All fields and lists, in order."""
         return [*self.fields, *self.lists]
 
+    @property
+    def decimals(self) -> bool:
+        """Whether records have decimals."""
+        held = (*self.fields, *(member for each in self.lists for member in each.members))
+        return any(field.digits for field in held)
+
     def arrow_schema(self) -> pa.Schema:
         fields = [(field.name, ARROW[field.type]) for field in self.fields]
         return pa.schema([*fields, *((each.name, each.arrow) for each in self.lists)])
@@ -52,7 +60,7 @@ class Contract(msgspec.Struct, frozen=True):
     def columns(self, records: Iterable[Mapping[str, object]]) -> pa.Table:
         """Records that the contract has checked, as columns."""
         rows = list(records)
-        columns = [to_column([row.get(field.name) for row in rows], field.type) for field in self.fields]
+        columns = [field.column([row.get(field.name) for row in rows]) for field in self.fields]
         columns += [each.column([row.get(each.name) for row in rows]) for each in self.lists]
         return pa.Table.from_arrays(columns, schema=self.arrow_schema())
 
@@ -90,7 +98,9 @@ def _violations(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:
         bad |= _mask(pc.is_null(column))
     if field.type in ("double", "long"):
         bad |= _outside(field, column)
-    if field.type == "string" and (field.length != (None, None) or field.pattern is not None):
+    if field.type == "decimal":
+        return bad | _other_decimals(field, column)
+    if field.type in ("string", "bytes") and (field.length != (None, None) or field.pattern is not None):
         bad |= _unlike(field, column)
     if field.values:
         allowed = to_column(field.allowed, field.type)
@@ -101,7 +111,8 @@ def _violations(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:
 def _unlike(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:
     """Rows whose text is of another length, or does not match; null does."""
     filled = column.fill_null("")
-    good, lengths = np.ones(len(column), dtype=np.bool_), _mask(pc.utf8_length(filled))
+    good = np.ones(len(column), dtype=np.bool_)
+    lengths = byte_lengths(filled) if field.type == "bytes" else _mask(pc.utf8_length(filled))
     low, high = field.length
     if low is not None:
         good &= lengths >= low
@@ -110,6 +121,23 @@ def _unlike(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:
     if field.pattern is not None:
         good &= _mask(pc.match_substring_regex(filled, whole_pattern(field.pattern)))
     return ~good & _mask(pc.is_valid(column))
+
+
+def _other_decimals(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:
+    """Rows whose decimal is out of range, or none of the values; null is neither."""
+    (low, high), bad = field.bounds, np.zeros(len(column), dtype=np.bool_)
+    if field.digits is None or (low is None and high is None and not field.values):
+        return bad
+    kind = pa.decimal128(MOST_DIGITS, field.digits[1])
+    numbers = parsed(column, field.digits[1])
+    if low is not None:
+        bad |= _mask(pc.less(numbers, pa.scalar(low, kind)).fill_null(False))
+    if high is not None:
+        bad |= _mask(pc.greater(numbers, pa.scalar(high, kind)).fill_null(False))
+    if field.values:
+        among = pc.is_in(numbers, value_set=pa.array(field.allowed, kind))
+        bad |= _mask(pc.and_(pc.is_valid(numbers), pc.invert(among)))
+    return bad
 
 
 def _list_violations(each: ListField, column: pa.ChunkedArray) -> Mask:

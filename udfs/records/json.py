@@ -14,10 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json
 
+from udfs.records.binary import are_base64
 from udfs.records.contract import Contract, ListField
+from udfs.records.decimals import JsonNumber, may_have_exponents, texts_of
 from udfs.records.framing import check_size, reject, text_of
 from udfs.records.problems import Problem, RejectedError
 from udfs.records.raws import join_lines
+from udfs.records.record_by_record import read_each
 
 MAX_DEPTH = 100
 _NEWLINE, _OPEN, _CLOSE, _BRACKET, _CLOSING, _QUOTE, _BACKSLASH = b'\n{}[]"\\'
@@ -34,27 +37,40 @@ class JsonDecoder:
     def __init__(self, contract: Contract, max_bytes: int = 512_000) -> None:
         self.contract = contract
         self.max_bytes = max_bytes
-        self._schema = contract.arrow_schema()
+        self._schema = pa.schema([(each.name, each.written) for each in contract.every])
+        self._quick = all(each.quick for each in contract.lists)
         self._parse = pyarrow.json.ParseOptions(
             explicit_schema=self._schema, unexpected_field_behavior="ignore", newlines_in_values=False
         )
         self._lists = {each.name: each for each in contract.lists}
         self._declared = frozenset(field.name for field in contract.fields) | {*self._lists}
         self._load = json.JSONDecoder(
-            object_pairs_hook=_Pairs, parse_constant=_reject_constant, parse_int=_parse_int
+            object_pairs_hook=_Pairs,
+            parse_constant=_reject_constant,
+            parse_int=_parse_int,
+            parse_float=JsonNumber if contract.decimals else None,
         ).decode
 
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
         """Columns of the whole batch, or None if any record is not plainly one valid object on one line."""
+        if not self._quick:
+            return read_each(self, raws)
+        table = self._read_table(raws)
+        return None if table is None else as_columns(table.select(self._schema.names), self.contract)
+
+    def _read_table(self, raws: Sequence[bytes | None]) -> pa.Table | None:
+        """The columns as they are written, the others too."""
         blob = join_lines(raws)
         if blob is None or not self._is_plain(blob, len(raws)):
+            return None
+        if self.contract.decimals and may_have_exponents(blob):
             return None
         options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(blob) + 1)
         try:
             table = pyarrow.json.read_json(pa.BufferReader(blob), options, self._parse)
         except pa.ArrowInvalid:
             return None
-        return table.select(self._schema.names) if table.num_rows == len(raws) else None
+        return table if table.num_rows == len(raws) else None
 
     def _is_plain(self, blob: bytes, records: int) -> bool:
         """Whether line i of the blob is record i, whatever a hostile record contains, and all else is usual.
@@ -124,6 +140,20 @@ class JsonDecoder:
         for _, value in pairs.items:
             _reject_constants(value)
         return record
+
+
+def as_columns(table: pa.Table, contract: Contract) -> pa.Table | None:
+    """A table of what is written as the contract's columns; None where a record needs the careful way."""
+    for index, field in enumerate(contract.fields):
+        if field.digits:
+            try:
+                made = texts_of(table.column(index), field.digits)
+            except ValueError:
+                return None
+            table = table.set_column(index, field.name, made)
+        elif field.type == "bytes" and not are_base64(table.column(index)):
+            return None
+    return table
 
 
 def taken(

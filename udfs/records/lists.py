@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.records.fields import Field, Length, check_field, check_value, violation, wrong_length, wrong_type
-from udfs.records.numbers import to_column
 from udfs.records.problems import Problem
 from udfs.types import ARROW
 
@@ -40,6 +39,16 @@ class ListField(msgspec.Struct, frozen=True):
     required: bool = False
     length: Length = (None, USUAL_LENGTH)
     path: tuple[str, ...] = ()
+
+    @property
+    def quick(self) -> bool:
+        """Whether Arrow's JSON reader can read it."""
+        return not any(member.digits for member in self.members)
+
+    @property
+    def written(self) -> pa.DataType:
+        """What Arrow reads it as from JSON."""
+        return self.arrow
 
     @property
     def bare(self) -> bool:
@@ -95,9 +104,9 @@ class ListField(msgspec.Struct, frozen=True):
 
     def _elements(self, elements: Sequence[object]) -> pa.Array:
         if self.bare:
-            return to_column(elements, self.members[0].type)
+            return self.members[0].column(elements)
         objects: list[Mapping[str, object]] = [each if isinstance(each, dict) else {} for each in elements]
-        columns = [to_column([each.get(m.name) for each in objects], m.type) for m in self.members]
+        columns = [m.column([each.get(m.name) for each in objects]) for m in self.members]
         missing = pa.array([each is None for each in elements], pa.bool_())
         return pa.StructArray.from_arrays(
             columns, fields=list(self.arrow.value_type), mask=missing if len(elements) else None

@@ -16,9 +16,9 @@ import msgspec
 import pyarrow as pa
 
 from udfs.records.contract import Contract, Field, ListField
+from udfs.records.fields import check_value as check_value_of
 from udfs.records.framing import check_value, reject
 from udfs.records.json import MAX_DEPTH
-from udfs.records.numbers import to_column
 from udfs.records.problems import Problem, RejectedError
 from udfs.types import ColumnType
 
@@ -58,9 +58,12 @@ class MessagePackDecoder:
         columns = []
         for field in self.contract.fields:
             values = [record.get(field.name) for record in records]
-            if not {*map(type, values)} <= _TYPES[field.type]:
+            if field.type in ("decimal", "bytes"):
+                if any(value is not None and check_value_of(field, value, "") for value in values):
+                    return None
+            elif not {*map(type, values)} <= _TYPES[field.type]:
                 return None
-            columns.append(to_column(values, field.type))
+            columns.append(field.column(values))
         for each in self.contract.lists:
             lists = [record.get(each.name) for record in records]
             if any(value is not None and each.check(value) for value in lists):

@@ -23,10 +23,11 @@ from udfs.records.json import (
     _json_type,
     _Pairs,
     _reject_constants,
+    as_columns,
     taken,
 )
 from udfs.records.problems import Problem, RejectedError
-from udfs.types import ARROW
+from udfs.records.record_by_record import read_each
 
 
 @dataclass
@@ -64,7 +65,7 @@ class _Level:
 def _written(column: Field | ListField) -> pa.DataType:
     """How the column is written, which of a list whose members are within objects is not how it is kept."""
     if not isinstance(column, ListField):
-        return ARROW[column.type]
+        return column.written
     return pa.list_(_level_of(column).arrow()) if column.nested else column.arrow
 
 
@@ -94,11 +95,14 @@ class NestedJsonDecoder(JsonDecoder):
 
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
         """Columns of the whole batch, or None if any record is not plainly one valid object on one line."""
-        table = super().decode_columns(raws) if self._plain else None
+        if not self._quick:
+            return read_each(self, raws)
+        table = self._read_table(raws) if self._plain else None
         if table is None:
             return None
-        columns = [_column(table, column) for column in self.contract.every]
-        return pa.Table.from_arrays(columns, schema=self.contract.arrow_schema())
+        columns = {column.name: _column(table, column) for column in self.contract.every}
+        found = as_columns(pa.table(columns), self.contract)
+        return None if found is None else found.cast(self.contract.arrow_schema())
 
     def _select(self, pairs: _Pairs) -> dict[str, object]:
         record: dict[str, object] = {}

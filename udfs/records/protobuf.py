@@ -22,9 +22,8 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.message import DecodeError
 
 from udfs.records.avro_schema import SchemaError
-from udfs.records.contract import Contract, ListField
+from udfs.records.contract import Contract
 from udfs.records.framing import HEAD, check_value, reject, schema_id
-from udfs.records.numbers import to_column
 from udfs.records.problems import RejectedError
 from udfs.records.protobuf_columns import MessageColumn, find_columns
 from udfs.records.registry_params import RegistryParams
@@ -97,8 +96,7 @@ class WriterMessage:
             read = column.read
             values = [read(message) for message in messages] if read else [None] * len(messages)
             field = column.field
-            made = field.column(values) if isinstance(field, ListField) else to_column(values, field.type)
-            columns.append(made)
+            columns.append(field.column(values))
         return pa.Table.from_arrays(columns, schema=contract.arrow_schema())
 
     def _parsed(self, body: bytes) -> Any:

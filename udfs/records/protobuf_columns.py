@@ -33,9 +33,10 @@ _KINDS = {
 }
 _COLUMNS: dict[str, tuple[ColumnType, ...]] = {
     "bool": ("boolean",),
-    **dict.fromkeys(("int32", "int64", "uint32", "uint64"), ("long", "double")),
+    **dict.fromkeys(("int32", "int64", "uint32", "uint64"), ("long", "double", "decimal")),
     **dict.fromkeys(("float", "double"), ("double",)),
-    **dict.fromkeys(("string", "enum"), ("string",)),
+    "string": ("string", "decimal"),
+    "enum": ("string",),
 }
 _TIMESTAMP, _WRAPPERS = "google.protobuf.Timestamp", "google.protobuf.wrappers"
 
@@ -62,7 +63,7 @@ def _find(message: Descriptor, column: Field) -> Read | None:
         return None
     leaf = _leaf(steps[-1], column.type)
     if leaf is None:
-        raise SchemaError(f"{column.path_text}: expected {column.type}, the writer has {_name(steps[-1])}")
+        raise SchemaError(f"{column.path_text}: expected {column.kind}, the writer has {_name(steps[-1])}")
     return _reader(steps, leaf)
 
 
@@ -71,7 +72,7 @@ def _find_list(message: Descriptor, column: ListField) -> Read | None:
     if steps is None:
         return None
     last = steps[-1]
-    if not _repeated(last) or (last.message_type and last.message_type.GetOptions().map_entry):
+    if not _repeated(last) or _is_map(last):
         raise SchemaError(f"{column.path_text}: expected a list, the writer has {_name(last)}")
     element = _element(last, column)
 
@@ -91,7 +92,7 @@ def _element(field: FieldDescriptor, column: ListField) -> Callable[[Any], objec
         (member,) = column.members
         leaf = _single_leaf(field, member.type)
         if leaf is None:
-            raise SchemaError(f"{where}: expected {member.type}, the writer has {_kind(field)}")
+            raise SchemaError(f"{where}: expected {member.kind}, the writer has {_kind(field)}")
         return leaf
     inner = field.message_type
     if inner is None or _is_value(inner):
@@ -146,7 +147,9 @@ def _single_leaf(field: FieldDescriptor, wanted: ColumnType) -> Callable[[Any], 
     if field.message_type is not None:
         return _message_leaf(field.message_type, wanted)
     kind = _KINDS[field.cpp_type]
-    if field.type == FieldDescriptor.TYPE_BYTES or wanted not in _COLUMNS[kind]:
+    if field.type == FieldDescriptor.TYPE_BYTES or wanted == "bytes":
+        return _same if field.type == FieldDescriptor.TYPE_BYTES and wanted == "bytes" else None
+    if wanted not in _COLUMNS[kind]:
         return None
     return _symbol(field.enum_type) if kind == "enum" else _same
 
@@ -186,9 +189,13 @@ def _repeated(field: FieldDescriptor) -> bool:
     return bool(field.label == FieldDescriptor.LABEL_REPEATED)
 
 
+def _is_map(field: FieldDescriptor) -> bool:
+    return bool(_repeated(field) and field.message_type and field.message_type.GetOptions().map_entry)
+
+
 def _name(field: FieldDescriptor) -> str:
     if _repeated(field):
-        return "a map" if field.message_type and field.message_type.GetOptions().map_entry else "a list"
+        return "a map" if _is_map(field) else "a list"
     return _kind(field)
 
 

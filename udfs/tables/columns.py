@@ -14,9 +14,9 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from udfs.types import ARROW, ColumnType
+from udfs.types import ARROW, ColumnType, TableType
 
-_CHECKS: dict[ColumnType, tuple[Callable[[pa.DataType], bool], ...]] = {
+_CHECKS: dict[TableType, tuple[Callable[[pa.DataType], bool], ...]] = {
     "string": (pa.types.is_string, pa.types.is_large_string),
     "long": (pa.types.is_integer,),
     "double": (pa.types.is_floating, pa.types.is_decimal),
@@ -33,7 +33,7 @@ class ColumnError(ValueError):
         super().__init__(f"must be {expected}; got {found}")
 
 
-def column_type(type_: pa.DataType) -> ColumnType | None:
+def column_type(type_: pa.DataType) -> TableType | None:
     """The type that holds the values of an Arrow type, None where there is none."""
     return next((name for name, fits in _CHECKS.items() if any(fit(type_) for fit in fits)), None)
 

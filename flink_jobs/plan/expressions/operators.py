@@ -54,6 +54,9 @@ CAST_OPS: dict[tuple[str, str], str] = {
     ("double", "string"): "to_string",
     ("boolean", "string"): "to_string",
     ("timestamp", "string"): "time_text",
+    ("decimal", "double"): "parse",
+    ("decimal", "string"): "as_text",
+    ("bytes", "string"): "as_text",
 }
 
 

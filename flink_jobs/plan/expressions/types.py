@@ -151,7 +151,7 @@ class TypeChecker:
         """The tree of `node`, which must be of a type in KINDS[kind]; `where` names the place in errors."""
         tree = self.tree(node)
         if tree is not NULL and tree[1] not in KINDS[kind]:
-            raise ExpressionError(_expected(kind, where), describe(tree) + at(node))
+            raise ExpressionError(_expected(kind, where), describe(tree) + at(node), _cast(tree, kind))
         if kind == "double" or (tree is NULL and kind in ("boolean", "string", "timestamp")):
             return as_type(tree, kind)
         return tree
@@ -161,6 +161,13 @@ class TypeChecker:
         trees = [self.of_kind(node, kind, where) for node in nodes]
         type_ = _common(trees, where, nodes)
         return [as_type(tree, type_, widen) for tree in trees]
+
+
+def _cast(tree: Tree, kind: str) -> str | None:
+    """What to write for a column that is compared and calculated with only as another type."""
+    as_text = tree[1] == "bytes" or "double" not in KINDS[kind]
+    needs_cast = tree[0] == "column" and tree[1] in ("decimal", "bytes")
+    return f"CAST({tree[2][0]} AS {'STRING' if as_text else 'DOUBLE'})" if needs_cast else None
 
 
 def _expected(kind: str, where: str) -> str:

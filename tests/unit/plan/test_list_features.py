@@ -263,7 +263,7 @@ def test_wrong_expressions_are_told_where_they_are(expression: str, message: str
         (
             "{type: long, length: [1, 2]}",
             "tags.length",
-            "must be left out, as a length is for string and list",
+            "must be left out, as a length is for string, bytes and list",
         ),
         (
             "{type: string, pattern: '('}",
