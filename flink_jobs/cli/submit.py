@@ -15,15 +15,17 @@ from flink_jobs.cli.progress import Progress
 from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at
 from flink_jobs.cli.run import prepare, show_traceback
 from flink_jobs.errors import InputError, JobFailedError, WorkError
-from flink_jobs.kafka import has_records
+from flink_jobs.kafka import has_records, topic_id
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.state import as_refusal, refusals, state_of
+from flink_jobs.plan.state import JobState, as_refusal, refusals, state_of
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
 from flink_jobs.run.program import Target, start
-from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, savepoint_uri
+from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, savepoint_uri, stored_state
+from flink_jobs.spec import JobSpec
 from flink_jobs.system.terminal import open_console, say
+from udfs.errors import StoreError
 
 START_SECONDS = 180.0
 SETTLED_SECONDS = 5.0
@@ -69,13 +71,21 @@ def submit(
     """
     found = cluster_at(cluster)
     plan = prepare(file, bounded=bounded, cluster=found)
+    source_id = topic_id(client_settings(plan.job), plan.job.source.topic)
     if savepoint:
         _check_savepoint(plan, savepoint, allow_empty or [])
+        require_same_topic(plan.job, savepoint, source_id)
     elif not again:
         require_no_outputs(plan)
     console = open_console(stderr=True, soft_wrap=True)
     path = str(file.absolute())
-    target = Target(found.access, savepoint and savepoint_uri(savepoint), bool(allow_empty), path)
+    target = Target(
+        found.access,
+        savepoint and savepoint_uri(savepoint),
+        bool(allow_empty),
+        path,
+        source_id,
+    )
     unit = "windows" if plan.job.score == "per_window" else "records"
     try:
         with Progress(console, unit) as line:
@@ -85,7 +95,7 @@ def submit(
             with reported(plan, job, goes_on=not wait):
                 line.say(f"waiting for {job} to run")
                 _await_start(found, job)
-                _leave_state(found, plan, job, path)
+                _leave_state(found, plan, job, state_of(plan, path, source_id))
                 structlog.get_logger().info("job_running", job=plan.job.job, id=job, cluster=found.url)
                 if wait:
                     _await_end(found, job, line)
@@ -109,6 +119,19 @@ def require_no_outputs(plan: Plan) -> None:
         )
 
 
+def require_same_topic(job: JobSpec, savepoint: str, source_id: str) -> None:
+    """Raises InputError where the savepoint's offsets are of a topic that was deleted since."""
+    try:
+        state = stored_state(savepoint_uri(savepoint))
+    except StoreError as error:
+        raise InputError(f"--savepoint: {error}") from None
+    if state and state.topic_id and source_id and state.topic_id != source_id:
+        raise InputError(
+            f"{job.source.topic} was deleted and made anew since {savepoint}, whose offsets are those of the "
+            f"topic before: records would be left out. Begin anew, with empty windows: submit --again"
+        )
+
+
 def _check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str]) -> None:
     """Says what becomes of the savepoint's parts; raises InputError where one has no place to go."""
     log = structlog.get_logger()
@@ -123,10 +146,10 @@ def _check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str]) -> None
         raise InputError(f"the job cannot go on from {savepoint}: {'; '.join(map(as_refusal, refused))}")
 
 
-def _leave_state(cluster: Cluster, plan: Plan, job: str, file: str) -> None:
+def _leave_state(cluster: Cluster, plan: Plan, job: str, state: JobState) -> None:
     directory = plan.options.get(_CHECKPOINTS) or cluster.settings().get(_CHECKPOINTS)
     if directory and (folder := checkpoints_of(directory, job)):
-        leave_state(folder, state_of(plan, file))
+        leave_state(folder, state)
 
 
 def _await_start(cluster: Cluster, job: str) -> None:

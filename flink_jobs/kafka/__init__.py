@@ -16,6 +16,7 @@ from flink_jobs.kafka.admin import (
     end_offsets,
     list_topics,
     no_such_topic,
+    topic_id,
 )
 from flink_jobs.kafka.credentials import Kerberos, OAuth
 from flink_jobs.kafka.records import (
@@ -58,4 +59,5 @@ __all__ = [
     "read_record",
     "read_span",
     "read_topic",
+    "topic_id",
 ]

@@ -92,6 +92,18 @@ def describe_topics(settings: ClientSettings, names: Iterable[str]) -> dict[str,
     }
 
 
+def topic_id(settings: ClientSettings, topic: str) -> str:
+    """Kafka's own id of the topic: one that is made anew has another. Empty where there is no such topic."""
+    admin = connect(settings)  # kept, as above
+    [future] = _describe(admin, [topic]).values()
+    try:
+        return str(future.result().topic_id)
+    except KafkaException as raised:
+        if raised.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return ""
+        raise needs(settings, "Describe", "topic", topic)(raised.args[0]) from raised
+
+
 def create_topics(
     settings: ClientSettings, partitions: Mapping[str, int], config: Mapping[str, str] | None = None
 ) -> set[str]:

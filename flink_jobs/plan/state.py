@@ -74,7 +74,8 @@ class StageState(msgspec.Struct, frozen=True):
 class JobState(msgspec.Struct, frozen=True):
     """What a job keeps: `parts` are the other operators with state, with words for them.
 
-    `model` is used as `use` says, from `registry`; `file` is the job file, on the machine that submitted it.
+    `model` is used as `use` says, from `registry`; `file` is the job file, on the machine that submitted it;
+    `topic_id` is Kafka's id of the source topic, if it was asked for.
     """
 
     job: str
@@ -87,6 +88,7 @@ class JobState(msgspec.Struct, frozen=True):
     use: str = ""
     registry: str = ""
     file: str = ""
+    topic_id: str = ""
 
 
 class Verdict(NamedTuple):
@@ -98,7 +100,7 @@ class Verdict(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-def state_of(plan: Runnable, file: str = "") -> JobState:
+def state_of(plan: Runnable, file: str = "", topic_id: str = "") -> JobState:
     """The plan's account of its state; `file` is the job file."""
     job = plan.job
     model, registry = job.masks.hide(job.model.name), job.masks.hide(str(job.model.registry))
@@ -111,6 +113,7 @@ def state_of(plan: Runnable, file: str = "") -> JobState:
         use=str(job.model.use),
         registry=registry,
         file=file,
+        topic_id=topic_id,
     )
 
 

@@ -17,6 +17,8 @@ STARTUP = {"earliest": "earliest-offset", "latest": "latest-offset", "committed"
 TRANSACTION_TIMEOUT_MS = 900_000
 # When Debezium made a change known, beside the row.
 CHANGE_TIME = "ts_ms"
+# Records of a partition that was added come later than those of the others, and may be late then.
+DISCOVERY_MS = 10_000
 # In one such interval all partitions together advance at most by `read_ahead`.
 READ_AHEAD_CHECKED_MS = 100
 
@@ -108,6 +110,7 @@ def _reading(job: JobSpec, name: str, read: Source | Labels | Lookup, bounded: b
         "connector": "kafka",
         "topic": read.topic or "",
         "scan.startup.mode": STARTUP[job.source.start],
+        "scan.topic-partition-discovery.interval": f"{DISCOVERY_MS} ms",
         "scan.watermark.idle-timeout": f"{when.idle} ms",
         # A periodic watermark lags by whatever was read since: what is late would depend on the speed.
         "scan.watermark.emit.strategy": "on-event",

@@ -48,13 +48,14 @@ class Target:
     """Where to run: a minicluster in this process, or the session cluster behind this REST address.
 
     With `drop_unknown_state` what the savepoint holds for operators that the job has not is left behind. The
-    job remembers `file`, its job file.
+    job remembers `file`, its job file, and `topic_id`, Kafka's id of its source.
     """
 
     cluster: Access | None = None
     savepoint: str | None = None
     drop_unknown_state: bool = False
     file: str = ""
+    topic_id: str = ""
 
 
 class RunningJob:
@@ -214,12 +215,13 @@ def _options(plan: Runnable, target: Target, scratch: Path | None) -> dict[str, 
     else:
         options |= {**FAIL_FAST} | _local(scratch)
     options["python.client.executable"] = sys.executable
-    return options | dict(plan.options) | {_PARAMETERS: _parameters(plan, target.file)}
+    return options | dict(plan.options) | {_PARAMETERS: _parameters(plan, target.file, target.topic_id)}
 
 
-def _parameters(plan: Runnable, file: str = "") -> str:
+def _parameters(plan: Runnable, file: str = "", topic_id: str = "") -> str:
     """The job's own parameters, with the account of its state."""
-    return ",".join(filter(None, [plan.options.get(_PARAMETERS), as_parameter(state_of(plan, file))]))
+    state = as_parameter(state_of(plan, file, topic_id))
+    return ",".join(filter(None, [plan.options.get(_PARAMETERS), state]))
 
 
 def _worker_python(job: JobSpec) -> str | None:

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -64,7 +66,14 @@ def _run(options: argparse.Namespace) -> Iterator[Proof]:
 
 
 def _read(files: Sequence[Path]) -> list[Proof]:
-    return [proof for file in files for proof in msgspec.json.decode(file.read_bytes(), type=list[Proof])]
+    """Those of before have no date; then it is the file's."""
+    return [
+        proof
+        if proof.date
+        else replace(proof, date=f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d}")
+        for file in files
+        for proof in msgspec.json.decode(file.read_bytes(), type=list[Proof])
+    ]
 
 
 if __name__ == "__main__":

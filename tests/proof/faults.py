@@ -84,6 +84,10 @@ def _pause_broker(stage: Stage) -> None:
     _pause(process.pid, PAUSE_S)
 
 
+def _partition(stage: Stage) -> None:
+    stage.add_partition()
+
+
 def _unwritable(stage: Stage) -> None:
     """A file in the place of the folder: root may write into any folder."""
     away = stage.checkpoints.with_name("away")
@@ -125,4 +129,5 @@ FAULTS = {
         lambda stage: _taskmanager(stage, TASKMANAGER_GONE_S),
         2,
     ),
+    "partitions-added": Fault("the source gets another partition", _partition, 2),
 }

@@ -6,7 +6,8 @@ the record, which is on time and belongs to the windows of others. So it may be 
 features of all have to be those with it or without it.
 
 A record is what the source topic has at an offset: a producer whose broker was killed may write a batch
-again. The second one of a record may be late, too.
+again. The second one of a record may be late, too. So may one of a partition that was just added, of which
+the job does not know yet while it reads the others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -58,17 +59,17 @@ def stream(seed: int) -> Iterator[Sent]:
         number += 1
 
 
-def message(sent: Sent) -> Message:
+def message(sent: Sent, partitions: int = PARTITIONS) -> Message:
     """As the source topic has it; a broken one lacks its amount."""
     value: dict[str, Any] = {"id": sent.number, "card": sent.card}
     if sent.outcome != "dead":
         value["amount"] = sent.amount
-    return record(value, key=str(sent.number), timestamp=sent.time, partition=sent.number % PARTITIONS)
+    return record(value, key=str(sent.number), timestamp=sent.time, partition=sent.number % partitions)
 
 
-def flush(number: int) -> Iterator[Message]:
+def flush(number: int, partitions: int = PARTITIONS) -> Iterator[Message]:
     """Moves each partition's watermark past all; these wait for ever."""
-    for partition in range(PARTITIONS):
+    for partition in range(partitions):
         value = {"id": -1, "card": "end", "amount": 0.0}
         yield record(value, key="-1", timestamp=START + number * STEP_MS + 10 * OVER_MS, partition=partition)
 
@@ -96,11 +97,15 @@ def audit(
     source: Iterable[Record],
     outputs: Mapping[str, Iterable[Record]],
     windows: Sequence[tuple[int, int]],
+    unsettled: Collection[Place] = (),
 ) -> Ledger:
-    """`outputs` by outcome and `source`, as read_committed readers see them; `windows` by `drift_windows`."""
+    """`outputs` by outcome and `source`, as read_committed readers see them; `windows` by `drift_windows`.
+
+    What is `unsettled` may be late.
+    """
     by_number = {each.number: each for each in sent}
     places = {place: number for place, number in map(_placed, source) if number >= 0}
-    again = _repeats(places)
+    again = _repeats(places) | {*unsettled}
     ledger, seen = Ledger(), Counter[Place]()
     predictions: dict[Place, dict[str, Any]] = {}
     for outcome, records in outputs.items():

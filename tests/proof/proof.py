@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.proof.faults import FAULTS
@@ -28,6 +30,8 @@ class Proof:
     recovery_s: Sequence[float]
     ledger: Ledger
     left: Sequence[str]
+    date: str = ""
+    commit: str = ""
 
     def holds(self) -> bool:
         return self.ledger.balanced() and not self.left
@@ -48,9 +52,28 @@ def prove(directory: Path, faults: Sequence[str], seed: int) -> Proof:
                 recovery.append(time.monotonic() - begun)
         accounts = stage.end()
     windows = drift_windows(accounts.drift)
-    ledger = audit(accounts.sent, accounts.source, accounts.outputs, windows)
-    left = left_behind(directory)
-    return Proof(seed, faults, len(accounts.sent), len(windows), recovery, ledger, left)
+    ledger = audit(accounts.sent, accounts.source, accounts.outputs, windows, accounts.unsettled)
+    return Proof(
+        seed,
+        faults,
+        len(accounts.sent),
+        len(windows),
+        recovery,
+        ledger,
+        left_behind(directory),
+        f"{datetime.now(UTC):%Y-%m-%d}",
+        _commit(),
+    )
+
+
+def _commit() -> str:
+    """Of this checkout, with + where files differ from it."""
+    return _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain") else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "--no-optional-locks", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def in_words(proof: Proof) -> str:

@@ -12,17 +12,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import NewPartitions
 from sklearn.linear_model import LinearRegression
 
 from flink_jobs.errors import WorkError
 from flink_jobs.kafka import ClientSettings, Message, Record, create_topics, end_offsets, read_topic
+from flink_jobs.kafka.admin import connect
 from flink_jobs.local.broker import Broker
 from flink_jobs.local.flink import SessionCluster
 from flink_jobs.run.cluster import ENDED, Cluster
@@ -34,6 +36,7 @@ from tests.proof.ledger import (
     OUT_OF_ORDER_MS,
     OVER_MS,
     PARTITIONS,
+    Place,
     Sent,
     flush,
     message,
@@ -41,6 +44,8 @@ from tests.proof.ledger import (
 )
 
 RATE = 400
+# After so long a partition that was added has to be read like the others.
+FOUND_S = 60
 JOB = f"""
 job: proof
 kafka: {{brokers: "BROKERS"}}
@@ -77,9 +82,11 @@ class Feeder(threading.Thread):
                 "bootstrap.servers": brokers,
                 "enable.idempotence": True,
                 "message.timeout.ms": 0,
+                "topic.metadata.refresh.interval.ms": 1_000,
                 "log_level": 0,
             }
         )
+        self.partitions = PARTITIONS
         self._rows = stream(seed)
         self._end = threading.Event()
         self._refused: list[KafkaError] = []
@@ -91,14 +98,14 @@ class Feeder(threading.Thread):
             due = int((time.monotonic() - begun) * RATE)
             while len(self.sent) < due:
                 row = next(self._rows)
-                self._send(message(row))
+                self._send(message(row, self.partitions))
                 self.sent.append(row)
 
     def finish(self) -> None:
         """Ends the stream, and moves each partition past it. Raises WorkError where a record was refused."""
         self._end.set()
         self.join()
-        for each in flush(len(self.sent)):
+        for each in flush(len(self.sent), self.partitions):
             self._send(each)
         left = self._producer.flush(_PATIENCE)
         if left or self._refused:
@@ -150,12 +157,16 @@ class Outcomes:
 
 
 class Accounts(NamedTuple):
-    """What was sent, what the source has, what became of it by outcome, and the drift records."""
+    """What was sent, what the source has, what became of it by outcome, and the drift records.
+
+    `unsettled` are places of which more than one outcome is right.
+    """
 
     sent: Sequence[Sent]
     source: Sequence[Record]
     outputs: Mapping[str, Sequence[Record]]
     drift: Sequence[Record]
+    unsettled: Collection[Place]
 
 
 class Stage:
@@ -168,6 +179,7 @@ class Stage:
         self.checkpoints = directory / "flink" / "checkpoints"
         self.processes: dict[str, ProcessId] = {}
         self.parallelism = 2
+        self._added: list[range] = []
         self._seed = seed
         self._rest = Cluster(self.cluster.url)
 
@@ -285,6 +297,18 @@ class Stage:
         self.broker.launch()
         self.broker.wait()
 
+    # What happens to topics
+
+    def add_partition(self) -> None:
+        """To the source, which gets records at once; the job may read it a while later than the others."""
+        partitions = self.feeder.partitions + 1
+        admin = connect(self.settings)  # kept, or nobody answers
+        admin.create_partitions([NewPartitions("proof", partitions)])["proof"].result()
+        time.sleep(2)  # until the producer knows, too
+        sent = len(self.feeder.sent)
+        self._added.append(range(sent, sent + FOUND_S * RATE))
+        self.feeder.partitions = partitions
+
     # What became of the records
 
     def recovered(self) -> bool:
@@ -299,7 +323,14 @@ class Stage:
         if self.recovered() and wait_until(lambda: len(self._read(_DRIFT)) >= windows, _PATIENCE, 2):
             time.sleep(5)  # doubled records would still come
         outputs = {each: self._read(topic) for each, topic in OUTCOMES.items()}
-        return Accounts(self.feeder.sent, self._read("proof"), outputs, self._read(_DRIFT))
+        source = self._read("proof")
+        return Accounts(self.feeder.sent, source, outputs, self._read(_DRIFT), [*self._young(source)])
+
+    def _young(self, source: Sequence[Record]) -> Iterator[Place]:
+        """Where records of partitions are that were just added."""
+        for each in source:
+            if each.partition >= PARTITIONS and any(int(each.key or b"") in span for span in self._added):
+                yield each.partition, each.offset
 
     def _read(self, topic: str) -> list[Record]:
         return list(read_topic(self.settings, topic))

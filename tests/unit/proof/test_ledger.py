@@ -177,3 +177,15 @@ def test_the_stream_is_the_same_for_a_seed() -> None:
     again: list[Sent] = list(islice(stream(5), 9_000))
     assert again == SENT
     assert list(islice(stream(6), 9_000)) != SENT
+
+
+def test_records_of_a_partition_that_was_found_late_may_be_late_and_no_others() -> None:
+    young = next(each for each in SENT[3_000:] if each.outcome == "predicted")
+    made = outputs()
+    others = {place(each.number): each for each in SENT if each.outcome == "predicted" and each is not young}
+    features = expected_features(others)
+    made["predicted"] = [prediction(each.number, features[at], at) for at, each in others.items()]
+    made["late"].append(record(young.number, place(young.number), outcome="late"))
+    counted = windows(others.values())
+    assert audit(SENT, SOURCE, made, counted, {place(young.number)}).balanced()
+    assert audit(SENT, SOURCE, made, counted).elsewhere == [young.number]

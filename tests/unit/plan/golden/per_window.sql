@@ -14,6 +14,7 @@ CREATE TABLE source (
   'connector' = 'kafka',
   'topic' = 'readings',
   'scan.startup.mode' = 'earliest-offset',
+  'scan.topic-partition-discovery.interval' = '10000 ms',
   'scan.watermark.idle-timeout' = '30000 ms',
   'scan.watermark.emit.strategy' = 'on-event',
   'value.format' = 'raw',

@@ -13,6 +13,7 @@ CREATE TABLE source (
   'connector' = 'kafka',
   'topic' = 'payments',
   'scan.startup.mode' = 'latest-offset',
+  'scan.topic-partition-discovery.interval' = '10000 ms',
   'scan.watermark.idle-timeout' = '30000 ms',
   'scan.watermark.emit.strategy' = 'on-event',
   'value.format' = 'raw',
