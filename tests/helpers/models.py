@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cloudpickle
 import pandas as pd
@@ -14,9 +14,9 @@ import pyarrow as pa
 from flink_jobs.registry import Registry
 from udfs.model.manifest import Input, Output, OutputKind, Signature
 from udfs.profile.profile import reference_profile
-from udfs.types import ARROW
+from udfs.types import ARROW, TableType
 
-_KINDS: dict[pa.DataType, Any] = {arrow: kind for kind, arrow in ARROW.items()}
+_KINDS: dict[pa.DataType, Any] = {ARROW[kind]: kind for kind in get_args(TableType)}
 
 
 def write(
