@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 
 from flink_jobs.registry import Registry
 from flink_jobs.spec import JobSpec
 from flink_jobs.training import TrainingSettings, load_trainer, train
-from flink_jobs.training.data import Computed, Note
+from flink_jobs.training.data import Computed, Note, features_on_flink
 from flink_jobs.training.search import Limits
 
 JOB = """
@@ -108,6 +110,15 @@ def in_memory(job: JobSpec, records: pa.Table, columns: Sequence[str], note: Not
     return Computed(
         pa.table({name: made[name] for name in columns}), rows, times, records.num_rows - len(rows)
     )
+
+
+def compute_in_memory(patch: pytest.MonkeyPatch, *functions: Callable[..., object]) -> None:
+    """Lets functions that by default compute features on Flink do so in memory."""
+    for function in functions:
+        defaults: tuple[object, ...] = inspect.getfullargspec(function).defaults or ()
+        assert features_on_flink in defaults
+        replaced = tuple(in_memory if value is features_on_flink else value for value in defaults)
+        patch.setattr(function, "__defaults__", replaced)
 
 
 def write_model(root: Path, *, pause: float = 0.0, **replaced: str) -> Path:

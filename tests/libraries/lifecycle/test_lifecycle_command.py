@@ -19,7 +19,7 @@ from flink_jobs.lifecycle import of_job
 from flink_jobs.registry import Registry
 from flink_jobs.registry.releases import Activation, Releases
 from flink_jobs.training import run
-from tests.helpers.payments import JOB, in_memory, write_model
+from tests.helpers.payments import JOB, compute_in_memory, write_model
 from tests.helpers.quality_records import record as quality_record
 from udfs.alerts.records import WindowSpan
 from udfs.quality.records import Metric
@@ -41,10 +41,7 @@ lifecycle:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A champion whose log loss is bad in two windows."""
-    for function in (run.train, of_job.loop_of):
-        defaults = function.__defaults__
-        assert defaults is not None
-        monkeypatch.setattr(function, "__defaults__", (*defaults[:-1], in_memory))
+    compute_in_memory(monkeypatch, run.train, of_job.loop_of)
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path)
     assert called("train", "cards").exit_code == 0

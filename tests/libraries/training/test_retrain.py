@@ -18,7 +18,7 @@ from flink_jobs.registry import Registry
 from flink_jobs.training import retrain as retraining
 from flink_jobs.training import run
 from tests.helpers.drift_records import drift_records
-from tests.helpers.payments import in_memory, write_model
+from tests.helpers.payments import compute_in_memory, write_model
 from tests.helpers.quality_records import record as quality_record
 from udfs.alerts.records import WindowSpan
 from udfs.drift.records import DriftRecord, encode
@@ -31,10 +31,7 @@ WEEKS = ("2024-02-19", "2024-02-22", "2024-02-25", "2024-02-28")
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model with a version, and drift of its score in two windows from 19 February on."""
-    defaults = run.train.__defaults__
-    assert defaults is not None
-    monkeypatch.setattr(run.train, "__defaults__", (*defaults[:-1], in_memory))
-    monkeypatch.setattr(retraining.retrain_if_needed, "__defaults__", (in_memory,))
+    compute_in_memory(monkeypatch, run.train, retraining.retrain_if_needed)
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path)
     write_drift(tmp_path, 2)
