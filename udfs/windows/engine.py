@@ -92,7 +92,7 @@ class Engine:
             self._aggregate(place_rows(batch), [])
             for sliding in self._sliding.values():
                 sliding.add(batch)
-            self._store.append(batch)
+            self._store.load(batch)
 
     def forget(self, watermark: int) -> None:
         """Drops what no row after the watermark needs, now and then."""

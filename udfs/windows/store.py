@@ -30,6 +30,11 @@ class Store:
     def __len__(self) -> int:
         return sum(map(len, self.runs))
 
+    def load(self, run: Run) -> None:
+        """Rows from before a restart. Others that wait may need them, however far the watermark is by now."""
+        self._since = None
+        self.append(run)
+
     def append(self, run: Run) -> None:
         """Each row is merged once in each tier, log4(rows) times."""
         self.runs.append(run)

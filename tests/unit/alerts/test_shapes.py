@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.helpers.alerts import alert, time
+from tests.helpers.examples import sized
 from udfs.alerts.incidents import IncidentRecord, Incidents, advance
 from udfs.alerts.shapes import Format, ShapeParams, shaped
 
@@ -57,6 +58,7 @@ def test_each_state_is_as_the_service_documents_it(form: Format, runbook: str | 
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@settings(max_examples=sized(100, 10))
 @given(
     message=st.text(min_size=1, max_size=60).map(lambda text: text * 200), job=st.text(min_size=1, max_size=9)
 )

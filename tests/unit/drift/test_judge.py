@@ -180,14 +180,14 @@ def test_few_numbers_are_told_apart_like_categories() -> None:
 
 def test_a_category_with_a_value_for_each_row_has_a_bounded_report() -> None:
     """Also where the reference is so small beside the window that no cell of its own is left."""
-    names = pa.array(np.char.add("user_", np.arange(200_000).astype("U6")))
+    names = pa.array(np.char.add("user_", np.arange(100_000).astype("U6")))
     known = reference({"user": names})
     report = only(known, {"user": names})
-    assert (report.verdict, report.n, report.other, report.unseen) == ("ok", 200_000, 199_900, 0)
+    assert (report.verdict, report.n, report.other, report.unseen) == ("ok", 100_000, 99_900, 0)
     assert len(known.columns["user"].counts) == 100
     assert len(report.bins.labels) == 12
     report = only(reference({"user": ["a", "b"] * 500}), {"user": names})
-    assert (report.verdict, report.effect, report.unseen) == ("drift", 1, 200_000)
+    assert (report.verdict, report.effect, report.unseen) == ("drift", 1, 100_000)
     assert report.direction.startswith(
         "100% of rows now have values that the reference lacks, such as user_0"
     )
@@ -283,10 +283,10 @@ def test_power_of_a_shift_by_half_a_deviation(random: np.random.Generator) -> No
     known = reference_of(columns)
     collector = collector_of(known)
     found = 0
-    for _ in range(20):
+    for _ in range(12):
         moved = [random.normal(0.5 * (i == 0), size=500) for i in range(10)]
         found += judge(known, {KEY: counts_of(collector, moved)})[KEY].drifted == ("column_0",)
-    assert found >= 18
+    assert found >= 10
 
 
 def test_a_column_that_always_moves_a_little_may_have_a_least_effect_of_its_own() -> None:

@@ -76,7 +76,7 @@ def test_small_laws_hold_with_few_rows(name: str, rows: int) -> None:
     shares = np.arange(1, 41) / np.arange(1, 41).sum()
     p, q = _samples(shares, 5_000, rows)
     above = []
-    for reference, current in zip(p[:100], np.split(q, 100), strict=True):
+    for reference, current in zip(p[:40], np.split(q, 100)[:40], strict=True):
         law = laws.small_sample_nulls(tuple(sorted(reference.tolist())), False, laws.coarse(rows))[name]
         limit = law.threshold(LEVEL, float(laws.noise(rows, 5_000)))
         above.append(getattr(statistics, name)(reference, current) >= limit)

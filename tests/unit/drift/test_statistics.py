@@ -14,6 +14,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
 
 from tests.helpers.columns import CASES, counts_of, draw, profile_of
+from tests.helpers.examples import sized
 from udfs.drift import statistics
 from udfs.profile.counts import NumericCounts
 
@@ -62,7 +63,7 @@ def test_chi2_is_scipys_on_the_pooled_cells(
             continue
         expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
         assert expected.min() >= 5 * (1 - 1e-12)
-        if i % 10 == 0:  # the library's own function, as it takes a millisecond
+        if i % sized(10, 40) == 0:  # the library's own function, as it takes a millisecond
             found = stats.chi2_contingency(table, correction=False)
             assert (values[i], degrees[i]) == pytest.approx(
                 (found.statistic, found.dof), rel=1e-12, abs=1e-12
@@ -76,7 +77,7 @@ def test_chi2_is_scipys_on_the_pooled_cells(
 
 def test_missing_rates_are_fishers_exact_test() -> None:
     random = np.random.default_rng(2)
-    for _ in range(1500):
+    for _ in range(sized(1_500, 400)):
         m, n = random.integers(1, 60, size=2).tolist()
         lost, gone = int(random.integers(0, m + 1)), int(random.integers(0, n + 1))
         expected = stats.fisher_exact([[lost, m - lost], [gone, n - gone]]).pvalue
@@ -90,7 +91,7 @@ def test_missing_rates_of_many_rows_are_chi2() -> None:
 
 def test_moments_and_quantiles_are_those_of_the_values() -> None:
     random = np.random.default_rng(4)
-    for case in range(300):
+    for case in range(sized(300, 120)):
         known, values = draw(random, case, 200) + 10, draw(random, case, 100) + 10
         reference, column = profile_of(known, bins=32)
         counts = counts_of(reference, values)

@@ -312,7 +312,14 @@ def test_it_is_first_on_the_page_when_the_first_bad_window_is_over(told: Told) -
     assert re.search(r"critical 2026-01-01( \d\d:00)? open 2 × AUC 0\.8", said)
 
 
-@pytest.mark.parametrize("how", [{"restarts": True}, {"quality_first": True}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"restarts": True, "quality_first": True},
+        pytest.param({"restarts": True}, marks=pytest.mark.long),
+        pytest.param({"quality_first": True}, marks=pytest.mark.long),
+    ],
+)
 def test_the_bytes_are_the_same_after_restarts_and_whoever_is_quicker(
     told: Told, monitored: MonitorParams, fed: list[Fed], how: dict[str, Any]
 ) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from tests.helpers.examples import sized
 from udfs.profile.collect import Collector
 from udfs.profile.counts import CategoricalCounts
 from udfs.profile.params import CollectParams, SegmentParams
@@ -39,7 +40,7 @@ def test_the_expected_share_of_new_values_is_that_of_new_rows() -> None:
     """Over references: what is said beforehand is what rows that come later turn out to be."""
     random = np.random.default_rng(3)
     said, came = [], []
-    for _ in range(60):
+    for _ in range(sized(60, 30)):
         values = zipf(random, 1_000)
         counts = shop(profiled(values)).as_counts()
         said.append(counts.unseen / counts.n)
@@ -52,7 +53,7 @@ def test_frequent_values_look_as_frequent_as_they_are() -> None:
     """Chosen and counted on the same rows, the last of the hundred would look a third too frequent."""
     random = np.random.default_rng(4)
     excess = []
-    for _ in range(60):
+    for _ in range(sized(60, 30)):
         reference = shop(profiled(zipf(random, 1_000)))
         counts = reference.as_counts()
         true = np.array([SHARES[int(value[1:])] for value in reference.values])

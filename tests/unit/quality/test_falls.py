@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.helpers.examples import sized
 from tests.helpers.quality_records import record
 from udfs.alerts.records import AlertRecord
 from udfs.quality.alerts import AlertState, judge
@@ -120,10 +121,10 @@ def test_realized_quality_waits_for_enough_labels_and_may_be_taken_back() -> Non
 
 
 def test_chance_alone_is_below_once_in_a_thousand() -> None:
-    """Independent windows with any spread: 100,000 of them after 5 to 40 others."""
-    false = 0
+    """Independent windows with any spread, after 5 to 40 others."""
+    false, count = 0, sized(33_000, 8_000)
     for n in (LEAST_WINDOWS, 10, 40):
-        draws = RANDOM.normal(size=(33_000, n + 1))
+        draws = RANDOM.normal(size=(count, n + 1))
         for row in draws.tolist():
             baseline = Baseline()
             for value in row[:-1]:
@@ -131,7 +132,7 @@ def test_chance_alone_is_below_once_in_a_thousand() -> None:
             limits = baseline.limits(0.0, None)
             assert limits is not None
             false += row[-1] < limits.mean - limits.reach
-    low, high = stats.binom.interval(0.9999, 99_000, LEVEL)
+    low, high = stats.binom.interval(0.9999, 3 * count, LEVEL)
     assert low <= false <= high
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.examples import examples
+from tests.helpers.examples import sized
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import decode_batch
 from udfs.records.formats import FormatParams, make_decoder
@@ -154,7 +154,7 @@ def expected(record: Any) -> dict[str, Any] | None:
 
 
 @given(st.lists(USUAL | USUAL | USUAL | ANY, min_size=1, max_size=80))
-@settings(max_examples=examples(300))
+@settings(max_examples=sized(300, 25))
 def test_any_nesting_is_read_as_python_reads_it(records: list[Any]) -> None:
     raws = [json.dumps(record).encode() for record in records]
     quick, careful = outcomes(NestedJsonDecoder(CONTRACT), raws), outcomes(CarefulDecoder(CONTRACT), raws)

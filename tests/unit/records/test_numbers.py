@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import fuzz
-from tests.helpers.examples import examples
+from tests.helpers.examples import examples, sized
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.json import JsonDecoder
@@ -205,7 +205,7 @@ def test_zero_has_one_sign(values: list[float | None]) -> None:
 def test_hard_records_in_random_batches_agree_with_a_strict_reading(seed: int) -> None:
     """The short form of `python -m tests.bench.fuzz`."""
     rng = random.Random(seed)
-    counts, found = fuzz.differences(fuzz.make_records(rng, 3_000), rng)
+    counts, found = fuzz.differences(fuzz.make_records(rng, sized(3_000, 1_000)), rng)
     assert not found, found[:5]
-    assert counts["valid"] > 800
-    assert counts["refused"] > 800
+    assert counts["valid"] > sized(800, 250)
+    assert counts["refused"] > sized(800, 250)

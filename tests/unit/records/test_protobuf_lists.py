@@ -197,7 +197,7 @@ def test_a_schema_that_cannot_fill_a_list_is_refused(field: ListField, message: 
 
 def test_a_hostile_list_costs_bounded_time() -> None:
     contract = Contract((), (ListField("bigs", (Field("", "long"),), length=(None, 5)),))
-    many, good = order(bigs=["1"] * 300_000), order(bigs=["1"])
+    many, good = order(bigs=["1"] * 100_000), order(bigs=["1"])
     read = decoder(contract=contract)
     started = time.process_time()
     decoded = decode_batch(read, [good, many, good])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.examples import examples
+from tests.helpers.examples import examples, sized
 from tests.helpers.windows_by_hand import Rows, aggregates, by_engine, by_hand, table, where, windows_of
 from udfs.types import ARROW, ColumnType
 from udfs.windows import store
@@ -69,7 +69,7 @@ def bits(found: dict[str, list[Any]]) -> dict[str, list[str]]:
 @pytest.mark.parametrize("seed", range(6))
 def test_results_are_those_of_plain_python_for_any_batches_and_restarts(seed: int) -> None:
     random_ = random.Random(seed)
-    rows = rows_of(random_, 60)
+    rows = rows_of(random_, sized(60, 35))
     by = ["key", "place"] if seed % 3 == 2 else ["key"]
     select = aggregates(TYPES) if seed % 2 else where(aggregates(TYPES), "b")
     windows = windows_of(select, over=random_.choice([1, 5, 60]), rows=random_.choice([1, 2, 4, 30]))

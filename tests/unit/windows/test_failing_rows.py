@@ -127,7 +127,7 @@ def check_problems(dead: dict[Any, Problem]) -> None:
 def test_a_row_on_which_a_window_fails_costs_no_other_row(
     failure: str, batch: int, restarts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, bad = poisoned(stream(400, seed=batch), 57)
+    rows, bad = poisoned(stream(230, seed=batch), 57)
     FAILURES[failure](monkeypatch)
 
     def after_each(made: SlidingRun, _: int) -> None:

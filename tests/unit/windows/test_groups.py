@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.examples import sized
 from tests.helpers.window_reference import aggregated, ewma, percentile, rate, same
 from tests.helpers.window_rows import FIELDS, Row, StageRun, in_batches, stream
 from udfs.errors import StateError
@@ -133,7 +134,7 @@ def check(made: Run, rows: list[Row]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch", [1, 7, 100, 1_000])
 def test_each_window_has_its_rows_however_they_fall_into_batches(kind: str, batch: int) -> None:
-    rows = stream(400, seed=batch)
+    rows = stream(sized(400, 100 if batch == 1 else 300), seed=batch)
     made = in_batches(Run(KINDS[kind]), rows, batch)
     assert made.late == []
     check(made, rows)
@@ -142,7 +143,7 @@ def test_each_window_has_its_rows_however_they_fall_into_batches(kind: str, batc
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("every", [1, 3])
 def test_restarts_change_no_bit(kind: str, every: int) -> None:
-    rows, group = stream(400, seed=9), KINDS[kind]
+    rows, group = stream(sized(400, 200), seed=9), KINDS[kind]
 
     def restart(made: Run, number: int) -> None:
         if number % every == 0:
@@ -154,6 +155,7 @@ def test_restarts_change_no_bit(kind: str, every: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=sized(100, 10))
 @given(
     times=st.lists(st.integers(-2_000, 2_000), min_size=1, max_size=25),
     cuts=st.lists(st.integers(0, 24), max_size=6),
@@ -206,13 +208,13 @@ def test_what_no_window_needs_leaves_the_state(kind: str) -> None:
     """A long tail: neither the state nor the numbers of keys grow with the stream."""
     made = Run(KINDS[kind])
     sizes = []
-    for start in range(0, 28_000, 2_000):
-        rows = stream(1_000, seed=start, apart=20, disorder=1)
+    for start in range(0, 14_000, 1_000):
+        rows = stream(500, seed=start, apart=20, disorder=1)
         made.feed(
             row._replace(time=row.time + start * 10, offset=row.offset + start, card=f"{start}{row.card}")
             for row in rows
         )
-        made.advance(10_000 + start * 10 + 19_990)
+        made.advance(10_000 + start * 10 + 9_990)
         made.results.clear()
         sizes.append(made.flink.bytes_kept())
     assert max(sizes[10:]) < 3 * max(sizes[:3])  # a state that grows would be four times as large

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.examples import examples
+from tests.helpers.examples import examples, sized
 from tests.helpers.table_changes import RESULTS, Change, TableRun, changes, stage
 from tests.helpers.window_rows import FIELDS, Row, stream
 from udfs.errors import StateError
@@ -81,7 +81,7 @@ def interleaved(
 def test_any_batching_and_any_restart_give_what_plain_python_gives(
     batch: int, restart: int, seed: int, retention: int, lag: int, first: bool
 ) -> None:
-    rows, table = stream(150, seed), changes(70, seed + 1)
+    rows, table = stream(sized(150, 80), seed), changes(sized(70, 40), seed + 1)
     made = interleaved(
         TableRun(stage(lag_ms=lag, retention_ms=retention)),
         rows,
