@@ -18,7 +18,7 @@ from flink_jobs.cli.connection import environment, flink_access
 from flink_jobs.cli.lineage import reported
 from flink_jobs.cli.progress import Progress, summary
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
-from flink_jobs.kafka import ClientSettings, count_committed, end_offsets
+from flink_jobs.kafka import ClientSettings, count_committed, end_offsets, gone_offsets
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.outputs import outputs_of
@@ -62,6 +62,7 @@ def run(
     target = Target(savepoint=_local_savepoint(savepoint))
     with _terminated_like_interrupted():
         plan = prepare(file, bounded=bounded)
+        warn_of_gone(plan.job, goes_on=savepoint is not None)
         _require_nowhere_else(plan.job)
         interrupted = _run_and_count(plan, target, progress)
     if interrupted:
@@ -110,6 +111,22 @@ def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None
     for warning in found.warnings:
         log.warning("preflight", message=warning)
     return plan
+
+
+def warn_of_gone(job: JobSpec, *, goes_on: bool) -> None:
+    """Says what the source has deleted since the job was there; Kafka's client passes over it silently."""
+    if not (goes_on or job.source.start == "committed"):
+        return
+    gone = gone_offsets(client_settings(job), job.job, job.source.topic)
+    for partition, (first, stop) in gone.items():
+        structlog.get_logger().warning(
+            "records_gone",
+            topic=job.source.topic,
+            partition=partition,
+            first=first,
+            last=stop - 1,
+            reason="the topic has deleted them before the job read them",
+        )
 
 
 def _local_savepoint(given: str | None) -> str | None:

@@ -13,7 +13,7 @@ import typer
 from flink_jobs.cli.lineage import reported
 from flink_jobs.cli.progress import Progress
 from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at
-from flink_jobs.cli.run import prepare, show_traceback
+from flink_jobs.cli.run import prepare, show_traceback, warn_of_gone
 from flink_jobs.errors import InputError, JobFailedError, WorkError
 from flink_jobs.kafka import has_records, topic_id
 from flink_jobs.plan import Plan
@@ -77,6 +77,7 @@ def submit(
         require_same_topic(plan.job, savepoint, source_id)
     elif not again:
         require_no_outputs(plan)
+    warn_of_gone(plan.job, goes_on=savepoint is not None)
     console = open_console(stderr=True, soft_wrap=True)
     path = str(file.absolute())
     target = Target(

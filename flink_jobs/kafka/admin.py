@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -168,14 +169,29 @@ def begin_offsets(settings: ClientSettings, topic: str, since_ms: int | None = N
 
 
 def committed_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, int]:
-    """The offset up to which the group has read, by partition; none where it has committed none."""
-    admin = connect(settings)  # kept, as above
-    [future] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    """The offset up to which the group has read, by partition; none where it has committed none.
+
+    Asked by a consumer that joins nothing. Raises InputError when there is no such topic.
+    """
+    places = [TopicPartition(topic, number) for number in end_offsets(settings, topic)]
+    consumer = Consumer(settings.librdkafka() | {"group.id": group, "enable.auto.commit": False})
     try:
-        found = future.result().topic_partitions
+        found = consumer.committed(places, timeout=_TIMEOUT)
     except KafkaException as raised:
-        raise needs(settings, "Describe", "group", group)(raised.args[0]) from raised
-    return {each.partition: each.offset for each in found if each.topic == topic and each.offset >= 0}
+        raise needs(settings, "Read", "group", group)(raised.args[0]) from raised
+    finally:
+        consumer.close()
+    return {each.partition: each.offset for each in found if each.offset >= 0}
+
+
+def gone_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, tuple[int, int]]:
+    """Offsets, [from, to), that the topic has deleted before the group read them, by partition."""
+    committed, begins = committed_offsets(settings, group, topic), begin_offsets(settings, topic)
+    return {
+        number: (offset, begins[number])
+        for number, offset in committed.items()
+        if offset < begins.get(number, 0)
+    }
 
 
 def commit_offsets(settings: ClientSettings, group: str, topic: str, offsets: Mapping[int, int]) -> None:
