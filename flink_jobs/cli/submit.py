@@ -22,10 +22,8 @@ from flink_jobs.plan.state import JobState, as_refusal, refusals, state_of
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
 from flink_jobs.run.program import Target, start
-from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, savepoint_uri, stored_state
-from flink_jobs.spec import JobSpec
+from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, savepoint_uri
 from flink_jobs.system.terminal import open_console, say
-from udfs.errors import StoreError
 
 START_SECONDS = 180.0
 SETTLED_SECONDS = 5.0
@@ -73,8 +71,7 @@ def submit(
     plan = prepare(file, bounded=bounded, cluster=found)
     source_id = topic_id(client_settings(plan.job), plan.job.source.topic)
     if savepoint:
-        _check_savepoint(plan, savepoint, allow_empty or [])
-        require_same_topic(plan.job, savepoint, source_id)
+        check_savepoint(plan, savepoint, allow_empty or [], source_id)
     elif not again:
         require_no_outputs(plan)
     warn_of_gone(plan.job, goes_on=savepoint is not None)
@@ -120,23 +117,13 @@ def require_no_outputs(plan: Plan) -> None:
         )
 
 
-def require_same_topic(job: JobSpec, savepoint: str, source_id: str) -> None:
-    """Raises InputError where the savepoint's offsets are of a topic that was deleted since."""
-    try:
-        state = stored_state(savepoint_uri(savepoint))
-    except StoreError as error:
-        raise InputError(f"--savepoint: {error}") from None
-    if state and state.topic_id and source_id and state.topic_id != source_id:
-        raise InputError(
-            f"{job.source.topic} was deleted and made anew since {savepoint}, whose offsets are those of the "
-            f"topic before: records would be left out. Begin anew, with empty windows: submit --again"
-        )
+def check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str], source_id: str) -> None:
+    """Says what becomes of the savepoint's parts; raises InputError where one has no place to go.
 
-
-def _check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str]) -> None:
-    """Says what becomes of the savepoint's parts; raises InputError where one has no place to go."""
+    `source_id` is Kafka's id of the source topic.
+    """
     log = structlog.get_logger()
-    verdicts = judged(plan, savepoint)
+    verdicts = judged(plan, savepoint, lambda: source_id)
     if verdicts is None:
         log.warning("savepoint_without_account", savepoint=savepoint)
         return
