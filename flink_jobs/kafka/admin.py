@@ -169,7 +169,12 @@ def begin_offsets(settings: ClientSettings, topic: str, since_ms: int | None = N
 
 
 def committed_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, int]:
-    """The offset up to which the group has read, by partition; none where it has committed none.
+    """The offset up to which the group has read, by partition; none where it has committed none."""
+    return {each.partition: each.offset for each in committed_places(settings, group, topic)}
+
+
+def committed_places(settings: ClientSettings, group: str, topic: str) -> list[TopicPartition]:
+    """The same, with the words that were committed beside.
 
     Asked by a consumer that joins nothing. Raises InputError when there is no such topic.
     """
@@ -181,7 +186,7 @@ def committed_offsets(settings: ClientSettings, group: str, topic: str) -> dict[
         raise needs(settings, "Read", "group", group)(raised.args[0]) from raised
     finally:
         consumer.close()
-    return {each.partition: each.offset for each in found if each.offset >= 0}
+    return [each for each in found if each.offset >= 0]
 
 
 def gone_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, tuple[int, int]]:
@@ -196,8 +201,14 @@ def gone_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, 
 
 def commit_offsets(settings: ClientSettings, group: str, topic: str, offsets: Mapping[int, int]) -> None:
     """Says that the group has read so far, by partition; a group that has members refuses it."""
+    commit_places(
+        settings, group, [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+    )
+
+
+def commit_places(settings: ClientSettings, group: str, places: list[TopicPartition]) -> None:
+    """The same, with words beside the offsets."""
     admin = connect(settings)  # kept, as above
-    places = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
     [future] = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)]).values()
     try:
         future.result()

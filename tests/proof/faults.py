@@ -249,6 +249,14 @@ def _silent(stage: Stage) -> None:
     stage.feeder.partitions = every
 
 
+def _take_over(stage: Stage) -> None:
+    """By somebody who does not know that the job runs, and then knows it."""
+    refused = stage.submission()
+    if (status := refused.wait()) != 2 or "already runs" not in refused.communicate()[1]:
+        raise WorkError(f"a second job of the name was not refused: {status}")
+    stage.submit(None, "--take-over")
+
+
 def _old(stage: Stage) -> None:
     """The job begins as one of the Tailrace of `TAILRACE_OLD`, a checkout."""
     if not (folder := os.environ.get("TAILRACE_OLD")):
@@ -334,6 +342,7 @@ FAULTS = {
         3,
         [("event_time: {", "event_time: {idle: 5s, ")],
     ),
+    "take-over": Fault("a second job of its name is refused, then takes it over", _take_over, 3),
     "upgrade": Fault(
         "stopped with a savepoint, and resumed by the Tailrace of now", _upgrade, 1, begins=_old
     ),

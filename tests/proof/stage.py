@@ -255,14 +255,14 @@ class Stage:
 
     # What people do
 
-    def submit(self, savepoint: str | None = None) -> None:
+    def submit(self, savepoint: str | None = None, *options: str) -> None:
         """Returns when all tasks run."""
-        self._done(self.submission(savepoint))
+        self._done(self.submission(savepoint, *options))
 
-    def submission(self, savepoint: str | None = None) -> subprocess.Popen[str]:
+    def submission(self, savepoint: str | None = None, *options: str) -> subprocess.Popen[str]:
         """The command that submits the job, under way."""
-        file = str(self._job_file())
-        return self._tailrace("submit", file, *(("--savepoint", savepoint) if savepoint else ()))
+        options += ("--savepoint", savepoint) if savepoint else ()
+        return self._tailrace("submit", str(self._job_file()), *options)
 
     def resume(self) -> None:
         """The job is gone, and goes on from what it left."""
