@@ -17,6 +17,7 @@ import msgspec
 
 from tests.proof import results
 from tests.proof.faults import FAULTS, CannotTryError
+from tests.proof.load import load
 from tests.proof.page import page
 from tests.proof.proof import Proof, in_words, prove
 from tests.proof.results import Entry, entry
@@ -47,7 +48,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--results", type=Path, nargs="*", help="run nothing: add what --json wrote into these files"
     )
+    parser.add_argument(
+        "--load", type=float, metavar="MINUTES", help="only put a job under load, for so long"
+    )
+    parser.add_argument("--backlog", type=int, default=2_000_000, help="with --load: records that wait")
     options = parser.parse_args(arguments)
+    if options.load is not None:
+        return _load(options.load, options.backlog)
     proofs = _run(options) if options.results is None else _read(options.results)
     held = True
     for proof in proofs:
@@ -57,6 +64,14 @@ def main(arguments: list[str]) -> int:
     if options.docs:
         _write(options.docs, [])
     return 0 if held else 1
+
+
+def _load(minutes: float, backlog: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="tailrace-proof-") as directory:
+        found = load(Path(directory), minutes, backlog, seed=1)
+    print(found.in_words())
+    print(msgspec.json.encode(found).decode())
+    return 0 if found.backlog_rate >= 0.8 * found.steady_rate else 1
 
 
 def _write(docs: Path, new: Sequence[Entry]) -> None:

@@ -191,7 +191,7 @@ class Stage:
     """A context manager; all that it has started ends with it.
 
     `edits` are changes of the job file's text. Of what is `accounted` the product's own accounts are asked.
-    `code` is the checkout whose commands are called; none is this one.
+    `code` is the checkout whose commands are called; none is this one. With `feeds` records come in.
     """
 
     def __init__(
@@ -201,10 +201,12 @@ class Stage:
         draw: random.Random,
         edits: Sequence[tuple[str, str]] = (),
         accounted: bool = False,
+        feeds: bool = True,
     ) -> None:
         self.directory, self.draw = directory, draw
         self.code: Path | None = None
         self.accounted, self.said = accounted, ""
+        self._feeds = feeds
         self._edits = edits
         self.drift = not any("# drift" in after for _, after in edits)
         self._kept: dict[Place, Record] = {}
@@ -251,7 +253,8 @@ class Stage:
         self.submit()
         self.outcomes = Outcomes(self.settings)
         self.feeder = Feeder(self.broker.bootstrap, self._seed)
-        self.feeder.start()
+        if self._feeds:
+            self.feeder.start()
 
     # What people do
 
