@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -174,19 +174,28 @@ def committed_offsets(settings: ClientSettings, group: str, topic: str) -> dict[
 
 
 def committed_places(settings: ClientSettings, group: str, topic: str) -> list[TopicPartition]:
-    """The same, with the words that were committed beside.
-
-    Asked by a consumer that joins nothing. Raises InputError when there is no such topic.
-    """
+    """The same, with the words that were committed beside. Raises InputError when there is no such topic."""
     places = [TopicPartition(topic, number) for number in end_offsets(settings, topic)]
+    with _in_group(settings, group) as consumer:
+        found = consumer.committed(places, timeout=_TIMEOUT)
+    return [each for each in found if each.offset >= 0]
+
+
+@contextmanager
+def _in_group(settings: ClientSettings, group: str) -> Iterator[Consumer]:
+    """A consumer that joins nothing; its refusals are explained.
+
+    An admin client asks the same, but ends the process where the broker that it asks is not the group's
+    coordinator, as in the moments after a start: librdkafka takes it for a consumer then
+    (confluent-kafka-javascript#374).
+    """
     consumer = Consumer(settings.librdkafka() | {"group.id": group, "enable.auto.commit": False})
     try:
-        found = consumer.committed(places, timeout=_TIMEOUT)
+        yield consumer
     except KafkaException as raised:
         raise needs(settings, "Read", "group", group)(raised.args[0]) from raised
     finally:
         consumer.close()
-    return [each for each in found if each.offset >= 0]
 
 
 def gone_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, tuple[int, int]]:
@@ -208,12 +217,11 @@ def commit_offsets(settings: ClientSettings, group: str, topic: str, offsets: Ma
 
 def commit_places(settings: ClientSettings, group: str, places: list[TopicPartition]) -> None:
     """The same, with words beside the offsets."""
-    admin = connect(settings)  # kept, as above
-    [future] = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)]).values()
-    try:
-        future.result()
-    except KafkaException as raised:
-        raise needs(settings, "Read", "group", group)(raised.args[0]) from raised
+    connect(settings)  # else the commit waits for brokers for ever
+    with _in_group(settings, group) as consumer:
+        for each in consumer.commit(offsets=places, asynchronous=False) or ():
+            if each.error:
+                raise KafkaException(each.error)
 
 
 def cluster_limits(settings: ClientSettings) -> BrokerLimits:
