@@ -201,8 +201,17 @@ def _too_large(stage: Stage) -> None:
     stage.limit("dead", max_message_bytes="20000")
     stage.feeder.change = _padded
     time.sleep(SHORT_S)
+    _refused(stage, "max.message.bytes of proof.dead-letters must be at least")
     stage.limit("dead", max_message_bytes=str(4 << 20))
     stage.feeder.change = _as_it_is
+
+
+def _refused(stage: Stage, words: str) -> None:
+    """A submission of the job, now, for this reason."""
+    command = stage.submission()
+    _, said = command.communicate(timeout=300)
+    if command.returncode != 2 or words not in said:
+        raise WorkError(f"a submission was not refused, with {words!r}, but {command.returncode}: {said}")
 
 
 def _padded(row: Sent) -> Sent:
@@ -251,9 +260,7 @@ def _silent(stage: Stage) -> None:
 
 def _take_over(stage: Stage) -> None:
     """By somebody who does not know that the job runs, and then knows it."""
-    refused = stage.submission()
-    if (status := refused.wait()) != 2 or "already runs" not in refused.communicate()[1]:
-        raise WorkError(f"a second job of the name was not refused: {status}")
+    _refused(stage, "already runs")
     stage.submit(None, "--take-over")
 
 
