@@ -11,6 +11,7 @@ import typer
 
 from flink_jobs.cli.connection import environment
 from flink_jobs.cli.remote import Address, cluster_at, stopped
+from flink_jobs.cli.run import TakeOver
 from flink_jobs.cli.submit import check_file, submit
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import load_job
@@ -98,6 +99,7 @@ def resume(
         ),
     ] = None,
     allow_empty: AllowEmpty = None,
+    take_over: TakeOver = False,
     cluster: Address = None,
 ) -> None:
     """Submit a job that is gone, from the newest checkpoint or savepoint that it left.
@@ -125,7 +127,7 @@ def resume(
     path = _readable(file, left.file or _remembered_file(found, name), name)
     structlog.get_logger().info("resuming", job=name, savepoint=left.path, file=str(path))
     _warn_of_transactions(left, path)
-    submit(path, cluster=cluster, savepoint=left.path, allow_empty=allow_empty)
+    submit(path, cluster=cluster, savepoint=left.path, allow_empty=allow_empty, take_over=take_over)
 
 
 def _warn_of_transactions(left: Retained, path: Path) -> None:
