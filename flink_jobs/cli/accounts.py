@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -86,10 +86,11 @@ def accounts(
         raise InputError(
             "accounts are of records; predictions of score: per_window are of windows, and name no records"
         )
-    found = _Check(spec, since).run(settle=not has_stages(spec) or ended)
+    check = _Check(spec, since)
+    found = check.run(settle=not has_stages(spec) or ended)
     waits = has_stages(spec) and not ended
     said = _said(spec, found) if spec.accounting else {}
-    data = _as_data(found, spec, waits, said)
+    data = _as_data(found, spec, waits, said, check.gone())
     if as_json:
         print_json(data)
     else:
@@ -105,6 +106,29 @@ class _Check:
         self._spec, self._settings, self._topic = spec, client_settings(spec), spec.source.topic
         self._accounts = Accounts(_ranges(spec, self._settings, since), self._topic)
         self._read: dict[str, dict[int, int]] = {}
+        self._since = since
+        self._firsts: dict[tuple[str, int], dict[int, int]] = {}
+
+    def gone(self) -> dict[int, list[tuple[int, int]]]:
+        """Offsets, [from, to), that the source has deleted and that have no outcome, by partition.
+
+        Only from where on the outputs have kept all that they had.
+        """
+        if self._since is not None:
+            return {}
+        topics = _outcome_topics(self._spec).values()
+        cut = [
+            (topic, number)
+            for topic in topics
+            for number, begin in begin_offsets(self._settings, topic).items()
+            if begin > 0
+        ]
+        return {
+            number: each.gone(
+                max((self._firsts.get(of, {}).get(number, each.start) for of in cut), default=0)
+            )
+            for number, each in self._accounts.partitions.items()
+        }
 
     def run(self, settle: bool) -> Accounts:
         """With `settle` it waits for outcomes that are on their way."""
@@ -125,7 +149,10 @@ class _Check:
         origin = ORIGINS[outcome]
         for record in read_topic(self._settings, topic, since=dict(read)):
             read[record.partition] = record.offset + 1
-            self._accounts.add(outcome, origin(record))
+            found = origin(record)
+            self._accounts.add(outcome, found)
+            if found:
+                self._firsts.setdefault((topic, record.partition), {}).setdefault(found[1], found[2])
 
     def _records(self, partition: int, runs: list[tuple[int, int]]) -> Iterator[int]:
         """Offsets within the runs that have a committed record."""
@@ -168,9 +195,16 @@ def _said(spec: JobSpec, found: Accounts) -> dict[int, list[RangeAccount]]:
 
 
 def _as_data(
-    found: Accounts, spec: JobSpec, waits: bool, said: Mapping[int, list[RangeAccount]]
+    found: Accounts,
+    spec: JobSpec,
+    waits: bool,
+    said: Mapping[int, list[RangeAccount]],
+    gone: Mapping[int, list[tuple[int, int]]],
 ) -> dict[str, Any]:
-    """`waits`: windows may still hold what has no outcome. `said`: the job's own accounts, if it has any."""
+    """`waits`: windows may still hold what has no outcome. `said`: the job's own accounts, if it has any.
+
+    `gone`: offsets that the source has deleted and that have no outcome.
+    """
     rows = []
     for number, partition in found.partitions.items():
         without, doubled = partition.missing, partition.doubled
@@ -187,6 +221,9 @@ def _as_data(
                 "doubled": len(doubled),
                 "first_missing": missing[:SHOWN],
                 "first_doubled": doubled[:SHOWN],
+                "missing_offsets": _first_and_last(missing),
+                "gone": sum(stop - start for start, stop in gone.get(number, ())),
+                "gone_offsets": [(start, stop - 1) for start, stop in gone.get(number, ())],
                 "accounts": len(said.get(number, ())),
                 "disagreements": [asdict(each) for each in partition.disagreements(said.get(number, ()))],
             }
@@ -197,6 +234,20 @@ def _as_data(
     )
     head = {"schema": SCHEMA, "job": spec.job, "topic": found.topic, "balanced": balanced}
     return head | {"others": found.others, "partitions": rows}
+
+
+def _first_and_last(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of offsets, which are in order.
+
+    >>> _first_and_last([3, 4, 5, 9])
+    [(3, 5), (9, 9)]
+    """
+    runs: list[tuple[int, int]] = []
+    for offset in offsets:
+        follows = runs and runs[-1][1] + 1 == offset
+        first = runs.pop()[0] if follows else offset
+        runs.append((first, offset))
+    return runs
 
 
 def _print(data: dict[str, Any]) -> None:
@@ -228,6 +279,11 @@ def _print(data: dict[str, Any]) -> None:
                 more = " …" if row[kind] > len(offsets) else ""
                 console.print(f"{kind} in partition {row['partition']}: {shown}{more}")
     for row in data["partitions"]:
+        for first, last in row["gone_offsets"][:SHOWN]:
+            console.print(
+                f"gone from partition {row['partition']}: offsets {first} to {last} have no outcome, and the "
+                f"source has deleted them"
+            )
         for each in row["disagreements"][:SHOWN]:
             place = f"partition {row['partition']}, offsets {each['start']} to {each['stop'] - 1}"
             console.print(f"the job's account differs in {place}: {each['why']}")

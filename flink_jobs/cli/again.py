@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,11 @@ import typer
 
 from flink_jobs.cli.connection import environment
 from flink_jobs.cli.remote import Address, cluster_at, stopped
-from flink_jobs.cli.submit import submit
+from flink_jobs.cli.run import TakeOver
+from flink_jobs.cli.submit import check_file, submit
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import load_job
-from flink_jobs.plan.state import PARAMETER, JobState, as_refusal, judge, refusals, state_of
-from flink_jobs.plan.validate import validated_plan
+from flink_jobs.plan.state import PARAMETER, JobState
 from flink_jobs.run.cluster import ENDED, Cluster
 from flink_jobs.run.preflight import transaction_timeout
 from flink_jobs.run.retained import Retained, newest, remembered, retained_in
@@ -80,7 +80,7 @@ def restart(
     target = found.find(name)
     state = parse_parameter(found.parameters(target.id).get(PARAMETER))
     path = _readable(file, state.file if state else "", target.name)
-    _check(path, target.name, state, allow_empty or [])
+    check_file(path, target.name, state, allow_empty or [])
     taken = stopped(found, target, savepoint)
     structlog.get_logger().info("stopped", job=target.name, savepoint=taken)
     submit(path, cluster=cluster, savepoint=taken, allow_empty=allow_empty)
@@ -99,6 +99,7 @@ def resume(
         ),
     ] = None,
     allow_empty: AllowEmpty = None,
+    take_over: TakeOver = False,
     cluster: Address = None,
 ) -> None:
     """Submit a job that is gone, from the newest checkpoint or savepoint that it left.
@@ -126,7 +127,7 @@ def resume(
     path = _readable(file, left.file or _remembered_file(found, name), name)
     structlog.get_logger().info("resuming", job=name, savepoint=left.path, file=str(path))
     _warn_of_transactions(left, path)
-    submit(path, cluster=cluster, savepoint=left.path, allow_empty=allow_empty)
+    submit(path, cluster=cluster, savepoint=left.path, allow_empty=allow_empty, take_over=take_over)
 
 
 def _warn_of_transactions(left: Retained, path: Path) -> None:
@@ -180,13 +181,3 @@ def _readable(given: Path | None, known: str, name: str) -> Path:
     if not path.is_file():
         raise InputError(f"--file FILE must be given: {name} came from {path}, which is not here")
     return path
-
-
-def _check(path: Path, name: str, state: JobState | None, allowed: Sequence[str]) -> None:
-    """Raises InputError before a running job is stopped for a file that it cannot go on with."""
-    plan = validated_plan(path, environ=environment())
-    if plan.job.job != name:
-        raise InputError(f"{path} must be the file of {name}; got that of {plan.job.job}")
-    refused = refusals(judge(state, state_of(plan)), allowed) if state else []
-    if refused:
-        raise InputError(f"{name} cannot go on with {path}: {'; '.join(map(as_refusal, refused))}")

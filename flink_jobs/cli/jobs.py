@@ -7,21 +7,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.text import Text
 
 from flink_jobs.cli.connection import environment
-from flink_jobs.errors import Diagnostic, InputError, JobFileError
+from flink_jobs.errors import Diagnostic, InputError, JobFileError, TailraceError
 from flink_jobs.jobfile import JobFile as JobFileRead
 from flink_jobs.jobfile import read_job
 from flink_jobs.jobfile.project import find_project, read_project
 from flink_jobs.plan import Plan, describe
+from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.formats import misfits, written_contract
 from flink_jobs.plan.project import validated_project
 from flink_jobs.plan.state import Verdict, in_words, refusals
 from flink_jobs.plan.validate import plan_file, validated_plan
 from flink_jobs.run.registered import newest
 from flink_jobs.run.savepoints import judged
+from flink_jobs.spec import JobSpec
 from flink_jobs.system.masks import PROCESS
 from flink_jobs.system.terminal import open_console, say
 
@@ -215,7 +218,7 @@ def plan(
         else:
             say(needs.text(found).rstrip("\n"))
         return
-    verdicts = judged(found, savepoint) if savepoint else ()
+    verdicts = judged(found, savepoint, lambda: _topic_id(found.job)) if savepoint else ()
     if as_json:
         data = describe.as_data(found)
         if privacy:
@@ -232,6 +235,18 @@ def plan(
             print("\n" + describe.as_sql(found), end="")
     if refusals(verdicts or (), ()):
         raise typer.Exit(2)
+
+
+def _topic_id(job: JobSpec) -> str:
+    """Of the source, by Kafka; empty, and a warning, where that does not say."""
+    from flink_jobs.kafka import topic_id  # Start-up: a Kafka client.  # noqa: PLC0415
+
+    try:
+        return topic_id(client_settings(job), job.source.topic)
+    except TailraceError as error:
+        why = f"it is not known whether {job.source.topic} was made anew since: {error}"
+        structlog.get_logger().warning("topic_not_compared", reason=why)
+        return ""
 
 
 def _savepoint_as_text(savepoint: str, verdicts: Sequence[Verdict] | None) -> str:

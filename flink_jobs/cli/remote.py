@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -12,9 +14,11 @@ import structlog
 import typer
 from rich.table import Column, Table
 
-from flink_jobs.cli.connection import flink_access
+from flink_jobs.cli.connection import environment, flink_access
 from flink_jobs.cli.lineage import report_end
-from flink_jobs.errors import InputError, WorkError
+from flink_jobs.errors import InputError, TailraceError, WorkError
+from flink_jobs.jobfile import load_job
+from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.state import PARAMETER, JobState
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.run.savepoints import leave_state, parse_parameter, savepoint_uri
@@ -23,6 +27,7 @@ from flink_jobs.system.processes import wait_until
 from flink_jobs.system.terminal import literal, open_console, print_json, say
 
 POLL_SECONDS = 0.5
+_END_SECONDS = 20.0
 _SAVEPOINT_DIR = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
 
 Address = Annotated[
@@ -99,8 +104,10 @@ def stop(
     target = found.find(job)
     _require_running(target)
     if cancel:
+        state = parse_parameter(found.parameters(target.id).get(PARAMETER))
         found.cancel(target.id)
         await_state(found, target.id)
+        _leave_word(state)
         report_end(target.name, target.id, "ABORT")
         print(f"cancelled {target.id}")
     else:
@@ -142,8 +149,20 @@ def stopped(cluster: Cluster, target: JobInfo, directory: str | None, *, drain: 
     state = parse_parameter(cluster.parameters(target.id).get(PARAMETER))
     taken = cluster.stop(target.id, _savepoint_directory(cluster, directory), drain=drain)
     _leave_account(taken, msgspec.structs.replace(state, drained=drain) if state else None)
+    wait_until(lambda: cluster.state(target.id) in ENDED, _END_SECONDS, interval=0.1)
+    _leave_word(state)
     report_end(target.name, target.id, "COMPLETE")
     return taken
+
+
+def _leave_word(state: JobState | None) -> None:
+    """Says at the brokers that the job has ended, where its file is here; else the next one has to ask."""
+    if state and state.file:
+        from flink_jobs.kafka import claims  # Start-up: a Kafka client.  # noqa: PLC0415
+
+        with suppress(TailraceError):
+            job = load_job(Path(state.file), environment())
+            claims.say_stopped(client_settings(job), job.job, job.source.topic)
 
 
 def _leave_account(savepoint: str, state: JobState | None) -> None:

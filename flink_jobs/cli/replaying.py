@@ -12,13 +12,13 @@ import typer
 from flink_jobs.cli.letters import Asked
 from flink_jobs.cli.repair import Checker, Mapping, Unrepairable
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.kafka import Message, describe_topics, no_such_topic, read_record
+from flink_jobs.kafka import Message, count_committed, describe_topics, no_such_topic, read_record
 from flink_jobs.kafka.dead_letters import DeadLetter
 from flink_jobs.kafka.replays import Action, Note, Place, Replays, Sending, notes_topic, read_decisions
 from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.topics import forgives_replayed
 from flink_jobs.spec import JobSpec
-from flink_jobs.system.terminal import print_json, say
+from flink_jobs.system.terminal import at_terminal, plain, print_json, say
 from udfs.records.headers import ATTEMPT, FIRST, REPLAYED
 from udfs.records.personal import Record
 from udfs.times import iso, now_ms
@@ -45,20 +45,24 @@ class Options:
 def replay(asked: Asked, options: Options) -> None:
     """Sends those that are meant to the source topic again; ends with 1 where one had to be left."""
     target = options.fixed or asked.spec
-    _require_selection(asked, options)
+    _require_selection(asked, options, "replay")
     _require_replayable(asked, target, options)
     _Work(asked, options, target).run("replayed")
 
 
 def drop(asked: Asked, options: Options) -> None:
     """Notes of those that are meant that nobody will replay them; they stay in their topic."""
-    _require_selection(asked, options)
+    _require_selection(asked, options, "drop")
     _Work(asked, options, asked.spec).run("dropped")
 
 
-def _require_selection(asked: Asked, options: Options) -> None:
-    if asked.which.all and not options.every:
-        raise InputError("say which records: PARTITION:OFFSET, --reason and the like, or --all")
+def _require_selection(asked: Asked, options: Options, action: str) -> None:
+    """At a terminal a person is asked whether all are meant. Raises InputError where nobody says which."""
+    if asked.which.all and not options.every and not options.dry_run:
+        if not at_terminal():
+            raise InputError("say which records: PARTITION:OFFSET, --reason and the like, or --all")
+        count = count_committed(asked.settings, asked.topic)
+        typer.confirm(plain(f"{action} all {count:,} records of {asked.topic}?"), abort=True, err=True)
     notes = notes_topic(asked.spec.job)
     if not asked.spec.kafka.create_topics and describe_topics(asked.settings, [notes])[notes] is None:
         raise InputError(

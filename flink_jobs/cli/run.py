@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +18,10 @@ from flink_jobs.cli.connection import environment, flink_access
 from flink_jobs.cli.lineage import reported
 from flink_jobs.cli.progress import Progress, summary
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
-from flink_jobs.kafka import ClientSettings, count_committed, end_offsets
+from flink_jobs.kafka import ClientSettings, claims, count_committed, end_offsets, gone_offsets
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.flink_options import checkpoint_ms
 from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.plan.validate import validated_plan
@@ -36,6 +37,14 @@ from flink_jobs.system.terminal import open_console, say
 # Where Flink unpacks what `flink_jobs.run.program` ships.
 _SHIPPED = re.compile(r'"[^"]*/tailrace-udfs-[^"/]+/')
 Offsets = dict[str, dict[int, int]]
+# What a checkpoint may take on top of its interval.
+_CHECKPOINT_SECONDS = 5.0
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over", help="Start even where a job of this name runs, which is stopped if it is here."
+    ),
+]
 
 
 def run(
@@ -47,6 +56,7 @@ def run(
         str | None, typer.Option(help="Savepoint or checkpoint to go on from.", show_default=False)
     ] = None,
     progress: Annotated[bool, typer.Option(help="Show a line of counts while it runs.")] = True,
+    take_over: TakeOver = False,
 ) -> None:
     """Run a job on this machine, in a Flink of its own that ends with it.
 
@@ -62,7 +72,9 @@ def run(
     target = Target(savepoint=_local_savepoint(savepoint))
     with _terminated_like_interrupted():
         plan = prepare(file, bounded=bounded)
+        warn_of_gone(plan.job, goes_on=savepoint is not None)
         _require_nowhere_else(plan.job)
+        require_unclaimed(plan.job, take_over=take_over)
         interrupted = _run_and_count(plan, target, progress)
     if interrupted:
         raise typer.Exit(130)
@@ -76,7 +88,10 @@ def _run_and_count(plan: Plan, target: Target, progress: bool) -> bool:
     unit = "windows" if plan.job.score == "per_window" else "records"
     started = time.monotonic()
     with Progress(console, unit, shown=progress) as line:
-        interrupted = _run(plan, target, line)
+        try:
+            interrupted = _run(plan, target, line)
+        finally:
+            leave_word(plan.job)
         seconds = time.monotonic() - started
         line.say("counting what was written")
         counts = _written(settings, plan.job, before)
@@ -99,6 +114,33 @@ def _require_nowhere_else(job: JobSpec) -> None:
             )
 
 
+def require_unclaimed(job: JobSpec, *, take_over: bool) -> None:
+    """Raises InputError where a job of this name commits offsets from elsewhere.
+
+    One that has ended without a word, such as by a crash, is waited for.
+    """
+    if take_over:
+        return
+    wait = 2 * checkpoint_ms(job) / 1_000 + _CHECKPOINT_SECONDS
+    log = structlog.get_logger()
+
+    def asked() -> None:
+        log.info("asking_elsewhere", job=job.job, seconds=wait, reason="how it ended is not known")
+
+    if claims.runs(client_settings(job), job.job, job.source.topic, wait, asked):
+        raise InputError(
+            f"a job {job.job} runs elsewhere: its group commits offsets of {job.source.topic}. Two would "
+            f"write to the same topics, and end each other's transactions; stop it there first. If it is "
+            f"something else that commits them: --take-over"
+        )
+
+
+def leave_word(job: JobSpec) -> None:
+    """Says for the next one that the job has ended; without it, that one has to wait."""
+    with suppress(TailraceError):
+        claims.say_stopped(client_settings(job), job.job, job.source.topic)
+
+
 def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None) -> Plan:
     """The plan of a job file that can start: its topics are there. Logs what was done for it."""
     configure_logging()
@@ -110,6 +152,22 @@ def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None
     for warning in found.warnings:
         log.warning("preflight", message=warning)
     return plan
+
+
+def warn_of_gone(job: JobSpec, *, goes_on: bool) -> None:
+    """Says what the source has deleted since the job was there; Kafka's client passes over it silently."""
+    if not (goes_on or job.source.start == "committed"):
+        return
+    gone = gone_offsets(client_settings(job), job.job, job.source.topic)
+    for partition, (first, stop) in gone.items():
+        structlog.get_logger().warning(
+            "records_gone",
+            topic=job.source.topic,
+            partition=partition,
+            first=first,
+            last=stop - 1,
+            reason="the topic has deleted them before the job read them",
+        )
 
 
 def _local_savepoint(given: str | None) -> str | None:

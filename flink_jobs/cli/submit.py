@@ -10,22 +10,30 @@ from typing import Annotated
 import structlog
 import typer
 
+from flink_jobs.cli.connection import environment
 from flink_jobs.cli.lineage import reported
 from flink_jobs.cli.progress import Progress
-from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at
-from flink_jobs.cli.run import prepare, show_traceback
+from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at, stopped
+from flink_jobs.cli.run import (
+    TakeOver,
+    leave_word,
+    prepare,
+    require_unclaimed,
+    show_traceback,
+    warn_of_gone,
+)
 from flink_jobs.errors import InputError, JobFailedError, WorkError
+from flink_jobs.jobfile import load_job
 from flink_jobs.kafka import has_records, topic_id
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.state import JobState, as_refusal, refusals, state_of
+from flink_jobs.plan.state import PARAMETER, JobState, as_refusal, judge, refusals, state_of
 from flink_jobs.plan.topics import output_topics
+from flink_jobs.plan.validate import validated_plan
 from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
 from flink_jobs.run.program import Target, start
-from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, savepoint_uri, stored_state
-from flink_jobs.spec import JobSpec
+from flink_jobs.run.savepoints import checkpoints_of, judged, leave_state, parse_parameter, savepoint_uri
 from flink_jobs.system.terminal import open_console, say
-from udfs.errors import StoreError
 
 START_SECONDS = 180.0
 SETTLED_SECONDS = 5.0
@@ -55,6 +63,7 @@ def submit(
         typer.Option("--again", help="Write predictions once more beside those that are there already."),
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the job has ended.")] = False,
+    take_over: TakeOver = False,
 ) -> None:
     """Send a job to a Flink cluster; prints its id, and returns when all its tasks run.
 
@@ -62,6 +71,8 @@ def submit(
     said first what of it goes on; what the job has no place for must be named by [bold]--allow-empty[/].
     Without one, a job that begins at the start of its topic and has outputs already is refused, as all of
     them would be there twice: [bold]tailrace resume[/] goes on where it was, and [bold]--again[/] insists.
+    So is one that runs already, here or elsewhere: with [bold]--take-over[/] the one here is stopped, and
+    this one goes on from its savepoint.
 
     [bold]Examples[/]
 
@@ -70,13 +81,16 @@ def submit(
       tailrace submit conf/flight_delay.yaml --savepoint s3://bucket/savepoints/savepoint-1f2e
     """
     found = cluster_at(cluster)
+    if take_over and (stopped_at := _stop_other(found, file, allow_empty or [])):
+        savepoint = savepoint or stopped_at
     plan = prepare(file, bounded=bounded, cluster=found)
     source_id = topic_id(client_settings(plan.job), plan.job.source.topic)
     if savepoint:
-        _check_savepoint(plan, savepoint, allow_empty or [])
-        require_same_topic(plan.job, savepoint, source_id)
+        check_savepoint(plan, savepoint, allow_empty or [], source_id)
     elif not again:
         require_no_outputs(plan)
+    require_unclaimed(plan.job, take_over=take_over)
+    warn_of_gone(plan.job, goes_on=savepoint is not None)
     console = open_console(stderr=True, soft_wrap=True)
     path = str(file.absolute())
     target = Target(
@@ -100,8 +114,31 @@ def submit(
                 if wait:
                     _await_end(found, job, line)
     except JobFailedError as error:
+        leave_word(plan.job)
         show_traceback(error)
         raise
+
+
+def _stop_other(cluster: Cluster, file: Path, allowed: Sequence[str]) -> str | None:
+    """Stops the job of the file's name, if the cluster runs it, and gives the savepoint."""
+    name = load_job(file, environment()).job
+    target = next((job for job in cluster.jobs() if job.name == name and job.state not in ENDED), None)
+    if target is None:
+        return None
+    check_file(file, name, parse_parameter(cluster.parameters(target.id).get(PARAMETER)), allowed)
+    taken = stopped(cluster, target, None)
+    structlog.get_logger().info("stopped", job=name, id=target.id, savepoint=taken)
+    return taken
+
+
+def check_file(path: Path, name: str, state: JobState | None, allowed: Sequence[str]) -> None:
+    """Raises InputError before a running job is stopped for a file that it cannot go on with."""
+    plan = validated_plan(path, environ=environment())
+    if plan.job.job != name:
+        raise InputError(f"{path} must be the file of {name}; got that of {plan.job.job}")
+    refused = refusals(judge(state, state_of(plan)), allowed) if state else []
+    if refused:
+        raise InputError(f"{name} cannot go on with {path}: {'; '.join(map(as_refusal, refused))}")
 
 
 def require_no_outputs(plan: Plan) -> None:
@@ -119,23 +156,13 @@ def require_no_outputs(plan: Plan) -> None:
         )
 
 
-def require_same_topic(job: JobSpec, savepoint: str, source_id: str) -> None:
-    """Raises InputError where the savepoint's offsets are of a topic that was deleted since."""
-    try:
-        state = stored_state(savepoint_uri(savepoint))
-    except StoreError as error:
-        raise InputError(f"--savepoint: {error}") from None
-    if state and state.topic_id and source_id and state.topic_id != source_id:
-        raise InputError(
-            f"{job.source.topic} was deleted and made anew since {savepoint}, whose offsets are those of the "
-            f"topic before: records would be left out. Begin anew, with empty windows: submit --again"
-        )
+def check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str], source_id: str) -> None:
+    """Says what becomes of the savepoint's parts; raises InputError where one has no place to go.
 
-
-def _check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str]) -> None:
-    """Says what becomes of the savepoint's parts; raises InputError where one has no place to go."""
+    `source_id` is Kafka's id of the source topic.
+    """
     log = structlog.get_logger()
-    verdicts = judged(plan, savepoint)
+    verdicts = judged(plan, savepoint, lambda: source_id)
     if verdicts is None:
         log.warning("savepoint_without_account", savepoint=savepoint)
         return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -169,24 +170,58 @@ def begin_offsets(settings: ClientSettings, topic: str, since_ms: int | None = N
 
 def committed_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, int]:
     """The offset up to which the group has read, by partition; none where it has committed none."""
-    admin = connect(settings)  # kept, as above
-    [future] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    return {each.partition: each.offset for each in committed_places(settings, group, topic)}
+
+
+def committed_places(settings: ClientSettings, group: str, topic: str) -> list[TopicPartition]:
+    """The same, with the words that were committed beside. Raises InputError when there is no such topic."""
+    places = [TopicPartition(topic, number) for number in end_offsets(settings, topic)]
+    with _in_group(settings, group) as consumer:
+        found = consumer.committed(places, timeout=_TIMEOUT)
+    return [each for each in found if each.offset >= 0]
+
+
+@contextmanager
+def _in_group(settings: ClientSettings, group: str) -> Iterator[Consumer]:
+    """A consumer that joins nothing; its refusals are explained.
+
+    An admin client asks the same, but ends the process where the broker that it asks is not the group's
+    coordinator, as in the moments after a start: librdkafka takes it for a consumer then
+    (confluent-kafka-javascript#374).
+    """
+    consumer = Consumer(settings.librdkafka() | {"group.id": group, "enable.auto.commit": False})
     try:
-        found = future.result().topic_partitions
+        yield consumer
     except KafkaException as raised:
-        raise needs(settings, "Describe", "group", group)(raised.args[0]) from raised
-    return {each.partition: each.offset for each in found if each.topic == topic and each.offset >= 0}
+        raise needs(settings, "Read", "group", group)(raised.args[0]) from raised
+    finally:
+        consumer.close()
+
+
+def gone_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, tuple[int, int]]:
+    """Offsets, [from, to), that the topic has deleted before the group read them, by partition."""
+    committed, begins = committed_offsets(settings, group, topic), begin_offsets(settings, topic)
+    return {
+        number: (offset, begins[number])
+        for number, offset in committed.items()
+        if offset < begins.get(number, 0)
+    }
 
 
 def commit_offsets(settings: ClientSettings, group: str, topic: str, offsets: Mapping[int, int]) -> None:
     """Says that the group has read so far, by partition; a group that has members refuses it."""
-    admin = connect(settings)  # kept, as above
-    places = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
-    [future] = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)]).values()
-    try:
-        future.result()
-    except KafkaException as raised:
-        raise needs(settings, "Read", "group", group)(raised.args[0]) from raised
+    commit_places(
+        settings, group, [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+    )
+
+
+def commit_places(settings: ClientSettings, group: str, places: list[TopicPartition]) -> None:
+    """The same, with words beside the offsets."""
+    connect(settings)  # else the commit waits for brokers for ever
+    with _in_group(settings, group) as consumer:
+        for each in consumer.commit(offsets=places, asynchronous=False) or ():
+            if each.error:
+                raise KafkaException(each.error)
 
 
 def cluster_limits(settings: ClientSettings) -> BrokerLimits:

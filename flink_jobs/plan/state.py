@@ -191,12 +191,24 @@ def _judged_parts(before: JobState, after: JobState) -> Iterator[Verdict]:
         if old and new and uid.startswith(reads("")) and old != new:
             why = f"the savepoint has {old}: Flink would read that topic on"
             yield Verdict(new, "refused", why)
+        elif old and new and uid == reads("source") and _made_anew(before, after):
+            yield Verdict(
+                new,
+                "refused",
+                "the topic was deleted and made anew since, and the savepoint's offsets are those of the one "
+                "before: records would be left out. Begin anew, with empty windows: submit --again",
+            )
         elif old and new:
             yield Verdict(new, "goes on")
         elif new:
             yield Verdict(new, "starts empty", "the savepoint has none")
         elif old:
             yield Verdict(old, "refused", "the job has none any more", (_section(uid),))
+
+
+def _made_anew(before: JobState, after: JobState) -> bool:
+    """Where both are known."""
+    return bool(before.topic_id and after.topic_id) and before.topic_id != after.topic_id
 
 
 def _section(uid: str) -> str:

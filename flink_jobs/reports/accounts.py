@@ -28,6 +28,8 @@ OUTCOMES = ("predicted", "dead", "late")
 _COUNT, _KIND = 15, 4
 _LAST = 2**63
 SHOWN = 10
+# Of so many offsets that the source has deleted it is known which have an outcome, the newest.
+REACH = 10_000_000
 
 
 class _Prediction(msgspec.Struct):
@@ -95,9 +97,11 @@ class Partition:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     _seen: bytearray = field(init=False, repr=False)
     _missing: dict[int, None] = field(default_factory=dict, repr=False)
+    _earlier: bytearray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._seen = bytearray(max(0, self.end - self.start))
+        self._earlier = bytearray(min(self.start, REACH))
 
     def add(self, outcome: str, offset: int) -> None:
         """One outcome of a record; those of others are not counted here."""
@@ -107,10 +111,25 @@ class Partition:
             before = self._seen[at]
             first = OUTCOMES.index(outcome) << _KIND
             self._seen[at] = first | 1 if not before else before + ((before & _COUNT) < _COUNT)
+        elif at < 0 <= at + len(self._earlier):
+            self._earlier[at] = 1
 
     def unanswered(self) -> list[tuple[int, int]]:
         """Runs of offsets, [from, to), without an outcome."""
-        return self._runs(np.frombuffer(self._seen, np.uint8) == 0)
+        return _runs(np.frombuffer(self._seen, np.uint8) == 0, self.start)
+
+    def gone(self, since: int = 0) -> list[tuple[int, int]]:
+        """Runs of offsets before `start`, [from, to), after one with an outcome, that have none.
+
+        The outputs must have all outcomes from `since` on. A run of one is left out: it may be a marker.
+        """
+        first = self._earlier.find(1)
+        if first < 0:
+            return []
+        flags = np.frombuffer(self._earlier, np.uint8) == 0
+        flags[: max(first, since - self.start + len(self._earlier))] = False
+        runs = _runs(flags, self.start - len(self._earlier))
+        return [(begin, end) for begin, end in runs if end - begin > 1]
 
     def settle(self, records: Iterable[int]) -> None:
         """Which of the unanswered offsets are records."""
@@ -169,10 +188,11 @@ class Partition:
     def _codes(self, start: int, stop: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         return np.frombuffer(self._seen, np.uint8)[start - self.start : stop - self.start]
 
-    def _runs(self, flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[tuple[int, int]]:
-        edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
-        pairs = edges.reshape(-1, 2) + self.start
-        return [(int(first), int(stop)) for first, stop in pairs]
+
+def _runs(flags: np.ndarray[tuple[int], np.dtype[np.bool_]], start: int) -> list[tuple[int, int]]:
+    """Where flags are set, [from, to), of offsets from `start` on."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    return [(int(first), int(stop)) for first, stop in edges.reshape(-1, 2) + start]
 
 
 class Accounts:

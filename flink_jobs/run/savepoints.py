@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -72,13 +73,20 @@ def checkpoints_of(directory: str, job_id: str) -> str | None:
     return str(folder) if folder.is_dir() else None
 
 
-def judged(plan: Runnable, savepoint: str) -> tuple[Verdict, ...] | None:
-    """What the plan's job can go on from; None where the savepoint has no account of its state."""
+def judged(
+    plan: Runnable, savepoint: str, topic_id: Callable[[], str] = lambda: ""
+) -> tuple[Verdict, ...] | None:
+    """What the plan's job can go on from; None where the savepoint has no account of its state.
+
+    `topic_id` asks for Kafka's id of the source, where the account has one.
+    """
     try:
         state = stored_state(savepoint_uri(savepoint))
     except StoreError as error:
         raise InputError(f"--savepoint: {error}") from None
-    return judge(state, state_of(plan)) if state else None
+    if state is None:
+        return None
+    return judge(state, state_of(plan, topic_id=topic_id() if state.topic_id else ""))
 
 
 def savepoint_uri(given: str) -> str:

@@ -61,6 +61,11 @@ def _json_escape(character: str) -> str:
     return "".join(f"\\u{data[i]:02x}{data[i + 1]:02x}" for i in range(0, len(data), 2))
 
 
+def at_terminal() -> bool:
+    """Whether a person can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def print_json(data: object) -> None:
     """Prints data as JSON, indented."""
     import msgspec  # noqa: PLC0415  # Start-up: what prints lines only needs none

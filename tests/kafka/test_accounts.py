@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from flink_jobs.cli import accounts, app
 from flink_jobs.jobfile import load_job
-from flink_jobs.kafka import ClientSettings, Message, create_topics, produce, read_topic
+from flink_jobs.kafka import ClientSettings, Message, create_topics, gone_offsets, produce, read_topic
+from flink_jobs.kafka.admin import connect
 from flink_jobs.plan import make_plan
 from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
@@ -175,3 +176,13 @@ def test_a_job_with_windows_accounts_for_what_it_gave_them(kafka: ClientSettings
     assert sum(part["dead"] for part in parts) == 2
     produce(kafka, f"{name}.predictions", [outcome(name, "predictions", (0, 7))])
     assert run()[1]["first_doubled"] == [7]
+
+    # What retention takes before the job has read it: Kafka's client goes on behind it without a word.
+    assert run()[1]["gone_offsets"] == []
+    produce(kafka, name, [Message(b"{}")] * 50)
+    admin = connect(kafka)  # kept, or nobody answers
+    admin.delete_records([TopicPartition(name, 0, 357)])[TopicPartition(name, 0)].result()
+    assert gone_offsets(kafka, name, name) == {0: (307, 357)}
+    commit(kafka, name, [357])
+    assert gone_offsets(kafka, name, name) == {}
+    assert (run()[1]["gone"], run()[1]["gone_offsets"]) == (50, [[307, 356]])

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from flink_jobs.kafka import ClientSettings, create_topics, produce, read_topic
+from flink_jobs.kafka import ClientSettings, claims, create_topics, produce, read_topic
 from flink_jobs.local import stack
 from flink_jobs.local.state import load
 from flink_jobs.system.jars import PROJECT
@@ -119,6 +119,7 @@ def test_a_job_outlives_its_taskmanager_and_its_jobmanager(day: Day) -> None:
     assert "==> /jobmanager/log <==" in written
     assert "==> /taskmanagers/127.0.0.1:" in written
     assert day.tailrace("run", "job.yaml").returncode == 2
+    assert claims.runs(day.kafka, "alive", "alive.in", 20)  # though it has nothing new to commit
 
     day.kill("taskmanager")
     assert wait_until(lambda: day.job()["state"] == "no TaskManager", 120, 1)

@@ -6,8 +6,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from flink_jobs.cli.submit import require_same_topic
+from flink_jobs.cli import app
+from flink_jobs.cli.submit import check_savepoint
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import load_job
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce, topic_id
@@ -47,19 +49,25 @@ def test_a_savepoint_is_not_taken_to_a_topic_that_was_made_anew(
     create_topics(kafka, {name: 2})
     before = topic_id(kafka, name)
     assert leave_state(str(tmp_path), state_of(make_plan(job), topic_id=before))
-    require_same_topic(job, str(tmp_path), topic_id(kafka, name))
+    plan, planned = make_plan(job), ["plan", str(tmp_path / "job.yaml"), "--savepoint", str(tmp_path)]
+    check_savepoint(plan, str(tmp_path), [], topic_id(kafka, name))
     produce(kafka, name, [Message(b"{}")] * 10)
-    require_same_topic(job, str(tmp_path), topic_id(kafka, name))
+    check_savepoint(plan, str(tmp_path), [], topic_id(kafka, name))
+    assert CliRunner().invoke(app, planned).exit_code == 0
     admin = connect(kafka)  # kept, or nobody answers
     admin.delete_topics([name])[name].result()
     assert wait_until(lambda: topic_id(kafka, name) == "", 30, 0.2)
     create_topics(kafka, {name: 2})
     assert wait_until(lambda: topic_id(kafka, name) != "", 30, 0.2)
-    with pytest.raises(InputError, match=f"{name} was deleted and made anew since .*submit --again"):
-        require_same_topic(job, str(tmp_path), topic_id(kafka, name))
+    with pytest.raises(InputError, match=f"{name}: the topic was deleted and made anew .*submit --again"):
+        check_savepoint(plan, str(tmp_path), [], topic_id(kafka, name))
+    told = CliRunner().invoke(app, planned)
+    assert told.exit_code == 2
+    assert "refused: the topic was deleted and made anew since" in told.stdout
 
 
 def test_a_savepoint_of_before_topics_had_ids_is_taken(tmp_path: Path, job: JobSpec) -> None:
-    assert leave_state(str(tmp_path), state_of(make_plan(job)))
-    require_same_topic(job, str(tmp_path), "other")
-    require_same_topic(job, str(tmp_path / "none"), "other")
+    plan = make_plan(job)
+    assert leave_state(str(tmp_path), state_of(plan))
+    check_savepoint(plan, str(tmp_path), [], "other")
+    check_savepoint(plan, str(tmp_path / "none"), [], "other")

@@ -11,15 +11,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from tests.proof.faults import FAULTS
+from tests.proof import results
+from tests.proof.faults import FAULTS, CannotTryError
+from tests.proof.load import load
 from tests.proof.page import page
 from tests.proof.proof import Proof, in_words, prove
+from tests.proof.results import Entry, entry
 
 
 def main(arguments: list[str]) -> int:
@@ -38,16 +39,46 @@ def main(arguments: list[str]) -> int:
         help="each to a job of its own, as often as the documented table has it",
     )
     parser.add_argument("--seed", type=int, help="of records and moments; default: the clock")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--docs", type=Path, help="write the page proof.md into this folder")
+    parser.add_argument("--json", type=Path, help="write all that was found to this file")
     parser.add_argument(
-        "--results", type=Path, nargs="+", help="run nothing: the page is of these files of before"
+        "--docs",
+        type=Path,
+        help="add the numbers to proof.json of this folder, and write its page; for jobs with one fault",
     )
+    parser.add_argument(
+        "--results", type=Path, nargs="*", help="run nothing: add what --json wrote into these files"
+    )
+    parser.add_argument(
+        "--load", type=float, metavar="MINUTES", help="only put a job under load, for so long"
+    )
+    parser.add_argument("--backlog", type=int, default=2_000_000, help="with --load: records that wait")
     options = parser.parse_args(arguments)
-    proofs = _read(options.results) if options.results else list(_run(options))
+    if options.load is not None:
+        return _load(options.load, options.backlog)
+    proofs = _run(options) if options.results is None else _read(options.results)
+    held = True
+    for proof in proofs:
+        held &= proof.holds()
+        if options.docs:
+            _write(options.docs, [entry(proof)])
     if options.docs:
-        (options.docs / "proof.md").write_text(page(proofs, FAULTS))
-    return 0 if all(proof.holds() for proof in proofs) else 1
+        _write(options.docs, [])
+    return 0 if held else 1
+
+
+def _load(minutes: float, backlog: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="tailrace-proof-") as directory:
+        found = load(Path(directory), minutes, backlog, seed=1)
+    print(found.in_words())
+    print(msgspec.json.encode(found).decode())
+    return 0 if found.backlog_rate >= 0.8 * found.steady_rate else 1
+
+
+def _write(docs: Path, new: Sequence[Entry]) -> None:
+    """At once after each job, so that one that fails takes nothing of those before."""
+    entries = results.merged(results.read(docs / "proof.json"), new)
+    results.write(docs / "proof.json", entries)
+    (docs / "proof.md").write_text(page(entries, FAULTS))
 
 
 def _run(options: argparse.Namespace) -> Iterator[Proof]:
@@ -58,22 +89,20 @@ def _run(options: argparse.Namespace) -> Iterator[Proof]:
     done = []
     for number, faults in enumerate(plans):
         with tempfile.TemporaryDirectory(prefix="tailrace-proof-") as directory:
-            done.append(prove(Path(directory), faults, seed + number))
+            try:
+                done.append(prove(Path(directory), faults, seed + number))
+            except CannotTryError as reason:
+                print(f"{', '.join(dict.fromkeys(faults))}: not tried: {reason}", flush=True)
+                continue
         print(in_words(done[-1]), flush=True)
         if options.json:
             options.json.write_bytes(msgspec.json.encode(done))
         yield done[-1]
 
 
-def _read(files: Sequence[Path]) -> list[Proof]:
-    """Those of before have no date; then it is the file's."""
-    return [
-        proof
-        if proof.date
-        else replace(proof, date=f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d}")
-        for file in files
-        for proof in msgspec.json.decode(file.read_bytes(), type=list[Proof])
-    ]
+def _read(files: Sequence[Path]) -> Iterator[Proof]:
+    for file in files:
+        yield from msgspec.json.decode(file.read_bytes(), type=list[Proof])
 
 
 if __name__ == "__main__":

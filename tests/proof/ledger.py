@@ -36,13 +36,18 @@ Place = tuple[int, int]
 
 
 class Sent(NamedTuple):
-    """One record: `outcome` is what has to become of it."""
+    """One record: `outcome` is what has to become of it.
+
+    Its payload's clock is `ahead` by so many ms, and `padding` bytes come along.
+    """
 
     number: int
     card: str
     amount: float
     time: int
     outcome: str
+    ahead: int = 0
+    padding: int = 0
 
 
 def stream(seed: int) -> Iterator[Sent]:
@@ -59,26 +64,31 @@ def stream(seed: int) -> Iterator[Sent]:
         number += 1
 
 
-def message(sent: Sent, partitions: int = PARTITIONS) -> Message:
-    """As the source topic has it; a broken one lacks its amount."""
-    value: dict[str, Any] = {"id": sent.number, "card": sent.card}
-    if sent.outcome != "dead":
+def message(sent: Sent, partitions: Sequence[int] = range(PARTITIONS)) -> Message:
+    """As the source topic has it, in one of these partitions; a broken one lacks its amount."""
+    value: dict[str, Any] = {"id": sent.number, "card": sent.card, "at": sent.time + sent.ahead}
+    if sent.outcome != "dead" or sent.ahead:
         value["amount"] = sent.amount
-    return record(value, key=str(sent.number), timestamp=sent.time, partition=sent.number % partitions)
+    if sent.padding:
+        value["padding"] = "x" * sent.padding
+    partition = partitions[sent.number % len(partitions)]
+    return record(value, key=str(sent.number), timestamp=sent.time, partition=partition)
 
 
 def flush(number: int, partitions: int = PARTITIONS) -> Iterator[Message]:
     """Moves each partition's watermark past all; these wait for ever."""
     for partition in range(partitions):
-        value = {"id": -1, "card": "end", "amount": 0.0}
-        yield record(value, key="-1", timestamp=START + number * STEP_MS + 10 * OVER_MS, partition=partition)
+        time = START + number * STEP_MS + 10 * OVER_MS
+        value = {"id": -1, "card": "end", "amount": 0.0, "at": time}
+        yield record(value, key="-1", timestamp=time, partition=partition)
 
 
 @dataclass
 class Ledger:
     """What differs from what had to be: numbers of records, and of drift's windows the starts.
 
-    `in_time` are those late by design that were on time after a restart.
+    `in_time` are those late by design that were on time after a restart, `named` those without an outcome of
+    which the product says so.
     """
 
     in_time: list[int] = field(default_factory=list)
@@ -87,6 +97,7 @@ class Ledger:
     elsewhere: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     windows_changed: list[int] = field(default_factory=list)
+    named: list[int] = field(default_factory=list)
 
     def balanced(self) -> bool:
         return not (self.lost or self.doubled or self.elsewhere or self.changed or self.windows_changed)
@@ -96,12 +107,17 @@ def audit(
     sent: Sequence[Sent],
     source: Iterable[Record],
     outputs: Mapping[str, Iterable[Record]],
-    windows: Sequence[tuple[int, int]],
+    windows: Sequence[tuple[int, int]] | None,
     unsettled: Collection[Place] = (),
+    gone: Collection[Place] = (),
+    missing: Collection[Place] = (),
 ) -> Ledger:
-    """`outputs` by outcome and `source`, as read_committed readers see them; `windows` by `drift_windows`.
+    """`outputs` by outcome and `source`, as read_committed readers see them; `windows` by `drift_windows`,
+    None for a job without drift.
 
-    What is `unsettled` may be late.
+    What is `unsettled` may be late. The product says that it has never read what is `gone`, and that the
+    outcomes of what is `missing` were lost, which it has read. What has an outcome all the same, or was never
+    there, is named wrongly.
     """
     by_number = {each.number: each for each in sent}
     places = {place: number for place, number in map(_placed, source) if number >= 0}
@@ -125,7 +141,8 @@ def audit(
     predicted = {
         place: by_number[number]
         for place, number in places.items()
-        if place in predictions or (by_number[number].outcome == "predicted" and place not in again)
+        if place in predictions
+        or (by_number[number].outcome == "predicted" and place not in again and place not in gone)
     }
     features = expected_features(predicted)
     ledger.changed = [
@@ -133,9 +150,14 @@ def audit(
         for place, prediction in predictions.items()
         if (prediction["seen"], prediction["spent"]) != features[place]
     ]
-    ledger.lost = [places[place] for place in places if not seen[place]]
+    named = {*gone, *missing}
+    ledger.lost = [places[place] for place in places if not seen[place] and place not in named]
+    ledger.named = [places[place] for place in places if not seen[place] and place in named]
+    ledger.elsewhere += [places[place] for place in places if seen[place] and place in named]
     ledger.lost += sorted(by_number.keys() - {*places.values()})
     ledger.doubled = [places[place] for place, times in seen.items() if times > 1]
+    if windows is None:
+        return ledger
     counts = Counter(each.time // DRIFT_MS * DRIFT_MS for each in predicted.values())
     ledger.windows_changed = sorted({start for start, _ in {*counts.items()} ^ {*windows}})
     ledger.windows_changed += [start for (start, _), times in Counter(windows).items() if times > 1]

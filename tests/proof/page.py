@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,18 +10,18 @@ from importlib.metadata import version
 from flink_jobs.system.jars import connector_jars
 from tests.proof.faults import Fault
 from tests.proof.ledger import PARTITIONS
-from tests.proof.proof import Proof
+from tests.proof.results import Entry
 from tests.proof.stage import RATE
 
 _COLUMNS = [
-    *("case", "runs", "records", "lost", "doubled", "elsewhere", "changed"),
+    *("case", "runs", "records", "lost", "named", "doubled", "elsewhere", "changed"),
     *("windows", "windows changed", "recovery s", "seeds", "tried", "at"),
 ]
 
 
-def page(proofs: Sequence[Proof], faults: Mapping[str, Fault]) -> str:
-    """Markdown; `proofs` have one fault each, any number of times."""
-    runs = sum(len(proof.faults) for proof in proofs)
+def page(entries: Sequence[Entry], faults: Mapping[str, Fault]) -> str:
+    """Markdown: a line for each case, in the order of `faults`."""
+    runs = sum(each.runs for each in entries)
     return f"""# What was tried on running jobs
 
 Written by `scripts/prove --docs docs`, a case at a time, on {datetime.now(UTC):%Y-%m-%d}, with apache-flink
@@ -37,56 +36,63 @@ Python, not the product, says what has to become of each record, the features of
 many records each of drift's windows has; what became of them is read from the topics, as read_committed
 readers see them. {runs} runs in all.
 
-{_table(proofs, faults)}
+{_table(entries, faults)}
 
-- **lost**, **doubled**: records with no outcome, and with more than one. **elsewhere**: with another
+- **lost**, **doubled**: records with no outcome, and with more than one. **named**: records with no outcome
+  of which Tailrace itself says so, by offset; they are not among those lost. **elsewhere**: with another
   outcome than the right one. **changed**: predictions with other features.
 - **windows**: of drift, ten minutes each; changed is one that is missing, comes twice, or has other records.
 - **recovery**: median and largest number of seconds from the end of the fault (a process that was killed
   has been started again, one that stood still goes on, a job has been resumed) until each record sent
-  before has its outcome.
+  before has its outcome. Of several jobs, the least and the largest median, and the largest of all.
 - **at**: the commit of Tailrace, where it was noted; + is one with changes that were committed after it.
-- {sum(len(proof.left) for proof in proofs)} processes outlived their case.
+- {sum(each.left for each in entries)} processes outlived their case.
 
-Not run: {", ".join(f"`{name}`" for name in _not_run(proofs, faults)) or "none"}.
+The numbers of each job are in [proof.json](proof.json).
+
+Not run: {", ".join(f"`{name}`" for name in _not_run(entries, faults)) or "none"}.
 """
 
 
-def _not_run(proofs: Sequence[Proof], faults: Mapping[str, Fault]) -> list[str]:
-    done = {name for proof in proofs for name in proof.faults}
+def _not_run(entries: Sequence[Entry], faults: Mapping[str, Fault]) -> list[str]:
+    done = {each.case for each in entries}
     return [name for name in faults if name not in done]
 
 
-def _table(proofs: Sequence[Proof], faults: Mapping[str, Fault]) -> str:
-    """A line for each case, in the order of `faults`."""
+def _table(entries: Sequence[Entry], faults: Mapping[str, Fault]) -> str:
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
     for name, fault in faults.items():
-        if of := [proof for proof in proofs if proof.faults[0] == name]:
+        if of := [each for each in entries if each.case == name]:
             lines.append("| " + " | ".join(map(str, _cells(f"`{name}`: {fault.words}", of))) + " |")
     return "\n".join(lines)
 
 
-def _cells(case: str, proofs: Sequence[Proof]) -> list[object]:
-    ledgers = [proof.ledger for proof in proofs]
+def _cells(case: str, entries: Sequence[Entry]) -> list[object]:
     return [
         case,
-        sum(len(proof.faults) for proof in proofs),
-        sum(proof.records for proof in proofs),
-        sum(len(ledger.lost) for ledger in ledgers),
-        sum(len(ledger.doubled) for ledger in ledgers),
-        sum(len(ledger.elsewhere) for ledger in ledgers),
-        sum(len(ledger.changed) for ledger in ledgers),
-        sum(proof.windows for proof in proofs),
-        sum(len(ledger.windows_changed) for ledger in ledgers),
-        _recovery([seconds for proof in proofs for seconds in proof.recovery_s]),
-        ", ".join(str(proof.seed) for proof in proofs),
-        ", ".join(dict.fromkeys(proof.date for proof in proofs if proof.date)),
-        ", ".join(dict.fromkeys(proof.commit for proof in proofs if proof.commit)),
+        sum(each.runs for each in entries),
+        sum(each.records for each in entries),
+        sum(each.lost for each in entries),
+        sum(each.named for each in entries),
+        sum(each.doubled for each in entries),
+        sum(each.elsewhere for each in entries),
+        sum(each.changed for each in entries),
+        sum(each.windows for each in entries),
+        sum(each.windows_changed for each in entries),
+        _recovery([each.recovery for each in entries if each.recovery]),
+        ", ".join(str(each.seed) for each in entries),
+        ", ".join(dict.fromkeys(each.tried for each in entries if each.tried)),
+        ", ".join(dict.fromkeys(each.at for each in entries if each.at)),
     ]
 
 
-def _recovery(seconds: Sequence[float]) -> str:
-    return f"{statistics.median(seconds):.0f}, {max(seconds):.0f}" if seconds else ""
+def _recovery(found: Sequence[tuple[int, int]]) -> str:
+    if not found:
+        return ""
+    medians = sorted({median for median, _ in found})
+    return (
+        f"{' to '.join(map(str, dict.fromkeys((medians[0], medians[-1]))))}, {max(most for _, most in found)}"
+    )
 
 
 def _connector() -> str:

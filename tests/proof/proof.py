@@ -41,7 +41,13 @@ def prove(directory: Path, faults: Sequence[str], seed: int) -> Proof:
     """Runs the job under these faults, in this order. Raises WorkError where it does not come back."""
     draw = random.Random(seed)
     recovery = []
-    with Stage(directory, seed, draw) as stage:
+    kinds = [FAULTS[name] for name in dict.fromkeys(faults)]
+    edits = [edit for kind in kinds for edit in kind.edits]
+    stage = Stage(directory, seed, draw, edits, any(kind.accounted for kind in kinds))
+    for kind in kinds:
+        if kind.begins:
+            kind.begins(stage)
+    with stage:
         stage.recovered()
         for name in faults:
             time.sleep(draw.uniform(0, 10))
@@ -52,7 +58,15 @@ def prove(directory: Path, faults: Sequence[str], seed: int) -> Proof:
                 recovery.append(time.monotonic() - begun)
         accounts = stage.end()
     windows = drift_windows(accounts.drift)
-    ledger = audit(accounts.sent, accounts.source, accounts.outputs, windows, accounts.unsettled)
+    ledger = audit(
+        accounts.sent,
+        accounts.source,
+        accounts.outputs,
+        windows if stage.drift else None,
+        accounts.unsettled,
+        accounts.gone,
+        accounts.missing,
+    )
     return Proof(
         seed,
         faults,

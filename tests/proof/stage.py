@@ -5,6 +5,7 @@ All of it is started here, as processes of their own; what people do is done by 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -12,14 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, ResourceType
 from sklearn.linear_model import LinearRegression
 
 from flink_jobs.errors import WorkError
@@ -77,16 +78,10 @@ class Feeder(threading.Thread):
 
     def __init__(self, brokers: str, seed: int) -> None:
         super().__init__(daemon=True)
-        self._producer = Producer(
-            {
-                "bootstrap.servers": brokers,
-                "enable.idempotence": True,
-                "message.timeout.ms": 0,
-                "topic.metadata.refresh.interval.ms": 1_000,
-                "log_level": 0,
-            }
-        )
-        self.partitions = PARTITIONS
+        self._brokers = brokers
+        self._producers = [self._connected("none")]
+        self.partitions: Sequence[int] = range(PARTITIONS)
+        self.change: Callable[[Sent], Sent] = lambda row: row
         self._rows = stream(seed)
         self._end = threading.Event()
         self._refused: list[KafkaError] = []
@@ -97,24 +92,41 @@ class Feeder(threading.Thread):
         while not self._end.wait(0.05):
             due = int((time.monotonic() - begun) * RATE)
             while len(self.sent) < due:
-                row = next(self._rows)
+                row = self.change(next(self._rows))
                 self._send(message(row, self.partitions))
                 self.sent.append(row)
+
+    def compress(self, *codecs: str) -> None:
+        """Has producers with these send in turn, from now on."""
+        self._producers = [*map(self._connected, codecs)]
+
+    def _connected(self, codec: str) -> Producer:
+        return Producer(
+            {
+                "bootstrap.servers": self._brokers,
+                "enable.idempotence": True,
+                "message.timeout.ms": 0,
+                "topic.metadata.refresh.interval.ms": 1_000,
+                "compression.type": codec,
+                "log_level": 0,
+            }
+        )
 
     def finish(self) -> None:
         """Ends the stream, and moves each partition past it. Raises WorkError where a record was refused."""
         self._end.set()
         self.join()
-        for each in flush(len(self.sent), self.partitions):
+        for each in flush(len(self.sent), len(self.partitions)):
             self._send(each)
-        left = self._producer.flush(_PATIENCE)
+        left = sum(producer.flush(_PATIENCE) for producer in self._producers)
         if left or self._refused:
             raise WorkError(
                 f"{left} records were not sent, {len(self._refused)} refused: {self._refused[:1]}"
             )
 
     def _send(self, row: Message) -> None:
-        self._producer.produce(
+        producer = self._producers[len(self.sent) % len(self._producers)]
+        producer.produce(
             "proof",
             row.value,
             row.key,
@@ -122,7 +134,7 @@ class Feeder(threading.Thread):
             on_delivery=self._delivered,
             timestamp=row.timestamp or 0,
         )
-        self._producer.poll(0)
+        producer.poll(0)
 
     def _delivered(self, error: KafkaError | None, _: object) -> None:
         if error is not None:
@@ -145,11 +157,14 @@ class Outcomes:
         parts = [(topic, number) for topic in OUTCOMES.values() for number in end_offsets(settings, topic)]
         self._consumer.assign([TopicPartition(topic, number, 0) for topic, number in parts])
         self._count = 0
+        self.numbers: set[int] = set()
 
     def count(self) -> int:
-        """How many came until now."""
+        """How many came until now; `numbers` are those of their records."""
         while got := self._consumer.consume(5_000, timeout=0.5):
-            self._count += sum(1 for each in got if each.error() is None)
+            rows = [each for each in got if each.error() is None]
+            self._count += len(rows)
+            self.numbers.update(int(row.key() or b"-1") for row in rows)
         return self._count
 
     def close(self) -> None:
@@ -157,9 +172,10 @@ class Outcomes:
 
 
 class Accounts(NamedTuple):
-    """What was sent, what the source has, what became of it by outcome, and the drift records.
+    """What was sent, what the source has or had, what became of it by outcome, and the drift records.
 
-    `unsettled` are places of which more than one outcome is right.
+    `unsettled` are places of which more than one outcome is right; of those `gone` and `missing` the product
+    says that it has not read them, and that they have no outcome.
     """
 
     sent: Sequence[Sent]
@@ -167,13 +183,34 @@ class Accounts(NamedTuple):
     outputs: Mapping[str, Sequence[Record]]
     drift: Sequence[Record]
     unsettled: Collection[Place]
+    gone: Collection[Place]
+    missing: Collection[Place]
 
 
 class Stage:
-    """A context manager; all that it has started ends with it."""
+    """A context manager; all that it has started ends with it.
 
-    def __init__(self, directory: Path, seed: int, draw: random.Random) -> None:
+    `edits` are changes of the job file's text. Of what is `accounted` the product's own accounts are asked.
+    `code` is the checkout whose commands are called; none is this one. With `feeds` records come in.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        draw: random.Random,
+        edits: Sequence[tuple[str, str]] = (),
+        accounted: bool = False,
+        feeds: bool = True,
+    ) -> None:
         self.directory, self.draw = directory, draw
+        self.code: Path | None = None
+        self.accounted, self.said = accounted, ""
+        self._feeds = feeds
+        self._edits = edits
+        self.drift = not any("# drift" in after for _, after in edits)
+        self._kept: dict[Place, Record] = {}
+        self._short = 0
         self.broker = Broker(directory=directory / "kafka")
         self.cluster = SessionCluster(directory / "flink", free_port(), 4, "2500m")
         self.checkpoints = directory / "flink" / "checkpoints"
@@ -216,30 +253,53 @@ class Stage:
         self.submit()
         self.outcomes = Outcomes(self.settings)
         self.feeder = Feeder(self.broker.bootstrap, self._seed)
-        self.feeder.start()
+        if self._feeds:
+            self.feeder.start()
 
     # What people do
 
-    def submit(self, savepoint: str | None = None) -> None:
+    def submit(self, savepoint: str | None = None, *options: str) -> None:
         """Returns when all tasks run."""
-        self._done(self.submission(savepoint))
+        self._done(self.submission(savepoint, *options))
 
-    def submission(self, savepoint: str | None = None) -> subprocess.Popen[str]:
+    def submission(self, savepoint: str | None = None, *options: str) -> subprocess.Popen[str]:
         """The command that submits the job, under way."""
+        options += ("--savepoint", savepoint) if savepoint else ()
+        return self._tailrace("submit", str(self._job_file()), *options)
+
+    def resume(self) -> None:
+        """The job is gone, and goes on from what it left."""
+        self._done(self._tailrace("resume", "proof", "--file", str(self._job_file())))
+
+    def _job_file(self) -> Path:
         file = self.directory / "proof.yaml"
         text = JOB.replace("BROKERS", self.broker.bootstrap)
-        file.write_text(text.replace("parallelism: 2", f"parallelism: {self.parallelism}"))
-        return self._tailrace("submit", str(file), *(("--savepoint", savepoint) if savepoint else ()))
+        for before, after in [("parallelism: 2", f"parallelism: {self.parallelism}"), *self._edits]:
+            if before not in text:
+                raise ValueError(f"{before!r} must be in the job file")
+            text = text.replace(before, after)
+        file.write_text(text)
+        return file
 
-    def stop(self) -> str:
+    def stop(self, *options: str) -> str:
         """Stops the job with a savepoint, and gives the savepoint."""
-        savepoints = self.directory / "savepoints"
-        return self._done(self._tailrace("stop", "proof", "--savepoint", str(savepoints))).split()[-1]
+        savepoints = str(self.directory / "savepoints")
+        return self._done(self._tailrace("stop", "proof", "--savepoint", savepoints, *options)).split()[-1]
 
     def newest_checkpoint(self) -> str:
         """Of all complete ones that the cluster keeps, by any job."""
         found = self.checkpoints.glob("*/chk-*/_metadata")
         return str(max(found, key=lambda path: path.stat().st_mtime).parent)
+
+    def await_checkpoint(self) -> None:
+        """Returns at the moment when the job writes the last word of its next checkpoint."""
+        newest = Path(self.newest_checkpoint())
+        number = int(newest.name.removeprefix("chk-")) + 2
+        word = newest.with_name(f"chk-{number}") / "_metadata"
+        deadline = time.monotonic() + _PATIENCE
+        while not word.exists():
+            if time.monotonic() > deadline:
+                raise WorkError(f"no checkpoint {number} in {newest.parent}")
 
     def runs(self) -> bool:
         """Whether the cluster has the job, and it has not ended."""
@@ -248,6 +308,8 @@ class Stage:
     def _tailrace(self, *arguments: str) -> subprocess.Popen[str]:
         command = [str(Path(sys.executable).with_name("tailrace")), *arguments, "--cluster", self.cluster.url]
         environ = os.environ | {"TAILRACE_CLUSTER": self.cluster.url}
+        if self.code:
+            environ |= {"PYTHONPATH": str(self.code)}
         return subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -259,8 +321,9 @@ class Stage:
 
     def _done(self, command: subprocess.Popen[str]) -> str:
         out, errors = command.communicate(timeout=_PATIENCE)
+        self.said = errors
         if command.returncode:
-            raise WorkError(f"{command.args!r} failed:\n{errors}")
+            raise WorkError(f"{command.args!r} failed:\n{out}{errors}")
         return out
 
     # What happens to processes
@@ -301,30 +364,76 @@ class Stage:
 
     def add_partition(self) -> None:
         """To the source, which gets records at once; the job may read it a while later than the others."""
-        partitions = self.feeder.partitions + 1
+        partitions = len(self.feeder.partitions) + 1
         admin = connect(self.settings)  # kept, or nobody answers
         admin.create_partitions([NewPartitions("proof", partitions)])["proof"].result()
         time.sleep(2)  # until the producer knows, too
         sent = len(self.feeder.sent)
         self._added.append(range(sent, sent + FOUND_S * RATE))
-        self.feeder.partitions = partitions
+        self.feeder.partitions = range(partitions)
+
+    def limit(self, outcome: str, **settings: str) -> None:
+        """Changes settings of an output's topic."""
+        resource = ConfigResource(ResourceType.TOPIC, OUTCOMES[outcome])
+        for name, value in settings.items():
+            resource.add_incremental_config(
+                ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+            )
+        admin = connect(self.settings)  # kept, or nobody answers
+        admin.incremental_alter_configs([resource])[resource].result()
+
+    def delete_records(self) -> None:
+        """Of the source, those that it has now, as retention does."""
+        self._kept |= {(each.partition, each.offset): each for each in self._read("proof")}
+        ends = end_offsets(self.settings, "proof")
+        admin = connect(self.settings)  # kept, or nobody answers
+        places = [TopicPartition("proof", number, end) for number, end in ends.items()]
+        for future in admin.delete_records(places).values():
+            future.result()
 
     # What became of the records
 
     def recovered(self) -> bool:
         """Whether all that has been sent until now gets its outcome in time."""
-        sent = len(self.feeder.sent)
+        sent = len(self.feeder.sent) - self._short
         return wait_until(lambda: self.outcomes.count() >= sent, _PATIENCE, 0.2)
+
+    def give_up(self) -> None:
+        """Some outcomes will never come: those that are not there when the newest ones are."""
+        sent = len(self.feeder.sent)
+        newest = {*range(sent - RATE, sent)}
+        if not wait_until(
+            lambda: bool(self.outcomes.count()) and newest <= self.outcomes.numbers, _PATIENCE, 0.2
+        ):
+            raise WorkError("the job does not go on")
+        self._short = len({*range(sent)} - self.outcomes.numbers)
 
     def end(self) -> Accounts:
         """What there is to audit, when all has had its time."""
         self.feeder.finish()
-        windows = len({each.time // DRIFT_MS for each in self.feeder.sent if each.outcome == "predicted"})
+        predicted = [each for each in self.feeder.sent if each.outcome == "predicted"]
+        windows = len({each.time // DRIFT_MS for each in predicted}) if self.drift else 0
         if self.recovered() and wait_until(lambda: len(self._read(_DRIFT)) >= windows, _PATIENCE, 2):
             time.sleep(5)  # doubled records would still come
+        if self.accounted:
+            self.stop("--drain")
+        source = list(
+            (self._kept | {(row.partition, row.offset): row for row in self._read("proof")}).values()
+        )
+        gone, missing = self._named() if self.accounted else ((), ())
         outputs = {each: self._read(topic) for each, topic in OUTCOMES.items()}
-        source = self._read("proof")
-        return Accounts(self.feeder.sent, source, outputs, self._read(_DRIFT), [*self._young(source)])
+        drift = self._read(_DRIFT) if self.drift else []
+        return Accounts(self.feeder.sent, source, outputs, drift, [*self._young(source)], gone, missing)
+
+    def _named(self) -> tuple[list[Place], list[Place]]:
+        """What `tailrace accounts` says is gone and missing."""
+        out, _ = self._tailrace("accounts", str(self._job_file()), "--ended", "--json").communicate()
+        named: dict[str, list[Place]] = {"gone": [], "missing": []}
+        for partition in json.loads(out)["partitions"]:
+            for kind, places in named.items():
+                for first, last in partition[f"{kind}_offsets"]:
+                    places += [(partition["partition"], offset) for offset in range(first, last + 1)]
+        return named["gone"], named["missing"]
 
     def _young(self, source: Sequence[Record]) -> Iterator[Place]:
         """Where records of partitions are that were just added."""

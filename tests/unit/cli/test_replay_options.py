@@ -44,7 +44,13 @@ def dead(offset: int, value: bytes | None, reason: str = "wrong_type", **more: s
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs `tailrace dlq` on given dead letters, of which `decided` are."""
 
-    def run(records: list[Record], *words: str, job: str = JOB, decided: tuple[int, ...] = ()) -> Any:
+    def run(
+        records: list[Record],
+        *words: str,
+        job: str = JOB,
+        decided: tuple[int, ...] = (),
+        typed: str | None = None,
+    ) -> Any:
         decisions = Decisions()
         for at in decided:
             decisions.add(as_dead_letter(records[at], {}).identity, "replayed")
@@ -53,7 +59,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
         monkeypatch.setattr(letters, "read_topic", lambda *_, **__: iter(records))
         monkeypatch.setattr(replaying, "describe_topics", lambda _, names: dict.fromkeys(names, 1))
         (tmp_path / "job.yaml").write_text(job)
-        return CliRunner().invoke(app, ["dlq", str(tmp_path / "job.yaml"), *words])
+        return CliRunner().invoke(app, ["dlq", str(tmp_path / "job.yaml"), *words], input=typed)
 
     return run
 
@@ -201,3 +207,20 @@ def test_no_header_makes_a_replay_fail(name: str, text: str) -> None:
     assert found.attempt >= 0
     assert found.timestamp is None or found.timestamp >= 0
     assert replaying._parsed(found.first) is None or "/" in found.first
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1), ("", 1)])
+def test_a_person_is_asked_whether_all_are_meant(
+    asked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, answer: str, status: int
+) -> None:
+    """And a program, which cannot answer, is told which options say so."""
+    told = asked([dead(0, b"{}")], "drop")
+    assert isinstance(told.exception, InputError)
+    assert "--all" in str(told.exception)
+    done: list[str] = []
+    monkeypatch.setattr(replaying, "at_terminal", lambda: True)
+    monkeypatch.setattr(replaying, "count_committed", lambda *_: 1234)
+    monkeypatch.setattr(replaying._Work, "run", lambda _, action: done.append(action))
+    told = asked([dead(0, b"{}")], "drop", typed=answer)
+    assert "drop all 1,234 records of orders.dead-letters?" in told.stderr
+    assert (told.exit_code, done) == (status, ["dropped"] if status == 0 else [])

@@ -289,6 +289,18 @@ def test_a_topic_that_is_not_read_is_never_left_behind_by_a_flag(folder: Path) -
     assert len(refusals(verdicts, ["rides", "trips", "source", ""])) == 1
 
 
+def test_a_topic_that_was_made_anew_is_refused_by_each_name(folder: Path) -> None:
+    """Kafka's ids; where one of both is not known, as in savepoints of before, nothing is said."""
+    known = msgspec.structs.replace(state(folder), topic_id="a")
+    assert refusals(judge(known, msgspec.structs.replace(known, topic_id="a")), ()) == []
+    assert refusals(judge(known, state(folder)), ()) == []
+    assert refusals(judge(state(folder), known), ()) == []
+    anew = judge(known, msgspec.structs.replace(known, topic_id="b"))
+    [refused] = refusals(anew, ("drift", "rides", "source"))
+    assert refused.part == "offsets of rides"
+    assert "made anew" in refused.why
+
+
 def test_a_type_of_the_key_that_changed_is_refused(folder: Path) -> None:
     verdicts = judge(state(folder), state(folder, ("card: {type: string", "card: {type: long")))
     (refused,) = refusals(verdicts, ["hour"])

@@ -189,3 +189,35 @@ def test_records_of_a_partition_that_was_found_late_may_be_late_and_no_others() 
     counted = windows(others.values())
     assert audit(SENT, SOURCE, made, counted, {place(young.number)}).balanced()
     assert audit(SENT, SOURCE, made, counted).elsewhere == [young.number]
+
+
+def test_what_the_product_says_was_never_read_is_in_no_window() -> None:
+    """Retention took it; said of what has an outcome it is wrong, and not said it is lost."""
+    gone = {place(each.number) for each in SENT[4_000:4_200] if each.outcome == "predicted"}
+    others = {place(each.number): each for each in SENT if each.outcome == "predicted"}
+    others = {at: each for at, each in others.items() if at not in gone}
+    made, features = outputs(), expected_features(others)
+    made["predicted"] = [prediction(each.number, features[at], at) for at, each in others.items()]
+    counted = windows(others.values())
+    ledger = audit(SENT, SOURCE, made, counted, gone=gone)
+    assert ledger.balanced()
+    assert len(ledger.named) == len(gone)
+    assert len(audit(SENT, SOURCE, made, counted).lost) == len(gone)
+    assert audit(SENT, SOURCE, outputs(), WINDOWS, gone=gone).elsewhere
+
+
+def test_what_was_read_and_has_lost_its_outcome_is_in_the_windows_of_others() -> None:
+    made, missing = outputs(), {place(each.number) for each in SENT[4_000:4_200]}
+    for outcome, rows in made.items():
+        made[outcome] = [row for row in rows if place(int(row.key or b"")) not in missing]
+    ledger = audit(SENT, SOURCE, made, None, missing=missing)
+    assert ledger.balanced()
+    assert len(ledger.named) == len(missing)
+    assert sorted(audit(SENT, SOURCE, made, None).lost) == [*range(4_000, 4_200)]
+
+
+def test_a_clock_that_is_wrong_is_only_in_the_payload() -> None:
+    sent = SENT[100]._replace(ahead=86_400_000, outcome="dead", padding=9)
+    made, value = message(sent, [3]), json.loads(message(sent).value or b"")
+    assert (made.partition, made.timestamp) == (3, sent.time)
+    assert (value["at"], value["amount"], value["padding"]) == (sent.time + 86_400_000, sent.amount, "x" * 9)

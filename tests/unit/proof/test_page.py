@@ -1,19 +1,21 @@
-"""The page has each run once, in the line of its case."""
+"""The page has each run once, in the line of its case; and the file of results keeps what it has."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from tests.proof.faults import FAULTS
 from tests.proof.ledger import Ledger
 from tests.proof.page import page
 from tests.proof.proof import Proof
+from tests.proof.results import entry, merged, read, write
 
 STOPS = [
     Proof(7, ["stop", "stop"], 1_000, 5, [3.0, 8.0], Ledger(), [], date="2026-11-28", commit="abc"),
     Proof(8, ["stop"], 500, 2, [4.0], Ledger(doubled=[9]), [], date="2026-11-29", commit="def"),
 ]
-ADDED = Proof(9, ["partitions-added"], 700, 3, [], Ledger(lost=[1, 2]), [], date="2026-11-29")
+ADDED = Proof(9, ["partitions-added"], 700, 3, [], Ledger(lost=[1, 2], named=[5]), [], date="2026-11-29")
 
 
 def cells(text: str, name: str) -> list[str]:
@@ -22,12 +24,28 @@ def cells(text: str, name: str) -> list[str]:
 
 
 def test_runs_of_one_case_are_one_line_with_their_sums() -> None:
-    text = page([ADDED, *STOPS], FAULTS)
+    text = page([entry(each) for each in (ADDED, *STOPS)], FAULTS)
     assert cells(text, "stop")[1:] == [
-        *("3", "1500", "0", "1", "0", "0", "7", "0", "4, 8", "7, 8"),
+        *("3", "1500", "0", "0", "1", "0", "0", "7", "0", "4 to 6, 8", "7, 8"),
         *("2026-11-28, 2026-11-29", "abc, def"),
     ]
-    assert cells(text, "partitions-added")[1:5] == ["1", "700", "2", "0"]
+    assert cells(text, "partitions-added")[1:5] == ["1", "700", "2", "1"]
     assert text.index("| `stop`") < text.index("| `partitions-added`")
     assert "4 runs in all" in text
     assert "`worker`" in text.partition("Not run:")[2]
+
+
+def test_new_runs_join_those_that_are_there_once(tmp_path: Path) -> None:
+    file = tmp_path / "proof.json"
+    write(file, merged(read(file), [entry(STOPS[0])]))
+    write(file, merged(read(file), [entry(each) for each in STOPS]))
+    assert read(file) == [entry(each) for each in STOPS]
+    assert len(file.read_text().splitlines()) == len(STOPS) + 2
+
+
+def test_the_documented_page_is_that_of_the_documented_results() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    written, made = (docs / "proof.md").read_text(), page(read(docs / "proof.json"), FAULTS)
+    assert [line for line in written.splitlines() if line.startswith("| `")] == [
+        line for line in made.splitlines() if line.startswith("| `")
+    ]

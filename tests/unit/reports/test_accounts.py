@@ -51,6 +51,26 @@ def test_each_record_is_accounted_for(
     assert accounts.balanced == (not missing and not doubled)
 
 
+@given(st.sets(st.integers(0, 59)), st.integers(0, 60), st.integers(0, 60))
+def test_what_is_gone_are_runs_between_an_outcome_and_what_the_source_still_has(
+    answered: set[int], start: int, since: int
+) -> None:
+    """The oracle walks; offsets from `start` on are there, and before `since` outcomes may be deleted."""
+    accounts = Accounts({0: (start, 60)}, "t")
+    for offset in answered:
+        accounts.add("predicted", ("t", 0, offset))
+    first = min((offset for offset in answered if offset < start), default=start)
+    expected, run = [], list[int]()
+    for offset in [*range(max(first, since), start), None]:
+        if offset is not None and offset not in answered:
+            run.append(offset)
+            continue
+        if len(run) > 1:
+            expected.append((run[0], run[-1] + 1))
+        run = []
+    assert accounts.partitions[0].gone(since) == expected
+
+
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=30), st.integers(1, 60))
 def test_spans_have_all_runs_and_little_more(steps: list[tuple[int, int]], apart: int) -> None:
     runs, at = [], 0
