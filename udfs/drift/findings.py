@@ -190,8 +190,9 @@ def _joint(rule: AlertRuleParams, record: DriftRecord, importance: Mapping[str, 
         bad = None
     names = {name for pair in joint.pairs for name in (pair.first, pair.second)}
     weight = math.fsum(importance.get(name, 0.0) for name in names)
-    changes = tuple(f"{p.first} and {p.second}: {p.reference:.2f} → {p.current:.2f}" for p in joint.pairs)
-    message = "columns move together differently; correlation of " + ("; ".join(changes[:1]) or "none")
+    changes = tuple(map(str, joint.pairs))
+    of = "correlation of " if joint.test == "correlations" else ""
+    message = f"columns go together differently; {of}" + ("; ".join(changes[:1]) or "none")
     key = alert_id(rule.name, record.version, record.segment, None)
     yield Finding(
         key,
@@ -199,7 +200,7 @@ def _joint(rule: AlertRuleParams, record: DriftRecord, importance: Mapping[str, 
         record,
         None,
         bad,
-        "correlation",
+        "correlation" if joint.test == "correlations" else "pairs",
         joint.value,
         threshold,
         message,

@@ -11,6 +11,7 @@ import msgspec
 from udfs.drift import null_distributions as laws
 from udfs.drift.compare import Alike, ColumnTest, compare
 from udfs.drift.correlations import judge_joint
+from udfs.drift.dependence import judge_pairs
 from udfs.drift.params import JudgeSettings
 from udfs.drift.records import ColumnReport, Comparison, JointReport, Verdict
 from udfs.drift.reports import column_reports, verdict_of
@@ -54,12 +55,15 @@ def judge_window(
     each column's `previous`, against the same segment's previous window. A segment's own column is left out,
     as are columns that the reference or the window lacks.
     A column's p is that of its distribution (numbers: Kolmogorov-Smirnov, and χ² on the bins; categories: χ²)
-    and of its missing rate, Bonferroni-corrected; q is over all columns and joint tests of all keys.
+    and of its missing rate, Bonferroni-corrected, as are the tests of how columns go together; q is over all
+    columns and joint tests of all keys.
     Rows of `window_ms` are as alike as the reference's `blocks` say; 0: they are independent.
     """
     outcomes = _outcomes(references, windows, None, window_ms)
     against = _outcomes(references, windows, previous, window_ms)
-    joints = {key: _joint(references, key, counts, settings.level) for key, counts in windows.items()}
+    joints = {
+        key: _joint(references.get(key), counts, settings, window_ms) for key, counts in windows.items()
+    }
     ordered = [(key, name) for key in windows for name in outcomes[key]]
     # Too few rows for a joint test is known from the counts alone, so those need no correction.
     tested = [key for key, joint in joints.items() if joint and joint.verdict != "insufficient_data"]
@@ -158,11 +162,21 @@ def _judged(
     return SegmentVerdict(tuple(reports), joint, verdict, drifted)
 
 
-def _joint(references: References, key: WindowKey, counts: WindowCounts, level: float) -> JointReport | None:
-    reference = references.get(key)
-    if not (reference and reference.joint and counts.joint):
-        return None
-    return judge_joint(reference.joint, counts.joint, level)
+def _joint(
+    reference: Reference | None, counts: WindowCounts, settings: JudgeSettings, window_ms: int
+) -> JointReport | None:
+    """The surer of the tests that can be made, whose p counts for each of them."""
+    found: list[JointReport | None] = []
+    if reference and reference.joint and counts.joint:
+        found.append(judge_joint(reference.joint, counts.joint, settings.level, window_ms))
+    if reference and reference.pairs and counts.pairs is not None:
+        found.append(judge_pairs(reference, counts.pairs, settings.level, window_ms))
+    made = [report for report in found if report and report.verdict != "insufficient_data"]
+    if not made:
+        return next((report for report in found if report), None)
+    surest = min(made, key=lambda report: (report.value < settings.min_effect, report.p))
+    p = min(len(made) * surest.p, 1.0)
+    return msgspec.structs.replace(surest, p=p, q=p)
 
 
 def _column(reference: Reference, name: str) -> ColumnReference:

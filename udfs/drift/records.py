@@ -112,16 +112,30 @@ class ColumnReport(msgspec.Struct, frozen=True):
 
 
 class PairChange(msgspec.Struct, frozen=True):
-    """The correlation of two columns, in the reference and now."""
+    """The correlation of two columns, in the reference and now.
+
+    With `cell` the share of the rows that are there, and what it would be had the columns of this window gone
+    together as in the reference.
+    """
 
     first: str
     second: str
     reference: float
     current: float
+    cell: str | None = None
+
+    def __str__(self) -> str:
+        if self.cell is None:
+            return f"{self.first} and {self.second}: {self.reference:.2f} → {self.current:.2f}"
+        return f"{self.cell}: {self.reference:.3g} → {self.current:.3g} of the rows"
 
 
 class JointReport(msgspec.Struct, frozen=True):
-    """How far the columns' correlations are from the reference's: what no single column shows."""
+    """What no single column shows, by that of two tests which is the surer.
+
+    `correlations`: how far those of numbers are from the reference's. `pairs`: the share of the rows that
+    moved in the table of two columns, beyond what the columns' own shares explain.
+    """
 
     n: int
     value: float
@@ -130,6 +144,7 @@ class JointReport(msgspec.Struct, frozen=True):
     q: float
     verdict: Verdict
     pairs: tuple[PairChange, ...]
+    test: Literal["correlations", "pairs"] = "correlations"
 
 
 class SequentialReport(msgspec.Struct, frozen=True):

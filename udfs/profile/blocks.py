@@ -10,6 +10,7 @@ rows 1 + (n - 1) · correlation count as one (Kish, "Survey sampling", 1965).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +30,22 @@ _SURE = 3.0
 
 def blocks_of(ranks: Floats | None, cells: Ints | None, times: Ints) -> Blocks:
     """Of n rows: `ranks` of numbers, or `cells` of categories (0, 1, …); `times` in ms, (n,)."""
+    return [(length, correlation(ranks, cells, numbers)) for length, numbers in in_blocks(times)]
+
+
+def in_blocks(times: Ints) -> list[tuple[int, Ints]]:
+    """The number of the block of each row, by the length of the blocks in ms, the shortest first."""
     if len(times) < _FEWEST * _LEAST_ROWS or times.max() == times.min():
         return []
     span = int(times.max() - times.min()) + 1
-    found: Blocks = []
+    found = []
     length = span // _FEWEST
     for _ in range(_HALVINGS):
         if len(times) * length < _LEAST_ROWS * span or length < 1:
             break
         filled, numbers = np.unique((times - times.min()) // length, return_inverse=True)
         if len(filled) >= _FEWEST:
-            found.append((length, correlation(ranks, cells, numbers)))
+            found.append((length, numbers))
         length //= 2
     return found[::-1]
 
@@ -47,17 +53,19 @@ def blocks_of(ranks: Floats | None, cells: Ints | None, times: Ints) -> Blocks:
 def correlation(ranks: Floats | None, cells: Ints | None, blocks: Ints) -> float:
     """Of two rows of one block; 0 where chance may have made it."""
     sizes = np.bincount(blocks)
-    n, count = len(blocks), len(sizes)
+    if ranks is not None:
+        return correlation_of_sums(np.bincount(blocks, ranks)[:, None], float(ranks @ ranks), sizes)
+    assert cells is not None
+    width, count = int(cells.max(initial=0)) + 1, len(sizes)
+    sums = np.bincount(blocks * width + cells, minlength=count * width).reshape(count, width)
+    return correlation_of_sums(sums, float(len(blocks)), sizes)
+
+
+def correlation_of_sums(sums: npt.NDArray[Any], squares: float, sizes: Ints) -> float:
+    """The same of rows with several values each: their sums by block, and the sum of all squares."""
+    n, count = int(sizes.sum()), len(sizes)
     if count < 2 or n <= count:
         return 0.0
-    if ranks is not None:
-        sums = np.bincount(blocks, ranks)[:, None]
-        squares = float(ranks @ ranks)
-    else:
-        assert cells is not None
-        width = int(cells.max()) + 1
-        sums = np.bincount(blocks * width + cells, minlength=count * width).reshape(count, width)
-        squares = float(n)
     inner = float(((sums**2).sum(axis=1) / sizes).sum())
     whole = float((sums.sum(axis=0) ** 2).sum()) / n
     between, within = (inner - whole) / (count - 1), (squares - inner) / (n - count)

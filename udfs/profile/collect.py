@@ -17,8 +17,15 @@ import pyarrow.compute as pc
 from udfs.profile.counts import EXAMPLES, CategoricalCounts, Ints, WindowCounts
 from udfs.profile.joint import joint_counts
 from udfs.profile.numeric import NumericBins
+from udfs.profile.pairs import PairCounter
 from udfs.profile.params import CollectParams
-from udfs.profile.reference import CategoricalReference, ColumnReference, NumericReference, Reference
+from udfs.profile.reference import (
+    CategoricalReference,
+    ColumnReference,
+    NumericReference,
+    Reference,
+    values_of,
+)
 from udfs.times import window_start
 
 OTHER = "OTHER"
@@ -68,6 +75,8 @@ class Collector:
             name: pa.array([*column.values, *(column.rare or [])], pa.string())
             for name, column in self._categories.items()
         }
+        pairs = reference.pairs
+        self._pairs = PairCounter(pairs, values_of(reference.columns)) if pairs else None
         self._segments = {s.column: pa.array(s.values, pa.string()) for s in params.segments}
 
     def collect(self, columns: Mapping[str, pa.Array], event_time: Ints) -> list[PartialProfile]:
@@ -77,16 +86,30 @@ class Collector:
         names = [name for name in self._numeric if name in columns]
         numbers = [floats(columns[name]) for name in names]
         texts = {name: coded(columns[name], codes) for name, codes in self._codes.items() if name in columns}
+        levels = self._levels(dict(zip(names, numbers, strict=True)), texts)
         starts = window_start(event_time, self._params.window_ms)
         parts: list[PartialProfile] = []
         for column, labels in self._segmentations(columns, len(event_time)):
             groups = _groups(starts, labels)
             counted = self._counts(names, numbers, texts, groups)
+            self._count_pairs(counted, levels, groups)
             for counts, times in zip(counted, groups.slices(event_time), strict=True):
                 counts.span = int(times.min()), int(times.max())
             for (start, value), counts in zip(groups.keys, counted, strict=True):
                 parts.append(PartialProfile(start, column, value, self._version, counts))
         return parts
+
+    def _levels(self, numbers: Mapping[str, Floats], texts: Mapping[str, Coded]) -> dict[str, Ints]:
+        """Those of the pairs' columns."""
+        codes = {name: values.codes for name, values in texts.items()}
+        return self._pairs.levels(numbers, codes) if self._pairs else {}
+
+    def _count_pairs(self, counted: Sequence[WindowCounts], levels: dict[str, Ints], groups: Groups) -> None:
+        if self._pairs is None or not levels:
+            return
+        for counts, rows in zip(counted, groups.slices(np.arange(len(groups.ids))), strict=True):
+            own = levels if len(counted) == 1 else {name: column[rows] for name, column in levels.items()}
+            counts.pairs = self._pairs.count(own)
 
     def _segmentations(
         self, columns: Mapping[str, pa.Array], rows: int

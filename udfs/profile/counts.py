@@ -95,7 +95,8 @@ class JointCounts:
 class WindowCounts:
     """All that is known of one window, segment and version. `problems` counts (stage, reason, field).
 
-    `span` are the event times of the first and the last predicted record.
+    `span` are the event times of the first and the last predicted record. `pairs` are the tables of
+    `udfs.profile.pairs`, (pairs, width, width).
     """
 
     predicted: int = 0
@@ -105,6 +106,7 @@ class WindowCounts:
     joint: JointCounts | None = None
     problems: dict[tuple[str, str, str | None], int] = field(default_factory=dict)
     span: tuple[int, int] | None = None
+    pairs: Ints | None = None
 
     def merged(self, other: WindowCounts) -> WindowCounts:
         columns = dict(self.columns)
@@ -114,6 +116,8 @@ class WindowCounts:
         for key, count in other.problems.items():
             problems[key] = problems.get(key, 0) + count
         joint = self.joint.merged(other.joint) if self.joint and other.joint else self.joint or other.joint
+        both = self.pairs is not None and other.pairs is not None
+        pairs = self.pairs + other.pairs if both else self.pairs if other.pairs is None else other.pairs  # type: ignore[operator]
         return WindowCounts(
             self.predicted + other.predicted,
             self.dead + other.dead,
@@ -122,6 +126,7 @@ class WindowCounts:
             joint,
             problems,
             spanned(self.span, other.span),
+            pairs,
         )
 
 

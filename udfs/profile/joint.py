@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from udfs.profile.blocks import Blocks, correlation_of_sums, in_blocks
 from udfs.profile.counts import JointCounts
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Sums = npt.NDArray[Any]
 
 MAX_COLUMNS = 32
@@ -69,7 +71,7 @@ class JointReference(msgspec.Struct, frozen=True):
     """k columns with their standardization and (k, k) correlation over `rows` complete reference rows.
 
     `mean` and `scale` are those of the values clipped to their 5% and 95% quantiles, so that a few outliers
-    of the reference do not decide.
+    of the reference do not decide. `blocks` say how alike rows near in time are in what correlations are of.
     """
 
     columns: list[str]
@@ -78,6 +80,7 @@ class JointReference(msgspec.Struct, frozen=True):
     correlation: list[list[float]]
     rows: int
     null: JointNull
+    blocks: Blocks = []
 
     def __post_init__(self) -> None:
         k = len(self.columns)
@@ -108,11 +111,14 @@ def parse_joint(data: dict[str, Any]) -> JointReference:
         raise ValueError(str(error)) from None
 
 
-def joint_reference(columns: Mapping[str, Floats], seed: int) -> dict[str, Any] | None:
+def joint_reference(
+    columns: Mapping[str, Floats], seed: int, times: Ints | None = None
+) -> dict[str, Any] | None:
     """The `joint` of a profile, from numeric columns of equal length, NaN for null, or None.
 
     Columns that are constant, or missing in more than half of the rows, are left out, and those after the
-    first 32. None if fewer than 2 columns or 100 complete rows remain. The order of the rows does not matter.
+    first 32. None if fewer than 2 columns or 100 complete rows remain. The order of the rows does not matter,
+    but for their `times` in ms.
     """
     found = {name: _standardization(values) for name, values in columns.items()}
     usable = {name: pair for name, pair in found.items() if pair}
@@ -125,12 +131,18 @@ def joint_reference(columns: Mapping[str, Floats], seed: int) -> dict[str, Any] 
         return None
     varying = np.ptp(rows, axis=1) > 0
     if not varying.all():
-        return joint_reference({n: columns[n] for n, keep in zip(names, varying, strict=True) if keep}, seed)
+        kept = {n: columns[n] for n, keep in zip(names, varying, strict=True) if keep}
+        return joint_reference(kept, seed, times)
+    in_time = rows
     rows = rows[:, np.lexsort(rows)]
     counts = _block_counts(rows)
     correlation = _correlation(counts, np.eye(len(names)))
     null = _null_law(rows, correlation, seed)
-    reference = JointReference(names, mean, scale, correlation.tolist(), counts.n, null)
+    blocks: Blocks = []
+    if times is not None:
+        complete = np.isfinite([columns[name] for name in names]).all(axis=0)
+        blocks = _blocks(in_time.T, correlation, times[complete])
+    reference = JointReference(names, mean, scale, correlation.tolist(), counts.n, null, blocks)
     return msgspec.to_builtins(reference)  # type: ignore[no-any-return]
 
 
@@ -233,8 +245,17 @@ def _moments(values: Floats) -> tuple[float, float, float]:
 def _limit(by_row: Floats, correlation: Floats) -> tuple[float, float, float]:
     """Moments of n·D² for many rows, where it is a sum of weighted χ²₁, by the delta method.
 
-    The weights are the eigenvalues of the covariance of r's influence values u v − r (u² + v²) / 2.
+    The weights are the eigenvalues of the covariance of r's influence values.
     """
+    influence = _influence(by_row, correlation)
+    weights = np.linalg.eigvalsh(influence.T @ influence / len(influence)) / influence.shape[1]
+    std = math.sqrt(2 * float(np.sum(weights**2)))
+    third = 8 * float(np.sum(weights**3))
+    return float(weights.sum()), std, third / std**3 if std > _MIN_STD else 0.0
+
+
+def _influence(by_row: Floats, correlation: Floats) -> Floats:
+    """By how much each row moves each correlation r: u v − r (u² + v²) / 2, (rows, pairs)."""
     deviation = by_row.std(axis=0)
     unit = (by_row - by_row.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
     first, second = np.triu_indices(len(correlation), 1)
@@ -242,7 +263,17 @@ def _limit(by_row: Floats, correlation: Floats) -> tuple[float, float, float]:
     influence = unit[:, first] * unit[:, second]
     influence -= correlation[first, second] / 2 * (squares[:, first] + squares[:, second])
     influence -= influence.mean(axis=0)
-    weights = np.linalg.eigvalsh(influence.T @ influence / len(unit)) / len(first)
-    std = math.sqrt(2 * float(np.sum(weights**2)))
-    third = 8 * float(np.sum(weights**3))
-    return float(weights.sum()), std, third / std**3 if std > _MIN_STD else 0.0
+    return np.asarray(influence)
+
+
+def _blocks(by_row: Floats, correlation: Floats, times: Ints) -> Blocks:
+    """Empty where rows near in time are no more alike than others."""
+    order = np.argsort(times, kind="stable")[:_LIMIT_ROWS]
+    influence = _influence(by_row[order], correlation)
+    squares = float(np.square(influence).sum())
+    found: Blocks = []
+    for length, numbers in in_blocks(times[order]):
+        sizes = np.bincount(numbers)
+        sums = np.add.reduceat(influence, np.cumsum(sizes) - sizes)
+        found.append((length, correlation_of_sums(sums, squares, sizes)))
+    return found if any(value for _, value in found) else []

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from udfs.profile.blocks import Blocks, blocks_of, correlation_in, mid_ranks
 from udfs.profile.joint import joint_reference
+from udfs.profile.pairs import MAX_COLUMNS, PairColumn, numeric_levels, pair_reference, text_levels
 from udfs.profile.reference import parse_reference
 from udfs.profile.references import reference_parts
 from udfs.profile.tails import ID_SHARE, LEAST_ROWS, has_tail, ranked, tested_half
@@ -51,7 +52,7 @@ def reference_profile(
     `columns` and `outputs` map names to: for numbers `edges` (quantiles, ties merged), `counts` and `sums`
     per bin [edge, next edge), the last one closed; for strings and booleans the `top` most frequent values,
     and the `rare` others unless they are more than 1,000. `ids` are inputs that tell rows apart. `joint`
-    tells how the numeric inputs move together.
+    tells how the numeric inputs move together, and `pairs` how two inputs do: of the 12 most important.
     `importance` weighs the inputs' drift: not negative, written as shares of 1; equal ones by default.
     `segments` are inputs, or other columns of the rows, whose values get references of their own; with
     `event_time` (timestamps) so does each hour of the week, and `blocks` say how alike rows near in time are.
@@ -60,14 +61,17 @@ def reference_profile(
     times = None if event_time is None else _milliseconds(event_time)
     made = _columns(inputs, bins, top, times)
     results = _columns(outputs, bins, top, times) if outputs is not None else {}
+    ids = [name for name, column in made.items() if _tells_apart(column)]
+    shares = _shares(inputs.column_names, importance)
     profile = {
         "schema": _schema([*made.values(), *results.values()]),
         "rows": inputs.num_rows,
         "columns": made,
         "outputs": results,
-        "ids": [name for name, column in made.items() if _tells_apart(column)],
-        "joint": _joint(inputs),
-        "importance": _shares(inputs.column_names, importance),
+        "ids": ids,
+        "joint": _joint(inputs, times),
+        "pairs": _pairs(inputs, made, {n: share for n, share in shares.items() if n not in ids}, times),
+        "importance": shares,
     }
     chosen = segments if isinstance(segments, pa.Table) else inputs.select(list(segments))
     if not chosen.column_names and event_time is None:
@@ -145,10 +149,43 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _joint(inputs: pa.Table) -> dict[str, Any] | None:
+def _joint(inputs: pa.Table, times: Ints | None) -> dict[str, Any] | None:
     names = [name for name in inputs.column_names if _is_number(inputs[name].type)]
     columns = {name: inputs[name].cast(pa.float64(), safe=False).to_numpy() for name in names}
-    return joint_reference(columns, _SEED)
+    return joint_reference(columns, _SEED, times)
+
+
+def _pairs(
+    inputs: pa.Table, made: Mapping[str, Column], importance: Mapping[str, float], times: Ints | None
+) -> dict[str, Any] | None:
+    """Of the most important inputs that have two values or more; of equals the first."""
+    levels: dict[str, PairColumn] = {}
+    numbers: dict[str, npt.NDArray[np.float64]] = {}
+    codes: dict[str, Ints] = {}
+    for name in sorted(importance, key=lambda name: -importance[name]):
+        column = made[name]
+        if column["kind"] == "numeric":
+            values = _whole(inputs[name].cast(pa.float64(), safe=False)).to_numpy(zero_copy_only=False)
+            found = numeric_levels(name, values)
+            numbers |= {name: values} if found else {}
+        else:
+            found = text_levels(name, column["counts"], column["other"])
+            codes |= {name: _places(inputs[name], column["values"])} if found else {}
+        if found:
+            levels[name] = found
+        if len(levels) == MAX_COLUMNS:
+            break
+    known = {name: len(made[name]["values"]) for name in codes}
+    return pair_reference(levels, numbers, codes, known, times)
+
+
+def _places(column: pa.ChunkedArray, values: Sequence[str]) -> Ints:
+    """Of each row the place of its value, the number of them for rare ones, and -1 for null."""
+    text = _whole(column.cast(pa.string()))
+    found = pc.index_in(text, value_set=pa.array(values, pa.string())).fill_null(len(values))
+    places: Ints = found.to_numpy(zero_copy_only=False).astype(np.int64)
+    places[text.is_null().to_numpy(zero_copy_only=False)] = -1
+    return places
 
 
 def _shares(names: list[str], importance: Mapping[str, float] | None) -> dict[str, float]:

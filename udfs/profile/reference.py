@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ import numpy as np
 from udfs.errors import ModelError
 from udfs.profile.counts import CategoricalCounts, ColumnCounts, Ints, NumericCounts
 from udfs.profile.joint import JointReference, parse_joint
+from udfs.profile.pairs import PairReference, parse_pairs
 
 
 class _FixedPoint(msgspec.Struct, frozen=True):
@@ -126,6 +128,7 @@ class _Profile(msgspec.Struct, frozen=True):
     outputs: dict[str, ColumnReference] = {}
     ids: list[str] = []
     joint: dict[str, Any] | None = None
+    pairs: dict[str, Any] | None = None
     importance: dict[str, float] = {}
     segments: msgspec.Raw = msgspec.Raw(b"")
     hour_of_week: msgspec.Raw = msgspec.Raw(b"")
@@ -134,6 +137,7 @@ class _Profile(msgspec.Struct, frozen=True):
 class Reference(msgspec.Struct, frozen=True):
     """`columns` are the model's inputs and other columns; `outputs` are `prediction` and `score`.
 
+    `joint` and `pairs` say how columns go together, null where the profile, or these rows, do not.
     `ids` are columns that tell rows apart, which are watched only where they are asked for.
     `segments` and `hour_of_week` are parts of the rows, for `udfs.profile.references` to read.
     """
@@ -146,6 +150,7 @@ class Reference(msgspec.Struct, frozen=True):
     segments: msgspec.Raw = msgspec.Raw(b"")
     hour_of_week: msgspec.Raw = msgspec.Raw(b"")
     ids: tuple[str, ...] = ()
+    pairs: PairReference | None = None
 
     @property
     def watched(self) -> dict[str, ColumnReference]:
@@ -165,6 +170,7 @@ def parse_reference(profile: bytes) -> Reference:
     try:
         parsed = _decoder.decode(profile)
         joint = parse_joint(parsed.joint) if parsed.joint else None
+        pairs = parse_pairs(parsed.pairs, values_of(parsed.columns)) if parsed.pairs else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ModelError(f"the reference profile must be of tailrace.profile/1 or 2: {error}") from None
     return Reference(
@@ -176,4 +182,14 @@ def parse_reference(profile: bytes) -> Reference:
         parsed.segments,
         parsed.hour_of_week,
         tuple(parsed.ids),
+        pairs,
     )
+
+
+def values_of(columns: Mapping[str, ColumnReference]) -> dict[str, int]:
+    """How many values of each text are looked at one by one."""
+    return {
+        name: len(column.values)
+        for name, column in columns.items()
+        if isinstance(column, CategoricalReference)
+    }

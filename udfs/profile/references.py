@@ -114,8 +114,8 @@ def _collect(
     window_ms: int,
     segments: Sequence[SegmentParams],
 ) -> list[PartialProfile]:
-    # The correlations of a part would need a law of their own.
-    plain = msgspec.structs.replace(reference, joint=None)
+    # How columns go together in a part would need a law of its own.
+    plain = msgspec.structs.replace(reference, joint=None, pairs=None)
     params = CollectParams(window_ms, tuple((name, name) for name in reference.columns), tuple(segments))
     return Collector(params, plain, 0).collect(columns, times)
 
@@ -227,7 +227,7 @@ def with_rows(whole: Reference, rows: int, counted: Mapping[str, ColumnCounts]) 
         {name: _on_bins(column, counted[name]) for name, column in each.items() if name in counted}
         for each in (whole.columns, whole.outputs)
     )
-    return msgspec.structs.replace(whole, rows=rows, columns=columns, outputs=outputs, joint=None)
+    return msgspec.structs.replace(whole, rows=rows, columns=columns, outputs=outputs, joint=None, pairs=None)
 
 
 _hours = msgspec.json.Decoder(dict[str, _Counted])

@@ -52,6 +52,14 @@ class _Joint(msgspec.Struct, frozen=True, array_like=True):
     second: bytes
 
 
+class _Pairs(msgspec.Struct, frozen=True, array_like=True):
+    """The tables of pairs, each count in as few bytes as the largest one needs."""
+
+    pairs: int
+    width: int
+    counts: bytes
+
+
 Columns = dict[str, _Numeric | _Categorical]
 
 
@@ -63,6 +71,7 @@ class _Window(msgspec.Struct, frozen=True, array_like=True):
     joint: _Joint | None
     problems: list[tuple[str, str, str | None, int]]
     span: tuple[int, int] | None = None
+    pairs: _Pairs | None = None
 
 
 class _Part(msgspec.Struct, frozen=True, array_like=True):
@@ -161,7 +170,8 @@ def _pack(counts: WindowCounts) -> _Window:
     joint = counts.joint
     packed = _Joint(joint.n, joint.first.tobytes(), joint.second.tobytes()) if joint else None
     problems = [(*key, count) for key, count in counts.problems.items()]
-    return _Window(counts.predicted, counts.dead, counts.late, columns, packed, problems, counts.span)
+    pairs = _pack_pairs(counts.pairs) if counts.pairs is not None else None
+    return _Window(counts.predicted, counts.dead, counts.late, columns, packed, problems, counts.span, pairs)
 
 
 def _pack_column(column: ColumnCounts) -> _Numeric | _Categorical:
@@ -195,7 +205,10 @@ def _unpack(packed: _Window) -> WindowCounts:
     columns = unpack_columns(packed.columns)
     problems = {(stage, reason, field): count for stage, reason, field, count in packed.problems}
     joint = _unpack_joint(packed.joint) if packed.joint else None
-    return WindowCounts(packed.predicted, packed.dead, packed.late, columns, joint, problems, packed.span)
+    pairs = _unpack_pairs(packed.pairs) if packed.pairs else None
+    return WindowCounts(
+        packed.predicted, packed.dead, packed.late, columns, joint, problems, packed.span, pairs
+    )
 
 
 def _unpack_column(packed: _Numeric | _Categorical) -> ColumnCounts:
@@ -218,3 +231,14 @@ def _unpack_joint(packed: _Joint) -> JointCounts:
     first = np.frombuffer(packed.first, dtype=np.int64)
     second = np.frombuffer(packed.second, dtype=np.int64)
     return JointCounts(packed.n, first, second.reshape(len(first), -1))
+
+
+def _pack_pairs(counts: Ints) -> _Pairs:
+    kind = np.min_scalar_type(int(counts.max(initial=0)))
+    return _Pairs(len(counts), counts.shape[-1], counts.astype(kind.newbyteorder("<")).tobytes())
+
+
+def _unpack_pairs(packed: _Pairs) -> Ints:
+    cells = packed.pairs * packed.width**2
+    counts = np.frombuffer(packed.counts, dtype=f"<u{len(packed.counts) // cells}")
+    return counts.astype(np.int64).reshape(packed.pairs, packed.width, packed.width)

@@ -12,12 +12,14 @@ numbers of a bin differ by less than a part in 2 ** BITS. Probabilities are as n
 from __future__ import annotations
 
 import struct
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bin = TypeVar("Bin", int, Ints)
 
 BITS = 7
 _SHIFT = 52 - BITS
@@ -39,6 +41,11 @@ def probability_bins(values: Floats) -> Ints:
     upper = kept >= 0.5
     bins = number_bins(np.maximum(np.where(upper, 1 - kept, kept), _LEAST))
     return np.where(upper, 2 * _HALF - bins, bins).astype(np.int64)
+
+
+def coarse(number: Bin) -> Bin:
+    """The bin, or (n,) bins, of 64 of these each: two for each doubling of the number."""
+    return number >> (BITS - 1)
 
 
 def bin_value(number: int) -> float:

@@ -59,7 +59,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     `bins` and `curve` have (records, positive labels, sum of the score), by the score's fine bin and by 15 of
     equal width. `classes` have (labels, right, predicted) by class; `slots` labels by class in each 60th of
     the window; `delays` records by the bin of the ms that a label took; `blocks` (records, loss, second,
-    right) by slot.
+    right) by slot, and `ranks` (records, positive labels) by slot and a few bins of the score.
     """
 
     kind: str
@@ -76,6 +76,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     slots: dict[int, dict[str, int]] = {}
     delays: dict[int, int] = {}
     blocks: dict[int, Row] = {}
+    ranks: dict[int, dict[int, Row]] = {}
 
     def merged(self, other: Labelled) -> Labelled:
         if self.kind != other.kind:
@@ -95,6 +96,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
             _slots(self.slots, other.slots),
             _counts(self.delays, other.delays),
             added(self.blocks, other.blocks),
+            _ranks(self.ranks, other.ranks),
         )
 
 
@@ -186,4 +188,13 @@ def _slots(
     total = dict(one)
     for slot, counts in other.items():
         total[slot] = _counts(total.get(slot, {}), counts)
+    return dict(sorted(total.items()))
+
+
+def _ranks(
+    one: Mapping[int, dict[int, Row]], other: Mapping[int, dict[int, Row]]
+) -> dict[int, dict[int, Row]]:
+    total = dict(one)
+    for slot, rows in other.items():
+        total[slot] = added(total.get(slot, {}), rows)
     return dict(sorted(total.items()))

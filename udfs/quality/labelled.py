@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from udfs.quality.bins import Ints, number_bins
+from udfs.quality.bins import Ints, coarse, number_bins
 from udfs.quality.counts import PARTS, Key, Labelled, LabelsKey, QualityReport, Row, encode_report
 from udfs.quality.params import LabelWait, QualityCount, published_at
 from udfs.quality.predicted import binned, bins_of
@@ -154,7 +154,8 @@ def _labelled(key: LabelsKey, found: _Gathered) -> Labelled:
         classes=_by_class(rows) if kind == "multiclass" else {},
         slots=_by_slot(rows) if classes and key.key[2] is None else {},
         delays=_delays(rows),
-        blocks=_blocks(rows) if key.key[2] is None else {},
+        blocks=_blocks(rows),
+        ranks=_ranks(kind, rows, truth) if kind in ("binary", "anomaly") else {},
     )
 
 
@@ -217,6 +218,15 @@ def _blocks(rows: Sequence[_Row]) -> dict[int, Row]:
         for place, value in enumerate((1, row.loss, row.second, row.right)):
             block[place] += value
     return {slot: tuple(block) for slot, block in sorted(found.items())}
+
+
+def _ranks(kind: str, rows: Sequence[_Row], truth: Ints) -> dict[int, dict[int, Row]]:
+    bins = coarse(bins_of(kind, np.array([row.score for row in rows])))
+    slots = np.array([row.slot for row in rows])
+    return {
+        int(slot): binned(bins[slots == slot], np.ones_like(truth[slots == slot]), truth[slots == slot])
+        for slot in np.unique(slots)
+    }
 
 
 def _delays(rows: Sequence[_Row]) -> dict[int, int]:

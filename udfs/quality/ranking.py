@@ -16,30 +16,37 @@ from udfs.quality.records import Metric
 Cells = Sequence[tuple[float, float]]
 
 
-def auc(cells: Cells) -> Metric:
+def auc(cells: Cells, alike: float = 1.0) -> Metric:
     """How often a positive record scores above a negative one; within a bin half of the time.
 
-    The interval is DeLong's (DeLong et al. 1988), from the bins. The scores' own value is at most `binned`
-    away: half of the pairs that share a bin.
+    The interval is DeLong's (DeLong et al. 1988), from the bins, of a variance `alike` times as large.
+    The scores' own value is at most `binned` away: half of the pairs that share a bin.
     """
     positives, negatives = sum(p for p, _ in cells), sum(n for _, n in cells)
     if not positives or not negatives:
         return Metric()
-    below, won, above_share, below_share = 0.0, 0.0, [], []
-    seen = 0.0
-    for positive, negative in cells:
-        won += positive * (below + negative / 2)
-        below_share.append((below + negative / 2) / negatives)
-        above_share.append((positives - seen - positive / 2) / positives)
-        below += negative
-        seen += positive
-    value = won / (positives * negatives)
+    below_share, above_share = placements(cells)
+    won = math.fsum(p * below for (p, _), below in zip(cells, below_share, strict=True))
+    value = won / positives
     shared = sum(p * n for p, n in cells) / (positives * negatives) / 2
     error = _delong(cells, value, (below_share, above_share), positives, negatives)
     if error is None:
         return Metric(value=value, binned=shared)
-    low, high = max(value - Z * error, 0.0), min(value + Z * error, 1.0)
-    return Metric(value=value, low=low, high=high, binned=shared)
+    half = Z * error * math.sqrt(alike)
+    return Metric(value=value, low=max(value - half, 0.0), high=min(value + half, 1.0), binned=shared)
+
+
+def placements(cells: Cells) -> tuple[list[float], list[float]]:
+    """Of each bin the share of the negative records below it, and of the positive ones above it."""
+    positives, negatives = sum(p for p, _ in cells), sum(n for _, n in cells)
+    below, seen = 0.0, 0.0
+    below_share, above_share = [], []
+    for positive, negative in cells:
+        below_share.append((below + negative / 2) / negatives)
+        above_share.append((positives - seen - positive / 2) / positives)
+        below += negative
+        seen += positive
+    return below_share, above_share
 
 
 def auc_error(metric: Metric) -> float | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from udfs.quality.bins import bin_value
+from udfs.quality.bins import bin_value, coarse
 from udfs.quality.counts import PARTS, Labelled
 from udfs.quality.intervals import of_mean, of_share, within
-from udfs.quality.ranking import Cells, auc, average_precision
+from udfs.quality.ranking import Cells, auc, average_precision, placements
 from udfs.quality.records import ClassReport, CurvePoint, Metric
 from udfs.rollout.losses import FINE, LossSum
 
@@ -32,7 +32,7 @@ def _anomaly(counts: Labelled) -> dict[str, Metric]:
     cells = cells_of(counts)
     positive, called, both = counts.decisions
     return {
-        "auc": auc(cells),
+        "auc": auc(cells, _ranked_alike(counts, cells)),
         "average_precision": average_precision(cells),
         "precision": of_share(both, called),
         "recall": of_share(both, positive),
@@ -99,6 +99,52 @@ def _in_blocks(counts: Labelled, place: int) -> float:
     mean = sum(block[place] for block in blocks) / unit / rows
     spread = math.fsum((block[place] / unit - block[0] * mean) ** 2 for block in blocks)
     return spread / rows**2 * len(blocks) / (len(blocks) - 1)
+
+
+def _ranked_alike(counts: Labelled, cells: Cells) -> float:
+    """How many times as large an AUC's variance is as if records of a block were not alike (Obuchowski 1997).
+
+    Both by the placements of coarse bins, so that what is lost in these is lost in both.
+    """
+    positives, negatives = sum(p for p, _ in cells), sum(n for _, n in cells)
+    if len(counts.ranks) < _LEAST_BLOCKS or min(positives, negatives) < 2:
+        return 1.0
+    of_bin = _influences(counts, cells)
+    total = [0, 0]
+    moved, alone = [], []
+    for block in counts.ranks.values():
+        for n, positive in block.values():
+            total[0], total[1] = total[0] + positive, total[1] + n - positive
+    for block in counts.ranks.values():
+        of_block = []
+        for number, (n, positive) in block.items():
+            if_positive, if_negative = of_bin[number]
+            of_block += [positive * if_positive / total[0], (n - positive) * if_negative / total[1]]
+            alone += [
+                positive * (if_positive / total[0]) ** 2,
+                (n - positive) * (if_negative / total[1]) ** 2,
+            ]
+        moved.append(math.fsum(of_block))
+    blocks, each = len(moved), math.fsum(alone)
+    together = math.fsum(value**2 for value in moved) * blocks / (blocks - 1)
+    return max(together / each, 1.0) if each else 1.0
+
+
+def _influences(counts: Labelled, cells: Cells) -> dict[int, tuple[float, float]]:
+    """By how much a positive, and a negative, record of a coarse bin wins more than the mean one does."""
+    below, above = placements(cells)
+    sums: dict[int, list[float]] = {}
+    for number, (positive, negative), under, over in zip(
+        sorted(counts.bins), cells, below, above, strict=True
+    ):
+        row = sums.setdefault(coarse(number), [0.0] * 4)
+        for place, value in enumerate((positive, positive * under, negative, negative * over)):
+            row[place] += value
+    value = math.fsum(row[1] for row in sums.values()) / sum(row[0] for row in sums.values())
+    return {
+        number: (won / p - value if p else 0.0, lost / n - value if n else 0.0)
+        for number, (p, won, n, lost) in sums.items()
+    }
 
 
 def _accuracy(counts: Labelled) -> Metric:

@@ -30,10 +30,10 @@ _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 _TIME = pa.timestamp("ms", tz="UTC")
 _REALS = pa.map_(_TEXT, _REAL)
 _STATISTIC = pa.struct({"value": _REAL, "threshold": _REAL, "upper": _REAL, "p": _REAL, "fixed": pa.bool_()})
-_PAIR = pa.struct({"first": _TEXT, "second": _TEXT, "reference": _REAL, "current": _REAL})
+_PAIR = pa.struct({"first": _TEXT, "second": _TEXT, "reference": _REAL, "current": _REAL, "cell": _TEXT})
 _JOINT = pa.struct(
     {"n": _WHOLE, "value": _REAL, "threshold": _REAL, "p": _REAL, "q": _REAL, "verdict": _TEXT}
-    | {"pairs": pa.list_(_PAIR)}
+    | {"pairs": pa.list_(_PAIR), "test": _TEXT}
 )
 _BINS = pa.struct({"labels": pa.list_(_TEXT), "reference": pa.list_(_REAL), "current": pa.list_(_REAL)})
 _PREVIOUS = pa.struct({"n": _WHOLE, "effect": _REAL, "p": _REAL, "q": _REAL, "verdict": _TEXT})
@@ -115,9 +115,17 @@ def write_parquet(records: Iterable[DriftRecord], path: Path) -> None:
 def read_parquet(path: Path) -> list[DriftRecord]:
     """What `write_parquet` wrote; raises InputError for any other file."""
     try:
-        return from_arrow(pq.read_table(path, schema=SCHEMA))
+        return from_arrow(_whole(pq.read_table(path)))
     except (OSError, ValueError, TypeError, msgspec.ValidationError) as error:
         raise InputError(f"{path} must be drift records in Parquet; {error}") from error
+
+
+def _whole(table: pa.Table) -> pa.Table:
+    """With all columns; files of earlier versions have fewer, and fewer fields in them."""
+    for field in SCHEMA:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 def _rows(record: DriftRecord) -> Iterator[Row]:
@@ -140,6 +148,10 @@ def _rows(record: DriftRecord) -> Iterator[Row]:
         yield head | column | maps
 
 
+def _joint(joint: Row | None) -> Row | None:
+    return joint and {**joint, "test": joint.get("test") or "correlations"}
+
+
 def _record(row: Row) -> Row:
     segment = {"column": row["segment_column"], "value": row["segment_value"]}
     return {
@@ -155,8 +167,8 @@ def _record(row: Row) -> Row:
         "verdict": row["window_verdict"],
         "drifted": row["drifted"],
         "columns": [],
-        "joint": row["joint"],
-        # Files of earlier versions have none of the four.
+        "joint": _joint(row["joint"]),
+        # Files of earlier versions have none of these.
         "reference": row["reference"] or "all",
         "partial": row["partial"] or False,
         "learning": row["learning"] or False,

@@ -220,32 +220,37 @@ def _move(line: Line) -> list[tuple[str, str]]:
     ]
 
 
+_NOT_TOGETHER = (
+    "How columns go together is not tested: what the windows are compared with does not say it. It is of two"
+    " inputs or more, and all reference rows; profiles of before know it of numbers alone, until made anew."
+)
+
+
 def _chance(q: float) -> str:
     return "<0.001" if q < 0.001 else f"{q:.3f}"
 
 
 def _joint(series: Series) -> str:
-    """The windows in which the columns' correlations changed, the latest first."""
+    """The windows in which columns went together otherwise, the latest first."""
     changed = [
         (window, window.joint)
         for window in series.windows
         if window.joint and window.joint.verdict == "drift"
     ]
     if not changed:
-        return ""
+        untested = series.windows and not any(window.joint for window in series.windows)
+        return f'<p class="dim">{_NOT_TOGETHER}</p>' if untested else ""
     rows = "".join(
         f'<tr><td class="short">{text(day(window.window.start))}</td><td class="n">{joint.value:.2f}</td>'
         f'<td class="n">{joint.threshold:.2f}</td><td class="n">{_chance(joint.q)}</td><td class="any">'
-        + "; ".join(
-            f"{text(pair.first)} and {text(pair.second)}: {pair.reference:.2f} → {pair.current:.2f}"
-            for pair in joint.pairs
-        )
+        + "; ".join(text(str(pair)) for pair in joint.pairs)
         + "</td></tr>"
         for window, joint in changed[::-1][:10]
     )
     lead = (
         f"In {plural(len(changed), 'window')} the columns went together otherwise than in the reference:"
-        " the root-mean-square difference of their correlations is above what chance explains."
+        " the root-mean-square difference of the correlations of numbers, or the share of the rows that moved"
+        " in the table of two columns, is above what chance explains."
     )
     titles = ("window", "difference", "threshold", "q", "pairs that changed most (reference → window)")
     return f"<h3>Columns together</h3><p>{lead}</p>{wide_table(titles, rows)}"

@@ -302,5 +302,7 @@ def _together(judged: list[DriftRecord]) -> str:
     if joint is None or not joint.pairs:
         return text + "."
     pair = joint.pairs[0]
+    if pair.cell is not None:
+        return f"{text}: {pair}."
     change = f"from {pair.reference:.2f} to {pair.current:.2f}"
     return f"{text}: the correlation of {pair.first} and {pair.second} went {change}."

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -30,7 +31,7 @@ from flink_jobs.system.terminal import plain
 from tests.helpers.drift_records import alert_records, drift_records
 from tests.helpers.quality_records import record as quality_record
 from udfs.alerts.records import AlertRecord, Segment, WindowSpan
-from udfs.drift.records import ColumnReport, DriftRecord, SequentialReport, Volume, encode
+from udfs.drift.records import ColumnReport, DriftRecord, PairChange, SequentialReport, Volume, encode
 
 RECORDS = drift_records(segments=("EWR", None))
 ALERTS = alert_records(RECORDS)
@@ -183,7 +184,13 @@ def test_parquet_gives_back_the_same_records(tmp_path: Path) -> None:
 
 def test_parquet_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     path = tmp_path / "drift.parquet"
-    pq.write_table(to_arrow(RECORDS).drop_columns(["reference", "partial", "sequential", "key_sample"]), path)
+    table = to_arrow(RECORDS).drop_columns(["reference", "partial", "sequential", "key_sample"])
+    place, joints = table.column_names.index("joint"), table["joint"].to_pylist()
+    for joint in joints:
+        del joint["test"]
+        for pair in joint["pairs"]:
+            del pair["cell"]
+    pq.write_table(table.set_column(place, "joint", pa.array(joints)), path)
     assert read_parquet(path) == RECORDS
 
 
@@ -191,6 +198,8 @@ def test_parquet_holds_each_field_of_a_record() -> None:
     renamed = {"schema", "window", "segment", "records", "columns"}
     fields = {f.name for kind in (DriftRecord, Volume, ColumnReport) for f in msgspec.structs.fields(kind)}
     assert fields - renamed <= set(SCHEMA.names)
+    pairs = SCHEMA.field("joint").type.field("pairs").type.value_type
+    assert [field.name for field in pairs] == list(PairChange.__struct_fields__)
     charts = SCHEMA.field("sequential").type.value_type
     assert [field.name for field in charts] == list(SequentialReport.__struct_fields__)
 
