@@ -390,6 +390,15 @@ def _text_errors(fields: dict[str, SchemaField], key: str) -> Iterator[tuple[Loc
             yield (key, name, "field"), wrong("left out, as the format is text", "a path")
 
 
+MessageName = Annotated[
+    str,
+    matching(
+        r"[A-Za-z_][A-Za-z0-9_]{0,199}(\.[A-Za-z_][A-Za-z0-9_]{0,199}){0,20}",
+        "the name of a message, shop.Payment",
+    ),
+]
+
+
 class RecordKey(Section):
     """Columns from the records' keys."""
 
@@ -398,7 +407,11 @@ class RecordKey(Section):
     )
     schema_file: AbsolutePath | None = Field(
         default=None,
-        description="For avro: the .avsc file of all keys, or with schema_registry the reader's.",
+        description="For avro: the .avsc file of all keys, or with schema_registry the reader's. For "
+        "protobuf: their .proto or .desc file.",
+    )
+    message: MessageName | None = Field(
+        default=None, description="For protobuf with schema_file: which message of the file keys are."
     )
     fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
         description="The data contract of keys."
@@ -463,7 +476,10 @@ class Source(Section):
     schema_file: AbsolutePath | None = Field(
         default=None,
         description="For avro: the .avsc file that all records are written with, or with schema_registry the "
-        "reader's, for aliases and defaults.",
+        "reader's, for aliases and defaults. For protobuf: the .proto file, or the .desc that protoc made.",
+    )
+    message: MessageName | None = Field(
+        default=None, description="For protobuf with schema_file: which message of the file records are."
     )
     schema_registry: SchemaRegistry | None = Field(
         default=None, description="For avro and protobuf: where the schemas of records are."
@@ -548,17 +564,21 @@ class Source(Section):
         yield from _list_errors(self.envelope.fields, "envelope", "fields")
         if self.format == "text" and self.envelope.kind == "debezium":
             yield ("envelope",), wrong("left out, as the format is text", "debezium")
-        yield from self._schema_errors((), self.format, self.schema_file)
+        yield from self._schema_errors((), self)
         if self.key:
-            yield from self._schema_errors(("key",), self.key.format, self.key.schema_file)
+            yield from self._schema_errors(("key",), self.key)
 
     def _schema_errors(
-        self, where: Location, written: str, file: object
+        self, where: Location, of: Source | RecordKey
     ) -> Iterator[tuple[Location, PydanticCustomError]]:
-        if file is not None and written != "avro":
-            yield (*where, "schema_file"), wrong(f"left out, as the format is {written}", "a value")
-        if written == "protobuf" and self.schema_registry is None:
-            yield ("schema_registry",), wrong("given, as the format is protobuf", "nothing")
-        if written == "avro" and file is None and self.schema_registry is None:
-            expected = "given, unless schema_registry is, as the format is avro"
+        file, registry = of.schema_file is not None, self.schema_registry is not None
+        if file and of.format not in _BY_REGISTRY:
+            yield (*where, "schema_file"), wrong(f"left out, as the format is {of.format}", "a value")
+        if file and registry and of.format == "protobuf":
+            yield (*where, "schema_file"), wrong("left out, as schema_registry is given", "a value")
+        if of.message and (of.format != "protobuf" or not file):
+            expected = "left out, unless the format is protobuf and schema_file is given"
+            yield (*where, "message"), wrong(expected, describe(of.message))
+        if of.format in _BY_REGISTRY and not file and not registry:
+            expected = f"given, unless schema_registry is, as the format is {of.format}"
             yield (*where, "schema_file"), wrong(expected, "nothing")

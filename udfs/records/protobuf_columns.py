@@ -57,6 +57,11 @@ def find_columns(message: Descriptor, contract: Contract) -> tuple[MessageColumn
     )
 
 
+def find_column(message: Descriptor, column: Field | ListField) -> Read | None:
+    """How a column is read, None where the message does not have it. Raises SchemaError."""
+    return _find_list(message, column) if isinstance(column, ListField) else _find(message, column)
+
+
 def _find(message: Descriptor, column: Field) -> Read | None:
     steps = _steps(message, column)
     if steps is None:
