@@ -24,6 +24,7 @@ from udfs.records.contract import Contract, Field
 from udfs.records.debezium import EnvelopeParams, around
 from udfs.records.formats import FormatParams
 from udfs.records.lists import LARGEST_LENGTH, USUAL_LENGTH, ListField
+from udfs.records.maps import map_field
 from udfs.records.protobuf import message_of
 from udfs.records.protobuf_columns import find_column
 from udfs.records.registry_params import RegistryParams
@@ -114,6 +115,10 @@ def contract_of(source: Source) -> Contract:
 def _list(name: str, field: SchemaField) -> ListField:
     low, high = field.length or (None, USUAL_LENGTH)
     members = [_field(member, held, held.field) for member, held in field.held.items()]
+    path = tuple(field.field.split(".")) if field.field else ()
+    if field.type == "map":
+        most = LARGEST_LENGTH if high is None else high
+        return map_field(name, members[0], field.required, (low, most), path)
     if field.size:
         low, high = field.size, field.size
         members = [msgspec.structs.replace(member, required=True) for member in members]
@@ -122,7 +127,7 @@ def _list(name: str, field: SchemaField) -> ListField:
         tuple(members),
         field.required,
         (low, LARGEST_LENGTH if high is None else high),
-        tuple(field.field.split(".")) if field.field else (),
+        path,
     )
 
 

@@ -32,9 +32,9 @@ from udfs.records.vectors import LARGEST_VECTOR
 
 TextType = Literal["string", "double", "long", "boolean"]
 FieldType = Literal["string", "double", "long", "boolean", "decimal", "bytes"]
-SchemaType = Literal["string", "double", "long", "boolean", "decimal", "bytes", "list", "vector"]
+SchemaType = Literal["string", "double", "long", "boolean", "decimal", "bytes", "list", "vector", "map"]
 TEXTS = get_args(TextType)
-LISTS = ("list", "vector")
+LISTS = ("list", "vector", "map")
 PII = (
     "Personal data, and all that is made of it: written only as a keyed hash, encrypted, as a mask, or never."
 )
@@ -112,8 +112,8 @@ class ContractField(Section):
     )
     length: Length | None = Field(
         default=None,
-        description="[low, high] of a string's characters, of bytes, or of a list's elements; null leaves a "
-        "side open.",
+        description="[low, high] of a string's characters, of bytes, of a list's elements, or of a map's "
+        "entries; null leaves a side open.",
     )
     pattern: Pattern | None = Field(
         default=None, description="Regular expression (RE2) that a string matches as a whole."
@@ -137,13 +137,14 @@ class ContractField(Section):
         """The type of the column that the field is; lists are none."""
         assert self.type != "list"
         assert self.type != "vector"
+        assert self.type != "map"
         return self.type
 
     def _text_errors(self) -> dict[Location, PydanticCustomError]:
         errors: dict[Location, PydanticCustomError] = {}
-        if self.length and self.type not in ("string", "bytes", "list"):
+        if self.length and self.type not in ("string", "bytes", "list", "map"):
             found = f"a length for a {self.type}"
-            errors["length",] = wrong("left out, as a length is for string, bytes and list", found)
+            errors["length",] = wrong("left out, as a length is for string, bytes, list and map", found)
         if self.pattern and self.type != "string":
             found = f"a pattern for a {self.type}"
             errors["pattern",] = wrong("left out, as a pattern is for string", found)
@@ -236,7 +237,7 @@ class SchemaField(ContractField):
         default=None, description="Where it is in the record, a.b.c; default: at the top, under its own name."
     )
     element: ElementField | None = Field(
-        default=None, description="Of a list of values, or a vector: what they may hold."
+        default=None, description="Of a list of values, a vector or a map: what these may hold."
     )
     members: Annotated[dict[MemberName, ElementField], Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="Of a list of objects: what their members may hold; others are ignored."
@@ -253,7 +254,7 @@ class SchemaField(ContractField):
 
     @property
     def held(self) -> dict[str, ElementField]:
-        """Of a list: its members, or its element as one without a name."""
+        """Of a list: its members, or its element as one without a name, as are a map's values."""
         if self.type == "vector":
             return {"": self.element or ElementField(type="double")}
         return {"": self.element} if self.element else dict(self.members or {})
@@ -265,12 +266,21 @@ class SchemaField(ContractField):
             return self._checked_vector()
         if self.element and self.element.field:
             raise wrong_at({("element", "field"): wrong("left out, as elements are values", "a path")})
+        if self.type == "map":
+            return self._checked_map(given)
         left_out = given if self.type != "list" else given[given.index("size") :] if self.size else []
         if left_out:
             raise wrong_at({(left_out[0],): wrong(f"left out, as the type is {self.type}", "a value")})
         if self.type == "list" and len(given) != 1:
             expected = "a list with element or members: list<string>, or list<{sku: string, qty: long}>"
             raise wrong_at({("type",): wrong(expected, " and ".join(given) or "list alone")})
+        return self
+
+    def _checked_map(self, given: list[str]) -> SchemaField:
+        if left_out := [key for key in given if key != "element"]:
+            raise wrong_at({(left_out[0],): wrong("left out, as the type is map", "a value")})
+        if self.element is None:
+            raise wrong_at({("type",): wrong("a map with element: map<string, double>", "map alone")})
         return self
 
     def _checked_vector(self) -> SchemaField:
