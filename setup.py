@@ -24,6 +24,8 @@ DATA = [
     "conf/pom.xml",
     "conf/prometheus/prometheus.yml",
     "conf/prometheus/rules.yml",
+    "conf/registry/parents/io/apicurio/apicurio-registry/3.0.9/apicurio-registry-3.0.9.pom",
+    "conf/registry/pom.xml",
     "docs/benchmarks.json",
     "models/flight_delay/train.py",
 ]

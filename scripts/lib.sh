@@ -154,14 +154,14 @@ make_registry_env() { make_env_above .venv-registry tests/registry/packages.txt 
 # A schema registry for the tests, unpacked beside the other environments.
 fetch_registry() {
   local wanted part
-  wanted=$(checksum <tests/registry/pom.xml)
+  wanted=$(checksum <conf/registry/pom.xml)
   if [ -f "$ROOT/.registry/stamp" ] && [ "$(cat "$ROOT/.registry/stamp")" = "$wanted" ]; then return; fi
   need_maven
   part=$(mktemp -d "$ROOT/.registry.part.XXXXXX")
   # shellcheck disable=SC2064  # the name as it is now
   trap "rm -rf $(printf %q "$part")" EXIT
   step "Fetching a schema registry for the tests with Maven (110 MB)" "$ROOT/.tailrace/setup/registry.log" \
-    mvn --batch-mode --file tests/registry/pom.xml -Dregistry="$part" package
+    mvn --batch-mode --file conf/registry/pom.xml -Dregistry="$part" package
   tar -xzf "$part"/*.tar.gz -C "$part"
   rm -rf "$part"/*.tar.gz "$ROOT/.registry"
   mv "$part" "$ROOT/.registry"

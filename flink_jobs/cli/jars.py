@@ -1,4 +1,4 @@
-"""`tailrace jars`: the jars of the Kafka connector and of the local broker."""
+"""`tailrace jars`: the jars of the Kafka connector, of the local broker and of its schema registry."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from flink_jobs.errors import WorkError
 from flink_jobs.system.fetch_jars import REPOSITORY_VARIABLE, fetch, wanted, wrong_jars
+from flink_jobs.system.fetch_registry import fetch_registry
 from flink_jobs.system.jars import jar_folder
 from flink_jobs.system.terminal import open_console, say
 
@@ -37,6 +38,13 @@ def _fetch(
         ),
     ] = None,
     into: Into = None,
+    schema_registry: Annotated[
+        bool,
+        typer.Option(
+            "--schema-registry",
+            help="Fetch the registry of [bold]tailrace up --schema-registry[/] too, 110 MB.",
+        ),
+    ] = False,
 ) -> None:
     """Fetch the jars, 50 MB, with Maven or from a repository, and check each against its SHA-256.
 
@@ -45,11 +53,17 @@ def _fetch(
       tailrace jars fetch
 
       tailrace jars fetch --repository https://repository.example.org/maven
+
+      tailrace jars fetch --schema-registry
     """
     folder = into or jar_folder()
     with open_console(stderr=True).status("fetching jars"):
         fetched = fetch(folder, repository)
     say(f"{'Fetched' if fetched else 'Already there'}: {folder}")
+    if schema_registry:
+        with open_console(stderr=True).status("fetching the schema registry"):
+            fetched = fetch_registry(folder, repository)
+        say(f"{'Fetched' if fetched else 'Already there'}: {folder / 'registry'}")
 
 
 @jars.command("verify")

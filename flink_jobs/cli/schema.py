@@ -96,7 +96,7 @@ def _variable(name: str) -> str:
 
 
 def _line(field: Proposed) -> str:
-    kind = json.dumps(field.list) if field.list else field.type
+    kind = json.dumps(field.written) if field.written else field.type
     if kind is None:
         return f"# {field.path}: {field.found}, which cannot be a column"
     if field.name == field.path and not field.required:

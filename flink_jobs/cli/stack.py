@@ -45,13 +45,21 @@ def up(
             show_default=False,
         ),
     ] = None,
+    schema_registry: Annotated[
+        bool,
+        typer.Option(
+            "--schema-registry",
+            help="Start a schema registry too; [bold]tailrace jars fetch --schema-registry[/] gets it.",
+        ),
+    ] = False,
+    registry_port: Annotated[int, typer.Option(help="Port of the schema registry.")] = 8082,
     directory: Directory = Path(".tailrace"),
 ) -> None:
     """Start a Kafka broker and a Flink cluster on this machine, and leave them running.
 
     They listen on 127.0.0.1 only, but for metrics, which Flink publishes on all interfaces. Data in topics
-    survives [bold]tailrace down[/] and the next [bold]up[/]. What died is started again, and the rest left
-    running.
+    and schemas survive [bold]tailrace down[/] and the next [bold]up[/]. What died is started again, and the
+    rest left running.
 
     [bold]Examples[/]
 
@@ -60,11 +68,16 @@ def up(
       tailrace up --kafka-port 19092 --flink-port 18081 --slots 2
 
       tailrace up --metrics-port 9249
+
+      tailrace up --schema-registry
     """
     console = open_console()
     if otlp and not re.fullmatch(WEB_URL, otlp):
         raise InputError(f"--otlp must be http://host:port/path or https://host/path; got {otlp!r}")
-    options = stack.Options(kafka_port, flink_port, slots, memory, metrics_port, _java_options(), otlp)
+    registry = registry_port if schema_registry else None
+    options = stack.Options(
+        kafka_port, flink_port, slots, memory, metrics_port, _java_options(), otlp, registry
+    )
     with console.status("starting") as line:
         found, started = stack.up(directory, options, report=line.update)
     console.print(_what_was_done(found, started), style="green")
@@ -138,6 +151,8 @@ def _print_lost(console: Console, found: Stack) -> None:
 def _print_addresses(console: Console, found: Stack) -> None:
     console.print(f"Kafka  {found.brokers}", markup=False)
     console.print(f"Flink  {found.flink_url}", markup=False)
+    if found.schema_registry:
+        console.print(f"Schema registry  {found.schema_registry}", markup=False)
     if found.metrics:
         console.print(f"Metrics  {'  '.join(found.metrics)}", markup=False)
 
@@ -174,5 +189,6 @@ def _as_json(found: Stack | None, report: list[Health]) -> dict[str, object]:
         "brokers": found.brokers if found else None,
         "flink_url": found.flink_url if found else None,
         "metrics": list(found.metrics) if found else [],
+        "schema_registry": found.schema_registry if found else None,
         "services": services,
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import Literal
 
-from flink_jobs.demo.batch import _run
+from flink_jobs.demo.batch import run as run_batch
 from flink_jobs.demo.common import console, lay_out
 from flink_jobs.demo.lifecycle import run as run_lifecycle
 from flink_jobs.demo.loop import run as run_loop
-from flink_jobs.errors import JobFailedError, TailraceError
+from flink_jobs.errors import InputError, JobFailedError, TailraceError
 
 
 def main() -> int:
@@ -34,7 +35,18 @@ def main() -> int:
 def _chosen(options: Sequence[str]) -> bool:
     if "--loop" in options:
         return run_loop(console)
-    return run_lifecycle(console) if "--lifecycle" in options else _run()
+    if "--lifecycle" in options:
+        return run_lifecycle(console)
+    return run_batch(_format(options))
+
+
+def _format(options: Sequence[str]) -> Literal["json", "avro"]:
+    match [*options]:
+        case [] | ["--format", "json"]:
+            return "json"
+        case ["--format", "avro"]:
+            return "avro"
+    raise InputError(f"the options are --format avro, --lifecycle or --loop; got {' '.join(options)}")
 
 
 def _failed(error: TailraceError) -> int:

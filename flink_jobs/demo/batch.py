@@ -1,6 +1,7 @@
 """The demo: half a year of flights through a real Kafka broker and conf/flight_delay.yaml on Flink.
 
     scripts/demo                    # or: python -m flink_jobs.demo
+    scripts/demo --format avro      # flights and predictions in Avro, by a schema registry
     scripts/demo --lifecycle        # versions that change while a job runs: flink_jobs.demo.lifecycle
     scripts/demo --loop             # versions that a policy trains and promotes: flink_jobs.demo.loop
 
@@ -11,20 +12,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
 
 from flink_jobs.cli.progress import Progress
 from flink_jobs.demo import flights
+from flink_jobs.demo.avro import avro_form, job_text, read_avro
 from flink_jobs.demo.common import FOLDER, HOME, TRAINING, Note, console, step, write_planes
 from flink_jobs.demo.drift import read_reports, show_drift
-from flink_jobs.demo.records import Sent, mixed_stream
+from flink_jobs.demo.records import JSON, Form, Sent, mixed_stream
 from flink_jobs.demo.summary import read_outcomes, show_summary
 from flink_jobs.jobfile import load_job, read_job
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
 from flink_jobs.local.broker import Broker
+from flink_jobs.local.schema_registry import LocalRegistry
 from flink_jobs.plan.validate import plan_file
 from flink_jobs.registry import Registry
 from flink_jobs.run import preflight
@@ -36,6 +42,8 @@ from flink_jobs.training.lineage import table_fingerprint
 from flink_jobs.training.show import Show
 from udfs.model.formats import installed_versions
 from udfs.model.manifest import Manifest
+from udfs.records.registry_params import RegistryParams
+from udfs.records.schema_registry import SchemaRegistry
 
 JOB_FILE = HOME / "conf" / "flight_delay.yaml"
 MONTHS = range(7, 13)
@@ -44,13 +52,35 @@ PARTITIONS = 4
 LARGEST_MESSAGE = 2_000_000
 
 
-def _run() -> bool:
+@dataclass(frozen=True)
+class Written:
+    """What the formats differ in: the job file, how flights are written, and how predictions are read."""
+
+    job_file: Path = JOB_FILE
+    form: Form = JSON
+    decode: Callable[[bytes], Any] = msgspec.json.decode
+
+
+def run(written_as: Literal["json", "avro"] = "json") -> bool:
+    """The whole demo; True when all is right."""
     write_planes(FOLDER)
-    with Broker() as broker:
-        return _on(broker)
+    if written_as == "json":
+        with Broker() as broker:
+            return _on(broker, Written())
+    with LocalRegistry() as registry, Broker() as broker:
+        return _on(broker, in_avro(registry.url))
 
 
-def _on(broker: Broker) -> bool:
+def in_avro(url: str, folder: Path = FOLDER) -> Written:
+    """The demo by the schema registry at `url`; its job file is written into `folder`."""
+    job_file = folder / "flight_delay_avro.yaml"
+    job_file.write_text(job_text(JOB_FILE.read_text(), url, JOB_FILE.parent))
+    client = SchemaRegistry(RegistryParams(url))
+    topic = load_job(job_file, environment("unused:9092", folder)).source.topic
+    return Written(job_file, avro_form(client, topic), read_avro(client))
+
+
+def _on(broker: Broker, written: Written) -> bool:
     settings = ClientSettings(broker.bootstrap)
     job = demo_job(broker.bootstrap)
     with step("Model of January to June") as note:
@@ -59,15 +89,15 @@ def _on(broker: Broker) -> bool:
         note(f"{manifest.name} version {manifest.version}, " + ("trained" if trained else "trained before"))
     with step("Flights of July to December") as note:
         departures = flights.events(MONTHS)
-        stream = mixed_stream(departures)
+        stream = mixed_stream(departures, form=written.form)
         note(f"{len(departures):,}, and {len(stream) - len(departures)} broken, late or misdated records")
     with step(f"Sending to {job.source.topic}") as note:
         send(settings, job.source.topic, stream)
         note(f"{len(stream):,} records to {PARTITIONS} partitions on a broker at {broker.bootstrap}")
-    with step(f"Running {JOB_FILE.relative_to(HOME)}") as note:
-        run_job(broker.bootstrap, len(stream), note)
+    with step(f"Running {written.job_file.relative_to(HOME)}") as note:
+        run_job(broker.bootstrap, len(stream), note, written.job_file)
     with step("Reading what it wrote") as note:
-        outcomes = read_outcomes(settings, job)
+        outcomes = read_outcomes(settings, job, written.decode)
         reports = read_reports(settings, job)
         note("all that it has committed")
     right = show_summary(console, outcomes, stream, departures)
@@ -131,13 +161,13 @@ def _is_current(manifest: Manifest, trainer: Trainer, folder: Path) -> bool:
 def send(settings: ClientSettings, topic: str, stream: Sequence[Sent]) -> None:
     """Creates the topic and writes the stream, in order, with the present time as the records' timestamp."""
     create_topics(settings, {topic: PARTITIONS}, {"max.message.bytes": str(LARGEST_MESSAGE)})
-    produce(settings, topic, (Message(sent.value, sent.key) for sent in stream))
+    produce(settings, topic, (Message(sent.value, sent.key, sent.headers) for sent in stream))
 
 
-def run_job(brokers: str, records: int, note: Note) -> None:
-    """Runs the committed job file on a minicluster up to the present end of its topic."""
+def run_job(brokers: str, records: int, note: Note, job_file: Path = JOB_FILE) -> None:
+    """Runs the job file on a minicluster up to the present end of its topic."""
     progress = Progress(console, "records")
-    plan = plan_file(read_job(JOB_FILE, environment(brokers)), bounded=True)
+    plan = plan_file(read_job(job_file, environment(brokers)), bounded=True)
     preflight.check(plan)
     with start(plan, Target()) as running:
         running.wait(lambda counts: note(f"of {records:,} {progress.line(counts, time.monotonic())}"))

@@ -11,7 +11,7 @@ timestamp.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,18 @@ class Sent:
     key: bytes
     value: bytes | None
     expected: Outcome
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+Written = tuple[bytes | None, Mapping[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an event is written, as value and headers, and how one that is wrong in each way."""
+
+    write: Callable[[Event], Written]
+    wrong: Mapping[Outcome, Callable[[Event], Written]]
 
 
 KINDS: dict[Outcome, Callable[[Event], bytes | None]] = {
@@ -72,34 +84,46 @@ def _raw(event: Event, field: str, text: bytes) -> bytes:
     return _encode(event | {field: "@"}).replace(b'"@"', text)
 
 
-def mixed_stream(departures: pd.DataFrame, seed: int = SEED) -> list[Sent]:
+def _as_json(make: Callable[[Event], bytes | None]) -> Callable[[Event], Written]:
+    return lambda event: (make(event), {})
+
+
+JSON = Form(_as_json(_encode), {outcome: _as_json(make) for outcome, make in KINDS.items()})
+
+
+def mixed_stream(departures: pd.DataFrame, seed: int = SEED, form: Form = JSON) -> list[Sent]:
     """The departures as records, in order, and after some of them a record that is wrong.
 
     The same seed gives the same records at the same places.
     """
     values = flights.payloads(departures)
     keys = [origin.encode() for origin in departures["origin"]]
-    wrong = dict(_wrong_records(values, keys, random.Random(seed)))
+    wrong = dict(_wrong_records(values, keys, random.Random(seed), form))
     stream: list[Sent] = []
     for place, (key, value) in enumerate(zip(keys, values, strict=True)):
-        stream.append(Sent(key, value, PREDICTED))
+        stream.append(_sent(key, form.write(msgspec.json.decode(value)), PREDICTED))
         stream += [wrong[place]] if place in wrong else []
     return stream
 
 
+def _sent(key: bytes, written: Written, expected: Outcome) -> Sent:
+    value, headers = written
+    return Sent(key, value, expected, tuple(headers.items()))
+
+
 def _wrong_records(
-    values: list[bytes], keys: list[bytes], chosen: random.Random
+    values: list[bytes], keys: list[bytes], chosen: random.Random, form: Form
 ) -> Iterator[tuple[int, Sent]]:
     """(place, record) pairs; each is made from the flight at that place."""
-    kinds = [*KINDS.items()] * OF_EACH_KIND
+    kinds = [*form.wrong.items()] * OF_EACH_KIND
     places = chosen.sample(range(len(values) // 2), len(kinds))
     for number, (place, (expected, make)) in enumerate(zip(places, kinds, strict=True)):
         event = msgspec.json.decode(values[place]) | {"flight_id": f"wrong-{number}"}
-        yield place, Sent(keys[place], make(event), expected)
+        yield place, _sent(keys[place], make(event), expected)
     last = range(len(values) * 3 // 4, len(values))
     candidates = [place for place in last if keys[place] == LATE_ORIGIN.encode()]
     for number, place in enumerate(chosen.sample(candidates, LATE_RECORDS)):
-        yield place, Sent(keys[place], _encode(_late(values[place], number)), LATE)
+        yield place, _sent(keys[place], form.write(_late(values[place], number)), LATE)
 
 
 def _late(value: bytes, number: int) -> Event:

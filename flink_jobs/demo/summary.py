@@ -9,8 +9,9 @@ Counts are of committed records in Kafka, not of counters.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -48,11 +49,16 @@ class JobOutcomes:
     places: Counter[Place] = field(repr=False)
 
 
-def read_outcomes(settings: ClientSettings, job: JobSpec) -> JobOutcomes:
+def read_outcomes(
+    settings: ClientSettings, job: JobSpec, decode: Callable[[bytes], Any] = msgspec.json.decode
+) -> JobOutcomes:
     """All committed records of the job's outputs; `read` is how many the source topic holds."""
-    decoder = msgspec.json.Decoder(FlightPrediction)
     written = read_topic(settings, job.predictions.topic)
-    predictions = [decoder.decode(record.value) for record in written if record.value is not None]
+    predictions = [
+        msgspec.convert(decode(record.value), FlightPrediction)
+        for record in written
+        if record.value is not None
+    ]
     dead = list(read_topic(settings, job.dead_letters.topic))
     late = list(read_topic(settings, job.late.topic))
     places = Counter((p.partition, p.offset) for p in predictions)

@@ -39,12 +39,19 @@ def as_field(column: pa.ChunkedArray, kind: str, what: str, unit: Unit = "iso860
 
 
 def as_list(column: pa.ChunkedArray, what: str) -> RawJson:
-    """A column of lists as JSON, shape (rows,). Raises InputError, which begins with `what`, for another."""
+    """A column of lists or maps as JSON, shape (rows,).
+
+    Raises InputError, which begins with `what`, for another.
+    """
     kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise InputError(f"{what} must be a list, as the field is; got {kind}")
+    as_map = pa.types.is_map(kind)
+    if not as_map and not (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        raise InputError(f"{what} must be a list or a map, as the field is; got {kind}")
     try:
-        texts = [None if value is None else _encode(value).decode() for value in column.to_pylist()]
+        values = [dict(v) if as_map and v is not None else v for v in column.to_pylist()]
+        texts = [None if value is None else _encode(value).decode() for value in values]
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} must be a list of what JSON has: {error}") from None
     return RawJson(pa.array(texts, pa.string()))

@@ -57,7 +57,12 @@ class HistoryFile:
         if self.written == "values":
             return job
         source = job.source
-        json: dict[str, Any] = {"format": "json", "schema_file": None, "schema_registry": None}
+        json: dict[str, Any] = {
+            "format": "json",
+            "schema_file": None,
+            "message": None,
+            "schema_registry": None,
+        }
         if self.written == "columns":
             plain = {"fields": _plain_fields(source), "key": None, "headers": {}, "envelope": Envelope()}
             json |= plain

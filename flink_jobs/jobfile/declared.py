@@ -156,7 +156,7 @@ class Outline:
 
 def _is_list(raw: object) -> bool:
     declared = raw.get("type") if isinstance(raw, dict) else raw
-    return isinstance(declared, str) and declared.strip().startswith(("list", "vector"))
+    return isinstance(declared, str) and declared.strip().startswith(("list", "vector", "map"))
 
 
 def mapping(parent: object, key: str) -> RawMapping | None:

@@ -51,7 +51,7 @@ class Spent:
 
 def made_up(source: Source, count: int, seed: int = 1) -> list[bytes]:
     """Records of JSON that keep the job's contract, and say nothing. Raises InputError for other formats."""
-    nested = any(field.type in ("list", "vector") for field in source.declared.values())
+    nested = any(field.type in ("list", "vector", "map") for field in source.declared.values())
     if nested or source.format != "json" or source.envelope.kind != "none" or source.key or source.headers:
         raise InputError(
             "records can be made up only for single values of plain JSON: give --records, or "

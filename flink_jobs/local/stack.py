@@ -1,5 +1,7 @@
 """Runs the local stack for a day's work: a Kafka broker and a Flink session cluster that outlive the command.
 
+A schema registry belongs to it where it was asked for.
+
 `state` says what runs, so that `down` never stops a process that it did not start.
 """
 
@@ -11,15 +13,19 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import ClientSettings, answers
 from flink_jobs.local.broker import HOST, Broker
 from flink_jobs.local.flink import SessionCluster, overview
+from flink_jobs.local.schema_registry import LocalRegistry, registry_answers
 from flink_jobs.local.state import STATE_FILE, Service, Stack, load
+from flink_jobs.system.fetch_registry import registry_program
 from flink_jobs.system.processes import find_java, require_free_port, wait_until
 
-_CONTENTS = ("kafka", "flink", STATE_FILE, "lock")
+REGISTRY = "schema-registry"
+_CONTENTS = ("kafka", "flink", "registry", STATE_FILE, "lock")
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class Options:
     """How `up` starts: ports on 127.0.0.1, task slots, memory of the TaskManager as Flink writes it (3g).
 
     `metrics_port` is the first of two for Prometheus, which are open on all interfaces. `java_options` are
-    for both processes of Flink. `otlp` is the URL of an OpenTelemetry collector.
+    for both processes of Flink. `otlp` is the URL of an OpenTelemetry collector. With `registry_port` there
+    is a schema registry.
     """
 
     kafka_port: int = 9092
@@ -46,12 +53,13 @@ class Options:
     metrics_port: int | None = None
     java_options: str = ""
     otlp: str | None = None
+    registry_port: int | None = None
 
 
 def up(
     directory: Path, options: Options, report: Callable[[str], None] = print
 ) -> tuple[Stack, tuple[str, ...]]:
-    """Starts broker and cluster and waits until both answer; returns the stack and what this call started.
+    """Starts broker, cluster and registry, waits until they answer; returns the stack and what was started.
 
     What runs is left as it is, and what died is started beside it, at its old address and with the options of
     before. `report` hears what is being waited for. Raises InputError when a port is in use, WorkError when
@@ -60,10 +68,11 @@ def up(
     directory = directory.resolve()
     with _locked(directory):
         before = load(directory)
-        if before and before.alive():
-            return before, ()
         if before and any(service.process.alive() for service in before.services):
-            return _repair(before, report)
+            whole, started = (before, ()) if before.alive() else _repair(before, report)
+            if options.registry_port is None or whole.schema_registry:
+                return whole, started
+            return _with_registry(whole, options.registry_port, report), (*started, REGISTRY)
         if before:
             _stop(before)
         require_free_port(options.kafka_port, "the Kafka broker", "--kafka-port")
@@ -71,9 +80,12 @@ def up(
         if options.metrics_port is not None:
             for port in (options.metrics_port, options.metrics_port + 1):
                 require_free_port(port, "metrics", "--metrics-port")
+        if options.registry_port is not None:
+            require_free_port(options.registry_port, "the schema registry", "--registry-port")
+            registry_program()
         find_java()
-        started = _start(directory, options, report)
-        return started, tuple(service.name for service in started.services)
+        fresh = _start(directory, options, report)
+        return fresh, tuple(service.name for service in fresh.services)
 
 
 def down(directory: Path, *, purge: bool = False) -> list[str]:
@@ -96,6 +108,7 @@ def health(stack: Stack) -> list[Health]:
         "kafka": lambda: answers(ClientSettings(stack.brokers)),
         "jobmanager": lambda: cluster is not None,
         "taskmanager": lambda: cluster is not None and cluster.slots > 0,
+        REGISTRY: lambda: registry_answers(stack.schema_registry or ""),
     }
     return [_health(service, checks[service.name]) for service in stack.services]
 
@@ -118,17 +131,46 @@ def _start(directory: Path, options: Options, report: Callable[[str], None]) -> 
     )
     metrics = tuple(f"{HOST}:{port}" for port in cluster.metrics_ports)
     stack = Stack(directory, broker.bootstrap, cluster.url, metrics=metrics)
+    registry = _registry(stack, options.registry_port)
+    if registry:
+        stack = replace(stack, schema_registry=registry.url)
     try:
-        for service in _launch(broker, cluster):
+        for service in _launch(broker, cluster, registry):
             stack = replace(stack, services=(*stack.services, service))
             stack.save()
         report(f"waiting for the Kafka broker at {stack.brokers}")
         broker.wait()
         report(f"waiting for the Flink cluster at {stack.flink_url}")
         cluster.wait()
+        if registry:
+            report(f"waiting for the schema registry at {stack.schema_registry}")
+            registry.wait()
     except BaseException:
         _stop(stack)
         raise
+    return stack
+
+
+def _registry(stack: Stack, port: int | None) -> LocalRegistry | None:
+    return (
+        None
+        if port is None
+        else LocalRegistry(directory=stack.directory / "registry", port=port, detached=True)
+    )
+
+
+def _with_registry(stack: Stack, port: int, report: Callable[[str], None]) -> Stack:
+    """Beside what runs."""
+    registry = LocalRegistry(directory=stack.directory / "registry", port=port, detached=True)
+    service = Service(REGISTRY, registry.launch(), registry.url, str(registry.log))
+    report(f"waiting for the schema registry at {registry.url}")
+    try:
+        registry.wait()
+    except BaseException:
+        registry.stop()
+        raise
+    stack = replace(stack, services=(*stack.services, service), schema_registry=registry.url)
+    stack.save()
     return stack
 
 
@@ -137,11 +179,15 @@ def _repair(stack: Stack, report: Callable[[str], None]) -> tuple[Stack, tuple[s
     dead = [service for service in stack.services if not service.process.alive()]
     broker = Broker(directory=stack.directory / "kafka", port=_port(stack.brokers), detached=True)
     cluster = SessionCluster(stack.directory / "flink", _port(stack.flink_url), slots=1, memory="1g")
+    port = urlsplit(stack.schema_registry).port if stack.schema_registry else None
+    registry = _registry(stack, port)
     try:
         for service in dead:
             report(f"starting {service.name}, which died")
             if service.name == "kafka":
                 fresh = replace(service, process=broker.launch())
+            elif registry and service.name == REGISTRY:
+                fresh = replace(service, process=registry.launch())
             else:
                 process, log = cluster.relaunch(service.name)
                 fresh = replace(service, process=process, log=str(log))
@@ -151,6 +197,8 @@ def _repair(stack: Stack, report: Callable[[str], None]) -> tuple[Stack, tuple[s
         if broker.process:
             broker.wait()
         cluster.wait()
+        if registry and registry.process:
+            registry.wait()
         if "jobmanager" in {service.name for service in dead}:
             report("waiting for the slots of jobs that are gone")
             wait_until(lambda: _all_free(stack), 60, interval=0.5)
@@ -171,8 +219,10 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _launch(broker: Broker, cluster: SessionCluster) -> Iterator[Service]:
+def _launch(broker: Broker, cluster: SessionCluster, registry: LocalRegistry | None) -> Iterator[Service]:
     yield Service("kafka", broker.launch(), broker.bootstrap, str(broker.log))
+    if registry:
+        yield Service(REGISTRY, registry.launch(), registry.url, str(registry.log))
     for name, process, log in cluster.launch():
         yield Service(name, process, cluster.url, str(log))
 

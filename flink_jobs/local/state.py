@@ -31,7 +31,8 @@ class Service:
 class Stack:
     """What `up` started: `brokers` for Kafka clients, `flink_url` for the cluster's REST interface.
 
-    `metrics` are the addresses for Prometheus to scrape, if it was asked for them.
+    `metrics` are the addresses for Prometheus to scrape, and `schema_registry` is the registry's URL, if they
+    were asked for.
     """
 
     directory: Path
@@ -39,6 +40,7 @@ class Stack:
     flink_url: str
     services: tuple[Service, ...] = ()
     metrics: tuple[str, ...] = ()
+    schema_registry: str | None = None
 
     def alive(self) -> bool:
         return bool(self.services) and all(service.process.alive() for service in self.services)
@@ -61,7 +63,8 @@ def load(directory: Path = DEFAULT_DIRECTORY) -> Stack | None:
         state = json.loads(path.read_text())
         services = tuple(_service(entry) for entry in state["services"])
         metrics = tuple(state.get("metrics", ()))
-        return Stack(directory, state["brokers"], state["flink_url"], services, metrics)
+        registry = state.get("schema_registry")
+        return Stack(directory, state["brokers"], state["flink_url"], services, metrics, registry)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.expressions import Expression, check_all
+from flink_jobs.plan.expressions.lists import OF_MAP
 from flink_jobs.plan.expressions.types import Lists
 from flink_jobs.plan.lookups import LookupFileError, database_params, describe_lookup
 from flink_jobs.plan.queries import why_not
@@ -116,7 +117,7 @@ def lists_of(job: JobSpec) -> Lists:
 
 def _all_lists(job: JobSpec) -> Lists:
     return {
-        name: {member: held.type for member, held in field.held.items()}
+        name: {OF_MAP if field.type == "map" else member: held.type for member, held in field.held.items()}
         for name, field in job.source.lists.items()
     }
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
+from flink_jobs.plan.protobuf_files import chosen_message, read_descriptors
 from flink_jobs.spec import JobSpec, SchemaRegistry
 from flink_jobs.spec.source import ContractField, RecordKey, SchemaField, Source
 from flink_jobs.system.certificates import pem_certificate, read_pem
-from udfs.records.avro_columns import FoundColumn, find_column
+from udfs.records.avro_columns import FoundColumn
+from udfs.records.avro_columns import find_column as find_avro_column
 from udfs.records.avro_lists import FoundList, find_lists
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
 from udfs.records.debezium import EnvelopeParams, around
-from udfs.records.formats import FormatName, FormatParams
+from udfs.records.formats import FormatParams
 from udfs.records.lists import LARGEST_LENGTH, USUAL_LENGTH, ListField
+from udfs.records.maps import map_field
+from udfs.records.protobuf import message_of
+from udfs.records.protobuf_columns import find_column
 from udfs.records.registry_params import RegistryParams
 
 _LARGEST_FILE = 1_000_000
@@ -27,7 +34,7 @@ _LARGEST_FILE = 1_000_000
 
 def format_params(job: JobSpec) -> FormatParams:
     """How the job's records are written. Raises InputError for files that cannot be read."""
-    written = _params(job.source, job.source.format, job.source.schema_file)
+    written = _params(job.source, job.source)
     return msgspec.structs.replace(written, envelope=envelope_params(job.source))
 
 
@@ -50,16 +57,20 @@ def written_contract(source: Source) -> Contract:
     return Contract(fields, contract.lists)
 
 
-def _params(source: Source, written: FormatName, file: Path | None) -> FormatParams:
-    by_registry = source.schema_registry if written in ("avro", "protobuf") else None
+def _params(source: Source, of: Source | RecordKey) -> FormatParams:
+    by_registry = source.schema_registry if of.format in ("avro", "protobuf") else None
     registry = registry_params(by_registry) if by_registry else None
-    return FormatParams(written, _read(file) if file else None, registry)
+    if of.format == "protobuf" and of.schema_file:
+        descriptors = read_descriptors(of.schema_file)
+        message, _ = chosen_message(descriptors, of.message)
+        return FormatParams(of.format, base64.b64encode(descriptors).decode(), message)
+    return FormatParams(of.format, _read(of.schema_file) if of.schema_file else None, registry=registry)
 
 
 def beside_of(source: Source) -> tuple[BesideParams, ...]:
     """How the key and the headers become columns, if they do. Raises InputError as above."""
     key = source.key
-    of_key = [BesideParams(key_contract(key), _params(source, key.format, key.schema_file))] if key else []
+    of_key = [BesideParams(key_contract(key), _params(source, key))] if key else []
     headers = [
         BesideParams(Contract((_field(name, field),)), header=field.header or name)
         for name, field in source.headers.items()
@@ -104,6 +115,10 @@ def contract_of(source: Source) -> Contract:
 def _list(name: str, field: SchemaField) -> ListField:
     low, high = field.length or (None, USUAL_LENGTH)
     members = [_field(member, held, held.field) for member, held in field.held.items()]
+    path = tuple(field.field.split(".")) if field.field else ()
+    if field.type == "map":
+        most = LARGEST_LENGTH if high is None else high
+        return map_field(name, members[0], field.required, (low, most), path)
     if field.size:
         low, high = field.size, field.size
         members = [msgspec.structs.replace(member, required=True) for member in members]
@@ -112,7 +127,7 @@ def _list(name: str, field: SchemaField) -> ListField:
         tuple(members),
         field.required,
         (low, LARGEST_LENGTH if high is None else high),
-        tuple(field.field.split(".")) if field.field else (),
+        path,
     )
 
 
@@ -137,44 +152,72 @@ def collect_format(job: JobSpec, found: Collector) -> None:
         return
     source = job.source
     if source.schema_file:
-        _collect_file(("source",), source.schema_file, written_contract(source), found)
+        _collect_file(("source",), source, written_contract(source), found)
     if source.key and source.key.schema_file:
-        _collect_file(("source", "key"), source.key.schema_file, key_contract(source.key), found)
+        _collect_file(("source", "key"), source.key, key_contract(source.key), found)
     try:
         _ = source.schema_registry and registry_params(source.schema_registry)
     except InputError as error:
         found.add(("source", "schema_registry"), "readable PEM files", str(error))
 
 
-def _collect_file(where: Location, file: Path, contract: Contract, found: Collector) -> None:
-    location = (*where, "schema_file")
+def _collect_file(where: Location, of: Source | RecordKey, contract: Contract, found: Collector) -> None:
+    location, file = (*where, "schema_file"), of.schema_file
+    assert file
+    kind = "an Avro schema" if of.format == "avro" else "Protobuf messages"
+    below = (*where, "schema" if len(where) == 1 else "fields")
     try:
-        schema = parse_schema(_read(file))
+        if of.format == "avro":
+            wrong = misfits(contract, parse_schema(_read(file)), below)
+        else:
+            descriptors = read_descriptors(file)
+            message, names = chosen_message(descriptors, of.message)
+            if message is None:
+                expected = f"given, as one of {', '.join(names[:20])}{', …' * (len(names) > 20)}"
+                found.add((*where, "message"), expected, repr(of.message) if of.message else "nothing")
+                return
+            wrong = message_misfits(contract, message_of(descriptors, message), below)
     except InputError as error:
         found.add(location, "a readable file", str(error))
         return
     except SchemaError as error:
-        found.add(location, "a file with an Avro schema", f"{file}, which {error}")
+        found.add(location, f"a file with {kind}", f"{file}, which {error}")
         return
-    below = (*where, "schema" if len(where) == 1 else "fields")
-    for place, expected, got, name, choices in misfits(contract, schema, below):
+    for place, expected, got, name, choices in wrong:
         found.add(place, expected, got, name=name, choices=choices)
 
 
-def misfits(
-    contract: Contract, schema: Node, below: Location = ("source", "schema")
-) -> Iterator[tuple[Location, str, str, str, tuple[str, ...]]]:
+Misfit = tuple[Location, str, str, str, tuple[str, ...]]
+
+
+def misfits(contract: Contract, schema: Node, below: Location = ("source", "schema")) -> Iterator[Misfit]:
     """The fields of the job that the schema cannot fill: location, expected, got, name and choices."""
     known = tuple(field.name for field in schema.fields)
+    return _misfits(contract, known, "the Avro schema", lambda field: _found(field, schema).steps, below)
+
+
+def message_misfits(contract: Contract, message: Any, below: Location) -> Iterator[Misfit]:
+    """As `misfits`, of a Protobuf message's descriptor."""
+    known = tuple(message.fields_by_name)
+    return _misfits(contract, known, "the message", lambda field: find_column(message, field), below)
+
+
+def _misfits(
+    contract: Contract,
+    known: tuple[str, ...],
+    of: str,
+    find: Callable[[Field | ListField], object],
+    below: Location,
+) -> Iterator[Misfit]:
     for field in contract.every:
         location: Location = (*below, field.name)
         try:
-            column = _found(field, schema)
+            there = find(field)
         except SchemaError as error:
-            yield (*location, "type"), "a type that the Avro schema has there", str(error), "", ()
+            yield (*location, "type"), f"a type that {of} has there", str(error), "", ()
             continue
-        if not column.steps:
-            expected = f"a field of the Avro schema ({', '.join(known[:20])}{', …' * (len(known) > 20)})"
+        if not there:
+            expected = f"a field of {of} ({', '.join(known[:20])}{', …' * (len(known) > 20)})"
             name = field.steps[0]
             yield location, expected, field.path_text, "" if name in known else name, known
 
@@ -182,7 +225,7 @@ def misfits(
 def _found(field: Field | ListField, schema: Node) -> FoundColumn | FoundList:
     if isinstance(field, ListField):
         return find_lists(schema, None, (field,))[0]
-    return find_column(schema, None, field)
+    return find_avro_column(schema, None, field)
 
 
 def _read(path: Path) -> str:

@@ -13,11 +13,12 @@ from flink_jobs.plan.formats import registry_params
 from flink_jobs.spec import FieldType, SchemaRegistry
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.avro_values import converter
+from udfs.records.decimals import MOST_DIGITS
 from udfs.records.registry_params import RegistryParams
 from udfs.records.schema_registry import NoSuchSchemaError, RegistryError
 from udfs.records.schema_registry import SchemaRegistry as Client
 
-# The first that fits: times and decimals as text, so that nothing of them is lost.
+# The first that fits: times as text, and decimals within lists, so that nothing of them is lost.
 _TYPES: tuple[FieldType, ...] = ("boolean", "long", "double", "string")
 _TEXTS: tuple[FieldType, ...] = ("string", "boolean", "long", "double")
 MOST_FIELDS = 1_000
@@ -33,9 +34,9 @@ class Registered:
 
 @dataclass(frozen=True)
 class Proposed:
-    """A field for `source.schema`; `type` is None for what is no column, and `found` says what that is.
+    """A field for `source.schema`; `type` is None for what is no plain column, and `found` says what it is.
 
-    `list` is how it is written as a list, if it can be one.
+    `written` is how the type of a list, a map, a decimal or bytes is written.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Proposed:
     type: FieldType | None
     required: bool
     found: str
-    list: str | None = None
+    written: str | None = None
 
 
 def newest(registry: SchemaRegistry, subject: str) -> tuple[Registered, str | None]:
@@ -85,7 +86,7 @@ def proposed_fields(node: Node) -> list[Proposed]:
         name = _free("_".join(path), taken)
         taken.add(name)
         kind = _type(leaf)
-        found.append(Proposed(name, ".".join(path), kind, not nullable, leaf.name, _list(leaf)))
+        found.append(Proposed(name, ".".join(path), kind, not nullable, leaf.name, _written(leaf)))
         if len(found) > MOST_FIELDS:
             raise InputError(f"the schema must have at most {MOST_FIELDS} fields; got more")
     return found
@@ -113,15 +114,30 @@ def _type(leaf: Node) -> FieldType | None:
     return next((kind for kind in order if converter(leaf, kind)), None)
 
 
-def _list(leaf: Node) -> str | None:
-    """An array as the type of a field, with the members that can be read."""
-    if leaf.kind != "array" or leaf.items is None:
-        return None
+def _written(leaf: Node) -> str | None:
+    """What is more than one of the plain types."""
+    if leaf.logical == "decimal" and 0 < leaf.precision <= MOST_DIGITS:
+        return f"decimal({leaf.precision}, {leaf.scale})"
+    if leaf.items is None:
+        return _bytes(leaf)
     item = _without_null(leaf.items)
+    if leaf.kind == "map":
+        kind = _type(item) or _bytes(item)
+        return f"map<string, {kind}>" if kind else None
+    return _list(item)
+
+
+def _bytes(leaf: Node) -> str | None:
+    return "bytes" if leaf.kind in ("bytes", "fixed") and not leaf.logical else None
+
+
+def _list(item: Node) -> str | None:
+    """An array as the type of a field, with the members that can be read."""
     if item.kind != "record":
-        kind = _type(item)
+        kind = _type(item) or _bytes(item)
         return f"list<{kind}>" if kind else None
-    kinds = {field.name: _type(_without_null(field.node)) for field in item.fields}
+    nodes = {field.name: _without_null(field.node) for field in item.fields}
+    kinds = {name: _type(node) or _bytes(node) for name, node in nodes.items()}
     members = ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
     return f"list<{{{members}}}>" if members else None
 

@@ -1,4 +1,6 @@
-"""How a job file writes lists (`list<string>`), vectors (`vector<float, 384>`), decimals, lengths, patterns.
+"""How a job file writes lists (`list<string>`), maps (`map<string, double>`), vectors (`vector<float, 384>`).
+
+And decimals, lengths, patterns.
 
 >>> spelled_out({"type": "list<{sku: string, qty: long}>", "required": True})
 {'type': 'list', 'required': True, 'members': {'sku': 'string', 'qty': 'long'}}
@@ -6,6 +8,8 @@
 {'type': 'list', 'element': 'string'}
 >>> spelled_out({"type": "vector<float, 384>"})
 {'type': 'vector', 'size': 384}
+>>> spelled_out({"type": "map<string, double>"})
+{'type': 'map', 'element': 'double'}
 >>> decimal_spelled_out({"type": "decimal(10, 2)"})
 {'type': 'decimal', 'precision': 10, 'scale': 2}
 """
@@ -27,11 +31,12 @@ _TYPE = r"string|double|long|boolean|bytes"
 _DECIMAL = r"decimal\s*\(\s*[0-9]{1,2}\s*(,\s*[0-9]{1,2}\s*)?\)"
 _MEMBER = rf"\s*({MEMBER_NAME})\s*:\s*({_TYPE})\s*"
 _LARGEST_TEXT = 10_000
-# What editors accept as a list or a vector in words.
+# What editors accept as a list, a vector or a map in words.
 _MEMBERS = rf"\{{{_MEMBER}(,{_MEMBER})*\}}"
-WRITTEN = (
-    rf"^\s*(list\s*<\s*({_TYPE}|{_MEMBERS})\s*>|vector\s*<\s*(float|double)\s*,\s*[0-9]+\s*>|{_DECIMAL})\s*$"
-)
+_LIST = rf"list\s*<\s*({_TYPE}|{_MEMBERS})\s*>"
+_VECTOR = r"vector\s*<\s*(float|double)\s*,\s*[0-9]+\s*>"
+_MAP = rf"map\s*<\s*string\s*,\s*({_TYPE})\s*>"
+WRITTEN = rf"^\s*({_LIST}|{_VECTOR}|{_MAP}|{_DECIMAL})\s*$"
 WRITTEN_DECIMAL = rf"^\s*{_DECIMAL}\s*$"
 
 
@@ -42,6 +47,8 @@ def spelled_out(data: Any) -> Any:
         return data
     if re.match(r"\s*vector\s*<", written):
         return _vector(data, written)
+    if re.match(r"\s*map\s*<", written):
+        return _map(data, written)
     if not re.match(r"\s*list\s*<", written):
         return data
     found = _list_of(written)
@@ -73,6 +80,15 @@ def _vector(data: dict[str, Any], written: str) -> dict[str, Any]:
     if "size" in data:
         raise wrong_at({("size",): wrong("left out, as the type says it", "a value")})
     return {**data, "type": "vector", "size": int(found[2])}
+
+
+def _map(data: dict[str, Any], written: str) -> dict[str, Any]:
+    found = re.fullmatch(rf"\s*{_MAP}\s*", written)
+    if found is None:
+        raise wrong_at({("type",): wrong("map<string, double>, or of another type", describe(written))})
+    if "element" in data:
+        raise wrong_at({("element",): wrong("left out, as the type says it", "a value")})
+    return {**data, "type": "map", "element": found[1]}
 
 
 def _list_of(written: str) -> dict[str, Any] | None:

@@ -32,9 +32,9 @@ from udfs.records.vectors import LARGEST_VECTOR
 
 TextType = Literal["string", "double", "long", "boolean"]
 FieldType = Literal["string", "double", "long", "boolean", "decimal", "bytes"]
-SchemaType = Literal["string", "double", "long", "boolean", "decimal", "bytes", "list", "vector"]
+SchemaType = Literal["string", "double", "long", "boolean", "decimal", "bytes", "list", "vector", "map"]
 TEXTS = get_args(TextType)
-LISTS = ("list", "vector")
+LISTS = ("list", "vector", "map")
 PII = (
     "Personal data, and all that is made of it: written only as a keyed hash, encrypted, as a mask, or never."
 )
@@ -112,8 +112,8 @@ class ContractField(Section):
     )
     length: Length | None = Field(
         default=None,
-        description="[low, high] of a string's characters, of bytes, or of a list's elements; null leaves a "
-        "side open.",
+        description="[low, high] of a string's characters, of bytes, of a list's elements, or of a map's "
+        "entries; null leaves a side open.",
     )
     pattern: Pattern | None = Field(
         default=None, description="Regular expression (RE2) that a string matches as a whole."
@@ -137,13 +137,14 @@ class ContractField(Section):
         """The type of the column that the field is; lists are none."""
         assert self.type != "list"
         assert self.type != "vector"
+        assert self.type != "map"
         return self.type
 
     def _text_errors(self) -> dict[Location, PydanticCustomError]:
         errors: dict[Location, PydanticCustomError] = {}
-        if self.length and self.type not in ("string", "bytes", "list"):
+        if self.length and self.type not in ("string", "bytes", "list", "map"):
             found = f"a length for a {self.type}"
-            errors["length",] = wrong("left out, as a length is for string, bytes and list", found)
+            errors["length",] = wrong("left out, as a length is for string, bytes, list and map", found)
         if self.pattern and self.type != "string":
             found = f"a pattern for a {self.type}"
             errors["pattern",] = wrong("left out, as a pattern is for string", found)
@@ -236,7 +237,7 @@ class SchemaField(ContractField):
         default=None, description="Where it is in the record, a.b.c; default: at the top, under its own name."
     )
     element: ElementField | None = Field(
-        default=None, description="Of a list of values, or a vector: what they may hold."
+        default=None, description="Of a list of values, a vector or a map: what these may hold."
     )
     members: Annotated[dict[MemberName, ElementField], Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="Of a list of objects: what their members may hold; others are ignored."
@@ -253,7 +254,7 @@ class SchemaField(ContractField):
 
     @property
     def held(self) -> dict[str, ElementField]:
-        """Of a list: its members, or its element as one without a name."""
+        """Of a list: its members, or its element as one without a name, as are a map's values."""
         if self.type == "vector":
             return {"": self.element or ElementField(type="double")}
         return {"": self.element} if self.element else dict(self.members or {})
@@ -265,12 +266,21 @@ class SchemaField(ContractField):
             return self._checked_vector()
         if self.element and self.element.field:
             raise wrong_at({("element", "field"): wrong("left out, as elements are values", "a path")})
+        if self.type == "map":
+            return self._checked_map(given)
         left_out = given if self.type != "list" else given[given.index("size") :] if self.size else []
         if left_out:
             raise wrong_at({(left_out[0],): wrong(f"left out, as the type is {self.type}", "a value")})
         if self.type == "list" and len(given) != 1:
             expected = "a list with element or members: list<string>, or list<{sku: string, qty: long}>"
             raise wrong_at({("type",): wrong(expected, " and ".join(given) or "list alone")})
+        return self
+
+    def _checked_map(self, given: list[str]) -> SchemaField:
+        if left_out := [key for key in given if key != "element"]:
+            raise wrong_at({(left_out[0],): wrong("left out, as the type is map", "a value")})
+        if self.element is None:
+            raise wrong_at({("type",): wrong("a map with element: map<string, double>", "map alone")})
         return self
 
     def _checked_vector(self) -> SchemaField:
@@ -390,6 +400,15 @@ def _text_errors(fields: dict[str, SchemaField], key: str) -> Iterator[tuple[Loc
             yield (key, name, "field"), wrong("left out, as the format is text", "a path")
 
 
+MessageName = Annotated[
+    str,
+    matching(
+        r"[A-Za-z_][A-Za-z0-9_]{0,199}(\.[A-Za-z_][A-Za-z0-9_]{0,199}){0,20}",
+        "the name of a message, shop.Payment",
+    ),
+]
+
+
 class RecordKey(Section):
     """Columns from the records' keys."""
 
@@ -398,7 +417,11 @@ class RecordKey(Section):
     )
     schema_file: AbsolutePath | None = Field(
         default=None,
-        description="For avro: the .avsc file of all keys, or with schema_registry the reader's.",
+        description="For avro: the .avsc file of all keys, or with schema_registry the reader's. For "
+        "protobuf: their .proto or .desc file.",
+    )
+    message: MessageName | None = Field(
+        default=None, description="For protobuf with schema_file: which message of the file keys are."
     )
     fields: Annotated[dict[ColumnName, SchemaField], Field(min_length=1, max_length=LARGEST_SCHEMA)] = Field(
         description="The data contract of keys."
@@ -463,7 +486,10 @@ class Source(Section):
     schema_file: AbsolutePath | None = Field(
         default=None,
         description="For avro: the .avsc file that all records are written with, or with schema_registry the "
-        "reader's, for aliases and defaults.",
+        "reader's, for aliases and defaults. For protobuf: the .proto file, or the .desc that protoc made.",
+    )
+    message: MessageName | None = Field(
+        default=None, description="For protobuf with schema_file: which message of the file records are."
     )
     schema_registry: SchemaRegistry | None = Field(
         default=None, description="For avro and protobuf: where the schemas of records are."
@@ -548,17 +574,21 @@ class Source(Section):
         yield from _list_errors(self.envelope.fields, "envelope", "fields")
         if self.format == "text" and self.envelope.kind == "debezium":
             yield ("envelope",), wrong("left out, as the format is text", "debezium")
-        yield from self._schema_errors((), self.format, self.schema_file)
+        yield from self._schema_errors((), self)
         if self.key:
-            yield from self._schema_errors(("key",), self.key.format, self.key.schema_file)
+            yield from self._schema_errors(("key",), self.key)
 
     def _schema_errors(
-        self, where: Location, written: str, file: object
+        self, where: Location, of: Source | RecordKey
     ) -> Iterator[tuple[Location, PydanticCustomError]]:
-        if file is not None and written != "avro":
-            yield (*where, "schema_file"), wrong(f"left out, as the format is {written}", "a value")
-        if written == "protobuf" and self.schema_registry is None:
-            yield ("schema_registry",), wrong("given, as the format is protobuf", "nothing")
-        if written == "avro" and file is None and self.schema_registry is None:
-            expected = "given, unless schema_registry is, as the format is avro"
+        file, registry = of.schema_file is not None, self.schema_registry is not None
+        if file and of.format not in _BY_REGISTRY:
+            yield (*where, "schema_file"), wrong(f"left out, as the format is {of.format}", "a value")
+        if file and registry and of.format == "protobuf":
+            yield (*where, "schema_file"), wrong("left out, as schema_registry is given", "a value")
+        if of.message and (of.format != "protobuf" or not file):
+            expected = "left out, unless the format is protobuf and schema_file is given"
+            yield (*where, "message"), wrong(expected, describe(of.message))
+        if of.format in _BY_REGISTRY and not file and not registry:
+            expected = f"given, unless schema_registry is, as the format is {of.format}"
             yield (*where, "schema_file"), wrong(expected, "nothing")

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -58,7 +58,7 @@ def wrong_jars(folder: Path, jars: Sequence[Jar]) -> list[str]:
         *(
             f"{jar.path} must have the SHA-256 {jar.sha256}; got {got}"
             for jar in jars
-            if jar.path in found and (got := _sha256(folder / jar.path)) != jar.sha256
+            if jar.path in found and (got := sha256_of(folder / jar.path)) != jar.sha256
         ),
     ]
 
@@ -72,7 +72,11 @@ def fetch(folder: Path, repository: str | None, jars: Sequence[Jar] | None = Non
     jars = wanted() if jars is None else jars
     if not wrong_jars(folder, jars):
         return False
-    fill = _from_repository(repository, jars) if repository else _with_maven()
+    fill = (
+        partial(_download_all, checked_repository(repository), jars)
+        if repository
+        else partial(_run_maven, require_maven())
+    )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part.", dir=folder.parent))
@@ -97,32 +101,39 @@ def _put(part: Path, folder: Path) -> None:
         (part / name).rename(folder / name)
 
 
-def _with_maven() -> Callable[[Path], None]:
+def require_maven() -> str:
+    """The command. Raises InputError where there is none, and says what serves in its place."""
     maven = shutil.which("mvn")
     if maven is None:
         raise InputError(
             "there is no mvn in PATH; install Maven (Debian, Ubuntu: sudo apt-get install maven), or say "
             f"with --repository URL or {REPOSITORY_VARIABLE} which Maven repository has the jars"
         )
-    return partial(_run_maven, maven)
+    return maven
 
 
 def _run_maven(maven: str, part: Path) -> None:
-    command = [maven, "--batch-mode", "--file", str(data_file("conf/pom.xml")), f"-Djars={part}", "package"]
+    run_maven(maven, data_file("conf/pom.xml"), f"-Djars={part}")
+
+
+def run_maven(maven: str, pom: Path, option: str) -> None:
+    """Lets it copy what a pom lists. Raises WorkError with the end of its output when it cannot."""
+    command = [maven, "--batch-mode", "--file", str(pom), option, "package"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         shown = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
         raise WorkError(f"Maven could not fetch the jars:\n{shown}")
 
 
-def _from_repository(url: str, jars: Sequence[Jar]) -> Callable[[Path], None]:
+def checked_repository(url: str) -> str:
+    """The address without a slash at its end. Raises InputError where it is none, or has a password."""
     if not re.fullmatch(WEB_URL, url):
         shown = re.sub(r"//[^/@]*@", "//***@", url)
         raise InputError(
             "a repository must be https://host/path, without user and password, which ~/.netrc has; "
             f"got {shown!r}"
         )
-    return partial(_download_all, url.rstrip("/"), jars)
+    return url.rstrip("/")
 
 
 def _download_all(url: str, jars: Sequence[Jar], part: Path) -> None:
@@ -130,21 +141,22 @@ def _download_all(url: str, jars: Sequence[Jar], part: Path) -> None:
         (part / jar.path).parent.mkdir(exist_ok=True)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for done in [
-            pool.submit(_download, f"{url}/{jar.place}", jar.sha256, part / jar.path) for jar in jars
+            pool.submit(download, f"{url}/{jar.place}", jar.sha256, part / jar.path) for jar in jars
         ]:
             done.result()
 
 
-def _download(url: str, sha256: str, path: Path) -> None:
+def download(url: str, sha256: str, path: Path, largest: int | None = None) -> None:
     """Ends at the first byte too many: a broken server may send without end."""
+    largest = largest or _LARGEST
     digest, size = hashlib.sha256(), 0
     try:
         with requests.get(url, stream=True, timeout=_SECONDS) as answer, path.open("wb") as file:
             answer.raise_for_status()
             for piece in answer.iter_content(_CHUNK):
                 size += len(piece)
-                if size > _LARGEST:
-                    raise WorkError(f"{url} must have at most {_LARGEST} bytes")
+                if size > largest:
+                    raise WorkError(f"{url} must have at most {largest} bytes")
                 digest.update(piece)
                 file.write(piece)
     except requests.RequestException as error:
@@ -153,7 +165,8 @@ def _download(url: str, sha256: str, path: Path) -> None:
         raise WorkError(f"{url} must have the SHA-256 {sha256}; got {digest.hexdigest()}")
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The file's, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from flink_jobs.errors import InputError
 from flink_jobs.system.data import PROJECT, data_file, is_checkout
 
-__all__ = ["PROJECT", "broker_classpath", "connector_jars", "jar_folder", "token_jars"]
+__all__ = ["PROJECT", "broker_classpath", "connector_jars", "jar_folder", "jar_folders", "token_jars"]
 
 SUMS = "conf/jars.sha256"
 
@@ -43,7 +43,8 @@ def _cached() -> Path:
     return parent / "tailrace" / f"jars-{version}"
 
 
-def _folders() -> list[Path]:
+def jar_folders() -> list[Path]:
+    """Where jars are looked for, in this order."""
     if configured := os.environ.get("TAILRACE_JARS"):
         return [Path(configured)]
     ours = [PROJECT / ".jars"] if is_checkout(PROJECT) else []
@@ -51,8 +52,8 @@ def _folders() -> list[Path]:
 
 
 def _find(folder: str, pattern: str) -> list[Path]:
-    for parent in _folders():
+    for parent in jar_folders():
         if found := sorted((parent / folder).glob(pattern)):
             return found
-    looked_in = ", ".join(str(parent / folder) for parent in _folders())
+    looked_in = ", ".join(str(parent / folder) for parent in jar_folders())
     raise InputError(f"no {pattern} found; looked in {looked_in}; run `tailrace jars fetch`")

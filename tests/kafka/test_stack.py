@@ -55,7 +55,8 @@ def ports() -> list[str]:
 def test_a_day_with_the_stack(directory: Path, bystander: subprocess.Popen[bytes]) -> None:
     place = ["--dir", str(directory)]
     chosen = ports()
-    started = tailrace("up", *chosen, "--slots", "2", *place)
+    registered = [*chosen, "--schema-registry", "--registry-port", str(free_port())]
+    started = tailrace("up", *registered, "--slots", "2", *place)
     assert started.returncode == 0, started.stderr
     assert started.stdout.startswith("Started.")
 
@@ -64,6 +65,7 @@ def test_a_day_with_the_stack(directory: Path, bystander: subprocess.Popen[bytes
     assert status.returncode == 0
     assert [(s["name"], s["healthy"]) for s in state["services"]] == [
         ("kafka", True),
+        ("schema-registry", True),
         ("jobmanager", True),
         ("taskmanager", True),
     ]
@@ -72,22 +74,26 @@ def test_a_day_with_the_stack(directory: Path, bystander: subprocess.Popen[bytes
     kafka = ClientSettings(state["brokers"])
     create_topics(kafka, {"kept": 1})
     produce_lines(kafka, "kept", [b"1"])
+    subject = f"{state['schema_registry']}/subjects/kept-value/versions"
+    known = requests.post(subject, json={"schema": '"long"'}, timeout=30).json()["id"]
 
     again = tailrace("up", *place)
     assert again.returncode == 0
     assert again.stdout.splitlines()[:2] == ["Already running.", f"Kafka  {state['brokers']}"]
 
-    os.kill(state["services"][2]["pid"], signal.SIGKILL)
+    os.kill(state["services"][3]["pid"], signal.SIGKILL)
     assert tailrace("status", *place).returncode == 1
     down = tailrace("down", *place)
-    assert down.stdout == "Stopped jobmanager, kafka.\n"
+    assert down.stdout == "Stopped jobmanager, schema-registry, kafka.\n"
     assert not any(runs(s["pid"]) for s in state["services"])
     assert bystander.poll() is None
     assert tailrace("down", *place).stdout == "Nothing was running.\n"
 
-    second = tailrace("up", *chosen, "--slots", "1", *place)
+    second = tailrace("up", *registered, "--slots", "1", *place)
     assert second.returncode == 0, second.stderr
     assert [r.value for r in read_topic(kafka, "kept")] == [b"1"]
+    kept = requests.get(f"{subject}/latest", timeout=30).json()
+    assert (kept["id"], kept["schema"]) == (known, '"long"'), "ids are those of the records"
     mine = directory / "mine.txt"
     mine.write_text("not yours")
     assert tailrace("down", "--purge", *place).returncode == 0

@@ -1,66 +1,31 @@
-"""A real schema registry, in memory, and a producer with Confluent's serializers."""
+"""A real schema registry, and a producer with Confluent's serializers."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
+from flink_jobs.local.schema_registry import LocalRegistry
 from flink_jobs.system.jars import PROJECT
-from flink_jobs.system.processes import ProcessId, free_port, spawn, tail, wait_until
 
 HERE = Path(__file__).parent
 PYTHON = PROJECT / ".venv-registry" / "bin" / "python"
 MISSING = "the registry is not there: run scripts/registry_env"
 
 
-@dataclass
-class Registry:
-    """Apicurio Registry; what it holds is gone when it stops."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """Confluent's API."""
-        return f"http://127.0.0.1:{self.port}/apis/ccompat/v7"
-
-    def start(self) -> None:
-        jars = sorted((PROJECT / ".registry").glob("apicurio-registry-app-*-runner.jar"))
-        assert jars, MISSING
-        options = [f"-Dquarkus.http.port={self.port}", "-Dquarkus.http.host=127.0.0.1"]
-        jvm = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        log = self.folder / "registry.log"
-        self.process = spawn([*jvm, *options, "-jar", str(jars[0])], log)
-        assert wait_until(self._answers, 120, 0.2), tail(log)
-
-    def stop(self) -> None:
-        if self.process:
-            ProcessId.of(self.process.pid).stop()
-            self.process.wait()
+class Registry(LocalRegistry):
+    """What it holds is gone when it stops."""
 
     def put(self, path: str, body: Any) -> None:
         """Changes what the registry demands."""
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers, method="PUT")
-        urllib.request.urlopen(request, timeout=30).close()
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/subjects", timeout=5):
-                return True
-        except (OSError, urllib.error.URLError):
-            return False
+        requests.put(self.url + path, json=body, timeout=30).raise_for_status()
 
 
 class Producer:
@@ -115,13 +80,9 @@ class Producer:
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    running = Registry(tmp_path_factory.mktemp("registry"))
-    try:
-        running.start()
+def registry() -> Iterator[Registry]:
+    with Registry() as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(scope="session")

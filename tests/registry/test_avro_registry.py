@@ -97,10 +97,8 @@ def test_schemas_that_refer_to_others_are_read(registry: Registry, producer: Pro
         client.latest("nobody's")
 
 
-def test_a_registry_that_goes_away_holds_up_only_ids_that_are_not_known(tmp_path: Path) -> None:
-    own = Registry(tmp_path)
-    own.start()
-    try:
+def test_a_registry_that_goes_away_holds_up_only_ids_that_are_not_known() -> None:
+    with Registry() as own:
         producer = Producer(own.url)
         try:
             (known,) = producer.write("a-value", FIRST, [{"id": 1, "amount": 2.0, "user": {"country": "NZ"}}])
@@ -115,8 +113,6 @@ def test_a_registry_that_goes_away_holds_up_only_ids_that_are_not_known(tmp_path
             "schema_unknown",
             "schema 999: the registry has no such schema",
         )
-    finally:
-        own.stop()
     started = time.monotonic()
     decoded = decode_batch(decoder, [known, new] * 100)
     waited = time.monotonic() - started

@@ -70,6 +70,16 @@ def _item(type_: ColumnType, params: tuple[int], lists: pa.Array) -> pa.Array:
     return _without_negative_zero(taken)
 
 
+def _value(type_: ColumnType, params: tuple[str], lists: pa.Array) -> pa.Array:
+    """The value of a key in each map, whose entries are keys and values; null without."""
+    entries = lists.flatten()
+    places = np.flatnonzero(numpy_mask(pc.equal(pc.struct_field(entries, ["key"]), params[0])))
+    rows = np.repeat(np.arange(len(lists)), _lengths(lists))[places]
+    found, missing = np.zeros(len(lists), np.int64), np.ones(len(lists), np.bool_)
+    found[rows], missing[rows] = places, False
+    return _without_negative_zero(pc.struct_field(entries, ["value"]).take(pa.array(found, mask=missing)))
+
+
 def _only(type_: ColumnType, params: tuple[()], lists: pa.Array) -> pa.Array:
     if (_lengths(lists) > 1).any():
         raise FeatureError("ELEMENT must get a list of at most one element; got more")
@@ -131,6 +141,7 @@ def _without_negative_zero(values: pa.Array) -> pa.Array:
 LISTS: dict[str, Callable[..., pa.Array]] = {
     "list_length": _length,
     "list_item": _item,
+    "map_value": _value,
     "list_only": _only,
     "list_count": _count,
     "list_sum": _sum,

@@ -226,7 +226,7 @@ def _plain(node: Node, wanted: set[tuple[str, ...]], path: tuple[str, ...], numb
             return {"type": "array", "items": _plain(node.items, wanted, (*path, INTO), numbers)}
         case "map":
             assert node.items
-            return {"type": "map", "values": _plain(node.items, set(), (), numbers)}
+            return {"type": "map", "values": _plain(node.items, wanted, (*path, INTO), numbers)}
         case "enum":
             if named:
                 return {"type": "enum", "name": f"e{next(numbers)}", "symbols": list(node.symbols)}

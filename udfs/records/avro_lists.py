@@ -18,6 +18,7 @@ from udfs.records.avro_columns import MISSING, FoundColumn, find_column, find_va
 from udfs.records.avro_schema import Node, SchemaError
 from udfs.records.fields import Field
 from udfs.records.lists import ListField
+from udfs.records.maps import MapField, entries_of
 from udfs.records.problems import Problem, RejectedError
 
 # The step into the elements of a list; no field of Avro has such a name.
@@ -49,6 +50,13 @@ class FoundList:
             if not isinstance(found, dict) or step not in found:
                 return MISSING
             found = found[step]
+        if isinstance(found, dict):
+            (entry,) = self.members
+            return entries_of(
+                found.items(),
+                self.field,
+                lambda value, path: _at(path, entry.field, lambda: entry.converted(value)),
+            )
         if not isinstance(found, list) or self.field.wrong_length(len(found)):
             return found
         return [self._element(each, f"{self.field.path_text}[{place}]") for place, each in enumerate(found)]
@@ -80,12 +88,14 @@ def _find(writer: Node, reader: Node | None, field: ListField) -> FoundList:
     steps, leaves, wanted = walk(writer, reader, field.steps)
     if not leaves:
         return FoundList(field, (), (), _default(field, wanted))
-    arrays = [leaf for leaf in leaves if leaf.kind == "array"]
-    for leaf in leaves:
-        if leaf.kind not in ("array", "null") or len(arrays) != 1:
-            raise SchemaError(f"{field.path_text}: expected a list, the writer has {leaf.name}")
+    kind, called = ("map", "a map") if isinstance(field, MapField) else ("array", "a list")
+    arrays = [leaf for leaf in leaves if leaf.kind == kind]
+    others = [leaf for leaf in leaves if leaf.kind not in (kind, "null")]
+    if others or len(arrays) != 1:
+        found = (others or leaves)[0].name
+        raise SchemaError(f"{field.path_text}: expected {called}, the writer has {found}")
     items = arrays[0].items
-    of_reader = [node.items for node in wanted if isinstance(node, Node) and node.kind == "array"]
+    of_reader = [node.items for node in wanted if isinstance(node, Node) and node.kind == kind]
     assert items
     inner = of_reader[0] if of_reader else None
     return FoundList(field, steps, tuple(_members(field, items, inner)))
@@ -93,8 +103,8 @@ def _find(writer: Node, reader: Node | None, field: ListField) -> FoundList:
 
 def _members(field: ListField, items: Node, reader: Node | None) -> Iterator[FoundColumn]:
     """How the members of elements are read; messages name them without the place in the list."""
-    if field.bare:
-        (member,) = field.members
+    if field.bare or isinstance(field, MapField):
+        member = field.members[-1]
         named = Field(
             "", member.type, digits=member.digits, path=(*field.steps[:-1], f"{field.steps[-1]}{INTO}")
         )

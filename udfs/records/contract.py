@@ -22,6 +22,7 @@ from udfs.records.binary import byte_lengths
 from udfs.records.decimals import MOST_DIGITS, parsed
 from udfs.records.fields import Field, check_field, violation, whole_pattern
 from udfs.records.lists import ListField
+from udfs.records.maps import MapField
 from udfs.records.numbers import to_column
 from udfs.records.problems import Problem
 from udfs.types import ARROW
@@ -89,7 +90,8 @@ class Contract(msgspec.Struct, frozen=True):
 def _check_list(each: ListField, record: Mapping[str, object]) -> Problem | None:
     if each.name in record:
         return each.check(record[each.name])
-    return violation("missing", f"{each.path_text}: required list is missing") if each.required else None
+    kind = "map" if isinstance(each, MapField) else "list"
+    return violation("missing", f"{each.path_text}: required {kind} is missing") if each.required else None
 
 
 def _violations(field: Field, column: pa.ChunkedArray | pa.Array) -> Mask:

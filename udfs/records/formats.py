@@ -20,10 +20,14 @@ FormatName = Literal["json", "json_schema", "avro", "protobuf", "messagepack", "
 
 
 class FormatParams(msgspec.Struct, frozen=True):
-    """How records are written; `schema` is the text of the one that the job names."""
+    """How records are written; `schema` is the text of the one that the job names.
+
+    Of Protobuf it is a set of descriptors in base64, of which records are the `message`.
+    """
 
     name: FormatName = "json"
     schema: str | None = None
+    message: str | None = None
     registry: RegistryParams | None = None
     envelope: EnvelopeParams | None = None
 
@@ -41,10 +45,12 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
 
         return AvroDecoder(contract, max_bytes, written.schema, written.registry)
     if written.name == "protobuf":
-        from udfs.records.protobuf import ProtobufDecoder  # Start-up, as above.  # noqa: PLC0415
+        from udfs.records import protobuf  # Start-up, as above.  # noqa: PLC0415
 
+        if written.schema and written.message:
+            return protobuf.PlainProtobufDecoder(contract, max_bytes, written.schema, written.message)
         assert written.registry
-        return ProtobufDecoder(contract, max_bytes, written.registry)
+        return protobuf.ProtobufDecoder(contract, max_bytes, written.registry)
     if written.name == "messagepack":
         return MessagePackDecoder(contract, max_bytes)
     if written.name == "text":

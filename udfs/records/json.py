@@ -18,6 +18,7 @@ from udfs.records.binary import are_base64
 from udfs.records.contract import Contract, ListField
 from udfs.records.decimals import JsonNumber, may_have_exponents, texts_of
 from udfs.records.framing import check_size, reject, text_of
+from udfs.records.maps import Entries, MapField, entries_of, key_path
 from udfs.records.problems import Problem, RejectedError
 from udfs.records.raws import join_lines
 from udfs.records.record_by_record import read_each
@@ -164,10 +165,23 @@ def taken(
         raise RejectedError(Problem("contract", "not_finite", f"{path}: got {value.text}"))
     if isinstance(value, str) and not _is_unicode(value):
         reject("invalid_utf8", f"{path}: has half of a surrogate pair")
+    if isinstance(as_list, MapField) and isinstance(value, _Pairs):
+        return _entries(value, path, as_list)
     if as_list and isinstance(value, list) and not as_list.wrong_length(len(value)):
         read = element or _element
         return [read(each, f"{path}[{place}]", as_list) for place, each in enumerate(value)]
     return {} if isinstance(value, _Pairs) else value
+
+
+def _entries(pairs: _Pairs, path: str, of: MapField) -> Entries:
+    names: set[str] = set()
+    for name, _ in pairs.items:
+        if name in names:
+            reject("duplicate_key", f"{key_path(path, name)}: stands more than once")
+        if not _is_unicode(name):
+            reject("invalid_utf8", f"{path}: a key has half of a surrogate pair")
+        names.add(name)
+    return entries_of(pairs.items, of, taken)
 
 
 def _element(value: object, path: str, of: ListField) -> object:

@@ -19,6 +19,7 @@ from udfs.records.contract import Contract, Field, ListField
 from udfs.records.fields import check_value as check_value_of
 from udfs.records.framing import check_value, reject
 from udfs.records.json import MAX_DEPTH
+from udfs.records.maps import MapField, entries_of
 from udfs.records.problems import Problem, RejectedError
 from udfs.types import ColumnType
 
@@ -89,7 +90,10 @@ class MessagePackDecoder:
         values = ((field.name, _value(found, field)) for field in self.contract.every)
         record = {name: value for name, value in values if value is not _MISSING}
         for each in self.contract.lists:
-            if each.nested and each.name in record:
+            held = record.get(each.name)
+            if isinstance(each, MapField) and isinstance(held, dict):
+                record[each.name] = entries_of(held.items(), each, lambda entry, _: entry)
+            elif each.nested and each.name in record:
                 record[each.name] = _elements(record[each.name], each)
         return record
 

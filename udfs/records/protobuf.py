@@ -1,13 +1,13 @@
-"""Protobuf records in Confluent's wire format: an id, the place of the message in its file, then the message.
+"""Protobuf records, bare or in Confluent's wire format: a schema's id, the place of the message in its file.
 
-The registry gives the file's descriptor; protobuf's own library reads the records.
+The registry gives the file's descriptor, or the job does; protobuf's own library reads the records.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ import google.protobuf.timestamp_pb2
 import google.protobuf.wrappers_pb2  # noqa: F401  These files are known without a registry.
 import pyarrow as pa
 from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
 
 from udfs.records.avro_schema import SchemaError
@@ -74,6 +74,37 @@ class ProtobufDecoder:
         found = self._cache.get(schema_id(value))
         place, start = message_place(value, HEAD)
         return found.message(place).read(value[start:])
+
+
+class PlainProtobufDecoder:
+    """Decodes records of at most `max_bytes` bytes that are one message each, and nothing before it.
+
+    `schema` is a set of descriptors in base64. Raises SchemaError for one that cannot be used.
+    """
+
+    def __init__(self, contract: Contract, max_bytes: int, schema: str, message: str) -> None:
+        self.contract = contract
+        self.max_bytes = max_bytes
+        descriptor = message_of(base64.b64decode(schema), message)
+        self._message = WriterMessage(
+            message_factory.GetMessageClass(descriptor), find_columns(descriptor, contract)
+        )
+
+    def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
+        """Columns of the whole batch, or None if any record is not plainly valid."""
+        try:
+            bodies = [self._value(raw) for raw in raws]
+            return self._message.read_columns(bodies, self.contract)
+        except RejectedError:
+            return None
+
+    def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
+        """The columns of one record; raises RejectedError with the reason."""
+        return self._message.read(self._value(raw))
+
+    def _value(self, raw: bytes | None) -> bytes:
+        """A message whose fields all have their defaults takes no bytes."""
+        return raw if raw == b"" else check_value(raw, self.max_bytes)
 
 
 class WriterMessage:
@@ -159,6 +190,43 @@ def writer_file(contract: Contract, number: int, schema: Schema) -> WriterFile:
     except SchemaError as error:
         reject("schema_incompatible", f"schema {number}: {error}")
     return WriterFile(number, file, pool, contract)
+
+
+def message_of(descriptors: bytes, name: str) -> Any:
+    """The descriptor of a message of a set. Raises SchemaError."""
+    pool = descriptor_pool.DescriptorPool()
+    files = files_of(descriptors)
+    for file in files:
+        _add(pool, file)
+    try:
+        return pool.FindMessageTypeByName(name)
+    except KeyError:
+        raise SchemaError(f"has no message {name}") from None
+
+
+def files_of(descriptors: bytes) -> list[FileDescriptorProto]:
+    """The files of a set, as protoc writes it with --include_imports. Raises SchemaError."""
+    try:
+        found = FileDescriptorSet.FromString(descriptors)
+    except DecodeError:
+        raise SchemaError("is no set of descriptors") from None
+    if not any(file.message_type for file in found.file):
+        raise SchemaError("has no messages")
+    return [file for file in found.file if not file.name.startswith(_WELL_KNOWN)]
+
+
+def message_names(descriptors: bytes) -> list[str]:
+    """The messages of the set's last file, which is the one that was compiled, those within others too."""
+    *_, last = files_of(descriptors)
+
+    def below(prefix: str, messages: Iterable[DescriptorProto]) -> Iterator[str]:
+        for message in messages:
+            if message.options.map_entry:
+                continue
+            yield f"{prefix}{message.name}"
+            yield from below(f"{prefix}{message.name}.", message.nested_type)
+
+    return list(below(f"{last.package}." if last.package else "", last.message_type))
 
 
 def _file(text: str, name: str) -> FileDescriptorProto:

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from udfs.records.avro_schema import SchemaError
 from udfs.records.avro_values import timestamp_text
 from udfs.records.contract import Contract, Field, ListField
+from udfs.records.maps import MapField, entries_of
 from udfs.types import ColumnType
 
 Read = Callable[[Message], object]
@@ -57,6 +58,11 @@ def find_columns(message: Descriptor, contract: Contract) -> tuple[MessageColumn
     )
 
 
+def find_column(message: Descriptor, column: Field | ListField) -> Read | None:
+    """How a column is read, None where the message does not have it. Raises SchemaError."""
+    return _find_list(message, column) if isinstance(column, ListField) else _find(message, column)
+
+
 def _find(message: Descriptor, column: Field) -> Read | None:
     steps = _steps(message, column)
     if steps is None:
@@ -72,6 +78,8 @@ def _find_list(message: Descriptor, column: ListField) -> Read | None:
     if steps is None:
         return None
     last = steps[-1]
+    if isinstance(column, MapField):
+        return _map_reader(steps, column)
     if not _repeated(last) or _is_map(last):
         raise SchemaError(f"{column.path_text}: expected a list, the writer has {_name(last)}")
     element = _element(last, column)
@@ -83,6 +91,18 @@ def _find_list(message: Descriptor, column: ListField) -> Read | None:
         )
 
     return _reader(steps, elements)
+
+
+def _map_reader(steps: list[FieldDescriptor], column: MapField) -> Read:
+    last, value = steps[-1], column.members[1]
+    if not _is_map(last) or _kind(last.message_type.fields_by_name["key"]) != "string":
+        found = "a map of other keys" if _is_map(last) else _name(last)
+        raise SchemaError(f"{column.path_text}: expected a map of strings, the writer has {found}")
+    inner = last.message_type.fields_by_name["value"]
+    leaf = _single_leaf(inner, value.type)
+    if leaf is None:
+        raise SchemaError(f"{column.path_text}[]: expected {value.kind}, the writer has {_kind(inner)}")
+    return _reader(steps, lambda found: entries_of(found.items(), column, lambda each, _: leaf(each)))
 
 
 def _element(field: FieldDescriptor, column: ListField) -> Callable[[Any], object]:

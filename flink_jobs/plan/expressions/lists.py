@@ -1,4 +1,4 @@
-"""What expressions take out of lists: `items[1].qty`, `CARDINALITY(tags)`, `tags CONTAINS 'x'`.
+"""What expressions take out of lists and maps: `items[1].qty`, `CARDINALITY(tags)`, `attributes['colour']`.
 
 Each is a column that is made where records are decoded, named by its text, so that lists go no further.
 """
@@ -28,6 +28,9 @@ from udfs.types import ColumnType
 
 AGGREGATES = {"SUM": "list_sum", "AVG": "list_avg", "MIN": "list_min", "MAX": "list_max"}
 OF_LISTS = ("ARRAY_CONTAINS", "CARDINALITY", "COUNT", "ELEMENT", *AGGREGATES)
+# What a map has in the place of members: the type of its values.
+OF_MAP = "*"
+_LONGEST_KEY = 200
 # Those that elsewhere are aggregates of rows.
 ALSO_OF_ROWS = frozenset({"COUNT", *AGGREGATES})
 
@@ -52,12 +55,19 @@ def reference(check: TypeChecker, node: exp.Expr | None) -> Reference | None:
     members = check.lists.get(name)
     if members is None:
         return None
+    if OF_MAP in members:
+        if node.table:
+            expected = f"a key in brackets, {name}['{node.name}']"
+            raise ExpressionError(expected, repr(f"{name}.{node.name}") + at(node))
+        return Reference(name, "", None)
     return _member(name, node.name, members, node) if node.table else Reference(name, "", members.get(""))
 
 
-def whole_list(found: Reference, node: exp.Expr) -> ExpressionError:
-    """The error for a list where one value is needed."""
+def whole_list(found: Reference, node: exp.Expr, of_map: bool = False) -> ExpressionError:
+    """The error for a list or a map where one value is needed."""
     expected = f"an element of the list, such as {found.list}[1], or a function of it ({', '.join(OF_LISTS)})"
+    if of_map:
+        expected = f"a value of the map, such as {found.list}['key'], or CARDINALITY({found.list})"
     return ExpressionError(expected, repr(str(found)) + at(node))
 
 
@@ -71,10 +81,12 @@ def _member(name: str, member: str, members: Mapping[str, ColumnType], node: exp
 
 
 def element(check: TypeChecker, node: exp.Expr) -> Tree:
-    """List[n] as a tree."""
+    """List[n] or map['key'] as a tree."""
     found = reference(check, node.this)
     if found is None or found.member:
         raise ExpressionError("a list before [ ]", repr(node.this.sql()) + at(node))
+    if OF_MAP in check.lists[found.list]:
+        return _value(check, found, node)
     return _item(check, found, node)
 
 
@@ -99,7 +111,19 @@ def _item(check: TypeChecker, of: Reference, node: exp.Expr) -> Tree:
     return _taken(check, text, "list_item", _value_type(check, of, node), of, place)
 
 
+def _value(check: TypeChecker, of: Reference, node: exp.Expr) -> Tree:
+    keys = node.expressions
+    one = len(keys) == 1 and isinstance(keys[0], exp.Literal) and keys[0].is_string
+    if not one or not 0 < len(keys[0].name) <= _LONGEST_KEY or not keys[0].name.isprintable():
+        expected = f"a literal text as the key in [ ], such as {of.list}['key']"
+        raise ExpressionError(expected, ", ".join(repr(each.sql()) for each in keys) + at(node))
+    text = f"{of.list}[{keys[0].sql()}]"
+    return _taken(check, text, "map_value", check.lists[of.list][OF_MAP], of, keys[0].name)
+
+
 def _value_type(check: TypeChecker, of: Reference, node: exp.Expr) -> ColumnType:
+    if OF_MAP in check.lists[of.list]:
+        raise whole_list(of, node, of_map=True)
     if of.type is None:
         expected = f"a member of its elements, one of {', '.join(check.lists[of.list])}"
         raise ExpressionError(expected, f"{of.list}, whose elements are objects" + at(node))

@@ -13,7 +13,14 @@ from datetime import UTC, datetime
 from sqlglot import exp
 
 from flink_jobs.plan.expressions.functions import call, concat, extract, substring
-from flink_jobs.plan.expressions.lists import contains, element, member_of_element, reference, whole_list
+from flink_jobs.plan.expressions.lists import (
+    OF_MAP,
+    contains,
+    element,
+    member_of_element,
+    reference,
+    whole_list,
+)
 from flink_jobs.plan.expressions.types import (
     NULL,
     ExpressionError,
@@ -73,7 +80,7 @@ def type_check(
 
 def _column(check: TypeChecker, node: exp.Expr) -> Tree:
     if found := reference(check, node):
-        raise whole_list(found, node)
+        raise whole_list(found, node, OF_MAP in check.lists[found.list])
     if node.args.get("table"):
         raise unsupported(node, {"table"})
     name = node.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from flink_jobs.local import stack
 from flink_jobs.local.state import Service, Stack, load
 from flink_jobs.system.processes import ProcessId
 
-NAMES = ("kafka", "jobmanager", "taskmanager")
+NAMES = ("kafka", "schema-registry", "jobmanager", "taskmanager")
+REGISTRY = "http://127.0.0.1:28082/apis/ccompat/v7"
 
 
 class Processes:
@@ -42,6 +44,8 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
     made = Processes()
 
     class Started:
+        url, log = REGISTRY, Path("/logs/registry.log")
+
         def __init__(self, **settings: Any) -> None:
             self.process: ProcessId | None = None
 
@@ -62,6 +66,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
             return made.new(), Path(f"/logs/{name}.log")
 
     monkeypatch.setattr(stack, "Broker", Started)
+    monkeypatch.setattr(stack, "LocalRegistry", Started)
     monkeypatch.setattr(stack, "SessionCluster", Cluster)
     monkeypatch.setattr(stack, "_all_free", lambda _: True)
     yield made
@@ -73,7 +78,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
 @pytest.fixture
 def running(processes: Processes, tmp_path: Path) -> Stack:
     services = tuple(Service(name, processes.new(), "", f"/logs/{name}.log") for name in NAMES)
-    made = Stack(tmp_path.resolve(), "127.0.0.1:29092", "http://127.0.0.1:28081", services)
+    made = Stack(tmp_path.resolve(), "127.0.0.1:29092", "http://127.0.0.1:28081", services, (), REGISTRY)
     made.save()
     return made
 
@@ -92,10 +97,23 @@ def test_only_what_died_is_started(processes: Processes, running: Stack, name: s
     assert changed == {name}
     assert load(running.directory) == found
     assert (found.brokers, found.flink_url) == (running.brokers, running.flink_url)
+    assert found.schema_registry == REGISTRY
 
 
 def test_nothing_died(running: Stack) -> None:
     assert stack.up(running.directory, stack.Options()) == (running, ())
+
+
+def test_a_registry_is_started_beside_what_runs(processes: Processes, running: Stack) -> None:
+    services = tuple(service for service in running.services if service.name != "schema-registry")
+    without = replace(running, services=services, schema_registry=None)
+    without.save()
+    assert stack.up(running.directory, stack.Options()) == (without, ())
+    found, started = stack.up(running.directory, stack.Options(registry_port=1), report=lambda _: None)
+    assert started == ("schema-registry",)
+    assert {name: pids(found)[name] for name in pids(without)} == pids(without)
+    assert load(running.directory) == found
+    assert found.schema_registry == REGISTRY
 
 
 def test_what_does_not_come_up_takes_nothing_along(processes: Processes, running: Stack) -> None:
@@ -107,6 +125,7 @@ def test_what_does_not_come_up_takes_nothing_along(processes: Processes, running
     assert left is not None
     assert {name: left.runs(name) for name in NAMES} == {
         "kafka": True,
+        "schema-registry": True,
         "jobmanager": True,
         "taskmanager": False,
     }

@@ -47,6 +47,7 @@ source:
     tags: list<string>
     items: "list<{sku: string, qty: long, price: double}>"
     one: {type: list, element: long, field: deep.one}
+    sizes: {type: map, element: double, length: [0, 40]}
 features:
   derive:
     value: "EXPRESSION"
@@ -113,6 +114,7 @@ RECORDS = st.fixed_dictionaries(
             st.none() | st.fixed_dictionaries({}, optional={"qty": LONGS, "price": DOUBLES}), max_size=40
         ),
         "deep": st.none() | st.fixed_dictionaries({"one": st.none() | st.lists(LONGS, max_size=2)}),
+        "sizes": st.none() | st.dictionaries(st.sampled_from(["a", "it's", "é"]), DOUBLES),
     },
 )
 MANY = """
@@ -126,8 +128,23 @@ MANY = """
     given: "COUNT(items.qty)"
     has: "tags CONTAINS 'é'"
     only: "ELEMENT(one)"
+    size: "sizes['it''s']"
+    sizes_given: "CARDINALITY(sizes)"
 """
-NAMES = ("count", "third", "total", "spent", "mean", "low", "high", "given", "has", "only")
+NAMES = (
+    "count",
+    "third",
+    "total",
+    "spent",
+    "mean",
+    "low",
+    "high",
+    "given",
+    "has",
+    "only",
+    "size",
+    "sizes_given",
+)
 
 
 def by_hand(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -152,6 +169,8 @@ def by_hand(record: dict[str, Any]) -> dict[str, Any] | None:
         "given": None if items is None else len(quantities),
         "has": None if tags is None else "é" in tags,
         "only": one[0] if one else None,
+        "size": (record.get("sizes") or {}).get("it's"),
+        "sizes_given": None if record.get("sizes") is None else len(record["sizes"]),
     }
 
 
@@ -222,6 +241,15 @@ def test_a_list_without_an_answer_is_a_dead_letter_and_spares_its_neighbours(
         ("CARDINALITY(id)", "must be a list of source.schema in CARDINALITY; got 'id'"),
         ("SUM(id)", "must be a function of one row, or of a list"),
         ("CARDINALTY(tags)", "did you mean 'CARDINALITY'?"),
+        ("sizes", "must be a value of the map, such as sizes['key'], or CARDINALITY(sizes); got 'sizes'"),
+        (
+            "SUM(sizes)",
+            "must be a value of the map, such as sizes['key'], or CARDINALITY(sizes); got 'sizes'",
+        ),
+        ("sizes.a", "must be a key in brackets, sizes['a']; got 'sizes.a'"),
+        ("sizes[1]", "must be a literal text as the key in [ ], such as sizes['key']; got '1'"),
+        ("sizes[id]", "must be a literal text as the key in [ ], such as sizes['key']; got 'id'"),
+        ("sizes['']", "must be a literal text as the key in [ ], such as sizes['key']; got"),
     ],
 )
 def test_wrong_expressions_are_told_where_they_are(expression: str, message: str) -> None:
@@ -244,6 +272,17 @@ def test_wrong_expressions_are_told_where_they_are(expression: str, message: str
         ('"list<{a: string, a.b: long}>"', "tags", "must be list<string>, of another type"),
         ("list", "tags", "must be a list with element or members"),
         ("{type: list, element: long, members: {a: long}}", "tags.type", "got element and members"),
+        (
+            "map<long, string>",
+            "tags",
+            "must be map<string, double>, or of another type; got 'map<long, string>'",
+        ),
+        ("map", "tags", "must be a map with element: map<string, double>; got map alone"),
+        (
+            "{type: map, members: {a: long}}",
+            "tags.members",
+            "must be left out, as the type is map; got a value",
+        ),
         ("{type: string, element: long}", "tags.element", "must be left out, as the type is string"),
         (
             "{type: list, element: {type: list}}",
@@ -263,7 +302,7 @@ def test_wrong_expressions_are_told_where_they_are(expression: str, message: str
         (
             "{type: long, length: [1, 2]}",
             "tags.length",
-            "must be left out, as a length is for string, bytes and list",
+            "must be left out, as a length is for string, bytes, list and map",
         ),
         (
             "{type: string, pattern: '('}",
@@ -375,9 +414,11 @@ def test_history_of_columns_has_lists_as_parquet_keeps_them(tmp_path: Path) -> N
 
 
 def test_history_with_other_columns_is_refused() -> None:
-    with pytest.raises(InputError, match="column 'tags' must be a list, as the field is; got string"):
+    with pytest.raises(
+        InputError, match="column 'tags' must be a list or a map, as the field is; got string"
+    ):
         from_table(job_of(), pa.table({"id": [1], "tags": ["a"]}))
-    assert from_table(job_of(), pa.table({"id": [1]})).absent == ("tags", "items", "one")
+    assert from_table(job_of(), pa.table({"id": [1]})).absent == ("tags", "items", "one", "sizes")
     required = JOB.replace("tags: list<string>", "tags: {type: list<string>, required: true}")
     with pytest.raises(InputError, match="missing: tags"):
         from_table(job_of(text=required), pa.table({"id": [1]}))
@@ -420,13 +461,15 @@ def test_editors_accept_what_is_accepted() -> None:
         c: vector<float, 384>
         d: {type: vector, size: 64, field: a.b}
         e: {type: string, length: [1, null], pattern: "[a-z]+"}
+        f: map<string, double>
+        g: {type: map, element: {type: long, range: [0, 9]}, length: [0, 20], field: a.g}
         """
     )
     job["source"]["schema"] |= fields
     job["source"]["rules"] = {"some": "CARDINALITY(a) > 0"}
     validator.validate(job)
     assert {*load_job_text(yaml.safe_dump(job), "job.yaml", Path("/")).source.fields} >= {*fields}
-    for wrong in ("list<text>", "list<list<string>>", "vector<int, 3>", "lists"):
+    for wrong in ("list<text>", "list<list<string>>", "vector<int, 3>", "lists", "map<long, long>"):
         job["source"]["schema"]["a"] = wrong
         assert not validator.is_valid(job)
 
@@ -447,10 +490,31 @@ def test_arrays_of_a_registry_are_proposed_as_lists() -> None:
     ]
     fields = [{"name": name, "type": kind} for name, kind in zip("abc", arrays, strict=True)]
     node = parse_schema(json.dumps({"type": "record", "name": "R", "fields": fields}))
-    proposed = [each.list for each in proposed_fields(node)]
+    proposed = [each.written for each in proposed_fields(node)]
     assert proposed == ["list<string>", "list<{sku: string, qty: long}>", None]
     text = JOB.replace("list<string>", json.dumps(proposed[1]))
     assert job_of("SUM(tags.qty)", text).source.lists["tags"].held.keys() == {"sku", "qty"}
+
+
+def test_decimals_bytes_and_maps_of_a_registry_are_proposed_as_such() -> None:
+    kinds: list[Any] = [
+        {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+        {"type": "bytes", "logicalType": "decimal", "precision": 99},
+        ["null", "bytes"],
+        {"type": "fixed", "name": "F", "size": 4},
+        {"type": "map", "values": ["null", "float"]},
+        {"type": "map", "values": {"type": "map", "values": "int"}},
+        {"type": "array", "items": "bytes"},
+        {"type": "string", "logicalType": "uuid"},
+    ]
+    fields = [{"name": f"f{place}", "type": kind} for place, kind in enumerate(kinds)]
+    node = parse_schema(json.dumps({"type": "record", "name": "R", "fields": fields}))
+    proposed = [each.written for each in proposed_fields(node)]
+    assert proposed == [
+        *("decimal(9, 2)", None, "bytes", "bytes", "map<string, double>", None, "list<bytes>", None)
+    ]
+    for written in filter(None, proposed):
+        assert job_of(text=JOB.replace("list<string>", json.dumps(written)), expression="id").source
 
 
 def test_members_are_found_by_their_paths() -> None:
@@ -472,7 +536,16 @@ def test_what_the_page_shows_of_lists_vectors_and_rules_is_a_job_file() -> None:
     source["schema"] |= {"paid_at": "long", "created_at": "long", "status": "string"}
     job = yaml.safe_dump({"job": "a", "source": source, "model": {"name": "m"}})
     found = load_job_text(job, "job.yaml", Path("/"))
-    assert {*found.source.lists} == {"tags", "lines", "scores", "items", "embedding", "title"}
+    assert {*found.source.lists} == {
+        "tags",
+        "lines",
+        "scores",
+        "items",
+        "embedding",
+        "title",
+        "attributes",
+        "rates",
+    }
     assert found.source.vectors == {"embedding": 384, "title": 64}
     made = make_feature_plan(found, ["embedding_383"])
     assert [rule.name for rule in params_of(made).source.rules] == ["has_items", "paid_after_created"]

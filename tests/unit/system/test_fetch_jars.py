@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +19,7 @@ from typer.testing import CliRunner
 
 from flink_jobs.cli import app
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.system import fetch_jars
+from flink_jobs.system import fetch_jars, fetch_registry
 from flink_jobs.system.data import PROJECT, data_file, is_checkout
 from flink_jobs.system.fetch_jars import Jar, fetch, wanted, wrong_jars
 
@@ -188,6 +190,30 @@ def test_a_changed_jar_is_told(tmp_path: Path) -> None:
     assert wrong_jars(tmp_path, JARS[:1])[0].startswith("flink/a-1.jar must have the SHA-256")
     same = replace(JARS[0], sha256=hashlib.sha256(b"other").hexdigest())
     assert wrong_jars(tmp_path, [same]) == []
+
+
+def test_the_registry_comes_whole_or_not_at_all(
+    repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAILRACE_JARS", str(tmp_path))
+    monkeypatch.setattr(fetch_registry, "is_checkout", lambda: False)
+    with pytest.raises(InputError, match="run `tailrace jars fetch --schema-registry`"):
+        fetch_registry.registry_program()
+    packed = io.BytesIO()
+    program = tarfile.TarInfo("apicurio-registry-app-3.0.9-runner.jar")
+    program.size = 7
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(program, io.BytesIO(b"program"))
+    place = "io/apicurio/apicurio-registry-app/3.0.9/apicurio-registry-app-3.0.9-all.tar.gz"
+    monkeypatch.setitem(CONTENT, place, packed.getvalue())
+    with pytest.raises(WorkError, match="must have the SHA-256 2b28181501a2"):
+        fetch_registry.fetch_registry(tmp_path, repository)
+    assert left(tmp_path) == []
+    sha256 = hashlib.sha256(packed.getvalue()).hexdigest()
+    assert fetch_registry.fetch_registry(tmp_path, repository, sha256)
+    assert fetch_registry.registry_program().read_bytes() == b"program"
+    assert left(tmp_path) == ["registry/apicurio-registry-app-3.0.9-runner.jar"]
+    assert not fetch_registry.fetch_registry(tmp_path, repository, sha256)
 
 
 def test_an_installed_wheel_is_no_checkout(tmp_path: Path) -> None:
