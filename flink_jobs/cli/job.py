@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from flink_jobs.cli.connection import kafka_settings
+from flink_jobs.cli.lineage import report_ended
 from flink_jobs.cli.remote import Address, cluster_at, rough
 from flink_jobs.errors import TailraceError, WorkError
 from flink_jobs.kafka.lag import waiting
@@ -48,6 +49,7 @@ def job(
     """
     found = cluster_at(cluster)
     target = _newest(found, name)
+    report_ended(found, [target])
     state = parse_parameter(found.parameters(target.id).get(PARAMETER))
     seen = look(found, target.id, state)
     if as_json:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flink_jobs.errors import JobFailedError
 from flink_jobs.plan import Plan
+from flink_jobs.plan.state import PARAMETER
+from flink_jobs.run.cluster import Cluster, JobInfo, failure_reason
 from flink_jobs.run.lineage import EventType, ended, lineage_of, started
 from flink_jobs.system.masks import PROCESS
+
+# By Flink's word for the state of a job that has ended.
+_ENDS: Mapping[str, EventType] = {"FAILED": "FAIL", "CANCELED": "ABORT", "FINISHED": "COMPLETE"}
 
 
 @dataclass
@@ -41,3 +46,16 @@ def report_end(name: str, job_id: str, kind: EventType) -> None:
     lineage = lineage_of(os.environ)
     if lineage:
         lineage.send(ended(name, job_id, kind))
+
+
+def report_ended(cluster: Cluster, jobs: Iterable[JobInfo]) -> None:
+    """Tells of runs that have ended while no command watched: the same of each, however often it is told."""
+    lineage = lineage_of(os.environ)
+    if lineage is None:
+        return
+    for job in jobs:
+        kind = _ENDS.get(job.state)
+        if kind and PARAMETER in cluster.parameters(job.id):
+            trace = cluster.failure(job.id) if kind == "FAIL" else None
+            reason = PROCESS.hide(failure_reason(trace)) if trace else ""
+            lineage.send(ended(job.name, job.id, kind, reason, at=job.started + job.duration))

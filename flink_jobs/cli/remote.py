@@ -15,7 +15,7 @@ import typer
 from rich.table import Column, Table
 
 from flink_jobs.cli.connection import environment, flink_access
-from flink_jobs.cli.lineage import report_end
+from flink_jobs.cli.lineage import report_end, report_ended
 from flink_jobs.errors import InputError, TailraceError, WorkError
 from flink_jobs.jobfile import load_job
 from flink_jobs.plan.clients import client_settings
@@ -58,7 +58,9 @@ def jobs(
       tailrace jobs --all --json --cluster http://flink:8081
     """
     asked = cluster_at(cluster)
-    found = [(job, _look(asked, job)) for job in asked.jobs() if every or job.state not in ENDED]
+    known = asked.jobs()
+    report_ended(asked, known)
+    found = [(job, _look(asked, job)) for job in known if every or job.state not in ENDED]
     if as_json:
         print_json([_as_json(job, seen) for job, seen in found])
     elif found:

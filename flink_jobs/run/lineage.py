@@ -111,14 +111,14 @@ def started(plan: Plan, job_id: str) -> Event:
     }
 
 
-def ended(job: str, job_id: str, kind: EventType, error: str = "") -> Event:
-    """The event of a run that is over; of one that failed, with the reason."""
+def ended(job: str, job_id: str, kind: EventType, error: str = "", *, at: int | None = None) -> Event:
+    """The event of a run that is over since `at`, in ms (None: now); of one that failed, with the reason."""
     facets = {}
     if error:
         text = error[:_LONGEST_ERROR]
         facets["errorMessage"] = _facet("errorMessage", message=text, programmingLanguage="python")
     return {
-        **_event(kind, job),
+        **_event(kind, job, at),
         "run": {"runId": run_id(job_id), "facets": facets},
         "inputs": [],
         "outputs": [],
@@ -134,11 +134,12 @@ def run_id(job_id: str) -> str:
     return str(uuid.UUID(hex=job_id))
 
 
-def _event(kind: EventType, job: str) -> Event:
+def _event(kind: EventType, job: str, at: int | None = None) -> Event:
+    time = datetime.now(UTC) if at is None else datetime.fromtimestamp(at / 1000, UTC)
     how = _facet("jobType", processingType="STREAMING", integration="TAILRACE", jobType="JOB")
     return {
         "eventType": kind,
-        "eventTime": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "eventTime": time.isoformat(timespec="milliseconds"),
         "producer": _producer(),
         "schemaURL": TYPES["event"],
         "job": {"name": job, "facets": {"jobType": how}},

@@ -22,11 +22,15 @@ Attributes = frozenset[tuple[str, str]]
 
 
 class Collector:
-    """Adds up the points of sums, which Flink sends as differences; `url` is where they go."""
+    """Adds up the points of sums, which Flink sends as differences, and keeps the last of gauges.
+
+    `url` is where they go.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._totals: defaultdict[tuple[str, Attributes], float] = defaultdict(float)
+        self._gauges: dict[tuple[str, Attributes], float] = {}
         self.services: set[str] = set()
         self.names: set[str] = set()
         collector = self
@@ -73,8 +77,9 @@ class Collector:
                     for metric in scope.metrics:
                         self.names.add(metric.name)
                         for point in metric.sum.data_points:
-                            key = frozenset((each.key, each.value.string_value) for each in point.attributes)
-                            self._totals[metric.name, key] += point.as_int or point.as_double
+                            self._totals[metric.name, _attributes(point)] += point.as_int or point.as_double
+                        for point in metric.gauge.data_points:
+                            self._gauges[metric.name, _attributes(point)] = point.as_int or point.as_double
 
     def total(self, name: str, **attributes: str) -> float:
         """The sum of what came of a metric, of all its series that have these attributes."""
@@ -84,6 +89,20 @@ class Collector:
                 for (metric, has), total in self._totals.items()
                 if metric == name and attributes.items() <= dict(has).items()
             )
+
+    def gauge(self, name: str, **attributes: str) -> float:
+        """The highest of what its series with these attributes have last said; 0 where none has."""
+        with self._lock:
+            found = [
+                value
+                for (metric, has), value in self._gauges.items()
+                if metric == name and attributes.items() <= dict(has).items()
+            ]
+        return max(found, default=0)
+
+
+def _attributes(point: Any) -> Attributes:
+    return frozenset((each.key, each.value.string_value) for each in point.attributes)
 
 
 def _body(request: BaseHTTPRequestHandler) -> bytes:

@@ -311,3 +311,5 @@ def test_prometheus_has_every_series_that_is_asked_for(
     assert collector.services == {"tailrace"}
     others = {"flink.jobmanager.job.numRestarts", "flink.taskmanager.job.task.operator.pendingRecords"}
     assert others <= collector.names
+    name = "flink.taskmanager.job.task.operator.tailrace.worker_bytes"
+    assert wait_until(lambda: 50e6 < collector.gauge(name, job_name="watched-job") < 2e9, 30, 1)

@@ -72,7 +72,6 @@ COUNTERS = (
     "model_loads",
     "model_load_ms",
     "worker_ms",
-    "worker_bytes",
 )
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -80,12 +79,13 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Published:
     """Publishes counts as Flink counters, all from the first batch on: rates need a 0 to begin with.
 
-    The worker's memory is no total: the counter goes down with it.
+    The worker's memory is a gauge, as OpenTelemetry's reporter leaves out what a counter goes down by.
     """
 
     def __init__(self, group: Any) -> None:
         group = group.add_group("tailrace")
         self._counters = {name: group.counter(name) for name in COUNTERS}
+        group.gauge("worker_bytes", resident_bytes)
         latency = group.add_group("latency")
         for name, bound in BUCKETS.items():
             self._counters[name] = latency.add_group("le", bound).counter("bucket")
@@ -96,8 +96,7 @@ class Published:
     def publish(self, counts: Mapping[str, int], started: int) -> None:
         """`counts` are running totals; `started` is the time.perf_counter_ns() at which the batch came."""
         self._worker_ns += time.perf_counter_ns() - started
-        own = {"worker_ms": self._worker_ns // 1_000_000, "worker_bytes": resident_bytes()}
-        totals = {**counts, **own}
+        totals = {**counts, "worker_ms": self._worker_ns // 1_000_000}
         for name, counter in self._counters.items():
             total = totals.get(name, 0)
             if self._first or total != self._published[name]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import re
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +22,7 @@ from flink_jobs.system.data import PROJECT
 from tests.helpers.kubernetes import deployment
 
 HELM = [str(PROJECT / ".venv-tools" / "bin" / "python"), str(PROJECT / "tests" / "helpers" / "helm.py")]
+MODULE = PROJECT / "conf" / "terraform"
 # What Helm would take for a template, YAML for something else, and JSON escapes.
 ODD = "job: flight-delay\n# {{ .Values.image }} {{- fail `x` }} 'é' <&> \\n yes: 1:30 ${A:-b}\n\tx\n\n"
 FULL: dict[str, Any] = {
@@ -155,3 +160,49 @@ def test_all_templates_are_part_of_a_chart_and_of_a_wheel() -> None:
     for name in TEMPLATES:
         for file in ("setup.py", "MANIFEST.in"):
             assert f"conf/helm/templates/{name}" in (PROJECT / file).read_text()
+
+
+def test_the_terraform_module_uses_what_it_declares() -> None:
+    """By a parser of HCL: a variable that is a slip of the pen, or that nothing reads."""
+    parser = [HELM[0], str(PROJECT / "tests" / "helpers" / "hcl.py"), str(MODULE)]
+    files = json.loads(subprocess.run(parser, check=True, capture_output=True, text=True).stdout)
+    declared = {
+        name.strip('"'): each for entry in files["variables.tf"]["variable"] for name, each in entry.items()
+    }
+    assert all(each["type"] and each["description"] for each in declared.values())
+    assert set(re.findall(r"\bvar\.(\w+)", json.dumps(files))) == declared.keys()
+    [resource] = files["main.tf"]["resource"]
+    assert resource.keys() == {'"helm_release"'}
+    # Those of the resource in both versions of the provider that versions.tf takes.
+    known = {"name", "chart", "namespace", "create_namespace", "timeout", "lint", "max_history", "values"}
+    assert resource['"helm_release"']['"jobs"'].keys() - {"__is_block__"} == known
+
+
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not here")
+def test_what_terraform_gives_to_helm_is_the_job_and_changes_with_it(tmp_path: Path) -> None:
+    """The adversary is Helm's provider, which does not look at the chart's files."""
+    module, folder = tmp_path / "module", tmp_path / "chart"
+    module.mkdir()
+    shutil.copy(MODULE / "variables.tf", module)
+    # Without the resource: its provider is on the net.
+    (module / "main.tf").write_text((MODULE / "main.tf").read_text().partition("resource ")[0])
+
+    def values() -> dict[str, Any]:
+        given = 'values={parallelism=7,global={image="registry.example.org/newer:3"}}'
+        variables = [f"chart={folder}", "release=r", "namespace=default", given]
+        command = ["terraform", "console", *(word for each in variables for word in ("-var", each))]
+        asked = "base64encode(jsonencode(merge(var.values, {global = local.global})))"
+        env = {**os.environ, "TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"}
+        done = subprocess.run(command, input=asked, cwd=module, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(base64.b64decode(done.stdout.strip().strip('"')))
+        return found
+
+    written(folder, deployment())
+    before = values()
+    wanted = deployment(parallelism=7, image="registry.example.org/newer:3")
+    assert resources(helm(folder, values=before)["manifests"]) == by_place(render(wanted))
+    assert values() == before
+    (folder / "files" / "job.yaml").write_text(ODD)
+    assert values() != before
+    assert subprocess.run(["terraform", "fmt", "-check", str(MODULE)], capture_output=True).returncode == 0

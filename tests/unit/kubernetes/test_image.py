@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
 import subprocess
 from pathlib import Path
@@ -30,6 +32,7 @@ def test_it_runs_as_nobody_and_is_pinned() -> None:
     last = DOCKERFILE.rindex("\nFROM ")
     assert "USER 9999:9999" in DOCKERFILE[last:]
     assert "--require-hashes -r /build/requirements.txt" in DOCKERFILE
+    assert "bash /build/trim.sh /opt/venv" in DOCKERFILE
     assert "tailrace jars fetch" in DOCKERFILE
     assert re.search(r"S3_PLUGIN_SHA256=[0-9a-f]{64}\n", DOCKERFILE)
     packages = (DOCKER / "requirements.txt").read_text().replace("\\\n", " ")
@@ -54,6 +57,17 @@ def test_it_has_what_is_rendered() -> None:
     assert "python -m venv /opt/venv" in DOCKERFILE
     assert '"$flink/opt/flink-python.jar"' in DOCKERFILE
     assert Path(JOB_FOLDER).parent == Path(MAIN).parent
+
+
+def test_what_it_compiles_is_there() -> None:
+    """Against a module that has another name by now: the image would not be built."""
+    program = (DOCKER / "trim.sh").read_text().partition("<<'END'\n")[2].removesuffix("END\n")
+    [own] = [node.value for node in ast.parse(program).body if isinstance(node, ast.Assign)][:1]
+    assert all(importlib.util.find_spec(name) for name in ast.literal_eval(own))
+    for node in ast.parse(program).body:
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            assert all(hasattr(module, each.name) for each in node.names)
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)

@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 import structlog
 
-from flink_jobs.cli.lineage import report_end, reported
+from flink_jobs.cli.lineage import report_end, report_ended, reported
 from flink_jobs.errors import InputError, JobFailedError
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import Plan, make_plan
+from flink_jobs.plan.state import PARAMETER
 from flink_jobs.run import lineage
+from flink_jobs.run.cluster import JobInfo
 from flink_jobs.run.lineage import Lineage, ended, lineage_of, run_id, started
 from flink_jobs.system.jars import PROJECT
 from tests.helpers.samples import write_model
@@ -116,6 +118,38 @@ def test_a_run_is_told_once_when_it_begins_and_when_it_ends(
         assert len(events(log)) == 1
         outcome.interrupted = interrupted
     assert [each["eventType"] for each in events(log)] == told
+
+
+class Hour:
+    """A cluster an hour later: jobs that ended with nobody watching, one that runs, one of somebody else."""
+
+    states = ("FAILED", "CANCELED", "FINISHED", "RUNNING", "FAILED")
+
+    def jobs(self) -> list[JobInfo]:
+        return [JobInfo(f"{n}{ID[1:]}", f"j{n}", s, 1_000, 500 + n) for n, s in enumerate(self.states)]
+
+    def parameters(self, job_id: str) -> dict[str, str]:
+        return {} if job_id.startswith("4") else {PARAMETER: "{}"}
+
+    def failure(self, job_id: str) -> str:
+        assert job_id.startswith("0")
+        return "java.lang.RuntimeException: outer\nCaused by: java.io.IOException: no space left\n"
+
+
+def test_whoever_looks_tells_how_runs_ended_that_nobody_watched(log: Path) -> None:
+    """The same each time, at the time of Flink's own account: a catalog knows it by run and time."""
+    cluster = Hour()
+    report_ended(cluster, cluster.jobs())  # type: ignore[arg-type]
+    told = events(log)
+    assert [(each["job"]["name"], each["eventType"]) for each in told] == [
+        ("j0", "FAIL"),
+        ("j1", "ABORT"),
+        ("j2", "COMPLETE"),
+    ]
+    assert told[0]["run"]["facets"]["errorMessage"]["message"] == "java.io.IOException: no space left"
+    assert [each["eventTime"] for each in told] == [f"1970-01-01T00:00:01.50{n}+00:00" for n in range(3)]
+    report_ended(cluster, cluster.jobs())  # type: ignore[arg-type]
+    assert events(log)[3:] == told
 
 
 def test_nothing_is_told_unless_asked_for(plan: Plan, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
