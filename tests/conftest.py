@@ -41,17 +41,26 @@ gc.disable()
 # With several processes, what takes longest must not be what is begun last.
 LONGEST = (
     "test_cli_run.py",
-    "test_docs_cluster.py",
-    "test_promote.py",
     "test_drift.py",
+    "test_personal_history.py",
+    "test_docs_cluster.py",
     "test_docs_history.py",
+    "test_alive.py",
+    "test_edited_jobs.py",
+    "test_personal_data.py",
     "test_event_time.py",
-    "test_outputs.py",
-    "test_per_window.py",
+    "test_promote.py",
     "test_shadows.py",
-    "test_automatic.py",
+    "test_backtest.py",
+    "test_secured.py",
+    "test_bench.py",
     "test_metrics.py",
+    "test_flights.py",
+    "test_per_window.py",
     "test_stack.py",
+    "test_outputs.py",
+    "test_application_cluster.py",
+    "test_automatic.py",
 )
 
 

@@ -32,6 +32,7 @@ from flink_jobs.system.processes import wait_until
 from flink_jobs.testing import Broker, JobHarness, record
 from tests.helpers import models
 from tests.helpers.endpoint import Endpoint
+from tests.helpers.examples import sized
 
 NOW = 1_767_225_600_000
 HOUR = 3_600_000
@@ -62,6 +63,8 @@ runtime:
   flink: {python.fn-execution.arrow.batch.size: BATCH}
 """
 OVER = "features: {windows: {day: {by: country, over: 1d, select: {seen: count(*)}}}}"
+# Parallelism and rows of a batch.
+SPLITS = [(1, 10_000), (4, 1), (2, 7)]
 # Repeated countries, and each hour beside the same hour of the week.
 SEASONAL = "duplicates: country\n  seasonal: hour_of_week"
 
@@ -215,7 +218,7 @@ def test_windows_are_compared_with_the_same_hour_of_the_week(broker: Broker, fol
 
 
 def test_drift_is_the_same_bytes_however_the_work_is_split(broker: Broker, folder: Path) -> None:
-    records, topic = same_however_split(broker, folder, [(1, 10_000), (2, 7), (4, 1)])
+    records, topic = same_however_split(broker, folder, SPLITS[: sized(3, 2)])
     drift = by_window(records, "all")
     verdicts = [record["verdict"] for (_, segment), record in sorted(drift.items(), key=str) if not segment]
     assert verdicts == ["ok", "drift", "ok"]

@@ -76,7 +76,14 @@ def uids(plan: Plan) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "sections", [(), (DRIFT,), (HOUR,), (DRIFT, COMPARED), (HOUR, DRIFT, COMPARED)], ids=len
+    "sections",
+    [
+        (),
+        (DRIFT, COMPARED),
+        (HOUR, DRIFT, COMPARED),
+        *(pytest.param(sections, marks=pytest.mark.long) for sections in ((DRIFT,), (HOUR,))),
+    ],
+    ids=len,
 )
 def test_the_account_of_state_names_flinks_operators(
     kafka: ClientSettings, base: Path, sections: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -108,15 +115,18 @@ def until(made: Plan, count: int, folder: Path, target: Target) -> str:
     return savepoint
 
 
-def test_rescaling_keeps_every_value(kafka: ClientSettings, base: Path, tmp_path: Path) -> None:
-    """1, 2, 4, 1 workers, each from the savepoint of the one before: the count of a card goes on."""
-    topic, cards, step = f"rescaled-{uuid.uuid4().hex[:8]}", 13, 200
+@pytest.mark.parametrize("workers", [(1, 4, 2), pytest.param((1, 2, 4, 1), marks=pytest.mark.long)])
+def test_rescaling_keeps_every_value(
+    kafka: ClientSettings, base: Path, tmp_path: Path, workers: tuple[int, ...]
+) -> None:
+    """More workers and fewer, each time from the savepoint of those before: the count of a card goes on."""
+    topic, cards, step, starts = f"rescaled-{uuid.uuid4().hex[:8]}", 13, 200, len(workers)
     create_topics(kafka, {topic: 4})
     rows = [
         record(
             {"id": n, "card": f"c{n % cards}", "amount": 1.0}, timestamp=START + n * 1_000, partition=n % 4
         )
-        for n in range(4 * step)
+        for n in range(starts * step)
     ]
     # The watermark of the last ones passes all others.
     far = [
@@ -124,18 +134,18 @@ def test_rescaling_keeps_every_value(kafka: ClientSettings, base: Path, tmp_path
     ]
     windows = HOUR.replace("over: 1h", "over: 1d").replace("}}}}", ", spent: sum(amount)}}}}")
     savepoint = None
-    for number, parallelism in enumerate((1, 2, 4, 1), 1):
+    for number, parallelism in enumerate(workers, 1):
         produce(kafka, topic, rows[(number - 1) * step : number * step])
-        if number == 4:
+        if number == starts:
             produce(kafka, topic, far)
         made = plan(kafka, base, topic, windows, parallelism=parallelism)
-        enough = number * step - (0 if number == 4 else 60)
+        enough = number * step - (0 if number == starts else 60)
         savepoint = until(made, enough, tmp_path, Target(savepoint=savepoint))
     told = [json.loads(r.value or b"") for r in read_topic(kafka, f"{topic}.predictions")]
     assert {p["id"]: (p["seen"], p["spent"]) for p in told} == {
-        n: (n // cards + 1, n // cards + 1.0) for n in range(4 * step)
+        n: (n // cards + 1, n // cards + 1.0) for n in range(starts * step)
     }
-    assert len(told) == 4 * step
+    assert len(told) == starts * step
 
 
 def test_outputs_come_and_go_and_no_record_is_lost_or_doubled(
