@@ -164,7 +164,8 @@ def _leave_word(state: JobState | None) -> None:
 
         with suppress(TailraceError):
             job = load_job(Path(state.file), environment())
-            claims.say_stopped(client_settings(job), job.job, job.source.topic)
+            if job.job == state.job:  # the file may be another's by now
+                claims.say_stopped(client_settings(job), job.job, job.source.topic)
 
 
 def _leave_account(savepoint: str, state: JobState | None) -> None:

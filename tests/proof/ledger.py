@@ -70,7 +70,8 @@ def message(sent: Sent, partitions: Sequence[int] = range(PARTITIONS)) -> Messag
     if sent.outcome != "dead" or sent.ahead:
         value["amount"] = sent.amount
     if sent.padding:
-        value["padding"] = "x" * sent.padding
+        # Brokers weigh what is compressed, which this cannot be.
+        value["padding"] = random.Random(sent.number).randbytes(sent.padding // 2).hex()
     partition = partitions[sent.number % len(partitions)]
     return record(value, key=str(sent.number), timestamp=sent.time, partition=partition)
 

@@ -411,9 +411,10 @@ class Stage:
     def end(self) -> Accounts:
         """What there is to audit, when all has had its time."""
         self.feeder.finish()
-        predicted = [each for each in self.feeder.sent if each.outcome == "predicted"]
+        recovered, there = self.recovered(), self.outcomes.numbers
+        predicted = [row for row in self.feeder.sent if row.outcome == "predicted" and row.number in there]
         windows = len({each.time // DRIFT_MS for each in predicted}) if self.drift else 0
-        if self.recovered() and wait_until(lambda: len(self._read(_DRIFT)) >= windows, _PATIENCE, 2):
+        if recovered and wait_until(lambda: len(self._read(_DRIFT)) >= windows, _PATIENCE, 2):
             time.sleep(5)  # doubled records would still come
         if self.accounted:
             self.stop("--drain")
