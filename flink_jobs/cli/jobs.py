@@ -146,7 +146,10 @@ def _verdict(file: Path, found: Plan) -> str:
     count = len(found.inputs)
     inputs = f"{count} input{'s' * (count != 1)}"
     name = found.job.masks.hide(found.manifest.name)
-    return f"{file}: ok (model {name} version {found.manifest.version}, {inputs})"
+    note = (
+        f"\n  warning: {found.job.masks.hide(found.drift.note)}" if found.drift and found.drift.note else ""
+    )
+    return f"{file}: ok (model {name} version {found.manifest.version}, {inputs}){note}"
 
 
 def plan(

@@ -23,13 +23,16 @@ from udfs.profile.references import ReferenceParts
 from udfs.scoring.rows import RECORD_KEY
 from udfs.store import open_store
 
+_DAY_MS = 86_400_000
+
 
 @dataclass(frozen=True)
 class DriftPlan:
-    """`collect` goes to the workers that score, `monitor` to the one that judges."""
+    """`collect` goes to the workers that score, `monitor` to the one that judges; `note` to a person."""
 
     collect: CollectParams
     monitor: MonitorParams
+    note: str | None = None
 
 
 def drift_plan(
@@ -98,7 +101,20 @@ def drift_plan(
         trust=trust_of(job),
         digests={version.manifest.version: digest(version.manifest)},
     )
-    return DriftPlan(collect, monitor)
+    return DriftPlan(collect, monitor, _rhythm(reference, sequential))
+
+
+def _rhythm(reference: Reference, sequential: SequentialParams | None) -> str | None:
+    """What no profile without times can know, and steps of part of a day take for a change."""
+    timed = bool(bytes(reference.hour_of_week))
+    if sequential is None or timed or sequential.step_ms % _DAY_MS == 0:
+        return None
+    columns = ", ".join(sequential.columns)
+    return (
+        f"drift.sequential.step: with steps of {format_duration(sequential.step_ms)} a rhythm of the day in "
+        f"{columns} is a change, as the reference profile does not know how alike rows near in time are: "
+        "make it with their times (tailrace profile --event-time COLUMN), or choose steps of a day"
+    )
 
 
 def _reference(job: JobSpec, drift: Drift, version: ModelVersion, found: Collector) -> Reference | None:

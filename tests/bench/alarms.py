@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import binomtest
@@ -30,6 +31,7 @@ _PART = 50
 ROWS = 10_000
 SIZES = (100, 200, 500, 5_000)
 CUT = 0.1
+MARKS = ("<!-- promises -->", "<!-- end of promises -->")
 CUT_OFFS = ("wasserstein", "psi", "jensen_shannon")
 TITLES = {"wasserstein": "W1 ≥ 0.1", "psi": "PSI ≥ 0.1", "jensen_shannon": "JS ≥ 0.1"}
 
@@ -69,13 +71,19 @@ def count_run(
 
 
 def main() -> None:
-    """Prints the tables; takes most of half an hour on two cores, with `--promises` some minutes."""
+    """Prints the tables; takes most of half an hour on two cores, with `--promises` ten minutes."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--promises", action="store_true", help="only the streams that break other tests")
     options.add_argument("--runs", type=int, default=200, help="windows of each of these, and size")
+    options.add_argument(
+        "--page", type=Path, metavar="FILE", help="write what `--promises` prints into docs/drift.md"
+    )
     chosen = options.parse_args()
     if chosen.promises:
-        print(tables(chosen.runs))
+        found = tables(chosen.runs)
+        if chosen.page:
+            chosen.page.write_text(within(chosen.page.read_text(), found))
+        print(found)
         return
     totals = {kind: Counter[str]() for kind in STREAMS}
     tasks = [(kind, first) for first in range(0, RUNS, _PART) for kind in STREAMS]
@@ -85,6 +93,13 @@ def main() -> None:
             print(f"{kind}: {first + _PART} runs", file=sys.stderr, flush=True)
     print("\n\n".join(table(totals) for table in (false_alarms, cut_offs, power, single)))
     print(f"\n{tables(chosen.runs)}")
+
+
+def within(page: str, found: str) -> str:
+    """The page with these tables in place of those between its marks."""
+    before, rest = page.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    return f"{before}{MARKS[0]}\n\n{found}\n\n{MARKS[1]}{after}"
 
 
 def _some_runs(task: tuple[str, int]) -> Counter[str]:

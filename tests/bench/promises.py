@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from tests.bench import together
 from udfs.drift.compare import Alike, compare
 from udfs.drift.judge import SegmentVerdict, WindowKey, judge_window
 from udfs.drift.params import JudgeSettings
@@ -162,12 +163,13 @@ CHANGES = (
 
 
 def tables(runs: int) -> str:
-    """Two: without a change, and with one."""
+    """Of single columns without a change, and with one; then of how columns go together."""
     titles = ("Windows without a change that are called drift", "Windows with a change that are called drift")
-    return "\n\n".join(
+    single = "\n\n".join(
         _table(f"{title}: one column, {runs} windows each", promises, runs)
         for title, promises in zip(titles, (NO_CHANGE, CHANGES), strict=True)
     )
+    return f"{single}\n\n{together.table(SIZES, runs)}"
 
 
 def _table(title: str, promises: Sequence[Promise], runs: int) -> str:

@@ -58,7 +58,10 @@ def judge_pairs(reference: Reference, counts: Ints, level: float, window_ms: int
     squares = sum(
         (gap**2 / np.maximum(fitted[..., side], _TINY)).sum(axis=(1, 2)) for side, gap in enumerate(off)
     )
-    p = np.where(degrees > 0, gammaincc(np.maximum(degrees, 1) / 2, np.asarray(squares) / 2), 1.0)
+    # As so many fewer degrees: Rao and Scott's second correction (Annals of Statistics, 1984).
+    even = np.array(pairs.even or [1.0] * len(m))
+    shapes = np.maximum(degrees, 1) * even / 2
+    p = np.where(degrees > 0, gammaincc(shapes, np.asarray(squares) * even / 2), 1.0)
     whole = _fit(np.stack([known, now], axis=-1))
     small = _small(known, large) & enough[:, None, None]
     rare = _rare(known, now, whole, small, betainc)
@@ -73,7 +76,7 @@ def judge_pairs(reference: Reference, counts: Ints, level: float, window_ms: int
     value = float(min(np.abs(moved[best]).sum() / 2, 1.0))
     if not tests:
         return JointReport(there, value, 1.0, 1.0, 1.0, "insufficient_data", (), "pairs")
-    least = float(gammainccinv(max(int(degrees[best]), 1) / 2, level / tests)) * 2
+    least = float(gammainccinv(shapes[best], level / tests) * 2 / even[best])
     threshold = min(math.sqrt(least * (1 / float(m[best]) + 1 / float(n[best]))) / 2, 1.0)
     total = min(float(each[best]) * tests, 1.0)
     shares = now / np.maximum(n, 1)[:, None, None]

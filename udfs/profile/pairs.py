@@ -28,6 +28,8 @@ _BLOCK = 4_096
 # Rows by which it is told how alike those near in time are; from all of the time.
 _ALIKE_ROWS = 100_000
 _SMALL = 5.0
+# Of fewer blocks for each part of a row their variances cannot be told apart.
+_BLOCKS_A_PART = 4
 
 
 class PairColumn(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,12 +63,14 @@ class PairColumn(msgspec.Struct, frozen=True, omit_defaults=True):
 class PairReference(msgspec.Struct, frozen=True):
     """k columns, and for each pair of them, (0, 1), (0, 2), …, the table of the reference's rows.
 
-    A table is (width, width), row by row. `blocks` say how alike rows near in time are in it.
+    A table is (width, width), row by row. `blocks` say how alike rows near in time are in it, and `even` how
+    even that is among its degrees of freedom, up to 1: where it is not, chance makes larger differences.
     """
 
     columns: list[PairColumn]
     tables: list[list[int]]
     blocks: list[Blocks] = []
+    even: list[float] = []
 
     def __post_init__(self) -> None:
         k = len(self.columns)
@@ -75,8 +79,10 @@ class PairReference(msgspec.Struct, frozen=True):
         pairs = k * (k - 1) // 2
         if len(self.tables) != pairs or {len(table) for table in self.tables} != {self.width**2}:
             raise ValueError(f"there must be {pairs} tables of {self.width}² counts")
-        if self.blocks and len(self.blocks) != pairs:
+        if len(self.blocks) != len(self.even) or len(self.blocks) not in (0, pairs):
             raise ValueError(f"there must be blocks of {pairs} pairs, or of none")
+        if self.even and not 0 < min(self.even) <= max(self.even) <= 1:
+            raise ValueError("how even blocks are must be above 0, and at most 1")
         if min(min(table) for table in self.tables) < 0:
             raise ValueError("counts must not be negative")
 
@@ -159,8 +165,8 @@ def pair_reference(
     counter = PairCounter(empty, values)
     levels = counter.levels(numbers, codes)
     tables = counter.count(levels)
-    blocks = _blocks(known, levels, tables, times) if times is not None else []
-    found = PairReference(known, tables.reshape(pairs, -1).tolist(), blocks)
+    alike = _blocks(known, levels, tables, times) if times is not None else ([], [])
+    found = PairReference(known, tables.reshape(pairs, -1).tolist(), *alike)
     return msgspec.to_builtins(found)  # type: ignore[no-any-return]
 
 
@@ -226,13 +232,17 @@ def _levels_of_numbers(column: PairColumn, values: Floats) -> Ints:
 
 def _blocks(
     columns: Sequence[PairColumn], levels: Mapping[str, Ints], tables: Ints, times: Ints
-) -> list[Blocks]:
-    """Of the part of each table that the columns' own shares do not make; empty where all are independent."""
+) -> tuple[list[Blocks], list[float]]:
+    """Of the part of each table that the columns' own shares do not make; empty where all are independent.
+
+    With it how even that is among the parts of the table.
+    """
     order = np.argsort(times, kind="stable")
     # Neighbours stay neighbours: of a longer reference the first part stands for all.
     chosen = order[:_ALIKE_ROWS]
     width = tables.shape[1]
     found: list[Blocks] = []
+    even: list[float] = []
     at = times[chosen]
     blocks = in_blocks(at)
     for pair, (first, second) in enumerate(zip(*pair_places(len(columns)), strict=True)):
@@ -244,14 +254,34 @@ def _blocks(
         row = np.zeros((width * width, basis.shape[1]))
         row[good] = basis[good] / np.sqrt(table[good] / table.sum())[:, None]
         squares = float((np.bincount(cells, minlength=width * width) @ (row**2)).sum())
-        alike = []
+        alike, shapes = [], [1.0]
         for length, numbers in blocks:
             sizes = np.bincount(numbers)
             places = numbers * (width * width) + cells
-            sums = np.bincount(places, minlength=len(sizes) * width * width).reshape(len(sizes), -1)
-            alike.append((length, correlation_of_sums(sums @ row, squares, sizes)))
-        found.append(alike if any(value for _, value in alike) else [])
-    return found if any(found) else []
+            counted = np.bincount(places, minlength=len(sizes) * width * width).reshape(len(sizes), -1)
+            sums = counted @ row
+            alike.append((length, correlation_of_sums(sums, squares, sizes)))
+            shapes.append(_evenness(sums, sizes))
+        known = any(value for _, value in alike)
+        found.append(alike if known else [])
+        even.append(min(shapes) if known else 1.0)
+    return (found, even) if any(found) else ([], [])
+
+
+def _evenness(sums: Floats, sizes: Ints) -> float:
+    """How alike the variances of the d parts of a row are in blocks of time: 1 all the same, 1/d one alone.
+
+    tr(Σ)² / (d tr(Σ²)), where tr(Σ²) is told from so few blocks without bias; 1 where they are too few.
+    """
+    count, degrees = len(sums), sums.shape[1]
+    if not degrees or count < _BLOCKS_A_PART * degrees:
+        return 1.0
+    unit = sums / np.sqrt(sizes)[:, None]
+    covariance = np.cov(unit, rowvar=False).reshape(degrees, degrees)
+    free = count - 1
+    trace, square = float(np.trace(covariance)), float((covariance**2).sum())
+    square = free**2 / ((free - 1) * (free + 2)) * (square - trace**2 / free)
+    return float(np.clip(trace**2 / degrees / max(square, 1e-300), 1 / degrees, 1.0)) if trace else 1.0
 
 
 def interactions(shares: Floats, good: npt.NDArray[np.bool_], width: int) -> Floats:

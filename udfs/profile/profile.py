@@ -70,7 +70,7 @@ def reference_profile(
         "outputs": results,
         "ids": ids,
         "joint": _joint(inputs, times),
-        "pairs": _pairs(inputs, made, {n: share for n, share in shares.items() if n not in ids}, times),
+        "pairs": pairs_of(inputs, made, {n: share for n, share in shares.items() if n not in ids}, times),
         "importance": shares,
     }
     chosen = segments if isinstance(segments, pa.Table) else inputs.select(list(segments))
@@ -155,10 +155,13 @@ def _joint(inputs: pa.Table, times: Ints | None) -> dict[str, Any] | None:
     return joint_reference(columns, _SEED, times)
 
 
-def _pairs(
+def pairs_of(
     inputs: pa.Table, made: Mapping[str, Column], importance: Mapping[str, float], times: Ints | None
 ) -> dict[str, Any] | None:
-    """Of the most important inputs that have two values or more; of equals the first."""
+    """`pairs` of the most important inputs that have two values or more; of equals the first.
+
+    `made` are the profile's columns, `times` in ms.
+    """
     levels: dict[str, PairColumn] = {}
     numbers: dict[str, npt.NDArray[np.float64]] = {}
     codes: dict[str, Ints] = {}

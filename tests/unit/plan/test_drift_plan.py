@@ -147,6 +147,23 @@ def test_the_sequential_detector_watches_the_output_by_default(folder: Path) -> 
     assert (made.collect.step_ms, made.collect.step_columns) == (1_800_000, ("prediction",))
 
 
+def test_steps_of_part_of_a_day_are_warned_about_where_no_times_are_known(folder: Path) -> None:
+    """A rhythm of the day is a change to them, unless the profile knows how alike rows near in time are."""
+
+    def note(step: str) -> str | None:
+        made = plan(folder, f"drift: {{window: 2d, sequential: {{step: {step}, run_length: 1000h}}}}")
+        assert made.drift is not None
+        return made.drift.note
+
+    warned = note("6h") or ""
+    assert warned.startswith("drift.sequential.step: with steps of 6h a rhythm of the day in prediction")
+    assert "--event-time" in warned
+    assert note("1d") is None
+    whole = plan(folder, "drift: {window: 2d}").drift
+    assert whole is not None
+    assert whole.note is None
+
+
 def test_rare_values_count_unless_a_job_says_what_matters(folder: Path) -> None:
     """Who demands that a tenth of the rows move is not to be told of one row in a thousand."""
     given = {"": 1.5, "min_effect: 0.1": None, "min_ratio: 3": 3.0, "min_effect: 0.1, min_ratio: 3": 3.0}
