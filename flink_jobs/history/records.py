@@ -61,6 +61,7 @@ class HistoryFile:
             "format": "json",
             "schema_file": None,
             "message": None,
+            "csv": None,
             "schema_registry": None,
         }
         if self.written == "columns":

@@ -13,7 +13,7 @@ from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.protobuf_files import chosen_message, read_descriptors
 from flink_jobs.spec import JobSpec, SchemaRegistry
-from flink_jobs.spec.source import ContractField, RecordKey, SchemaField, Source
+from flink_jobs.spec.source import ContractField, Csv, RecordKey, SchemaField, Source
 from flink_jobs.system.certificates import pem_certificate, read_pem
 from udfs.records.avro_columns import FoundColumn
 from udfs.records.avro_columns import find_column as find_avro_column
@@ -21,6 +21,7 @@ from udfs.records.avro_lists import FoundList, find_lists
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
+from udfs.records.csv_params import CsvParams
 from udfs.records.debezium import EnvelopeParams, around
 from udfs.records.formats import FormatParams
 from udfs.records.lists import LARGEST_LENGTH, USUAL_LENGTH, ListField
@@ -64,7 +65,17 @@ def _params(source: Source, of: Source | RecordKey) -> FormatParams:
         descriptors = read_descriptors(of.schema_file)
         message, _ = chosen_message(descriptors, of.message)
         return FormatParams(of.format, base64.b64encode(descriptors).decode(), message)
-    return FormatParams(of.format, _read(of.schema_file) if of.schema_file else None, registry=registry)
+    csv = _csv_params(of) if isinstance(of, Source) and of.format == "csv" else None
+    return FormatParams(
+        of.format, _read(of.schema_file) if of.schema_file else None, registry=registry, csv=csv
+    )
+
+
+def _csv_params(source: Source) -> CsvParams:
+    """Without names of the job's own, values are its fields, in their order."""
+    given = source.csv or Csv()
+    columns = given.columns or tuple(field.field or name for name, field in source.fields.items())
+    return CsvParams(columns, given.delimiter, given.null)
 
 
 def beside_of(source: Source) -> tuple[BesideParams, ...]:

@@ -390,6 +390,22 @@ def _no_text_errors(
             yield (*key, name, "type"), wrong("string, double, long or boolean here", f"a {field.type}")
 
 
+def _csv_errors(source: Source) -> Iterator[tuple[Location, PydanticCustomError]]:
+    """Each field is a value of a line."""
+    columns = (source.csv.columns if source.csv else None) or tuple(
+        field.field or name for name, field in source.fields.items()
+    )
+    yield from _list_errors(source.fields, "schema")
+    for name, field in source.fields.items():
+        if field.field and "." in field.field:
+            yield (
+                ("schema", name, "field"),
+                wrong("the name of a value of csv.columns", describe(field.field)),
+            )
+        elif (field.field or name) not in columns:
+            yield ("schema", name), wrong("a value of csv.columns", describe(field.field or name))
+
+
 def _text_errors(fields: dict[str, SchemaField], key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
     """Text is one value."""
     yield from _no_text_errors(fields, key)
@@ -470,6 +486,41 @@ class Envelope(Section):
         return self
 
 
+ValueName = Annotated[str, matching(r"[^\x00-\x1f]{1,200}", "the name of a value")]
+Delimiter = Annotated[str, matching(r"[ -!#-~\t]", "one character of ASCII, but no quotation mark")]
+
+
+class Csv(Section):
+    """How records that are lines of CSV are written."""
+
+    columns: (
+        Annotated[
+            tuple[Annotated[str, matching(r"[^\x00-\x1f]{1,200}", "the name of a value")], ...],
+            Field(strict=False, min_length=1, max_length=LARGEST_SCHEMA),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="The names of all values of a line, in their order; default: the fields of schema.",
+    )
+    delimiter: Annotated[str, matching(r"[ -!#-~\t]", "one character of ASCII, but no quotation mark")] = (
+        Field(default=",", description="What is between values.")
+    )
+    null: Annotated[str, matching(r'[^"\r\n]{0,20}', "a short text without quotation marks")] = Field(
+        default="", description="The text that is null where it stands without quotation marks."
+    )
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Csv:
+        columns = self.columns or ()
+        for place, name in enumerate(columns):
+            if name in columns[:place]:
+                raise wrong_at({("columns", place): wrong("a name listed once", describe(name))})
+        if self.delimiter in self.null:
+            raise wrong_at({("null",): wrong("a text without the delimiter", describe(self.null))})
+        return self
+
+
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 
@@ -480,9 +531,10 @@ class Source(Section):
     """The topic that the job reads."""
 
     topic: Topic = Field(description="Kafka topic to read.")
-    format: Literal["json", "json_schema", "avro", "protobuf", "messagepack", "text"] = Field(
+    format: Literal["json", "json_schema", "avro", "protobuf", "messagepack", "csv", "text"] = Field(
         default="json", description="How the records are written; text is one value, as text."
     )
+    csv: Csv | None = Field(default=None, description="For csv: how its lines are written.")
     schema_file: AbsolutePath | None = Field(
         default=None,
         description="For avro: the .avsc file that all records are written with, or with schema_registry the "
@@ -569,11 +621,15 @@ class Source(Section):
             yield ("event_time", "field"), wrong(expected, describe(self.event_time.field))
         if self.schema_registry and not {self.format, self.key and self.key.format} & {*_BY_REGISTRY}:
             yield ("schema_registry",), wrong(f"left out, as the format is {self.format}", "a value")
+        if self.csv and self.format != "csv":
+            yield ("csv",), wrong(f"left out, as the format is {self.format}", "a value")
+        if self.format == "csv":
+            yield from _csv_errors(self)
         if self.format == "text":
             yield from _text_errors(self.fields, "schema")
         yield from _list_errors(self.envelope.fields, "envelope", "fields")
-        if self.format == "text" and self.envelope.kind == "debezium":
-            yield ("envelope",), wrong("left out, as the format is text", "debezium")
+        if self.format in ("csv", "text") and self.envelope.kind == "debezium":
+            yield ("envelope",), wrong(f"left out, as the format is {self.format}", "debezium")
         yield from self._schema_errors((), self)
         if self.key:
             yield from self._schema_errors(("key",), self.key)

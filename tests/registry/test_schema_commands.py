@@ -101,8 +101,15 @@ def test_what_the_registry_does_not_have_is_told(registry: Registry) -> None:
 
 def test_the_source_section_of_the_page_is_one(tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
-    nested, beside, changes, events, section, message, predictions = blocks
-    for block in (beside, changes, events, message, beside + predictions.replace("[city]", "[tenant]")):
+    nested, beside, changes, events, section, message, lines, predictions = blocks
+    for block in (
+        beside,
+        changes,
+        events,
+        message,
+        lines,
+        beside + predictions.replace("[city]", "[tenant]"),
+    ):
         assert load_job_text(block + REST, "job.yaml", tmp_path, {}).source.columns
     job = load_job_text(section + REST, "job.yaml", tmp_path, {"REGISTRY_PASSWORD": "secret-one"})
     assert job.source.fields["country"].field == "user.address.country"

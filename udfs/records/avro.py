@@ -24,6 +24,7 @@ from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.avro_values import same
 from udfs.records.contract import Contract
 from udfs.records.framing import HEAD, check_value, reject, schema_id
+from udfs.records.plain import is_plain
 from udfs.records.problems import RejectedError
 from udfs.records.registry_params import RegistryParams
 from udfs.records.schema_cache import SchemaCache
@@ -88,7 +89,7 @@ class WriterSchema:
 
     def _read_each(self, bodies: Iterable[bytes]) -> pa.Table:
         records = [self.read(body) for body in bodies]
-        if any(self._contract.check(record) for record in records):
+        if not is_plain(self._contract, records):
             raise UnfitError
         return self._contract.columns(records)
 

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from udfs.records.contract import Contract
+from udfs.records.csv_params import CsvParams
 from udfs.records.debezium import TOPS, DebeziumDecoder, EnvelopeParams
 from udfs.records.decode import Decoder
 from udfs.records.framed_json import FramedJsonDecoder
@@ -16,7 +17,7 @@ from udfs.records.nested_json import NestedJsonDecoder
 from udfs.records.registry_params import RegistryParams
 from udfs.records.text import TextDecoder
 
-FormatName = Literal["json", "json_schema", "avro", "protobuf", "messagepack", "text"]
+FormatName = Literal["json", "json_schema", "avro", "protobuf", "messagepack", "csv", "text"]
 
 
 class FormatParams(msgspec.Struct, frozen=True):
@@ -30,6 +31,7 @@ class FormatParams(msgspec.Struct, frozen=True):
     message: str | None = None
     registry: RegistryParams | None = None
     envelope: EnvelopeParams | None = None
+    csv: CsvParams | None = None
 
 
 def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> Decoder:
@@ -53,6 +55,10 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
         return protobuf.ProtobufDecoder(contract, max_bytes, written.registry)
     if written.name == "messagepack":
         return MessagePackDecoder(contract, max_bytes)
+    if written.name == "csv":
+        from udfs.records.csv import CsvDecoder  # Start-up, as above.  # noqa: PLC0415
+
+        return CsvDecoder(contract, written.csv or CsvParams(tuple(contract.names)), max_bytes)
     if written.name == "text":
         return TextDecoder(contract, max_bytes)
     nested = any(field.path for field in contract.every) or any(each.nested for each in contract.lists)

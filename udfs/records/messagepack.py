@@ -16,20 +16,15 @@ import msgspec
 import pyarrow as pa
 
 from udfs.records.contract import Contract, Field, ListField
-from udfs.records.fields import check_value as check_value_of
 from udfs.records.framing import check_value, reject
 from udfs.records.json import MAX_DEPTH
 from udfs.records.maps import MapField, entries_of
+from udfs.records.plain import are_lists, are_of
 from udfs.records.problems import Problem, RejectedError
-from udfs.types import ColumnType
 
 _MISSING = object()
-_TYPES: dict[ColumnType, set[type]] = {
-    "string": {str, type(None)},
-    "double": {float, int, type(None)},
-    "long": {int, type(None)},
-    "boolean": {bool, type(None)},
-}
+# The bytes that begin maps and arrays, among others.
+_CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
 # As messages call them.
 _NAMES = {
     type(None): "null",
@@ -53,27 +48,38 @@ class MessagePackDecoder:
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
         """Columns of the whole batch, or None if any record is not plainly valid."""
         try:
-            records = [self.decode_record(raw) for raw in raws]
+            found = [self._read(raw) for raw in raws]
+            columns = [self._column(found, field) for field in self.contract.fields]
+            lists = [self._lists(found, each) for each in self.contract.lists]
         except RejectedError:
             return None
-        columns = []
-        for field in self.contract.fields:
-            values = [record.get(field.name) for record in records]
-            if field.type in ("decimal", "bytes"):
-                if any(value is not None and check_value_of(field, value, "") for value in values):
-                    return None
-            elif not {*map(type, values)} <= _TYPES[field.type]:
-                return None
-            columns.append(field.column(values))
-        for each in self.contract.lists:
-            lists = [record.get(each.name) for record in records]
-            if any(value is not None and each.check(value) for value in lists):
-                return None
-            columns.append(each.column(lists))
-        return pa.Table.from_arrays(columns, schema=self.contract.arrow_schema())
+        every = [*columns, *lists]
+        if any(column is None for column in every):
+            return None
+        return pa.Table.from_arrays(every, schema=self.contract.arrow_schema())
+
+    @staticmethod
+    def _column(records: Sequence[dict[Any, Any]], field: Field) -> pa.Array | None:
+        values = _values(records, field)
+        return field.column(values) if are_of(field, values) else None
+
+    @staticmethod
+    def _lists(records: Sequence[dict[Any, Any]], field: ListField) -> pa.Array | None:
+        values = [_held(value, field) for value in _values(records, field)]
+        return field.column(values) if are_lists(field, values) else None
 
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
         """The declared fields of one record; raises RejectedError with the reason."""
+        found = self._read(raw)
+        values = ((field.name, _value(found, field)) for field in self.contract.every)
+        record = {name: value for name, value in values if value is not _MISSING}
+        for each in self.contract.lists:
+            if each.name in record:
+                record[each.name] = _held(record[each.name], each)
+        return record
+
+    def _read(self, raw: bytes | None) -> dict[Any, Any]:
+        """The record as a dictionary; raises RejectedError."""
         value = check_value(raw, self.max_bytes)
         try:
             found = self._decode(value)
@@ -85,17 +91,25 @@ class MessagePackDecoder:
             reject("not_messagepack", f"the bytes are no MessagePack: {type(error).__name__}")
         if not isinstance(found, dict):
             reject("not_an_object", f"expected a map, got {_kind(found)}")
-        if any(isinstance(value, dict | list) for value in found.values()) and _is_deep(found):
+        if len(value) - len(value.translate(None, _CONTAINERS)) > MAX_DEPTH and _is_deep(found):
             reject("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
-        values = ((field.name, _value(found, field)) for field in self.contract.every)
-        record = {name: value for name, value in values if value is not _MISSING}
-        for each in self.contract.lists:
-            held = record.get(each.name)
-            if isinstance(each, MapField) and isinstance(held, dict):
-                record[each.name] = entries_of(held.items(), each, lambda entry, _: entry)
-            elif each.nested and each.name in record:
-                record[each.name] = _elements(record[each.name], each)
-        return record
+        return found
+
+
+def _values(records: Sequence[dict[Any, Any]], field: Field | ListField) -> list[object]:
+    """The field of each record, None where it is not there. Raises RejectedError."""
+    if len(field.steps) == 1:
+        (name,) = field.steps
+        return [record.get(name) for record in records]
+    found = [_value(record, field) for record in records]
+    return [None if value is _MISSING else value for value in found]
+
+
+def _held(value: object, of: ListField) -> object:
+    """A list or a map as the contract checks it."""
+    if isinstance(of, MapField) and isinstance(value, dict):
+        return entries_of(value.items(), of, lambda entry, _: entry)
+    return _elements(value, of) if of.nested else value
 
 
 def _elements(value: object, of: ListField) -> object:

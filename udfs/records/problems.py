@@ -35,6 +35,7 @@ DECODE_REASONS = (
     "not_avro",
     "not_protobuf",
     "not_messagepack",
+    "not_csv",
     UNEXPECTED,
 )
 CONTRACT_REASONS = (

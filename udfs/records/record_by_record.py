@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from udfs.records.decode import Decoder
+from udfs.records.plain import is_plain
 from udfs.records.problems import RejectedError
 
 
@@ -17,4 +18,4 @@ def read_each(decoder: Decoder, raws: Sequence[bytes | None]) -> pa.Table | None
     except RejectedError:
         return None
     contract = decoder.contract
-    return None if any(map(contract.check, records)) else contract.columns(records)
+    return contract.columns(records) if is_plain(contract, records) else None

@@ -22,12 +22,12 @@ from udfs.types import ARROW, ColumnType
 
 # As JSON writes them, so that a text has one meaning.
 _LONG = r"-?(0|[1-9][0-9]*)"
-_PATTERNS: dict[ColumnType, str] = {
+PATTERNS: dict[ColumnType, str] = {
     "long": _LONG,
     "double": rf"{_LONG}(\.[0-9]+)?([eE][+-]?[0-9]+)?",
     "boolean": "true|false",
 }
-_PARSE: dict[ColumnType, Callable[[str], object]] = {
+PARSE: dict[ColumnType, Callable[[str], object]] = {
     "string": str,
     # Longer ones are beyond 64 bits, and may be too long for int.
     "long": lambda text: int(text[:21]),
@@ -43,8 +43,8 @@ class TextDecoder:
         self.contract = contract
         self.max_bytes = max_bytes
         (self._field,) = contract.fields
-        self._pattern = _PATTERNS.get(self._field.type, "")
-        self._parse = _PARSE[self._field.type]
+        self._pattern = PATTERNS.get(self._field.type, "")
+        self._parse = PARSE[self._field.type]
 
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
         """The column of the whole batch, or None if any text is not plainly one value."""
