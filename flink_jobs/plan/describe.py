@@ -88,7 +88,12 @@ def _window_data(window: Window) -> dict[str, Any]:
 
 def _lookup_data(lookup: Lookup) -> dict[str, Any]:
     if lookup.file:
-        return {"file": str(lookup.file), "by": lookup.by[0], "key": lookup.key[0], "select": lookup.columns}
+        return {
+            "file": without_secrets(lookup.file),
+            "by": lookup.by[0],
+            "key": lookup.key[0],
+            "select": lookup.columns,
+        }
     if lookup.database:
         return {
             "database": lookup.database.place,
@@ -316,7 +321,7 @@ def _lookup(name: str, lookup: Lookup) -> tuple[str, ...]:
     taken = ", ".join(new if new == old else f"{new} = {old}" for new, old in lookup.columns.items())
     by = f"by {', '.join(lookup.by)}"
     if lookup.file:
-        return name, by, taken, f"from {lookup.file}"
+        return name, by, taken, f"from {without_secrets(lookup.file)}"
     if lookup.database:
         read = f"table {lookup.table}" if lookup.table else "a query"
         return (

@@ -10,7 +10,7 @@ from flink_jobs.plan.expressions.types import closest
 from flink_jobs.spec import JobSpec, Lookup
 from flink_jobs.system.certificates import read_pem
 from udfs.features.lookup_database import DatabaseParams
-from udfs.features.lookup_file import LookupTableError, read_lookup
+from udfs.features.lookup_file import LookupTableError, place_of, read_lookup
 from udfs.types import ColumnType
 
 
@@ -39,7 +39,7 @@ def describe_lookup(
     counterpart, or a key occurs twice.
     """
     try:
-        return read_lookup(Path(path), key, select, types, hints).types
+        return read_lookup(place_of(path), key, select, types, hints).types
     except LookupTableError as error:
         raise LookupFileError(error) from None
 
@@ -50,8 +50,9 @@ def topic_lookups(job: JobSpec) -> dict[str, Lookup]:
 
 
 def file_lookups(job: JobSpec) -> dict[str, Path]:
-    """The files of lookups."""
-    return {name: lookup.file for name, lookup in job.features.lookups.items() if lookup.file}
+    """The files of lookups on this machine."""
+    found = {name: lookup.file for name, lookup in job.features.lookups.items()}
+    return {name: file for name, file in found.items() if isinstance(file, Path)}
 
 
 def database_params(lookup: Lookup) -> DatabaseParams | None:

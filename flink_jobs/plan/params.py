@@ -106,10 +106,10 @@ def feature_params(job: JobSpec, columns: JobColumns) -> FeatureParams:
     return FeatureParams(lookups, tuple(DerivedParams(name, e.tree) for name, e in columns.derived))
 
 
-def _path(file: Path | None, *, along: bool) -> str:
+def _path(file: Path | str | None, *, along: bool) -> str:
     """Of what goes along, the name of its content; and none for a lookup without a file."""
-    if file is None:
-        return ""
+    if file is None or isinstance(file, str):
+        return file or ""
     return f"{SCHEME}{artifact_name(file.read_bytes(), file.suffix)}" if along else str(file)
 
 

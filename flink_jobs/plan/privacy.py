@@ -13,6 +13,7 @@ from flink_jobs.plan.personal import declassified, has_personal_data, key_treatm
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.plan.window_stages import WindowStages
 from flink_jobs.spec.scalars import format_duration
+from udfs.store.base import without_secrets
 
 Rows = Iterator[tuple[str, ...]]
 _TREATED = {"hash": "as keyed hashes", "encrypt": "encrypted", "mask": "as masks", "drop": "not written"}
@@ -132,7 +133,9 @@ def _files(plan: Plan) -> Iterator[Place]:
     for name, lookup in plan.job.features.lookups.items():
         private = any(column in plan.labels for column in (*lookup.by, *lookup.select))
         if private and lookup.file:
-            yield Place("file", str(lookup.file), f"what lookup {name} reads", "until you delete it")
+            yield Place(
+                "file", without_secrets(lookup.file), f"what lookup {name} reads", "until you delete it"
+            )
         elif private and lookup.database:
             place = lookup.database.place
             yield Place("database", place, f"what lookup {name} reads", "until you delete it")

@@ -30,6 +30,7 @@ from flink_jobs.plan.prediction_schema import prediction_fields
 from flink_jobs.plan.topics import labels_of
 from flink_jobs.registry import Registry
 from flink_jobs.system.addresses import WEB_URL
+from udfs.store.base import without_secrets
 
 SPEC = "https://openlineage.io/spec"
 TYPES = {
@@ -178,7 +179,10 @@ def _inputs(plan: Plan) -> Iterator[dict[str, object]]:
     if labels := labels_of(job):
         yield _topic(plan, labels.topic, {})
     for lookup in job.features.lookups.values():
-        yield _placed(str(lookup.file))
+        if lookup.file:
+            yield _placed(str(lookup.file))
+        elif lookup.topic:
+            yield _topic(plan, lookup.topic, {})
     place = Registry(job.model.registry).location(plan.manifest.name, plan.manifest.version)
     version = _facet("version", datasetVersion=str(plan.manifest.version))
     yield {**_placed(place), "facets": {"version": version}}
@@ -201,6 +205,7 @@ def _topic(plan: Plan, name: str, fields: Mapping[str, str]) -> dict[str, object
 
 def _placed(place: str) -> dict[str, object]:
     """A file or folder: of a bucket by its name, else of the file system."""
+    place = without_secrets(place)
     parts = urlsplit(place) if "://" in place else None
     if parts is None or parts.scheme == "file":
         return {"namespace": "file", "name": parts.path if parts else place}

@@ -171,7 +171,9 @@ _JSON_TYPES = ("string", "double", "long", "boolean")
 class Lookup(Section):
     """A table, joined by key: a file's, a database's, or a topic's as of each record's event time."""
 
-    file: TableFile | None = Field(default=None, description="Parquet or CSV file, relative to the job file.")
+    file: TableFile | None = Field(
+        default=None, description="Parquet or CSV file, relative to the job file, or a URI."
+    )
     topic: Topic | None = Field(
         default=None, description="Kafka topic whose JSON records are the changes of a table."
     )

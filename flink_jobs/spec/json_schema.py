@@ -18,6 +18,8 @@ from flink_jobs.spec.lists import WRITTEN, WRITTEN_DECIMAL
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# By which editors and catalogs know it; nothing is to be fetched there.
+SCHEMA_ID = "urn:tailrace:job-file:1"
 _VARIABLE = {
     "type": "string",
     "pattern": r"\$\{",
@@ -37,7 +39,7 @@ def job_schema() -> Schema:
     for section in (schema, *definitions.values()):
         _tidy(section)
     definitions["Variable"] = dict(_VARIABLE)
-    return {"$schema": DIALECT, "title": "Tailrace job file", **schema}
+    return {"$schema": DIALECT, "$id": SCHEMA_ID, "title": "Tailrace job file", **schema}
 
 
 def job_schema_text() -> str:

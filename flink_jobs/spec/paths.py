@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, SecretStr, ValidationInfo, WithJsonSchema
 
@@ -50,10 +51,13 @@ def _registry(value: object, info: ValidationInfo) -> Path | str:
     return found if "://" in found else Path(found)
 
 
-def _table_file(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str) or not value.lower().endswith((".parquet", ".csv")):
-        raise wrong("the path of a .parquet or .csv file")
-    return Path(_absolute(value, info))
+def _table_file(value: object, info: ValidationInfo) -> Path | str:
+    if not isinstance(value, str) or not urlsplit(value).path.lower().endswith((".parquet", ".csv")):
+        raise wrong("the path or URI of a .parquet or .csv file")
+    found = _absolute_or_uri(value, info)
+    if found.startswith("file://"):
+        return Path(unquote(urlsplit(found).path))
+    return found if "://" in found else Path(found)
 
 
 def read_secret(value: object, info: ValidationInfo) -> SecretStr:
@@ -98,9 +102,9 @@ AbsolutePath = Annotated[
     Path, BeforeValidator(lambda v, info: Path(_absolute(v, info))), WithJsonSchema(_PATH_SCHEMA)
 ]
 TableFile = Annotated[
-    Path,
+    Path | str,
     BeforeValidator(_table_file),
-    WithJsonSchema({"type": "string", "pattern": r"\.([Pp][Aa][Rr][Qq][Uu][Ee][Tt]|[Cc][Ss][Vv])$"}),
+    WithJsonSchema({"type": "string", "pattern": r"\.([Pp][Aa][Rr][Qq][Uu][Ee][Tt]|[Cc][Ss][Vv])(\?.*)?$"}),
 ]
 PathOrUri = Annotated[str, BeforeValidator(_absolute_or_uri), WithJsonSchema(_PATH_SCHEMA)]
 RegistryPlace = Annotated[Path | str, BeforeValidator(_registry), WithJsonSchema(_PATH_SCHEMA)]

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 
 import flink_jobs
 import udfs
-from flink_jobs.plan.lookups import file_lookups
 from flink_jobs.registry.fresh import packed
 from flink_jobs.spec import JobSpec
+from udfs.features.lookup_file import LookupTableError, file_content
 
 _NOT_FEATURES = {"cli", "drift_report", "training"}
 
@@ -59,8 +59,9 @@ def _bytes(value: object) -> bytes:
 def features_fingerprint(job: JobSpec, columns: Sequence[str]) -> str:
     """SHA-256 over what makes the columns: source and features of the job, lookup files, Tailrace's code."""
     features = job.features.model_dump(mode="json")
-    for name, file in file_lookups(job).items():
-        features["lookups"][name]["file"] = _file(str(file))
+    for name, lookup in job.features.lookups.items():
+        if lookup.file:
+            features["lookups"][name]["file"] = _table(lookup.file)
     source = job.source.model_dump(mode="json", exclude={"topic"})
     made = [source, features, job.score, list(columns), _code()]
     return f"sha256:{digest(made)}"
@@ -71,12 +72,12 @@ def digest(parts: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _file(path: str) -> str:
-    """A file by its content; one that cannot be read, by its name: the job will say what is wrong."""
+def _table(place: Path | str) -> str:
+    """The file of a lookup by its content; one that cannot be read, by its name: the job will say why."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError:
-        return path
+        return hashlib.sha256(file_content(place)[0]).hexdigest()
+    except LookupTableError:
+        return str(place)
 
 
 @cache

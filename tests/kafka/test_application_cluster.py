@@ -1,30 +1,46 @@
-"""An application cluster as on Kubernetes, of processes: the JobManager plans and submits the job itself."""
+"""An application cluster as on Kubernetes, of processes: the JobManager plans and submits the job itself.
+
+The adversary is the machine of a TaskManager, which has nothing of the submitter's: lookups, model and job
+file are gone before it starts, so that what workers need comes from the store of `runtime.artifacts`,
+and a lookup from its own URI.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from flink_jobs.errors import InputError
+import pytest
+from pyarrow import fs
+
+from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce
 from flink_jobs.kafka.records import read_topic
 from flink_jobs.local.flink import SessionCluster, _flink_home
 from flink_jobs.registry import Registry
+from flink_jobs.run.cluster import Cluster
 from flink_jobs.system.data import PROJECT
 from flink_jobs.system.processes import ProcessId, free_port, spawn, wait_until
 from flink_jobs.testing import Broker
-from tests.helpers.registered import write
+from tests.helpers.registered import MODEL, write
+from tests.helpers.s3 import bucket_uri, s3_server
+from udfs.store.base import joined_uri
 
 JOB = """\
 job: application.cluster
 kafka: {brokers: "BROKERS"}
 source: {topic: application, schema: {a: double, town: string}}
-features: {lookups: {towns: {file: towns.csv, by: town, select: {people: {column: people, type: double}}}}}
-model: {name: fraud, registry: models}
-predictions: {include: [a, people]}
-runtime: {delivery: at_least_once, latency: low, checkpoint: {interval: 1s}, artifacts: flink}
+features:
+  lookups:
+    towns: {file: towns.csv, by: town, select: {people: {column: people, type: double}}}
+    rivers: {file: "RIVERS", by: town, select: {river: {column: river, type: string}}}
+model: {name: fraud, registry: models, use: 1, inputs: {a: people}}
+predictions: {include: [a, people, river]}
+runtime: {delivery: at_least_once, latency: low, checkpoint: {interval: 1s}, artifacts: "STORE"}
 """
 
 
@@ -41,12 +57,32 @@ def said(log: Path) -> str:
     return "\n".join(line for line in log.read_text().splitlines() if " INFO " not in line)[-4000:]
 
 
-def test_a_jobmanager_runs_the_job_of_its_file(broker: Broker, tmp_path: Path) -> None:
+@pytest.fixture
+def store() -> Iterator[str]:
+    with s3_server() as address:
+        yield bucket_uri(address, "application")
+
+
+def submitted(url: str) -> bool:
+    try:
+        return bool(Cluster(url).jobs())
+    except (InputError, WorkError):
+        return False
+
+
+def test_a_jobmanager_runs_the_job_of_its_file(
+    broker: Broker, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What `tailrace k8s render` tells Flink to start, with the image's main.py; the topics are made, too."""
-    registry = Registry(tmp_path / "models")
-    registry.promote("fraud", write(registry).version)
-    (tmp_path / "towns.csv").write_text("town,people\nbonn,330\n")
-    (tmp_path / "job.yaml").write_text(JOB.replace("BROKERS", broker.bootstrap))
+    monkeypatch.chdir(tmp_path)  # Python takes modules of the folder first that it is started in.
+    write(Registry(tmp_path / "models"))
+    (tmp_path / "towns.csv").write_text("town,people\nbonn,0.5\n")
+    rivers = joined_uri(store, "rivers.csv")
+    system, folder = fs.FileSystem.from_uri(store)
+    with system.open_output_stream(f"{folder}/rivers.csv") as file:
+        file.write(b"town,river\nbonn,rhine\n")
+    text = JOB.replace("BROKERS", broker.bootstrap).replace("STORE", store).replace("RIVERS", rivers)
+    (tmp_path / "job.yaml").write_text(text)
     settings = ClientSettings(broker.bootstrap)
     create_topics(settings, {"application": 1})
     produce(settings, "application", [Message(b'{"a": 3.0, "town": "bonn"}'), Message(b'{"a": "3"}')])
@@ -65,12 +101,19 @@ def test_a_jobmanager_runs_the_job_of_its_file(broker: Broker, tmp_path: Path) -
     env = {**cluster._environment(), **jars, "PYTHONPATH": str(PROJECT)}
     manager = spawn(script, log, env=env, dies_with_parent=True)
     try:
+        assert wait_until(lambda: manager.poll() is not None or submitted(cluster.url), 200, 0.5), said(log)
+        for name in ("models", "towns.csv", "job.yaml"):
+            (tmp_path / name).rename(tmp_path / f"{name}.gone")
         cluster.launch_one("taskmanager")
 
         assert wait_until(lambda: manager.poll() is not None or bool(written(settings)), 300, 1.0), said(log)
         assert manager.poll() is None, said(log)
         [value] = written(settings)
-        assert json.loads(value or b"")["people"] == 330
+        made = json.loads(value or b"")
+        assert (made["people"], made["river"]) == (0.5, "rhine")
+        assert made["score"] == pytest.approx(MODEL.predict_proba([[0.5]])[0, 1], rel=1e-12)
+        unpacked = {path.parent.name for path in (tmp_path / "cluster" / "tmp").rglob("*/udfs")}
+        assert any(re.fullmatch("[0-9a-f]{64}", name) for name in unpacked), unpacked  # by who fetched it
     finally:
         cluster.stop()
         if manager.poll() is None:

@@ -1,7 +1,8 @@
 """Joins rows with a static table (of a Parquet or CSV file, or of a database) by key, in the worker.
 
 The table is loaded once per process and shared by its threads. It is read again when its file changes; a file
-that cannot be used leaves the old table in place and is logged once. `lookup_file` reads the files.
+that cannot be used leaves the old table in place and is logged once. `lookup_file` reads the files; those at
+a URI beside the scoring, which waits for no store.
 `lookup_database` has tables of databases.
 """
 
@@ -17,7 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from udfs.features.lookup_file import LookupContent, LookupTableError, Stamp, read_lookup, stamp_of
+from udfs.features.lookup_file import (
+    LookupContent,
+    LookupTableError,
+    Stamp,
+    place_of,
+    read_lookup,
+    stamp_of,
+)
+from udfs.store import without_secrets
 from udfs.types import ColumnType
 
 __all__ = ["KeyedTable", "LookupTable", "LookupTableError", "lookup_table"]
@@ -74,7 +83,7 @@ class LookupTable(KeyedTable):
         check_seconds: float = CHECK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path, self.key, self.select, self.types = Path(path), key, dict(select), types
+        self.path, self.key, self.select, self.types = place_of(path), key, dict(select), types
         self._check_seconds, self._clock = check_seconds, clock
         self._lock = threading.Lock()
         self._checked = clock()
@@ -88,12 +97,19 @@ class LookupTable(KeyedTable):
     def refresh(self) -> None:
         if self._clock() - self._checked < self._check_seconds or not self._lock.acquire(blocking=False):
             return
+        self._checked = self._clock()
+        if isinstance(self.path, str):
+            threading.Thread(target=self._look, name="lookup", daemon=True).start()
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        """Holds the lock, and leaves it."""
         try:
-            self._checked = self._clock()
             self._reload_if_changed()
         except LookupTableError as error:
             self.failures += 1
-            log.error("lookup.kept_old_table", path=str(self.path), reason=str(error))
+            log.error("lookup.kept_old_table", path=without_secrets(self.path), reason=str(error))
         finally:
             self._lock.release()
 
@@ -106,7 +122,7 @@ class LookupTable(KeyedTable):
             raise LookupTableError(self.path, "a file", "nothing there")
         self._content = self._read()
         self._tried = self._content.stamp
-        log.info("lookup.reloaded", path=str(self.path), rows=len(self._content.keys))
+        log.info("lookup.reloaded", path=without_secrets(self.path), rows=len(self._content.keys))
 
     def _settled(self, stamp: Stamp | None) -> bool:
         """A replaced file is complete; one overwritten in place is once two checks find it the same."""

@@ -1,5 +1,7 @@
 """Reads the file of a lookup table: Parquet or CSV, keys checked, columns brought to the five column types.
 
+A file is a path of this machine, or a URI, such as s3://bucket/planes.csv, that `udfs.store` opens.
+
 Integers become long, floats and decimals double, dictionaries their values, dates and timestamps UTC
 timestamps of milliseconds (without a zone: taken as UTC), NaN null. Rows without a key are left out. In CSV
 the key column is always text, and the others are as `udfs.tables` reads them.
@@ -10,11 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from udfs.store import StoreError, is_uri, without_secrets
 from udfs.tables import TableFileError, parse_table
 from udfs.tables.columns import ColumnError, as_type, column_type, one_array
 from udfs.tables.read import CSV
@@ -36,14 +42,14 @@ class LookupTableError(Exception):
         name: str | None = None,
         choices: tuple[str, ...] = (),
     ) -> None:
-        self.path, self.expected, self.found = path, expected, found
+        self.path, self.expected, self.found = without_secrets(path), expected, found
         self.part, self.name, self.choices = part, name, choices
-        super().__init__(f"lookup {part} of {path} must be {expected}; got {found}")
+        super().__init__(f"lookup {part} of {self.path} must be {expected}; got {found}")
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What changes when a file is written or replaced."""
+    """What changes when a file is written or replaced; `inode` is 0 of those at a URI."""
 
     mtime_ns: int
     size: int
@@ -60,12 +66,41 @@ class LookupContent:
     types: dict[str, ColumnType]
 
 
-def stamp_of(path: Path) -> Stamp | None:
-    """The file's stamp, None if it is not there."""
+def place_of(text: str | Path) -> Path | str:
+    """A URI as it is, anything else as a path of this machine."""
+    return text if isinstance(text, str) and is_uri(text) else Path(text)
+
+
+def stamp_of(path: Path | str) -> Stamp | None:
+    """The file's stamp, None if it is not there. Raises LookupTableError where a store does not answer."""
+    if isinstance(path, str):
+        return _stamp_at(path)
     try:
         return _stamp(os.stat(path))
     except OSError:
         return None
+
+
+def _stamp_at(uri: str) -> Stamp | None:
+    store, name = _store(uri)
+    try:
+        found = store.stamp(name)
+    except StoreError as error:
+        raise LookupTableError(uri, "a readable file", str(error)) from None
+    return Stamp(found[0], found[1], 0) if found else None
+
+
+@cache
+def _store(uri: str) -> tuple[Any, str]:
+    """The ObjectStore of the folder in which the file is, and the file's name there."""
+    from udfs.store.objects import open_uri  # noqa: PLC0415  # Start-up: pyarrow.fs is heavy
+
+    parts = urlsplit(uri)
+    folder, _, name = parts.path.rpartition("/")
+    try:
+        return open_uri(urlunsplit(parts._replace(path=folder or "/"))), unquote(name)
+    except StoreError as error:
+        raise LookupTableError(uri, "a readable file", str(error)) from None
 
 
 def _stamp(status: os.stat_result) -> Stamp:
@@ -73,7 +108,7 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def read_lookup(
-    path: Path,
+    path: Path | str,
     key: str,
     select: Mapping[str, str],
     types: Mapping[str, ColumnType] | None = None,
@@ -84,7 +119,7 @@ def read_lookup(
     Without one, a column of a CSV file has its type in `hints` if it can, else the type that its values look
     like. Raises LookupTableError.
     """
-    data, stamp = _bytes(path)
+    data, stamp = file_content(path)
     table = _table(path, data, key, select, types or {}, hints or {})
     table = table.filter(table.column(key).is_valid())
     keys = distinct_keys(path, key, one_array(table.column(key)))
@@ -96,21 +131,38 @@ def read_lookup(
     return LookupContent(stamp, keys, columns, {name: type_ for name, type_ in found.items() if type_})
 
 
-def _bytes(path: Path) -> tuple[bytes, Stamp]:
+def file_content(path: Path | str) -> tuple[bytes, Stamp]:
+    """The whole of the file, and its stamp. Raises LookupTableError, also while it is being written."""
     try:
-        with path.open("rb") as file:
-            before = _stamp(os.fstat(file.fileno()))
-            data = file.read()
-            after = _stamp(os.fstat(file.fileno()))
+        data, before, after = _at(path) if isinstance(path, str) else _local(path)
     except OSError as error:
         raise LookupTableError(path, "a readable file", error.strerror or str(error)) from None
-    if before != after:
+    if before != after or after is None:
         raise LookupTableError(path, "a complete file", "one that is being written")
     return data, after
 
 
+def _local(path: Path) -> tuple[bytes, Stamp | None, Stamp | None]:
+    with path.open("rb") as file:
+        before = _stamp(os.fstat(file.fileno()))
+        data = file.read()
+        return data, before, _stamp(os.fstat(file.fileno()))
+
+
+def _at(uri: str) -> tuple[bytes, Stamp | None, Stamp | None]:
+    store, name = _store(uri)
+    before = _stamp_at(uri)
+    try:
+        data = store.read(name)
+    except FileNotFoundError:
+        raise LookupTableError(uri, "a readable file", "nothing there") from None
+    except StoreError as error:
+        raise LookupTableError(uri, "a readable file", str(error)) from None
+    return data, before, _stamp_at(uri)
+
+
 def _table(
-    path: Path,
+    path: Path | str,
     data: bytes,
     key: str,
     select: Mapping[str, str],
@@ -118,12 +170,12 @@ def _table(
     hints: Mapping[str, ColumnType],
 ) -> pa.Table:
     """A column that is taken twice, as two types, is converted where it is taken."""
-    suffix = path.suffix.lower()
-    text: dict[str, ColumnType] = {key: "string"} if suffix in CSV else {}
+    file = Path(urlsplit(path).path) if isinstance(path, str) else path
+    text: dict[str, ColumnType] = {key: "string"} if file.suffix.lower() in CSV else {}
     wanted, likely = _by_column(select, types), _by_column(select, hints)
     try:
         names = [key, *select.values()]
-        return parse_table(data, path.name, wanted | text, names, likely)
+        return parse_table(data, file.name, wanted | text, names, likely)
     except TableFileError as error:
         part = "file" if error.column is None else "key" if error.column == key else "select"
         missing = error.column if error.present else None
@@ -150,7 +202,7 @@ def distinct_keys(path: Path | str, key: str, values: pa.Array) -> pa.Array:
     return keys
 
 
-def _normalised(path: Path, name: str, column: pa.ChunkedArray, wanted: ColumnType | None) -> pa.Array:
+def _normalised(path: Path | str, name: str, column: pa.ChunkedArray, wanted: ColumnType | None) -> pa.Array:
     values = one_array(column)
     type_ = wanted or column_type(values.type)
     if type_ is None:

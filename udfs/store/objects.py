@@ -101,6 +101,12 @@ class ObjectStore:
             with self._fs.open_input_stream(full) as stream:
                 return bytes(stream.read())
 
+    def stamp(self, path: str) -> tuple[int, int] | None:
+        """When a file was last changed, in ns since 1970 (0: unknown), and its size; None if it is gone."""
+        with self._failures(path, "read"):
+            found = self._fs.get_file_info(self._full(path))
+        return (found.mtime_ns or 0, found.size) if found.type == fs.FileType.File else None
+
     def names(self, folder: str) -> list[str]:
         return [name for name in self._entries(folder) if not OWN_NAME.match(name)]
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -22,6 +23,8 @@ from flink_jobs.errors import InputError
 from flink_jobs.plan.lookups import LookupFileError, describe_lookup
 from tests.helpers.examples import examples
 from udfs.features.lookup import KeyedTable, LookupTable, LookupTableError, lookup_table
+from udfs.store import StoreError
+from udfs.store.objects import ObjectStore
 from udfs.types import ARROW, ColumnType
 
 PLANES = "tailnum,year,model\nN1,2001,A320\nN2,,NA\nN3,1999,\n"
@@ -447,3 +450,72 @@ def test_readers_never_see_a_mixture(planes: Path, clock: Clock) -> None:
         table.join(pa.array(["N1"]))
     assert not wrong
     assert table.join(pa.array(["N1"]))[0]["a"].to_pylist() == [39]
+
+
+class Bucket:
+    """Files in memory, of which a store tells time and size; `gone` is a store that does not answer."""
+
+    def __init__(self, name: str) -> None:
+        self.files, self.gone, self.uri = fsspec.filesystem("memory"), False, f"memory://{name}/planes.csv"
+        self.time = 1_700_000_000
+
+    def put(self, text: str) -> None:
+        self.files.pipe_file(f"/{self.uri.partition('://')[2]}", text.encode())
+        self.time += 1
+
+    def stamp(self, store: ObjectStore, name: str) -> tuple[int, int] | None:
+        if self.gone:
+            raise StoreError("no answer")
+        found = store.read(name)
+        return self.time, len(found)
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    made = Bucket(str(abs(hash(request.node.name))))
+    monkeypatch.setattr(ObjectStore, "stamp", lambda store, name: made.stamp(store, name))
+    made.put(PLANES)
+    return made
+
+
+def look(table: LookupTable, clock: Clock, times: int = 2) -> None:
+    """As often as the next batches would, each when the look before has ended."""
+    for _ in range(times):
+        clock.now += 11
+        table.refresh()
+        with table._lock:
+            pass
+
+
+def test_a_file_at_a_uri_is_read_again_when_it_changes(bucket: Bucket, clock: Clock) -> None:
+    table = LookupTable(bucket.uri, "tailnum", {"built": "year"}, {"built": "long"}, 10, clock)
+    assert years(table, "N1", "N3", None) == [2001, 1999, None]
+    bucket.put(PLANES.replace("2001", "2011"))
+    look(table, clock)
+    assert years(table, "N1", "N3") == [2011, 1999]
+
+
+def test_a_store_that_does_not_answer_leaves_the_old_table_and_keeps_nobody_waiting(
+    bucket: Bucket, clock: Clock
+) -> None:
+    table = LookupTable(bucket.uri, "tailnum", {"built": "year"}, {"built": "long"}, 10, clock)
+    bucket.gone = True
+    look(table, clock)
+    assert table.failures == 2
+    assert years(table, "N1") == [2001]
+    bucket.gone = False
+    bucket.put("broken")
+    look(table, clock)
+    assert table.failures > 2
+    assert years(table, "N1") == [2001]
+
+
+def test_what_is_wrong_with_a_uri_is_told_without_its_keys() -> None:
+    for uri in (
+        "memory://none/planes.csv",
+        "s3://key:secret@bucket/x.csv?endpoint_override=127.0.0.1:1&scheme=http",
+    ):
+        with pytest.raises(LookupFileError) as raised:
+            describe_lookup(uri, "tailnum", {"built": "year"})
+        assert "secret" not in str(raised.value)
+        assert raised.value.part == "file"
