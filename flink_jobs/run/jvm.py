@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import functools
 import subprocess
+import threading
+from contextlib import suppress
 from typing import Any
 
 from pyflink import pyflink_gateway_server
 from pyflink.java_gateway import get_gateway
+
+
+def begin_gateway() -> None:
+    """Starts the JVM while this process does other work. Who needs it waits, and tries again if it failed."""
+    threading.Thread(target=_begin, name="begin-jvm", daemon=True).start()
+
+
+def _begin() -> None:
+    with suppress(Exception):
+        apart_gateway()
 
 
 def apart_gateway() -> Any:

@@ -143,18 +143,20 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`, and what the
     registration of a schema, the store of what workers need, or a look at the end of a bounded topic, raises.
     """
-    plan = with_registered_schema(plan)
-    publish(plan)
-    ends = Ends.of(plan) if plan.bounded else None
-    if ends:
-        plan = ends.bound(plan)
     for name, value in {"JVM_ARGS": "-XX:+UseParallelGC", **FEW_ARENAS}.items():
         os.environ.setdefault(name, value)
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 (Flink's name)
     scratch = None if target.cluster else own_folder("run")
     os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))
-    options = _options(plan, target, scratch)
     try:
+        if not target.cluster and not token_url(plan.job):  # whose jars Java begins with
+            _begin_java()
+        plan = with_registered_schema(plan)
+        publish(plan)
+        ends = Ends.of(plan) if plan.bounded else None
+        if ends:
+            plan = ends.bound(plan)
+        options = _options(plan, target, scratch)
         with _submitting():
             if (url := token_url(plan.job)) and not target.cluster:
                 options |= prepare_tokens(url)
@@ -165,6 +167,14 @@ def start(plan: Runnable, target: Target) -> RunningJob:
         raise
     access = target.cluster or Access(f"http://127.0.0.1:{options['rest.port']}")
     return RunningJob(str(client.get_job_id()), Cluster(access), client, scratch, ends)
+
+
+def _begin_java() -> None:
+    """Java and the workers' libraries are loaded while the plan is completed."""
+    from flink_jobs.run.jvm import begin_gateway  # Start-up: imports pyflink.  # noqa: PLC0415
+
+    begin_gateway()
+    warm_python()
 
 
 def start_inside(plan: Runnable) -> str:

@@ -18,6 +18,7 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from udfs.flink.functions import Published
 from udfs.flink.results import BYTES
+from udfs.flink.state import commit_together
 from udfs.flink.worker import prepare_worker
 from udfs.isolate import isolate
 from udfs.profile.batch_profiler import NO_VERSION, BatchProfiler
@@ -96,6 +97,7 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         prepare_worker()
+        commit_together()
         self._published = Published(runtime_context.get_metrics_group())
         self._stage = self.make_stage(self._stage_params)
         self._state = ShardState(
