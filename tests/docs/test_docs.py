@@ -60,6 +60,7 @@ def sections() -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
         "## `source.schema`": "SchemaField",
         "## `source.key`": "RecordKey",
         "## `source.headers`": "HeaderField",
+        "## `source.csv`": "Csv",
         "## `source.envelope`": "Envelope",
         "## `features`\n": "Features",
         "## `features.windows`": "Window",
