@@ -43,6 +43,8 @@ MOVING = ("dep_delay", "score", "carrier")
 _CARRIERS = ("UA", "B6", "EV", "DL", "AA")
 _REFERENCE = np.random.default_rng(0).normal(size=4000)
 _EDGES = np.quantile(_REFERENCE, np.linspace(0, 1, 9))
+_CELLS = (-math.inf, *_EDGES, math.inf)
+_SHARES = np.histogram(_REFERENCE, bins=_CELLS)[0] / len(_REFERENCE)
 _TAILS = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
 
@@ -109,11 +111,9 @@ def _record(
 
 def _numeric(random: np.random.Generator, name: str, role: Role, n: int, shift: float) -> ColumnReport:
     values = random.normal(shift, 1.0, n)
-    distance = float(np.abs(_cumulative(values) - _cumulative(_REFERENCE)).max())
+    distance = float(np.abs(_cumulative(values) - _CUMULATIVE).max())
     words = f"moved up; {np.mean(values > _EDGES[-2]):.0%} of rows now above the reference's 88th percentile"
-    cells = (-math.inf, *_EDGES, math.inf)
-    current = np.histogram(values, bins=cells)[0]
-    reference = np.histogram(_REFERENCE, bins=cells)[0] / len(_REFERENCE)
+    current = np.histogram(values, bins=_CELLS)[0]
     labels = (
         "below",
         *(f"{low:.1f} to {high:.1f}" for low, high in pairwise(_EDGES)),
@@ -125,7 +125,7 @@ def _numeric(random: np.random.Generator, name: str, role: Role, n: int, shift: 
         n,
         distance,
         words,
-        Bins(labels, tuple(reference.tolist()), tuple((current / n).tolist())),
+        Bins(labels, tuple(_SHARES.tolist()), tuple((current / n).tolist())),
         mean=float(values.mean()),
         values=values,
         outside=(int(current[0]), int(current[-1])),
@@ -238,11 +238,14 @@ def _alert(
 def _quantiles(values: npt.NDArray[np.float64] | None) -> dict[str, float]:
     if values is None:
         return {}
-    return {name: float(np.quantile(values, share)) for name, share in _TAILS.items()}
+    return dict(zip(_TAILS, np.quantile(values, list(_TAILS.values())).tolist(), strict=True))
 
 
 def _cumulative(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.searchsorted(np.sort(values), _EDGES, side="right") / len(values)
+
+
+_CUMULATIVE = _cumulative(_REFERENCE)
 
 
 def _iso(time: datetime) -> str:

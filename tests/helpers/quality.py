@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +42,11 @@ def of_scores(scores: NDArray[np.float64], truth: NDArray[np.bool_] = TRUTH) -> 
     return quality_of(rows([binary(s) for s in scores.tolist()], truth.tolist()))
 
 
+@cache
+def of_champion() -> Quality:
+    return of_scores(SCORES)
+
+
 def of_shadow(shift: float) -> tuple[Quality, Quality]:
     champion = rows([binary(s) for s in SCORES.tolist()], TRUTH.tolist())
     other = rows([binary(s) for s in np.clip(SCORES + shift, 0, 0.999).tolist()], TRUTH.tolist())
@@ -56,7 +63,7 @@ def evidence(shift: float, n: int = N, role: Role = "canary", records: int = 200
     own, champion = (
         of_shadow(shift)
         if role == "shadow"
-        else (of_scores(np.clip(SCORES + shift, 0.001, 0.999)[:n], TRUTH[:n]), of_scores(SCORES))
+        else (of_scores(np.clip(SCORES + shift, 0.001, 0.999)[:n], TRUTH[:n]), of_champion())
     )
     return of_qualities(own, champion, role, LabelCounts(2 * n + 5, 5, 2 * n), records)
 

@@ -228,31 +228,31 @@ def test_a_bucket_is_a_place_that_all_reach(wrong: str) -> None:
     assert checked_bucket("s3://bucket/a/") == "s3://bucket/a"
 
 
-def test_flink_itself_can_divide_the_memory(tmp_path: Path) -> None:
-    """By the program with which Flink's own scripts divide it, for a small and a large model."""
+@pytest.mark.parametrize("mebibytes", [6_000, pytest.param(10, marks=pytest.mark.long)])
+def test_flink_itself_can_divide_the_memory(tmp_path: Path, mebibytes: int) -> None:
+    """By the program with which Flink's own scripts divide it, for a large and a small model."""
     import pyflink
 
     home = Path(pyflink.__file__).parent
     (tmp_path / "config.yaml").write_text("{}\n")
-    for mebibytes in (10, 6_000):
-        memory = memory_of(Measured(300 * 2**20, (300 + mebibytes) * 2**20))
-        given_options = {**memory.options(), "taskmanager.memory.process.size": f"{memory.total}m"}
-        classes = f"{home}/bin/bash-java-utils.jar:" + ":".join(map(str, (home / "lib").glob("*.jar")))
-        command = [
-            "java",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            classes,
-            "org.apache.flink.runtime.util.bash.BashJavaUtils",
-        ]
-        words = [word for key, value in given_options.items() for word in ("-D", f"{key}={value}")]
-        done = subprocess.run(
-            [*command, "GET_TM_RESOURCE_PARAMS", "--configDir", str(tmp_path), *words],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        heap = int(re.findall(r"-Xmx(\d+)", done.stdout)[0]) / 2**20
-        assert heap == 512 + 128
-        managed = re.findall(r"taskmanager.memory.managed.size=(\d+)b", done.stdout)[0]
-        assert int(managed) == memory.python * 2**20 >= (300 + 2 * mebibytes) * 2**20
+    memory = memory_of(Measured(300 * 2**20, (300 + mebibytes) * 2**20))
+    given_options = {**memory.options(), "taskmanager.memory.process.size": f"{memory.total}m"}
+    classes = f"{home}/bin/bash-java-utils.jar:" + ":".join(map(str, (home / "lib").glob("*.jar")))
+    command = [
+        "java",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        classes,
+        "org.apache.flink.runtime.util.bash.BashJavaUtils",
+    ]
+    words = [word for key, value in given_options.items() for word in ("-D", f"{key}={value}")]
+    done = subprocess.run(
+        [*command, "GET_TM_RESOURCE_PARAMS", "--configDir", str(tmp_path), *words],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    heap = int(re.findall(r"-Xmx(\d+)", done.stdout)[0]) / 2**20
+    assert heap == 512 + 128
+    managed = re.findall(r"taskmanager.memory.managed.size=(\d+)b", done.stdout)[0]
+    assert int(managed) == memory.python * 2**20 >= (300 + 2 * mebibytes) * 2**20

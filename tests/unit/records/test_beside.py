@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.examples import examples
+from tests.helpers.examples import examples, sized
 from udfs.records.beside import BesideParams
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import Decoded, decode_batch
@@ -89,7 +89,7 @@ parts = st.sampled_from([*GOOD, None, b"", b"b", b"1", b"x", b"\xff", b'{"of":nu
 records = st.one_of(st.just(GOOD), st.tuples(parts, parts, parts, parts))
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=sized(200, 25))
 @given(st.lists(records, min_size=1, max_size=80))
 def test_a_batch_decides_as_each_record_alone(batch: list[Record]) -> None:
     together = check(batch)

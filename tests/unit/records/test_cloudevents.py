@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.examples import examples
+from tests.helpers.examples import sized
 from udfs.records.cloudevents import CloudEvents
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import Decoded
@@ -108,7 +108,7 @@ def test_what_is_no_event_has_its_reason_and_spares_its_neighbours(
 records = st.sampled_from([binary(), structured(), *(record for record, _, _ in BAD)])
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=sized(200, 25))
 @given(st.lists(records, min_size=1, max_size=60))
 def test_a_batch_decides_as_each_record_alone(batch: list[Record]) -> None:
     together = decode(batch)

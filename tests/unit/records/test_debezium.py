@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.examples import examples
+from tests.helpers.examples import sized
 from udfs.records.contract import Contract, Field
 from udfs.records.debezium import EnvelopeParams
 from udfs.records.decode import Decoded, Decoder, decode_batch
@@ -192,7 +192,7 @@ def same(one: Decoded, other: Decoded, at: int) -> bool:
     return not other.problems and one.table.to_pylist()[place] == other.table.to_pylist()[0]
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=sized(200, 25))
 @given(st.lists(events(), min_size=1, max_size=40), st.booleans())
 def test_a_batch_decides_as_each_record_alone(batch: list[bytes | None], before: bool) -> None:
     reader = decoder(plain, before=before)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.examples import examples
+from tests.helpers.examples import examples, sized
 from udfs.records.contract import Contract, Field
 from udfs.records.decode import Decoded, decode_batch
 from udfs.records.json import MAX_DEPTH, JsonDecoder
@@ -180,7 +180,7 @@ typical = st.builds(
 records = st.one_of(typical, objects, cut, st.binary(max_size=20), st.none())
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=sized(200, 25))
 @given(st.lists(records, max_size=12))
 def test_a_batch_decides_as_each_record_alone(raws: list[bytes | None]) -> None:
     together = decode(raws)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 import numpy as np
 import pytest
@@ -168,14 +171,14 @@ GATE = Gate(quality=0.05, drift=None, latency=None)
 @pytest.mark.parametrize(
     ("found", "outcome", "reason"),
     [
-        (evidence(0.0), "wait", "log loss may be up to +7.5% of the champion's, by 2,000 labels"),
-        (evidence(-0.04), "pass", ""),
-        (evidence(0.0, role="shadow"), "pass", ""),
-        (evidence(0.15), "fail", "quality: log loss 0.6"),
-        (evidence(0.15, role="shadow"), "fail", "on 2,000 labels, the champion's 0.4939"),
-        (evidence(0.15, n=50), "wait", "50 of 500 labels"),
-        (evidence(0.15, records=10), "fail", "quality"),
-        (evidence(0.0, records=10), "wait", "10 of 1,000 records"),
+        (partial(evidence, 0.0), "wait", "log loss may be up to +7.5% of the champion's, by 2,000 labels"),
+        (partial(evidence, -0.04), "pass", ""),
+        (partial(evidence, 0.0, role="shadow"), "pass", ""),
+        (partial(evidence, 0.15), "fail", "quality: log loss 0.6"),
+        (partial(evidence, 0.15, role="shadow"), "fail", "on 2,000 labels, the champion's 0.4939"),
+        (partial(evidence, 0.15, n=50), "wait", "50 of 500 labels"),
+        (partial(evidence, 0.15, records=10), "fail", "quality"),
+        (partial(evidence, 0.0, records=10), "wait", "10 of 1,000 records"),
     ],
     ids=[
         "same",
@@ -188,8 +191,8 @@ GATE = Gate(quality=0.05, drift=None, latency=None)
         "few records",
     ],
 )
-def test_the_gate_on_quality(found: Evidence, outcome: str, reason: str) -> None:
-    report = judge_gate(GATE, found, 2)
+def test_the_gate_on_quality(found: Callable[[], Evidence], outcome: str, reason: str) -> None:
+    report = judge_gate(GATE, found(), 2)
     assert (report.outcome, reason in "; ".join(report.reasons)) == (outcome, True), report
 
 

@@ -126,9 +126,12 @@ def test_readers_never_see_half_a_file(store: Store) -> None:
                 seen.add(store.read("log/1") == data)
             except FileNotFoundError:
                 seen.add(None)
+            time.sleep(0.001)  # S3's server is a thread of this process
 
     with ThreadPoolExecutor(1) as pool:
         polling = pool.submit(poll)
+        while not seen and not polling.done():
+            time.sleep(0.001)
         store.write_once("log/1", data)
         while True not in seen and not polling.done():
             time.sleep(0.001)
