@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -41,6 +40,16 @@ _SETTLING = (
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 )
+
+# What a broker says of a group in the moments after its own start.
+_COORDINATOR_MOVES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError._WAIT_COORD,
+)
+_SETTLED_WITHIN = 30.0
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -176,24 +185,31 @@ def committed_offsets(settings: ClientSettings, group: str, topic: str) -> dict[
 def committed_places(settings: ClientSettings, group: str, topic: str) -> list[TopicPartition]:
     """The same, with the words that were committed beside. Raises InputError when there is no such topic."""
     places = [TopicPartition(topic, number) for number in end_offsets(settings, topic)]
-    with _in_group(settings, group) as consumer:
-        found = consumer.committed(places, timeout=_TIMEOUT)
-    return [each for each in found if each.offset >= 0]
+
+    def ask(consumer: Consumer) -> list[TopicPartition]:
+        return [each for each in consumer.committed(places, timeout=_TIMEOUT) if each.offset >= 0]
+
+    return _in_group(settings, group, ask)
 
 
-@contextmanager
-def _in_group(settings: ClientSettings, group: str) -> Iterator[Consumer]:
-    """A consumer that joins nothing; its refusals are explained.
+def _in_group(settings: ClientSettings, group: str, ask: Callable[[Consumer], _Answer]) -> _Answer:
+    """Asks by a consumer that joins nothing, again while the brokers settle; their refusals are explained.
 
     An admin client asks the same, but ends the process where the broker that it asks is not the group's
     coordinator, as in the moments after a start: librdkafka takes it for a consumer then
     (confluent-kafka-javascript#374).
     """
     consumer = Consumer(settings.librdkafka() | {"group.id": group, "enable.auto.commit": False})
+    deadline = time.monotonic() + _SETTLED_WITHIN
     try:
-        yield consumer
-    except KafkaException as raised:
-        raise needs(settings, "Read", "group", group)(raised.args[0]) from raised
+        while True:
+            try:
+                return ask(consumer)
+            except KafkaException as raised:
+                error = raised.args[0]
+                if error.code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+                    raise needs(settings, "Read", "group", group)(error) from raised
+            time.sleep(0.2)
     finally:
         consumer.close()
 
@@ -218,10 +234,13 @@ def commit_offsets(settings: ClientSettings, group: str, topic: str, offsets: Ma
 def commit_places(settings: ClientSettings, group: str, places: list[TopicPartition]) -> None:
     """The same, with words beside the offsets."""
     connect(settings)  # else the commit waits for brokers for ever
-    with _in_group(settings, group) as consumer:
+
+    def commit(consumer: Consumer) -> None:
         for each in consumer.commit(offsets=places, asynchronous=False) or ():
             if each.error:
                 raise KafkaException(each.error)
+
+    _in_group(settings, group, commit)
 
 
 def cluster_limits(settings: ClientSettings) -> BrokerLimits:

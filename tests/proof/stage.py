@@ -306,7 +306,7 @@ class Stage:
         return any(job.state not in ENDED for job in self._rest.jobs())
 
     def _tailrace(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [str(Path(sys.executable).with_name("tailrace")), *arguments, "--cluster", self.cluster.url]
+        command = [str(Path(sys.executable).with_name("tailrace")), *arguments]
         environ = os.environ | {"TAILRACE_CLUSTER": self.cluster.url}
         if self.code:
             environ |= {"PYTHONPATH": str(self.code)}
@@ -428,7 +428,10 @@ class Stage:
 
     def _named(self) -> tuple[list[Place], list[Place]]:
         """What `tailrace accounts` says is gone and missing."""
-        out, _ = self._tailrace("accounts", str(self._job_file()), "--ended", "--json").communicate()
+        asked = self._tailrace("accounts", str(self._job_file()), "--ended", "--json")
+        out, errors = asked.communicate(timeout=_PATIENCE)
+        if not out:
+            raise WorkError(f"{asked.args!r} says nothing:\n{errors}")
         named: dict[str, list[Place]] = {"gone": [], "missing": []}
         for partition in json.loads(out)["partitions"]:
             for kind, places in named.items():
