@@ -125,8 +125,9 @@ class Replay:
     def _send(self) -> None:
         self._job = isolated(self._job, self._settings.brokers)
         topic = self._job.source.topic
-        limit = {"max.message.bytes": str(largest_message(self._job.source.max_bytes))}
-        create_topics(self._settings, {topic: 1}, limit)
+        limit = str(largest_message(self._job.source.max_bytes))
+        # By their timestamps records of last year are too old to be kept: brokers look every five minutes.
+        create_topics(self._settings, {topic: 1}, {"max.message.bytes": limit, "retention.ms": "-1"})
         self.count = produce(self._settings, topic, map(_message, self._records))
         self._records = ()
         if not self.count:
