@@ -104,7 +104,8 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 def serve(file: int, libraries: Sequence[str] = ()) -> None:
     """Forks a process for each connection, until standard input ends."""
     for library in (*LIBRARIES, *libraries):
-        __import__(library)
+        with suppress(ModuleNotFoundError):  # fsspec is not in every environment
+            __import__(library)
     gc.freeze()  # shared with all that are forked
     with socket.socket(fileno=file) as listening:
         while True:

@@ -1,7 +1,8 @@
-"""A job that outlives its TaskManager, and its JobManager, on the local stack.
+"""A job that outlives an edit, its TaskManager, and its JobManager, on the local stack.
 
-The adversary is whoever kills these processes: the job is shown as what it is, `up` starts what died and
-leaves the rest, and nothing is written twice.
+The adversary is whoever edits the file or kills these processes: the job is shown as what it is, `up` starts
+what died and leaves the rest, and nothing is written twice. The job file is what `init`
+makes of the topic.
 """
 
 from __future__ import annotations
@@ -27,15 +28,7 @@ from flink_jobs.testing import record
 from tests.helpers.commands import tailrace_command
 from tests.helpers.samples import write_model
 
-JOB = """
-job: alive
-source:
-  topic: alive.in
-  schema: {id: {type: long, required: true}, x: {type: double, required: true}}
-model: {name: m, registry: models}
-predictions: {include: [id]}
-runtime: {python: PYTHON, parallelism: 1, checkpoint: {interval: 1s}}
-"""
+RUNTIME = "runtime: {python: PYTHON, parallelism: 1, checkpoint: {interval: 1s}}\n"
 
 
 class Day:
@@ -80,12 +73,18 @@ class Day:
         rows = [record({"id": self.sent + n, "x": 1.0}) for n in range(count)]
         self.sent += produce(self.kafka, "alive.in", rows)
 
+    def predictions(self) -> list[dict[str, Any]]:
+        return [json.loads(each.value or b"") for each in read_topic(self.kafka, "alive.predictions")]
+
     def ids(self) -> list[int]:
-        return [json.loads(each.value or b"")["id"] for each in read_topic(self.kafka, "alive.predictions")]
+        return [each["id"] for each in self.predictions()]
 
     def job(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.tailrace("job", "alive", "--json").stdout)
         return found
+
+    def waiting(self) -> int:
+        return sum(lag["records"] for lag in self.job()["lag"])
 
     def until_all_are_there(self) -> None:
         assert wait_until(lambda: len(self.ids()) >= self.sent, 200, 1)
@@ -94,7 +93,6 @@ class Day:
 @pytest.fixture
 def day(tmp_path: Path) -> Iterator[Day]:
     write_model(tmp_path / "models", "m", "x")
-    (tmp_path / "job.yaml").write_text(JOB.replace("PYTHON", warm_python()))
     made = Day(tmp_path)
     try:
         made.well("up", *made.ports, "--slots", "1", "--memory", "2g")
@@ -107,24 +105,29 @@ def day(tmp_path: Path) -> Iterator[Day]:
 def test_a_job_outlives_its_taskmanager_and_its_jobmanager(day: Day) -> None:
     create_topics(day.kafka, {"alive.in": 2})
     day.send(100)
-    day.well("submit", "job.yaml")
+    day.well("init", "alive", "--model", "m", "--topic", "alive.in")
+    job = day.folder / "alive.yaml"
+    job.write_text(job.read_text() + RUNTIME.replace("PYTHON", warm_python()))
+    day.well("submit", "alive.yaml")
     day.until_all_are_there()
     found = day.job()
     assert (found["state"], found["healthy"], found["release"]) == ("running", True, "m version 1, release 1")
     assert [(lag["partition"], lag["records"]) for lag in found["lag"]] == [(0, 0), (1, 0)]
-    assert (found["dead_share"], found["restarts"]) == (0, 0)
+    assert found["restarts"] == 0
+    assert wait_until(lambda: day.job()["dead_share"] == 0, 60, 1)
     assert Path(day.well("savepoint", "alive").strip().removeprefix("file:"), "_metadata").is_file()
     assert day.job()["healthy"]
     written = day.well("logs", "alive")
     assert "==> /jobmanager/log <==" in written
     assert "==> /taskmanagers/127.0.0.1:" in written
-    assert day.tailrace("run", "job.yaml").returncode == 2
+    assert day.tailrace("run", "alive.yaml").returncode == 2
     assert claims.runs(day.kafka, "alive", "alive.in", 20)  # though it has nothing new to commit
 
+    assert wait_until(lambda: day.waiting() == 0, 60, 1)
     day.kill("taskmanager")
     assert wait_until(lambda: day.job()["state"] == "no TaskManager", 120, 1)
     day.send(50)
-    assert sum(lag["records"] for lag in day.job()["lag"]) == 50
+    assert day.waiting() == 50
     before = day.pid("jobmanager"), day.pid("kafka")
     assert day.well("up").startswith("Started taskmanager; the rest ran on.")
     day.until_all_are_there()
@@ -133,7 +136,7 @@ def test_a_job_outlives_its_taskmanager_and_its_jobmanager(day: Day) -> None:
     day.kill("jobmanager")
     time.sleep(2)
     assert "tailrace resume alive" in day.well("up")
-    refused = day.tailrace("submit", "job.yaml")
+    refused = day.tailrace("submit", "alive.yaml")
     assert (refused.returncode, "tailrace resume alive" in refused.stderr) == (2, True)
     day.send(25)
     day.well("resume", "alive")

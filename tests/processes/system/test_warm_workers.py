@@ -109,3 +109,16 @@ def test_a_temporary_folder_with_a_long_name_has_ordinary_workers(tmp_path: Path
 
 def _output(command: Sequence[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def test_a_library_that_is_not_installed_keeps_no_worker_cold(tmp_path: Path) -> None:
+    """As fsspec is not, where Tailrace is installed from an index without extras."""
+    (tmp_path / "job.py").write_text("import sys; print('pandas' in sys.modules)")
+    done = subprocess.run(
+        [warm_python("no_such_library"), "-m", "job"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "True\n"
