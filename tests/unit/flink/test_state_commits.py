@@ -14,8 +14,6 @@ import pytest
 
 from udfs.flink.state import UNANSWERED, commit_together
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 
 class Java:
     """Answers when it has so many requests, or all that come before it is told to go on."""

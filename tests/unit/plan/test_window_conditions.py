@@ -121,6 +121,9 @@ class Counters:
     def add_group(self, _name: str, _label: str | None = None) -> Counters:
         return self
 
+    def gauge(self, _name: str, _value: Any) -> None:
+        """None is asked for here."""
+
     def counter(self, name: str) -> Any:
         def inc(n: int) -> None:
             self.counts[name] = self.counts.get(name, 0) + n
