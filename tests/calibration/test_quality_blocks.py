@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tests.helpers.labelled import HOUR, binary, counted
+from tests.helpers.labelled import CLASSES, HOUR, binary, counted
 from udfs.quality.realized import realized
 from udfs.quality.records import Metric
 from udfs.rollout.losses import ScoredRow
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 BLOCKS, EACH = 60, 30
 
 
@@ -71,62 +72,128 @@ def test_so_do_those_of_accuracy_and_log_loss(windows: int) -> None:
     assert 0.88 <= np.mean(loss) <= 0.99
 
 
-def ranked(random: np.random.Generator, storm: float) -> tuple[Ints, Floats, npt.NDArray[np.bool_]]:
+def ranked(random: np.random.Generator, storm: float) -> tuple[Ints, Floats, Flags]:
     """Times, scores and labels: in a storm more records are positive than their scores say, or fewer."""
     times, shared = drawn(random, storm)
     odds = random.normal(-0.5, 1.2, len(times))
     return times, 1 / (1 + np.exp(-odds)), random.random(len(times)) < 1 / (1 + np.exp(-odds - shared))
 
 
-def auc_of(times: Ints, scores: Floats, labels: npt.NDArray[np.bool_]) -> Metric:
+def found_of(times: Ints, scores: Floats, labels: Flags) -> dict[str, Metric]:
     rows = [(binary(score), label) for score, label in zip(scores.tolist(), labels.tolist(), strict=True)]
-    return realized(counted(rows, times=times))["auc"]
+    return realized(counted(rows, times=times))
+
+
+def measured(scores: Floats, labels: Flags) -> dict[str, float]:
+    """Areas by scikit-learn, on the rows; the rest by numpy."""
+    said = scores >= 0.4
+    both = (said & labels).sum()
+    gaps = np.bincount((scores * 15).astype(int), scores - labels)
+    return {
+        "auc": roc_auc_score(labels, scores),
+        "average_precision": average_precision_score(labels, scores),
+        "precision": both / said.sum(),
+        "recall": both / labels.sum(),
+        "f1": 2 * both / (said.sum() + labels.sum()),
+        "ece": float(np.abs(gaps).sum() / len(labels)),
+    }
+
+
+def redrawn(times: Ints, random: np.random.Generator, draws: int) -> list[Ints]:
+    """The rows of minutes that are drawn with replacement."""
+    of_block = [np.flatnonzero(times * BLOCKS // HOUR == block) for block in range(BLOCKS)]
+    return [np.concatenate([of_block[i] for i in random.integers(0, BLOCKS, BLOCKS)]) for _ in range(draws)]
+
+
+def error_in(metric: Metric) -> float:
+    assert metric.high is not None
+    assert metric.low is not None
+    return (metric.high - metric.low) / 2 / 1.959964
 
 
 @pytest.mark.parametrize("windows", [30, pytest.param(300, marks=pytest.mark.long)])
-def test_the_interval_of_auc_holds_where_records_of_a_minute_are_alike(windows: int) -> None:
-    """DeLong's takes them to be independent: it holds in 84% of 200 windows, and this one in 92%."""
+def test_intervals_of_two_classes_hold_where_records_of_a_minute_are_alike(windows: int) -> None:
+    """Those that take records to be independent hold as seldom as in a window of one block."""
     random = np.random.default_rng(5)
     odds, shared = random.normal(-0.5, 1.2, 400_000), random.normal(0, 3.0, 400_000)
     # Positives and negatives of two different minutes, as nearly all pairs of a window are.
-    true = roc_auc_score(random.random(400_000) < 1 / (1 + np.exp(-odds - shared)), odds)
-    held, delong = [], []
-    for _ in range(windows):
+    true = measured(1 / (1 + np.exp(-odds)), random.random(400_000) < 1 / (1 + np.exp(-odds - shared)))
+    held, alone = (np.zeros((windows, len(true))) for _ in range(2))
+    for window in range(windows):
         times, scores, labels = ranked(random, 3.0)
-        found = auc_of(times, scores, labels)
-        held.append(inside(found, true))
-        delong.append(inside(auc_of(np.zeros_like(times), scores, labels), true))
-    assert np.mean(held) >= 0.83
-    assert np.mean(delong) < np.mean(held)
+        for into, at in ((held, times), (alone, np.zeros_like(times))):
+            found = found_of(at, scores, labels)
+            into[window] = [inside(found[name], value) for name, value in true.items()]
+    shares = dict(zip(true, held.mean(axis=0), strict=True))
+    assert min(shares.values()) >= (0.83 if windows < 100 else 0.9), shares
+    assert (alone.mean(axis=0) <= held.mean(axis=0)).all()
+    assert (alone.mean(axis=0) < 0.8).sum() >= 3
 
 
-def test_the_error_of_auc_is_that_of_a_bootstrap_of_blocks() -> None:
-    """By scikit-learn on the raw rows, minutes drawn with replacement."""
+def test_errors_of_two_classes_are_those_of_a_bootstrap_of_blocks() -> None:
+    """On the raw rows, minutes drawn with replacement."""
     random = np.random.default_rng(6)
     times, scores, labels = ranked(random, 3.0)
-    of_block = [np.flatnonzero(times * BLOCKS // HOUR == block) for block in range(BLOCKS)]
-    drawn_again = []
-    for _ in range(400):
-        rows = np.concatenate([of_block[i] for i in random.integers(0, BLOCKS, BLOCKS)])
-        drawn_again.append(roc_auc_score(labels[rows], scores[rows]))
-    found = auc_of(times, scores, labels)
-    assert found.value == pytest.approx(roc_auc_score(labels, scores), abs=0.003)
-    assert found.high is not None
-    assert found.value is not None
-    assert (found.high - found.value) / 1.96 == pytest.approx(np.std(drawn_again), rel=0.15)
+    again = [measured(scores[rows], labels[rows]) for rows in redrawn(times, random, 200)]
+    found = found_of(times, scores, labels)
+    for name, value in measured(scores, labels).items():
+        assert found[name].value == pytest.approx(value, abs=0.003), name
+        assert error_in(found[name]) == pytest.approx(np.std([a[name] for a in again]), rel=0.2), name
 
 
-def test_the_interval_of_auc_of_independent_records_is_delongs() -> None:
+def test_the_error_of_the_calibration_of_many_classes_is_that_of_a_bootstrap_of_blocks() -> None:
+    random = np.random.default_rng(8)
+    times, shared = drawn(random, 1.5)
+    others = random.uniform(0.02, 0.3, (len(times), 2))
+    scores = 1 - others.sum(axis=1)
+    right = random.random(len(times)) < 1 / (1 + np.exp(-shared))
+    rows = [
+        (
+            ScoredRow(
+                1, "champion", 1, "multiclass", CLASSES, "car", None, dict(zip(CLASSES, p, strict=True))
+            ),
+            label,
+        )
+        for p, label in zip(
+            np.column_stack([scores, others]).tolist(), np.where(right, "car", "foot").tolist(), strict=True
+        )
+    ]
+    again = [
+        np.abs(np.bincount((scores[i] * 15).astype(int), scores[i] - right[i])).sum() / len(i)
+        for i in redrawn(times, random, 400)
+    ]
+    found = realized(counted(rows, times=times))["ece"]
+    assert error_in(found) == pytest.approx(np.std(again), rel=0.15)
+    assert error_in(realized(counted(rows))["ece"]) < error_in(found) / 2
+
+
+def test_intervals_of_independent_records_are_hardly_wider() -> None:
     random, widths = np.random.default_rng(7), []
     for _ in range(20):
         times, scores, labels = ranked(random, 0.0)
-        alike, plain = auc_of(times, scores, labels), auc_of(np.zeros_like(times), scores, labels)
-        assert alike.value == plain.value
-        assert alike.high is not None
-        assert plain.high is not None
-        widths.append((alike.high - (alike.value or 0)) / (plain.high - (plain.value or 0)))
-    assert min(widths) >= 1 - 1e-12
-    assert np.mean(widths) < 1.08
+        alike, plain = found_of(times, scores, labels), found_of(np.zeros_like(times), scores, labels)
+        names = measured(scores, labels)
+        assert [alike[name].value for name in names] == [plain[name].value for name in names]
+        widths.append([error_in(alike[name]) / error_in(plain[name]) for name in names])
+    assert np.min(widths) >= 1 - 1e-12
+    assert np.mean(widths, axis=0).max() < 1.08
+
+
+@pytest.mark.parametrize("windows", [30, pytest.param(200, marks=pytest.mark.long)])
+def test_intervals_of_a_quantile_hold_where_errors_of_a_minute_are_alike(windows: int) -> None:
+    random = np.random.default_rng(9)
+    error = random.normal(0, np.hypot(1.0, 1.0), 400_000)
+    true = {"bias": 0.0, "quantile_coverage": 0.5, "pinball": np.maximum(-0.9 * error, 0.1 * error).mean()}
+    held, alone = (np.zeros((windows, len(true))) for _ in range(2))
+    for window in range(windows):
+        times, shared = drawn(random, 1.0)
+        off = (shared + random.normal(size=len(shared))).tolist()
+        rows = [(ScoredRow(1, "champion", 1, "regression", (), e), 0.0) for e in off]
+        for into, at in ((held, times), (alone, np.zeros_like(times))):
+            found = realized(counted(rows, times=at), 0.9)
+            into[window] = [inside(found[name], value) for name, value in true.items()]
+    assert held.mean(axis=0).min() >= (0.83 if windows < 100 else 0.9)
+    assert alone.mean(axis=0).max() < 0.7
 
 
 def test_the_error_of_a_mean_is_that_of_its_blocks() -> None:

@@ -22,6 +22,7 @@ Ints = npt.NDArray[np.int64]
 Bin = TypeVar("Bin", int, Ints)
 
 BITS = 7
+CURVE_BINS = 15
 _SHIFT = 52 - BITS
 # Below this a probability is as good as 0: losses end there too.
 _LEAST = 1e-6
@@ -46,6 +47,11 @@ def probability_bins(values: Floats) -> Ints:
 def coarse(number: Bin) -> Bin:
     """The bin, or (n,) bins, of 64 of these each: two for each doubling of the number."""
     return number >> (BITS - 1)
+
+
+def curve_bin(score: float) -> int:
+    """That of the calibration curve."""
+    return min(max(int(score * CURVE_BINS), 0), CURVE_BINS - 1)
 
 
 def bin_value(number: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -59,7 +60,8 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     `bins` and `curve` have (records, positive labels, sum of the score), by the score's fine bin and by 15 of
     equal width. `classes` have (labels, right, predicted) by class; `slots` labels by class in each 60th of
     the window; `delays` records by the bin of the ms that a label took; `blocks` (records, loss, second,
-    right) by slot, and `ranks` (records, positive labels) by slot and a few bins of the score.
+    right) by slot, then `decisions`, or of regressions (sum of errors, not below 0); and `ranks` those of
+    `bins` but for the score, by slot and a few bins of it.
     """
 
     kind: str
@@ -95,7 +97,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
             added(self.classes, other.classes),
             _slots(self.slots, other.slots),
             _counts(self.delays, other.delays),
-            added(self.blocks, other.blocks),
+            _blocks(self.blocks, other.blocks),
             _ranks(self.ranks, other.ranks),
         )
 
@@ -188,6 +190,14 @@ def _slots(
     total = dict(one)
     for slot, counts in other.items():
         total[slot] = _counts(total.get(slot, {}), counts)
+    return dict(sorted(total.items()))
+
+
+def _blocks(one: Mapping[int, Row], other: Mapping[int, Row]) -> dict[int, Row]:
+    """Those of an older release are shorter."""
+    total = dict(one)
+    for slot, row in other.items():
+        total[slot] = tuple(map(sum, zip_longest(total.get(slot, ()), row, fillvalue=0)))
     return dict(sorted(total.items()))
 
 

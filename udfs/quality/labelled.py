@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import add
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from udfs.quality.bins import Ints, coarse, number_bins
+from udfs.quality.bins import CURVE_BINS, Ints, coarse, number_bins
 from udfs.quality.counts import PARTS, Key, Labelled, LabelsKey, QualityReport, Row, encode_report
 from udfs.quality.params import LabelWait, QualityCount, published_at
 from udfs.quality.predicted import binned, bins_of
 from udfs.rollout.losses import FINE, LossSum, ScoredRow, is_number, measured
 from udfs.times import window_start
 
-CURVE_BINS = 15
 SLOTS = 60
 _SCORED = msgspec.json.Decoder(list[ScoredRow])
 
@@ -154,8 +154,8 @@ def _labelled(key: LabelsKey, found: _Gathered) -> Labelled:
         classes=_by_class(rows) if kind == "multiclass" else {},
         slots=_by_slot(rows) if classes and key.key[2] is None else {},
         delays=_delays(rows),
-        blocks=_blocks(rows),
-        ranks=_ranks(kind, rows, truth) if kind in ("binary", "anomaly") else {},
+        blocks=_blocks(kind, rows),
+        ranks=_ranks(kind, rows, truth) if classes else {},
     )
 
 
@@ -211,20 +211,28 @@ def _by_slot(rows: Sequence[_Row]) -> dict[int, dict[str, int]]:
     return slots
 
 
-def _blocks(rows: Sequence[_Row]) -> dict[int, Row]:
-    found: dict[int, list[int]] = {}
+def _blocks(kind: str, rows: Sequence[_Row]) -> dict[int, Row]:
+    found: dict[int, Row] = {}
     for row in rows:
-        block = found.setdefault(row.slot, [0, 0, 0, 0])
-        for place, value in enumerate((1, row.loss, row.second, row.right)):
-            block[place] += value
-    return {slot: tuple(block) for slot, block in sorted(found.items())}
+        counts = (1, row.loss, row.second, int(row.right), *_of_kind(kind, row))
+        block = found.get(row.slot)
+        found[row.slot] = counts if block is None else tuple(map(add, block, counts))
+    return dict(sorted(found.items()))
+
+
+def _of_kind(kind: str, row: _Row) -> Row:
+    if kind == "multiclass":
+        return ()
+    if kind == "regression":
+        return row.error, int(row.error >= 0)
+    return int(row.truth), int(row.called), int(row.truth and row.called)
 
 
 def _ranks(kind: str, rows: Sequence[_Row], truth: Ints) -> dict[int, dict[int, Row]]:
-    bins = coarse(bins_of(kind, np.array([row.score for row in rows])))
+    bins, outcome = coarse(bins_of(kind, np.array([row.score for row in rows]))), _outcome(kind, rows, truth)
     slots = np.array([row.slot for row in rows])
     return {
-        int(slot): binned(bins[slots == slot], np.ones_like(truth[slots == slot]), truth[slots == slot])
+        int(slot): binned(bins[slots == slot], np.ones_like(outcome[slots == slot]), outcome[slots == slot])
         for slot in np.unique(slots)
     }
 

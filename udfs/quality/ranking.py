@@ -49,6 +49,16 @@ def placements(cells: Cells) -> tuple[list[float], list[float]]:
     return below_share, above_share
 
 
+def auc_influences(cells: Cells) -> list[tuple[float, float]]:
+    """By how much a positive, and a negative, record of each bin moves the AUC."""
+    positives, negatives = sum(p for p, _ in cells), sum(n for _, n in cells)
+    if not positives or not negatives:
+        return [(0.0, 0.0)] * len(cells)
+    below, above = placements(cells)
+    value = math.fsum(p * b for (p, _), b in zip(cells, below, strict=True)) / positives
+    return [((b - value) / positives, (a - value) / negatives) for b, a in zip(below, above, strict=True)]
+
+
 def auc_error(metric: Metric) -> float | None:
     """The standard error in the metric's interval, if that is not cut."""
     if metric.value is None or metric.low is None or metric.high is None:
@@ -71,9 +81,10 @@ def _delong(
     return math.sqrt(of_positives / (positives - 1) / positives + of_negatives / (negatives - 1) / negatives)
 
 
-def average_precision(cells: Cells) -> Metric:
+def average_precision(cells: Cells, alike: float = 1.0) -> Metric:
     """The mean precision at each positive record, those of a bin at its lower end.
 
+    The interval is by the logit (Boyd, Eng and Page 2013), as of `alike` times fewer positives.
     `binned` is how far the value may lie from that of the scores, whatever their order within bins.
     """
     positives = sum(p for p, _ in cells)
@@ -89,5 +100,25 @@ def average_precision(cells: Cells) -> Metric:
         area += positive * true / (true + false) if positive else 0.0
     value = area / positives
     shared = max(best / positives - value, value - worst / positives)
-    metric = logit_interval(value, positives)
+    metric = logit_interval(value, positives / alike)
     return Metric(value=value, low=metric.low, high=metric.high, binned=shared)
+
+
+def precision_influences(cells: Cells) -> list[tuple[float, float]]:
+    """By how much a positive, and a negative, record of each bin moves the average precision."""
+    positives = sum(p for p, _ in cells)
+    if not positives:
+        return [(0.0, 0.0)] * len(cells)
+    seen, true, false = [], positives, sum(n for _, n in cells)
+    for positive, negative in cells:
+        seen.append((true, true + false))
+        true -= positive
+        false -= negative
+    value = math.fsum(p * t / n for (p, _), (t, n) in zip(cells, seen, strict=True) if p) / positives
+    found, raised, lowered = [], 0.0, 0.0
+    # A record counts at all positive ones that score at most as high.
+    for (positive, _), (t, n) in zip(cells, seen, strict=True):
+        raised += positive * (n - t) / n**2
+        lowered += positive * t / n**2
+        found.append(((t / n - value + raised) / positives, -lowered / positives))
+    return found

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from operator import itemgetter
 
-from udfs.quality.bins import bin_value, coarse
+from udfs.quality.alike import (
+    BOTH,
+    CALLED,
+    ERROR,
+    LOSS,
+    NOT_BELOW,
+    POSITIVE,
+    RIGHT,
+    ROWS,
+    SECOND,
+    Part,
+    share_of,
+    times_as_wide,
+    variance_of,
+)
+from udfs.quality.bins import bin_value, curve_bin
 from udfs.quality.counts import PARTS, Labelled
 from udfs.quality.intervals import of_mean, of_share, within
-from udfs.quality.ranking import Cells, auc, average_precision, placements
+from udfs.quality.ranking import Cells, auc, auc_influences, average_precision, precision_influences
 from udfs.quality.records import ClassReport, CurvePoint, Metric
 from udfs.rollout.losses import FINE, LossSum
 
@@ -30,13 +46,10 @@ def cells_of(counts: Labelled) -> Cells:
 
 def _anomaly(counts: Labelled) -> dict[str, Metric]:
     cells = cells_of(counts)
-    positive, called, both = counts.decisions
     return {
-        "auc": auc(cells, _ranked_alike(counts, cells)),
-        "average_precision": average_precision(cells),
-        "precision": of_share(both, called),
-        "recall": of_share(both, positive),
-        "f1": _f1(positive, called, both),
+        "auc": _auc(counts, cells),
+        "average_precision": _average_precision(counts, cells),
+        **_shares(counts),
         "accuracy": _accuracy(counts),
         **_no_change(counts),
     }
@@ -45,8 +58,8 @@ def _anomaly(counts: Labelled) -> dict[str, Metric]:
 def _binary(counts: Labelled) -> dict[str, Metric]:
     return {
         **_anomaly(counts),
-        "log_loss": _mean(counts.loss, _in_blocks(counts, _LOSS)),
-        "brier": _mean(counts.second, _in_blocks(counts, _SECOND)),
+        "log_loss": _mean(counts.loss, variance_of(counts, _summed(LOSS))),
+        "brier": _mean(counts.second, variance_of(counts, _summed(SECOND))),
         "ece": _calibration_error(counts),
     }
 
@@ -54,23 +67,23 @@ def _binary(counts: Labelled) -> dict[str, Metric]:
 def _multiclass(counts: Labelled) -> dict[str, Metric]:
     return {
         "accuracy": _accuracy(counts),
-        "log_loss": _mean(counts.loss, _in_blocks(counts, _LOSS)),
-        "brier": _mean(counts.second, _in_blocks(counts, _SECOND)),
+        "log_loss": _mean(counts.loss, variance_of(counts, _summed(LOSS))),
+        "brier": _mean(counts.second, variance_of(counts, _summed(SECOND))),
         "ece": _calibration_error(counts),
         **_no_change(counts),
     }
 
 
 def _regression(counts: Labelled) -> dict[str, Metric]:
-    squared, (signed, _, _) = _mean(counts.loss, _in_blocks(counts, _LOSS)), counts.errors
+    squared, (signed, _, _) = _mean(counts.loss, variance_of(counts, _summed(LOSS))), counts.errors
     bias = signed / FINE / counts.rows
     variance = max(counts.loss.mean - bias * bias, 0.0)
-    error = math.sqrt(variance / (counts.rows - 1)) if counts.rows > 1 else None
+    error = _error(variance, counts, _summed(ERROR))
     low, high = (
         None if limit is None else math.sqrt(max(limit, 0.0)) for limit in (squared.low, squared.high)
     )
     return {
-        "mae": _mean(counts.second, _in_blocks(counts, _SECOND)),
+        "mae": _mean(counts.second, variance_of(counts, _summed(SECOND))),
         "rmse": Metric(value=math.sqrt(counts.loss.mean), low=low, high=high),
         "bias": of_mean(bias, error),
     }
@@ -84,86 +97,44 @@ def _mean(loss: LossSum, in_blocks: float = 0.0) -> Metric:
     return within(of_mean(loss.mean, math.sqrt(max(loss.error, in_blocks)) if loss.n > 1 else None), 0.0)
 
 
-# Where the sums of a block are.
-_LOSS, _SECOND, _RIGHT = 1, 2, 3
-# Of fewer blocks their variance says little.
-_LEAST_BLOCKS = 10
+def _error(variance: float, counts: Labelled, part: Part) -> float | None:
+    """The standard error of a mean of records with this variance, or of blocks of them."""
+    if counts.rows < 2:
+        return None
+    return math.sqrt(max(variance / (counts.rows - 1), variance_of(counts, part)))
 
 
-def _in_blocks(counts: Labelled, place: int) -> float:
-    """The variance of a mean whose records are alike within blocks (Liang and Zeger 1986); 0: not known."""
-    blocks, rows = list(counts.blocks.values()), sum(block[0] for block in counts.blocks.values())
-    if len(blocks) < _LEAST_BLOCKS:
-        return 0.0
-    unit = 1 if place == _RIGHT else FINE
-    mean = sum(block[place] for block in blocks) / unit / rows
-    spread = math.fsum((block[place] / unit - block[0] * mean) ** 2 for block in blocks)
-    return spread / rows**2 * len(blocks) / (len(blocks) - 1)
+def _summed(place: int) -> Part:
+    """The mean over records of what blocks have the sum of in units."""
+    return lambda block: (block[place] / FINE, block[ROWS])
 
 
-def _ranked_alike(counts: Labelled, cells: Cells) -> float:
-    """How many times as large an AUC's variance is as if records of a block were not alike (Obuchowski 1997).
-
-    Both by the placements of coarse bins, so that what is lost in these is lost in both.
-    """
-    positives, negatives = sum(p for p, _ in cells), sum(n for _, n in cells)
-    if len(counts.ranks) < _LEAST_BLOCKS or min(positives, negatives) < 2:
-        return 1.0
-    of_bin = _influences(counts, cells)
-    total = [0, 0]
-    moved, alone = [], []
-    for block in counts.ranks.values():
-        for n, positive in block.values():
-            total[0], total[1] = total[0] + positive, total[1] + n - positive
-    for block in counts.ranks.values():
-        of_block = []
-        for number, (n, positive) in block.items():
-            if_positive, if_negative = of_bin[number]
-            of_block += [positive * if_positive / total[0], (n - positive) * if_negative / total[1]]
-            alone += [
-                positive * (if_positive / total[0]) ** 2,
-                (n - positive) * (if_negative / total[1]) ** 2,
-            ]
-        moved.append(math.fsum(of_block))
-    blocks, each = len(moved), math.fsum(alone)
-    together = math.fsum(value**2 for value in moved) * blocks / (blocks - 1)
-    return max(together / each, 1.0) if each else 1.0
-
-
-def _influences(counts: Labelled, cells: Cells) -> dict[int, tuple[float, float]]:
-    """By how much a positive, and a negative, record of a coarse bin wins more than the mean one does."""
-    below, above = placements(cells)
-    sums: dict[int, list[float]] = {}
-    for number, (positive, negative), under, over in zip(
-        sorted(counts.bins), cells, below, above, strict=True
-    ):
-        row = sums.setdefault(coarse(number), [0.0] * 4)
-        for place, value in enumerate((positive, positive * under, negative, negative * over)):
-            row[place] += value
-    value = math.fsum(row[1] for row in sums.values()) / sum(row[0] for row in sums.values())
+def _shares(counts: Labelled) -> dict[str, Metric]:
+    """F1 by way of both / (positive or called), which is a share."""
+    either = share_of(counts, lambda block: (block[BOTH], block[POSITIVE] + block[CALLED] - block[BOTH]))
+    value, low, high = (
+        None if s is None else 2 * s / (1 + s) for s in (either.value, either.low, either.high)
+    )
     return {
-        number: (won / p - value if p else 0.0, lost / n - value if n else 0.0)
-        for number, (p, won, n, lost) in sums.items()
+        "precision": share_of(counts, itemgetter(BOTH, CALLED)),
+        "recall": share_of(counts, itemgetter(BOTH, POSITIVE)),
+        "f1": Metric(value=value, low=low, high=high),
     }
 
 
 def _accuracy(counts: Labelled) -> Metric:
-    """As of so many fewer records as these say because they are alike (Kish's design effect)."""
-    share, rows = counts.right / counts.rows, counts.rows
-    alone = share * (1 - share) / rows
-    alike = max(_in_blocks(counts, _RIGHT) / alone, 1.0) if alone else 1.0
-    found = of_share(counts.right / alike, rows / alike)
-    return Metric(value=share, low=found.low, high=found.high)
+    return share_of(counts, itemgetter(RIGHT, ROWS))
 
 
-def _f1(positive: int, called: int, both: int) -> Metric:
-    """By way of both / (positive or called), which is a share."""
-    either = positive + called - both
-    share = of_share(both, either)
-    if share.value is None or share.low is None or share.high is None:
-        return share
-    value, low, high = (2 * s / (1 + s) for s in (share.value, share.low, share.high))
-    return Metric(value=value, low=low, high=high)
+def _auc(counts: Labelled, cells: Cells) -> Metric:
+    return auc(
+        cells, times_as_wide(counts, dict(zip(sorted(counts.bins), auc_influences(cells), strict=True)))
+    )
+
+
+def _average_precision(counts: Labelled, cells: Cells) -> Metric:
+    influences = dict(zip(sorted(counts.bins), precision_influences(cells), strict=True))
+    return average_precision(cells, times_as_wide(counts, influences))
 
 
 def _calibration_error(counts: Labelled) -> Metric:
@@ -173,7 +144,21 @@ def _calibration_error(counts: Labelled) -> Metric:
         gaps.append(abs(total / PARTS - positive))
         variance.append(positive * (n - positive) / n)
     value, error = math.fsum(gaps) / counts.rows, math.sqrt(math.fsum(variance)) / counts.rows
-    return within(of_mean(value, error), 0.0, 1.0)
+    wide = math.sqrt(times_as_wide(counts, _gap_influences(counts, value)))
+    return within(of_mean(value, error * wide), 0.0, 1.0)
+
+
+def _gap_influences(counts: Labelled, mean: float) -> dict[int, tuple[float, float]]:
+    sides = {
+        place: math.copysign(1, total / PARTS - positive)
+        for place, (_, positive, total) in counts.curve.items()
+    }
+    found = {}
+    for number, (n, _, total) in counts.bins.items():
+        score = total / PARTS / n
+        side = sides.get(curve_bin(score), 0.0)
+        found[number] = side * (score - 1) - mean, side * score - mean
+    return found
 
 
 def curve_of(counts: Labelled) -> tuple[CurvePoint, ...]:
@@ -214,14 +199,21 @@ def _no_change(counts: Labelled) -> dict[str, Metric]:
 
 def _at_quantile(counts: Labelled, quantile: float) -> dict[str, Metric]:
     """Pinball loss (Koenker and Bassett 1978), and the share of labels that were not above the prediction."""
-    signed, _, not_below = counts.errors
+    signed = counts.errors[0]
     lean = 1 - 2 * quantile
     rows, absolute, bias = counts.rows, counts.second.mean, signed / FINE / counts.rows
     value = (absolute + lean * bias) / 2
     # (|e| + lean e)² = (1 + lean²) e² + 2 lean e |e|
     square = ((1 + lean**2) * counts.loss.mean + 2 * lean * counts.errors[1] / FINE / rows) / 4
-    error = math.sqrt(max(square - value**2, 0.0) / (rows - 1)) if rows > 1 else None
-    return {"pinball": within(of_mean(value, error), 0.0), "quantile_coverage": of_share(not_below, rows)}
+    error = _error(
+        max(square - value**2, 0.0),
+        counts,
+        lambda block: ((block[SECOND] + lean * block[ERROR]) / 2 / FINE, block[ROWS]),
+    )
+    return {
+        "pinball": within(of_mean(value, error), 0.0),
+        "quantile_coverage": share_of(counts, itemgetter(NOT_BELOW, ROWS)),
+    }
 
 
 def delay_quantile(delays: Mapping[int, int], share: float) -> float | None:

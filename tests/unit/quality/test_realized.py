@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -11,9 +12,10 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from tests.helpers.labelled import ANOMALIES, BINARY, CLASSES, MANY, NUMBERS, counted, counts_in_parts
-from udfs.quality.counts import Labelled
+from udfs.quality.counts import Labelled, LabelsKey, QualityReport, decode_report, encode_report
 from udfs.quality.intervals import wilson
 from udfs.quality.realized import classes_of, curve_of, delay_quantile, realized
+from udfs.rollout.losses import ScoredRow
 
 TRUTH = [label for _, label in BINARY]
 SCORES = [row.score or 0.0 for row, _ in BINARY]
@@ -161,6 +163,34 @@ def test_delays() -> None:
 def test_counts_are_the_same_however_the_work_is_split(rows: object, parts: int) -> None:
     """Two workers, and forty, that each saw other records in another order: the same bytes."""
     assert counts_in_parts(rows, parts) == counts_in_parts(rows, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [BINARY, MANY, NUMBERS], ids=["two", "many", "numbers"])
+def test_counts_of_an_older_release_go_on(rows: list[tuple[ScoredRow, object]]) -> None:
+    """A savepoint in the middle of a window: its blocks had no decisions, and many classes no ranks."""
+    times = np.arange(len(rows)) * 1_000
+    whole = realized(counted(rows, times=times), 0.9)
+    old, new = (counted(rows[part::2], times=times[part::2]) for part in range(2))
+    shorter = msgspec.structs.replace(
+        old,
+        blocks={slot: row[:4] for slot, row in old.blocks.items()},
+        ranks={} if old.kind == "multiclass" else old.ranks,
+    )
+    at = LabelsKey(0, (0, 1, None, None))
+    known = decode_report(encode_report(QualityReport(labelled={at: shorter}))).labelled[at]
+    assert known.merged(new) == new.merged(known)
+    found, alone = realized(known.merged(new), 0.9), realized(known, 0.9)
+    assert {name: metric.value for name, metric in found.items()} == pytest.approx(
+        {name: metric.value for name, metric in whole.items()}
+    )
+    assert found["log_loss" if old.kind != "regression" else "mae"].high == pytest.approx(
+        whole["log_loss" if old.kind != "regression" else "mae"].high
+    )
+    for name in {"precision", "recall", "quantile_coverage"} & set(found):
+        for one, counts in ((found, known.merged(new)), (alone, known)):
+            n = {"precision": counts.decisions[1], "recall": counts.decisions[0]}.get(name, counts.rows)
+            value = one[name].value or 0.0
+            assert (one[name].low, one[name].high) == pytest.approx(wilson(value * n, n))
 
 
 def test_without_labels_nothing_is_said() -> None:

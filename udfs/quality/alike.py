@@ -1,0 +1,99 @@
+"""How alike records near in time are, as in a storm: then many of them say what a few independent ones would.
+
+By blocks of the window's time, 60 of them (Liang and Zeger 1986; Obuchowski 1997 of areas).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from udfs.quality.bins import coarse
+from udfs.quality.counts import Labelled, Row
+from udfs.quality.intervals import of_share
+from udfs.quality.records import Metric
+
+#: What is counted, and among how many: of a block, or of all blocks together.
+Part = Callable[[Row], tuple[float, float]]
+#: By how much a positive, and a negative, record of a bin of the score moves a metric.
+Influences = Mapping[int, tuple[float, float]]
+
+#: Where the counts of a block are.
+ROWS, LOSS, SECOND, RIGHT = 0, 1, 2, 3
+#: Of two classes and anomalies.
+POSITIVE, CALLED, BOTH = 4, 5, 6
+#: Of regressions.
+ERROR, NOT_BELOW = 4, 5
+_PLACES = 7
+# Of fewer blocks their variance says little.
+_LEAST = 10
+
+
+def variance_of(counts: Labelled, part: Part) -> float:
+    """The variance of a part whose records are alike within blocks; 0: not known.
+
+    It is not of counts whose first part is of an older release, which did not count it in blocks.
+    """
+    padded = [(*block, *[0] * (_PLACES - len(block))) for block in counts.blocks.values()]
+    blocks = [(count, n) for count, n in map(part, padded) if n]
+    count, n = part(_whole(counts))
+    if len(blocks) < _LEAST or not math.isclose(math.fsum(c for c, _ in blocks), count, rel_tol=1e-9):
+        return 0.0
+    if math.fsum(b for _, b in blocks) != n:
+        return 0.0
+    share = count / n
+    spread = math.fsum((c - b * share) ** 2 for c, b in blocks)
+    return spread / n**2 * len(blocks) / (len(blocks) - 1)
+
+
+def share_of(counts: Labelled, part: Part) -> Metric:
+    """A share, as of so many fewer records as these say because they are alike (Kish's design effect)."""
+    count, n = part(_whole(counts))
+    if not n:
+        return Metric()
+    share = count / n
+    alone = share * (1 - share) / n
+    alike = max(variance_of(counts, part) / alone, 1.0) if alone else 1.0
+    found = of_share(count / alike, n / alike)
+    return Metric(value=share, low=found.low, high=found.high)
+
+
+def _whole(counts: Labelled) -> Row:
+    signed, _, not_below = counts.errors
+    last = (signed, not_below) if counts.kind == "regression" else counts.decisions
+    return counts.rows, counts.loss.total, counts.second.total, counts.right, *last
+
+
+def times_as_wide(counts: Labelled, influences: Influences) -> float:
+    """How many times as large a metric's variance is as if records of a block were not alike; 1 or more.
+
+    Both by what records of coarse bins make on average, so that what is lost in these is lost in both.
+    """
+    blocks = len(counts.ranks)
+    if blocks < _LEAST:
+        return 1.0
+    of_bin = _averaged(counts, influences)
+    together, alone = [], []
+    for block in counts.ranks.values():
+        moved = []
+        for number, (n, positive) in block.items():
+            for rows, by in zip((positive, n - positive), of_bin[number], strict=True):
+                moved.append(rows * by)
+                alone.append(rows * by**2)
+        together.append(math.fsum(moved) ** 2)
+    each = math.fsum(alone)
+    return max(math.fsum(together) * blocks / (blocks - 1) / each, 1.0) if each else 1.0
+
+
+def _averaged(counts: Labelled, influences: Influences) -> dict[int, tuple[float, float]]:
+    sums: dict[int, list[float]] = {}
+    for number, (n, positive, _) in sorted(counts.bins.items()):
+        if_positive, if_negative = influences[number]
+        row = sums.setdefault(coarse(number), [0.0] * 4)
+        added = (positive, positive * if_positive, n - positive, (n - positive) * if_negative)
+        for place, value in enumerate(added):
+            row[place] += value
+    return {
+        number: (of_positives / p if p else 0.0, of_negatives / n if n else 0.0)
+        for number, (p, of_positives, n, of_negatives) in sums.items()
+    }
