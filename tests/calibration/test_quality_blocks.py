@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tests.helpers.labelled import CLASSES, HOUR, binary, counted
+from udfs.quality.estimated import gap_of
 from udfs.quality.realized import realized
-from udfs.quality.records import Metric
+from udfs.quality.records import Gap, Metric
 from udfs.rollout.losses import ScoredRow
 
 Floats = npt.NDArray[np.float64]
@@ -194,6 +196,46 @@ def test_intervals_of_a_quantile_hold_where_errors_of_a_minute_are_alike(windows
             into[window] = [inside(found[name], value) for name, value in true.items()]
     assert held.mean(axis=0).min() >= (0.83 if windows < 100 else 0.9)
     assert alone.mean(axis=0).max() < 0.7
+
+
+def stormy(random: np.random.Generator, storm: float, worse: float = 0.0) -> tuple[Ints, Floats, Flags]:
+    """Scores that are right about all minutes together: probits have a closed form. Then all are `worse`."""
+    times, shared = drawn(random, storm)
+    odds = random.normal(-0.5, 1.2, len(times))
+    chance = (1 - worse) * norm.cdf(odds + shared) + worse * 0.5
+    return times, norm.cdf(odds / np.hypot(1.0, storm)), random.random(len(times)) < chance
+
+
+def gap_in(times: Ints, scores: Floats, labels: Flags, kind: str) -> Gap:
+    rows: list[tuple[ScoredRow, object]] = []
+    for score, label in zip(scores.tolist(), labels.tolist(), strict=True):
+        if kind == "binary":
+            rows.append((binary(score), label))
+        else:
+            said, chances = "yes" if score > 0.5 else "no", {"no": 1 - score, "yes": score}
+            one = ScoredRow(1, "champion", 1, kind, ("no", "yes"), said, None, chances)
+            rows.append((one, "yes" if label else "no"))
+    found = gap_of(counted(rows, times=times), 0.1)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+@pytest.mark.parametrize("windows", [15, pytest.param(400, marks=pytest.mark.long)])
+def test_a_storm_is_no_change_of_concept_and_a_change_within_storms_is(windows: int, kind: str) -> None:
+    """Some 5% of gaps are to be beyond 1.96 errors; as if independent, five times as many are."""
+    random = np.random.default_rng(10)
+    beyond, alone, found = [], [], []
+    for _ in range(windows):
+        times, scores, labels = stormy(random, 1.5)
+        beyond.append(abs(gap_in(times, scores, labels, kind).z))
+        alone.append(abs(gap_in(np.zeros_like(times), scores, labels, kind).z))
+        gap = gap_in(*stormy(random, 1.5, worse=0.7), kind)
+        found.append(gap.changed and gap.worse)
+    assert np.mean(np.array(beyond) > 1.96) <= (0.15 if windows < 100 else 0.08)
+    assert np.mean(np.array(alone) > 1.96) >= 0.2
+    assert max(beyond) < 3 < max(alone)
+    assert np.mean(found) >= 0.95
 
 
 def test_the_error_of_a_mean_is_that_of_its_blocks() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from udfs.log_loss import log_loss
+from udfs.quality.alike import times_as_wide
 from udfs.quality.counts import PARTS, Labelled, Predicted, Row
 from udfs.quality.expected import Expected, Losses
 from udfs.quality.intervals import of_mean, within
@@ -139,11 +140,13 @@ def _right(rows: int, expected: list[tuple[int, float]]) -> Metric:
 
 def _loss(expected: Iterable[_Bin]) -> tuple[float, float]:
     """The sum of expected log losses of the scores, and its standard error."""
-    sides = []
-    for n, score, positive in expected:
-        p = min(max(score, FLOOR), 1 - FLOOR)
-        sides.append((n, positive / n, log_loss(p, FLOOR), log_loss(1 - p, FLOOR)))
-    return _summed(sides)
+    return _summed((n, positive / n, *_losses_of(score)) for n, score, positive in expected)
+
+
+def _losses_of(score: float) -> tuple[float, float]:
+    """Of a positive record with this score, and of another."""
+    p = min(max(score, FLOOR), 1 - FLOOR)
+    return log_loss(p, FLOOR), log_loss(1 - p, FLOOR)
 
 
 def _brier(expected: Iterable[_Bin]) -> tuple[float, float]:
@@ -163,7 +166,7 @@ def gap_of(counts: Labelled, least: float, expected: Expected | None = None) -> 
     """Realized beside expected, of the same labelled records, so that which labels came does not matter.
 
     Log loss for two classes, accuracy for more, the mean absolute error of numbers. A part of `least` of what
-    was expected is large.
+    was expected is large. The error of classes knows that records near in time are alike.
     """
     if counts.rows < 2:
         return None
@@ -171,16 +174,29 @@ def gap_of(counts: Labelled, least: float, expected: Expected | None = None) -> 
         return _gap_of_numbers(counts, least, expected)
     if counts.kind not in ("binary", "multiclass"):
         return None
-    rows = [(n, total) for _, (n, _, total) in sorted(counts.bins.items())]
+    known = expected if expected and expected.calibration and counts.kind == "binary" else None
+    bins = _expected(((n, total) for _, (n, _, total) in sorted(counts.bins.items())), known)
+    metric, came, sides = "accuracy", counts.right / counts.rows, [(1.0, 0.0)] * len(bins)
     if counts.kind == "binary":
-        known = expected if expected and expected.calibration else None
-        total, error = _loss(_expected(rows, known))
-        error = known.beside(error, counts.rows) if known else error
-        return _gap("log_loss", total / counts.rows, counts.loss.mean, error / counts.rows, least)
-    shares = [(n, total / PARTS) for n, total in rows]
-    total = math.fsum(p for _, p in shares)
-    error = math.sqrt(math.fsum(p * (1 - p / n) for n, p in shares))
-    return _gap("accuracy", total / counts.rows, counts.right / counts.rows, error / counts.rows, least)
+        metric, came, sides = "log_loss", counts.loss.mean, [_losses_of(each.score) for each in bins]
+    total, error = _summed(
+        (each.n, each.positive / each.n, *side) for each, side in zip(bins, sides, strict=True)
+    )
+    wide = times_as_wide(counts, _parted(counts, bins, sides, came - total / counts.rows))
+    error = known.beside(error, counts.rows) if known else error
+    return _gap(metric, total / counts.rows, came, error * math.sqrt(wide) / counts.rows, least)
+
+
+def _parted(
+    counts: Labelled, bins: Sequence[_Bin], sides: Sequence[tuple[float, float]], gap: float
+) -> dict[int, tuple[float, float]]:
+    """By how much a record of each bin parts what came from what was expected, beyond what all do."""
+    found = {}
+    for number, each, (if_true, if_false) in zip(sorted(counts.bins), bins, sides, strict=True):
+        p = each.positive / each.n
+        usual = p * if_true + (1 - p) * if_false + gap
+        found[number] = if_true - usual, if_false - usual
+    return found
 
 
 def _gap_of_numbers(counts: Labelled, least: float, expected: Expected | None) -> Gap | None:
