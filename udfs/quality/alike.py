@@ -1,6 +1,6 @@
 """How alike records near in time are, as in a storm: then many of them say what a few independent ones would.
 
-By blocks of the window's time, 60 of them (Liang and Zeger 1986; Obuchowski 1997 of areas).
+By 60 blocks of the window's time (Liang and Zeger 1986; Obuchowski 1997 of areas) and their neighbours.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ ERROR, NOT_BELOW = 4, 5
 _PLACES = 7
 # Of fewer blocks their variance says little.
 _LEAST = 10
+# So many neighbours after a block may be like it.
+_LAGS = 4
 
 
 def variance_of(counts: Labelled, part: Part) -> float:
@@ -34,16 +36,29 @@ def variance_of(counts: Labelled, part: Part) -> float:
 
     It is not of counts whose first part is of an older release, which did not count it in blocks.
     """
-    padded = [(*block, *[0] * (_PLACES - len(block))) for block in counts.blocks.values()]
-    blocks = [(count, n) for count, n in map(part, padded) if n]
+    found = {slot: part((*row, *[0] * (_PLACES - len(row)))) for slot, row in counts.blocks.items()}
+    blocks = {slot: (count, n) for slot, (count, n) in found.items() if n}
     count, n = part(_whole(counts))
-    if len(blocks) < _LEAST or not math.isclose(math.fsum(c for c, _ in blocks), count, rel_tol=1e-9):
+    counted = math.fsum(c for c, _ in blocks.values())
+    if len(blocks) < _LEAST or not math.isclose(counted, count, rel_tol=1e-9):
         return 0.0
-    if math.fsum(b for _, b in blocks) != n:
+    if math.fsum(b for _, b in blocks.values()) != n:
         return 0.0
-    share = count / n
-    spread = math.fsum((c - b * share) ** 2 for c, b in blocks)
-    return spread / n**2 * len(blocks) / (len(blocks) - 1)
+    return _spread({slot: c - b * count / n for slot, (c, b) in blocks.items()}) / n**2
+
+
+def _spread(moved: Mapping[int, float]) -> float:
+    """The variance of the sum of what blocks move, as a storm may last for some of them.
+
+    Of neighbours as Newey and West (1987) have it, where that is larger.
+    """
+    alone = math.fsum(value**2 for value in moved.values())
+    together = math.fsum(
+        2 * (1 - lag / (_LAGS + 1)) * value * moved.get(slot + lag, 0.0)
+        for slot, value in moved.items()
+        for lag in range(1, _LAGS + 1)
+    )
+    return (alone + max(together, 0.0)) * len(moved) / (len(moved) - 1)
 
 
 def share_of(counts: Labelled, part: Part) -> Metric:
@@ -69,20 +84,19 @@ def times_as_wide(counts: Labelled, influences: Influences) -> float:
 
     Both by what records of coarse bins make on average, so that what is lost in these is lost in both.
     """
-    blocks = len(counts.ranks)
-    if blocks < _LEAST:
+    if len(counts.ranks) < _LEAST:
         return 1.0
     of_bin = _averaged(counts, influences)
-    together, alone = [], []
-    for block in counts.ranks.values():
+    together, alone = {}, []
+    for slot, block in counts.ranks.items():
         moved = []
         for number, (n, positive) in block.items():
             for rows, by in zip((positive, n - positive), of_bin[number], strict=True):
                 moved.append(rows * by)
                 alone.append(rows * by**2)
-        together.append(math.fsum(moved) ** 2)
+        together[slot] = math.fsum(moved)
     each = math.fsum(alone)
-    return max(math.fsum(together) * blocks / (blocks - 1) / each, 1.0) if each else 1.0
+    return max(_spread(together) / each, 1.0) if each else 1.0
 
 
 def _averaged(counts: Labelled, influences: Influences) -> dict[int, tuple[float, float]]:
