@@ -50,6 +50,13 @@ def profile(
             show_default=False,
         ),
     ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            help="Vectors whose elements NAME_0, NAME_1 … are columns: watched by norm and distance.",
+            show_default=False,
+        ),
+    ] = None,
     signature: Annotated[
         Path | None,
         typer.Option(help="YAML or JSON file: the model's inputs, for their types.", show_default=False),
@@ -89,14 +96,19 @@ def profile(
         say(f"left out, as personal data: {', '.join(private)}")
         names, parts = ([name for name in listed if name not in private] for listed in (names, parts))
     _require_usable(table.select(list(dict.fromkeys([*names, *made_names, *parts]))), file)
-    made = reference_profile(
-        table.select(names),
-        table.select(made_names) if made_names else None,
-        bins=bins,
-        top=top,
-        segments=table.select(parts),
-        event_time=times,
-    )
+    wide = [name.strip() for name in vectors.split(",")] if vectors else []
+    try:
+        made = reference_profile(
+            table.select(names),
+            table.select(made_names) if made_names else None,
+            bins=bins,
+            top=top,
+            segments=table.select(parts),
+            event_time=times,
+            vectors=wide,
+        )
+    except ValueError as error:
+        raise InputError(f"{file}: {error}") from None
     try:
         out.write_bytes(encode_profile(made))
     except OSError as error:

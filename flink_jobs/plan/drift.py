@@ -52,9 +52,9 @@ def drift_plan(
     reference = _reference(job, job.drift, version, found) if version else None
     watched = Watched()
     if version and reference:
-        watched = watched_columns(
-            job.drift, version, inputs, reference, labels.keys() | vector_parts(job).keys(), found
-        )
+        elements = vector_parts(job).keys()
+        never, shown = labels.keys() | elements, elements - labels.keys()
+        watched = watched_columns(job.drift, version, inputs, reference, never, shown, found)
     watched.check(job.drift.thresholds, ("drift", "thresholds"), found)
     watched.check(job.drift.min_effects, ("drift", "min_effects"), found)
     sequential = _sequential(job.drift, watched, found)
@@ -72,6 +72,7 @@ def drift_plan(
         step_ms=sequential.step_ms if sequential else 0,
         step_columns=sequential.columns if sequential else (),
         keys=keys,
+        vectors=watched.vectors,
     )
     monitor = MonitorParams(
         job=job.job,
@@ -101,7 +102,28 @@ def drift_plan(
         trust=trust_of(job),
         digests={version.manifest.version: digest(version.manifest)},
     )
-    return DriftPlan(collect, monitor, _rhythm(reference, sequential))
+    notes = (_rhythm(reference, sequential), _unwatched(job, inputs, reference, labels))
+    return DriftPlan(collect, monitor, "\n  warning: ".join(filter(None, notes)) or None)
+
+
+def _unwatched(
+    job: JobSpec, inputs: tuple[ModelInput, ...], reference: Reference, labels: Labels
+) -> str | None:
+    """Vectors of the model that an older profile says nothing of."""
+    fed, parts = {item.column.name for item in inputs}, vector_parts(job)
+    known = {f"{name}_0" for name in reference.vectors}
+    first = {item.column.name for item in inputs if item.name in known}
+    names = [
+        name
+        for part, name in parts.items()
+        if part == f"{name}_0" and part in fed and part not in first and part not in labels
+    ]
+    if not names or job.drift is None or job.drift.columns:
+        return None
+    return (
+        f"drift: the vectors {', '.join(names)} are not watched, as the reference profile was made without "
+        f"them: reference_profile(..., vectors=[...]), or tailrace profile --vectors {','.join(names)}"
+    )
 
 
 def _rhythm(reference: Reference, sequential: SequentialParams | None) -> str | None:

@@ -25,7 +25,7 @@ from udfs.records.csv_params import CsvParams
 from udfs.records.debezium import EnvelopeParams, around
 from udfs.records.formats import FormatParams
 from udfs.records.lists import LARGEST_LENGTH, USUAL_LENGTH, ListField
-from udfs.records.maps import map_field
+from udfs.records.maps import MapField, map_field
 from udfs.records.protobuf import message_of
 from udfs.records.protobuf_columns import find_column
 from udfs.records.registry_params import RegistryParams
@@ -175,11 +175,13 @@ def collect_format(job: JobSpec, found: Collector) -> None:
 def _collect_file(where: Location, of: Source | RecordKey, contract: Contract, found: Collector) -> None:
     location, file = (*where, "schema_file"), of.schema_file
     assert file
-    kind = "an Avro schema" if of.format == "avro" else "Protobuf messages"
+    kind = {"avro": "an Avro schema", "protobuf": "Protobuf messages"}.get(of.format, "a JSON Schema")
     below = (*where, "schema" if len(where) == 1 else "fields")
     try:
         if of.format == "avro":
             wrong = misfits(contract, parse_schema(_read(file)), below)
+        elif of.format == "json_schema":
+            wrong = json_misfits(contract, _read(file), below)
         else:
             descriptors = read_descriptors(file)
             message, names = chosen_message(descriptors, of.message)
@@ -211,6 +213,41 @@ def message_misfits(contract: Contract, message: Any, below: Location) -> Iterat
     """As `misfits`, of a Protobuf message's descriptor."""
     known = tuple(message.fields_by_name)
     return _misfits(contract, known, "the message", lambda field: find_column(message, field), below)
+
+
+def json_misfits(contract: Contract, text: str, below: Location) -> Iterator[Misfit]:
+    """As `misfits`, of a JSON Schema. Raises SchemaError."""
+    from udfs.records.json_schema import JsonSchema  # Start-up: 0.1 s for this format.  # noqa: PLC0415
+
+    schema = JsonSchema(text)
+
+    def find(field: Field | ListField) -> bool:
+        kinds = schema.kinds(field.steps)
+        wanted = _JSON_KINDS[_kind(field)]
+        if kinds and not kinds & wanted:
+            found = " or ".join(sorted(kinds))
+            raise SchemaError(f"{field.path_text}: expected {' or '.join(sorted(wanted))}, it has {found}")
+        return kinds is None or bool(kinds)
+
+    return _misfits(contract, schema.names, "the JSON Schema", find, below)
+
+
+_JSON_KINDS = {
+    "string": {"string"},
+    "bytes": {"string"},
+    "decimal": {"string", "number", "integer"},
+    "double": {"number", "integer"},
+    "long": {"number", "integer"},
+    "boolean": {"boolean"},
+    "map": {"object"},
+    "list": {"array"},
+}
+
+
+def _kind(field: Field | ListField) -> str:
+    if isinstance(field, Field):
+        return field.type
+    return "map" if isinstance(field, MapField) else "list"
 
 
 def _misfits(

@@ -131,6 +131,7 @@ def model_params(
             job.model.refresh,
             frozenset(watched - labels.keys() - vector_parts(job).keys()),
             bool(wanted),
+            frozenset(vector_parts(job).keys() - labels.keys()) if job.drift else frozenset(),
             msgspec.structs.replace(release_trust_of(job), pinned=version.head),
         )
     return ModelParams(

@@ -434,7 +434,7 @@ class RecordKey(Section):
     schema_file: AbsolutePath | None = Field(
         default=None,
         description="For avro: the .avsc file of all keys, or with schema_registry the reader's. For "
-        "protobuf: their .proto or .desc file.",
+        "protobuf: their .proto or .desc file. For json_schema: their schema; without it, keys have an id.",
     )
     message: MessageName | None = Field(
         default=None, description="For protobuf with schema_file: which message of the file keys are."
@@ -525,6 +525,7 @@ Isolation = Literal["read_committed", "read_uncommitted"]
 
 
 _BY_REGISTRY = ("avro", "protobuf")
+_BY_FILE = (*_BY_REGISTRY, "json_schema")
 
 
 class Source(Section):
@@ -538,7 +539,8 @@ class Source(Section):
     schema_file: AbsolutePath | None = Field(
         default=None,
         description="For avro: the .avsc file that all records are written with, or with schema_registry the "
-        "reader's, for aliases and defaults. For protobuf: the .proto file, or the .desc that protoc made.",
+        "reader's, for aliases and defaults. For protobuf: the .proto file, or the .desc that protoc made. "
+        "For json_schema: the schema that records, then without an id, must hold.",
     )
     message: MessageName | None = Field(
         default=None, description="For protobuf with schema_file: which message of the file records are."
@@ -614,7 +616,8 @@ class Source(Section):
         return self
 
     def _format_errors(self) -> Iterator[tuple[Location, PydanticCustomError]]:
-        if self.event_time.field and self.format != "json":
+        plain = self.format == "json" or (self.format == "json_schema" and self.schema_file)
+        if self.event_time.field and not plain:
             expected = (
                 f"left out, as Flink cannot read it from {self.format}: take the Kafka timestamp, or a header"
             )
@@ -638,7 +641,7 @@ class Source(Section):
         self, where: Location, of: Source | RecordKey
     ) -> Iterator[tuple[Location, PydanticCustomError]]:
         file, registry = of.schema_file is not None, self.schema_registry is not None
-        if file and of.format not in _BY_REGISTRY:
+        if file and of.format not in _BY_FILE:
             yield (*where, "schema_file"), wrong(f"left out, as the format is {of.format}", "a value")
         if file and registry and of.format == "protobuf":
             yield (*where, "schema_file"), wrong("left out, as schema_registry is given", "a value")

@@ -32,6 +32,7 @@ from flink_jobs.training.splits import Mask, Times
 from udfs.features.columns import FEEDS
 from udfs.model.formats.inputs import frame, trained
 from udfs.model.manifest import Input, InputType, Output, Signature
+from udfs.records.vectors import part_names
 from udfs.types import ARROW
 
 Labels = npt.NDArray[Any]
@@ -91,6 +92,8 @@ class Data:
     features_fingerprint: str
     cached: bool
     private: frozenset[str] = frozenset()
+    #: Vectors of the job whose elements are inputs.
+    vectors: tuple[str, ...] = ()
 
 
 def features_on_flink(
@@ -131,7 +134,12 @@ def load_data(trainer: Trainer, job: JobSpec, features: ComputeFeatures, cache: 
             _write_cache(place, computed)
     assert computed is not None
     rows = _labelled(computed, records.column(trainer.label), signature, trainer)
-    return Data(rows, signature, records.num_rows, computed.lost, data_key, features_key, cached, private)
+    known = {item.name for item in signature.inputs} - private
+    vectors = tuple(
+        name for name, size in job.source.vectors.items() if known.issuperset(part_names(name, size))
+    )
+    lost = computed.lost
+    return Data(rows, signature, records.num_rows, lost, data_key, features_key, cached, private, vectors)
 
 
 def private_inputs(signature: Signature, job: JobSpec) -> frozenset[str]:

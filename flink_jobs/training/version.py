@@ -80,7 +80,7 @@ def write(
         format=trainer.format,
         signature=data.signature,
         golden_inputs=golden_rows(fit.choice.model, parts.held_out.inputs, trainer.output, data.private),
-        profile=_profile(trainer, fit.choice, parts.held_out, measured.importance, data.private),
+        profile=_profile(trainer, fit.choice, parts.held_out, measured.importance, data),
         metrics=measured.metrics,
         training=_record(trainer, data, parts, fit)
         | code
@@ -158,9 +158,10 @@ def _profile(
     choice: Choice,
     rows: LabelledRows,
     importance: dict[str, float],
-    private: frozenset[str] = frozenset(),
+    data: Data,
 ) -> dict[str, Any]:
     """Of the inputs that are no personal data."""
+    private = data.private
     shown = [name for name in rows.inputs.column_names if name not in private]
     return reference_profile(
         rows.inputs.select(shown),
@@ -168,6 +169,7 @@ def _profile(
         importance={name: weight for name, weight in importance.items() if name in shown},
         segments=[name for name in trainer.segments if name not in private],
         event_time=pa.chunked_array([rows.times]) if trainer.hours_of_week else None,
+        vectors=data.vectors,
     )
 
 

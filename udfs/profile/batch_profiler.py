@@ -13,6 +13,7 @@ from udfs.profile.keys import KeyPart, key_parts
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference
 from udfs.profile.steps import StepCounter, StepPart
+from udfs.profile.vectors import measures
 from udfs.profile.wire import BatchProfile, encode_batch_profiles
 from udfs.records.problems import Problem
 from udfs.times import window_start
@@ -31,6 +32,7 @@ class BatchProfiler:
     def __init__(self, params: CollectParams, reference: Reference | None, version: int) -> None:
         self.params = params
         self._window_ms = params.window_ms
+        self._centers = reference.vectors if reference else {}
         self._collector = Collector(params, reference, version) if reference else None
         self._stepper = StepCounter(params, reference, version) if reference and params.step_columns else None
         self._version = version
@@ -47,6 +49,14 @@ class BatchProfiler:
             self._steps += self._stepper.count(columns, event_time)
         if KEY in columns:
             self._keys += key_parts(columns[KEY], event_time, self._window_ms, self._version)
+
+    def measured(self, columns: pa.Table) -> dict[str, pa.Array]:
+        """The measures of the vectors whose elements are among the columns."""
+        found: dict[str, pa.Array] = {}
+        for vector in self.params.vectors:
+            parts = [columns.column(name).combine_chunks() for name in vector.columns]
+            found |= measures(vector.name, parts, self._centers[vector.name])
+        return found
 
     def dead(self, problem: Problem, event_time: int) -> None:
         """One dead letter; without an event time it counts in the window that is open when it arrives."""

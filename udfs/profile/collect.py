@@ -66,7 +66,9 @@ class Collector:
         self._params = params
         self._reference = reference
         self._version = version
-        watched = {name: reference.columns[name] for name, _ in params.columns if name in reference.columns}
+        names = [name for name, _ in params.columns]
+        names += [name for vector in params.vectors for name in vector.measures]
+        watched = {name: reference.columns[name] for name in names if name in reference.columns}
         self._columns: dict[str, ColumnReference] = watched | reference.outputs
         self._numeric = {n: c for n, c in self._columns.items() if isinstance(c, NumericReference)}
         self._categories = {n: c for n, c in self._columns.items() if isinstance(c, CategoricalReference)}

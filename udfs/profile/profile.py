@@ -21,6 +21,7 @@ from udfs.profile.pairs import MAX_COLUMNS, PairColumn, numeric_levels, pair_ref
 from udfs.profile.reference import parse_reference
 from udfs.profile.references import reference_parts
 from udfs.profile.tails import ID_SHARE, LEAST_ROWS, has_tail, ranked, tested_half
+from udfs.profile.vectors import measured_weights, with_measures
 
 BINS = 64
 TOP = 100
@@ -46,6 +47,7 @@ def reference_profile(
     importance: Mapping[str, float] | None = None,
     segments: Sequence[str] | pa.Table = (),
     event_time: pa.ChunkedArray | None = None,
+    vectors: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Profile n reference rows, as plain JSON values.
 
@@ -56,8 +58,14 @@ def reference_profile(
     `importance` weighs the inputs' drift: not negative, written as shares of 1; equal ones by default.
     `segments` are inputs, or other columns of the rows, whose values get references of their own; with
     `event_time` (timestamps) so does each hour of the week, and `blocks` say how alike rows near in time are.
-    Raises ValueError if importance names no input or is not a weight, and KeyError for an unknown segment.
+    `vectors` are names of inputs `NAME_0`, `NAME_1` and so on, in whose place `NAME.norm` and `NAME.distance`
+    (to the rows' mean, the `center`) are profiled.
+    Raises ValueError if importance names no input or is not a weight, or a vector has no elements, and
+    KeyError for an unknown segment.
     """
+    _shares(inputs.column_names, importance)  # Raises where a weight is none, or of no input.
+    importance = measured_weights(importance, inputs.column_names, vectors)
+    given, (inputs, centers) = inputs, with_measures(inputs, vectors)
     times = None if event_time is None else _milliseconds(event_time)
     made = _columns(inputs, bins, top, times)
     results = _columns(outputs, bins, top, times) if outputs is not None else {}
@@ -72,8 +80,9 @@ def reference_profile(
         "joint": _joint(inputs, times),
         "pairs": pairs_of(inputs, made, {n: share for n, share in shares.items() if n not in ids}, times),
         "importance": shares,
+        **({"vectors": {name: {"center": center} for name, center in centers.items()}} if centers else {}),
     }
-    chosen = segments if isinstance(segments, pa.Table) else inputs.select(list(segments))
+    chosen = segments if isinstance(segments, pa.Table) else given.select(list(segments))
     if not chosen.column_names and event_time is None:
         return profile
     columns = dict(zip(inputs.column_names, inputs.columns, strict=True))

@@ -121,6 +121,16 @@ class CategoricalReference(msgspec.Struct, frozen=True, tag="categorical", tag_f
 ColumnReference = NumericReference | CategoricalReference
 
 
+class _Vector(msgspec.Struct, frozen=True):
+    """A vector of N elements, whose measures are columns: the mean of each element."""
+
+    center: list[float]
+
+    def __post_init__(self) -> None:
+        if not self.center or not np.isfinite(self.center).all():
+            raise ValueError("the center of a vector must be finite numbers")
+
+
 class _Profile(msgspec.Struct, frozen=True):
     schema: Literal["tailrace.profile/1", "tailrace.profile/2"]
     rows: int
@@ -130,6 +140,7 @@ class _Profile(msgspec.Struct, frozen=True):
     joint: dict[str, Any] | None = None
     pairs: dict[str, Any] | None = None
     importance: dict[str, float] = {}
+    vectors: dict[str, _Vector] = {}
     segments: msgspec.Raw = msgspec.Raw(b"")
     hour_of_week: msgspec.Raw = msgspec.Raw(b"")
 
@@ -138,6 +149,7 @@ class Reference(msgspec.Struct, frozen=True):
     """`columns` are the model's inputs and other columns; `outputs` are `prediction` and `score`.
 
     `joint` and `pairs` say how columns go together, null where the profile, or these rows, do not.
+    `vectors` are the centres of those whose measures are columns.
     `ids` are columns that tell rows apart, which are watched only where they are asked for.
     `segments` and `hour_of_week` are parts of the rows, for `udfs.profile.references` to read.
     """
@@ -151,6 +163,7 @@ class Reference(msgspec.Struct, frozen=True):
     hour_of_week: msgspec.Raw = msgspec.Raw(b"")
     ids: tuple[str, ...] = ()
     pairs: PairReference | None = None
+    vectors: dict[str, list[float]] = {}
 
     @property
     def watched(self) -> dict[str, ColumnReference]:
@@ -183,6 +196,7 @@ def parse_reference(profile: bytes) -> Reference:
         parsed.hour_of_week,
         tuple(parsed.ids),
         pairs,
+        {name: vector.center for name, vector in parsed.vectors.items()},
     )
 
 

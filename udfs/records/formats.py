@@ -63,6 +63,10 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
         return TextDecoder(contract, max_bytes)
     nested = any(field.path for field in contract.every) or any(each.nested for each in contract.lists)
     decoder = NestedJsonDecoder(contract, max_bytes) if nested else JsonDecoder(contract, max_bytes)
+    if written.name == "json_schema" and written.schema:
+        from udfs.records.json_schema import JsonSchemaDecoder  # Start-up, as above.  # noqa: PLC0415
+
+        return JsonSchemaDecoder(decoder, max_bytes, written.schema)
     if written.name == "json_schema":
         return FramedJsonDecoder(decoder, max_bytes)
     return decoder

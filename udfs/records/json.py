@@ -48,7 +48,7 @@ class JsonDecoder:
         self._load = json.JSONDecoder(
             object_pairs_hook=_Pairs,
             parse_constant=_reject_constant,
-            parse_int=_parse_int,
+            parse_int=parse_int,
             parse_float=JsonNumber if contract.decimals else None,
         ).decode
 
@@ -220,7 +220,8 @@ def _reject_constant(text: str) -> _NotFinite:
     return _NotFinite(text)
 
 
-def _parse_int(text: str) -> int | float:
+def parse_int(text: str) -> int | float:
+    """An integer of more digits than Python takes is infinite."""
     return int(text) if len(text) <= MAX_INTEGER_DIGITS else float("inf")
 
 

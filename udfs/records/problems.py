@@ -47,6 +47,7 @@ CONTRACT_REASONS = (
     "wrong_length",
     "no_match",
     "not_in_values",
+    "schema",
     "rule",
     "event_time_missing",
     "event_time_unparsable",

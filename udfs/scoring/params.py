@@ -146,6 +146,7 @@ class FollowParams(msgspec.Struct, frozen=True):
 
     `columns` are all that a later version may be fed; of these `watched` are compared with its reference, but
     for those that are ids by it, unless they are `named`.
+    `elements` are columns of vectors, which are watched by their measures.
     `trust` is what is demanded of the log.
     """
 
@@ -156,6 +157,7 @@ class FollowParams(msgspec.Struct, frozen=True):
     refresh_ms: int = 10_000
     watched: frozenset[str] = frozenset()
     named: bool = False
+    elements: frozenset[str] = frozenset()
     trust: ReleaseTrust = ReleaseTrust()
 
 

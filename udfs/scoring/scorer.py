@@ -339,6 +339,7 @@ class Scorer:
         named = {name: _single(featured.column(column)) for name, column in watch.params.columns}
         if watch.params.keys:
             named[KEY] = self._counted_keys(watch.params.keys, featured)
+        named |= watch.measured(featured)
         return {s.column: _single(featured.column(s.column)) for s in watch.params.segments} | named
 
     def _counted_keys(self, name: str, featured: pa.Table) -> pa.Array:

@@ -21,6 +21,7 @@ from udfs.model.manifest import PROFILE_FILE, Manifest
 from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference, parse_reference
+from udfs.profile.vectors import watched_vectors
 from udfs.quality.expected import PREDICTION, Losses, parse_expected
 from udfs.quality.predicted import CELL
 from udfs.records.numbers import cast_column
@@ -128,7 +129,13 @@ def make_batch_profiler(
     columns = tuple(
         (name, column) for name, column, _ in inputs if column in follow.watched and name in known
     )
-    params = msgspec.structs.replace(params, columns=columns)
+    vectors = watched_vectors(
+        reference.vectors,
+        {name: column for name, column, _ in inputs},
+        follow.elements,
+        follow.watched if follow.named else (),
+    )
+    params = msgspec.structs.replace(params, columns=columns, vectors=vectors)
     return BatchProfiler(params, reference, loaded.manifest.version)
 
 

@@ -15,10 +15,11 @@ import pandas as pd
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry.formats.base import ClientFormat, Facts, network_output
-from flink_jobs.registry.formats.tensors import matrix, numbers, whole
+from flink_jobs.registry.formats.tensors import matrix, numbers, vector, whole
 from udfs.model.formats.base import Raw
 from udfs.model.formats.neural import as_output
 from udfs.model.manifest import Output, Signature
+from udfs.records.vectors import part_names
 
 _REGRESSION = {
     *("mse", "mae", "mape", "msle", "huber", "log_cosh", "poisson", "tweedie"),
@@ -82,6 +83,9 @@ def _says(model: Any, frame: pd.DataFrame, signature: Signature) -> Raw:
 
 
 def _column(node: Any, frame: pd.DataFrame, signature: Signature) -> Any:
+    inputs = {item.name: item for item in signature.inputs}
+    if node.name not in inputs:
+        return vector(frame, part_names(node.name, node.shape[1]), inputs).astype(node.dtype)
     item = next(item for item in signature.inputs if item.name == node.name)
     kind = np.dtype(node.dtype)
     values = (numbers if kind.kind == "f" else whole)(frame[item.name], item)

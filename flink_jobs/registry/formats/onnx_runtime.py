@@ -11,8 +11,9 @@ import pandas as pd
 from msgspec import UNSET, structs
 
 from flink_jobs.registry.formats.base import ClientFormat, Facts, classifier
-from flink_jobs.registry.formats.tensors import matrix, numbers, texts, whole
+from flink_jobs.registry.formats.tensors import matrix, numbers, texts, vector, whole
 from udfs.model.formats.base import Raw
+from udfs.model.formats.inputs import tensor_columns
 from udfs.model.manifest import Input, Output, Signature
 
 
@@ -26,7 +27,9 @@ def _inspect(data: bytes, _trusted_types: Sequence[str]) -> Facts:
 
     graph = onnx.load_model_from_string(data).graph
     inputs = graph.input
-    names = tuple(item.name for item in inputs) if len(inputs) > 1 else None
+    shapes = {item.name: [each.dim_value for each in item.type.tensor_type.shape.dim] for item in inputs}
+    columns = tensor_columns(shapes).values()
+    names = tuple(name for taken in columns for name in taken) if len(inputs) > 1 else None
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.name.startswith(("classlabels_", "classlabels")) and node.domain == "ai.onnx.ml":
@@ -96,7 +99,15 @@ def _says(session: Any, frame: pd.DataFrame, signature: Signature) -> Raw:
 
     nodes = {node.name: node for node in session.get_inputs()}
     inputs = {item.name: item for item in signature.inputs}
-    if nodes.keys() != inputs.keys():
+    if nodes.keys() != inputs.keys() and len(nodes) > 1:
+        taken = tensor_columns({name: node.shape for name, node in nodes.items()})
+        feed = {
+            name: _column(frame[name], inputs[name], node)
+            if taken[name] == [name]
+            else vector(frame, taken[name], inputs).astype(NUMBERS[node.type])
+            for name, node in nodes.items()
+        }
+    elif nodes.keys() != inputs.keys():
         (only,) = nodes.values()
         feed = {only.name: matrix(frame, signature).astype(NUMBERS[only.type])}
     else:

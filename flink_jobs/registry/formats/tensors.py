@@ -5,6 +5,7 @@ Inputs with `values` are their codes, missing ones NaN.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,11 @@ from udfs.model.manifest import Input, Signature
 def matrix(frame: pd.DataFrame, signature: Signature) -> Floats:
     """(n, d) float64: the inputs side by side, in the signature's order."""
     return np.column_stack([numbers(frame[item.name], item) for item in signature.inputs])
+
+
+def vector(frame: pd.DataFrame, names: Sequence[str], inputs: Mapping[str, Input]) -> Floats:
+    """(n, d) float64: the inputs of these names side by side."""
+    return np.column_stack([numbers(frame[name], inputs[name]) for name in names])
 
 
 def numbers(column: pd.Series[Any], item: Input) -> Floats:

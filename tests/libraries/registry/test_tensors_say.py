@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +21,7 @@ from onnx import TensorProto, helper
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry import Registry
+from flink_jobs.registry.formats.onnx_runtime import FORMAT as onnx_format  # noqa: N811
 from flink_jobs.registry.importing import add, complete, find
 from udfs.errors import ModelError
 from udfs.model import formats
@@ -159,6 +161,33 @@ def test_all_64_bits_of_a_whole_number_reach_the_graph(tmp_path: Path) -> None:
     assert model.predict(pa.table({"n": [2**53 + 1, 2**53 + 3]})).prediction == [1.0, 3.0]
 
 
+@pytest.mark.parametrize("number", [TensorProto.FLOAT, TensorProto.DOUBLE])
+def test_a_vector_is_one_tensor_beside_others(tmp_path: Path, number: int) -> None:
+    """Its elements stand in another order in the signature, with another column between them."""
+    nodes = [
+        helper.make_node("Concat", ["age", "emb"], ["all"], axis=1),
+        helper.make_node("MatMul", ["all", "weights"], ["sum"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, number, [None, size])
+        for name, size in {"age": 1, "emb": 3}.items()
+    ]
+    weights = [1.0, 10.0, 100.0, 1000.0]
+    data = _model(nodes, inputs, weights, number)
+    names = ["emb_2", "age", "emb_0", "emb_1"]
+    rows = np.random.default_rng(4).normal(size=(60, 4))
+    frame = pd.DataFrame(rows, columns=names)
+    signature = [Input(name=name, type="double", nullable=False) for name in names]
+    model = written(tmp_path, "onnx", onnx.load_model_from_string(data), frame, *signature)
+    expected = frame[["age", "emb_0", "emb_1", "emb_2"]].to_numpy() @ weights
+    tolerance = 1e-12 if number == TensorProto.DOUBLE else 1e-3
+    assert model.predict(pa.Table.from_pandas(frame)).prediction == pytest.approx(expected, abs=tolerance)
+    facts = onnx_format.inspect(data, ())
+    assert facts.names == ("age", "emb_0", "emb_1", "emb_2")
+    with pytest.raises(InputError, match=r"must be the graph's: .'age', 'emb_0', 'emb_1', 'emb_2'"):
+        written(tmp_path, "onnx", onnx.load_model_from_string(data), frame[names[:3]], *signature[:3])
+
+
 def test_a_text_without_a_code_cannot_be_a_number(tmp_path: Path) -> None:
     """Not even one that looks like a number."""
     text = Input(name="q", type="string")
@@ -219,6 +248,21 @@ if find_spec("keras"):
         other = tuple(Input(name=name, type="double") for name in ("f", "a", "m"))
         with pytest.raises(InputError, match=r"inputs must be the model's: \['a', 'f', 'n'\]; got"):
             written(tmp_path, "keras", own, MIXED.rename(columns={"n": "m"}).astype(float), *other)
+
+    def test_a_vector_is_one_tensor_of_a_keras_model(tmp_path: Path) -> None:
+        keras = keras_zip.import_keras()
+        nodes = {"emb": keras.Input((3,), name="emb"), "age": keras.Input((1,), name="age")}
+        joined = keras.layers.Concatenate()(list(nodes.values()))
+        own = keras.Model(nodes, keras.layers.Dense(1)(joined))
+        weights = np.array([10.0, 100.0, 1000.0, 1.0])
+        own.layers[-1].set_weights([weights.reshape(-1, 1), np.zeros(1)])
+        names = ["emb_2", "age", "emb_0", "emb_1"]
+        frame = pd.DataFrame(np.random.default_rng(4).normal(size=(60, 4)), columns=names)
+        signature = [Input(name=name, type="double", nullable=False) for name in names]
+        model = written(tmp_path, "keras", own, frame, *signature)
+        assert sorted(keras_zip.column_names(own) or []) == sorted(names)
+        expected = frame[["emb_0", "emb_1", "emb_2", "age"]].to_numpy() @ weights
+        assert model.predict(pa.Table.from_pandas(frame)).prediction == pytest.approx(expected, abs=1e-2)
 
     def test_golden_rows_of_a_keras_model_are_what_its_predict_says(tmp_path: Path) -> None:
         own = network(2)

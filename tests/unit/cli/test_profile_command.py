@@ -56,6 +56,21 @@ def test_a_csv_file_and_chosen_columns(tmp_path: Path) -> None:
     assert made["outputs"] == {}
 
 
+def test_vectors_are_profiled_by_their_norm_and_distance(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    rows = pa.table({"v_0": [3.0, 0.0], "v_1": [4.0, 0.0], "name": ["a", "b"]})
+    pyarrow.parquet.write_table(rows, file)
+    assert run(file, "--vectors", "v").exit_code == 0
+    made = json.loads((tmp_path / "made.json").read_bytes())
+    assert {*made["columns"]} == {"name", "v.norm", "v.distance"}
+    assert made["vectors"] == {"v": {"center": [1.5, 2.0]}}
+    assert (made["columns"]["v.norm"]["max"], made["columns"]["v.distance"]["max"]) == (5.0, 2.5)
+    for name, said in {"w": "such as w_0; got w", "name": "such as name_0; got name"}.items():
+        found = run(file, "--vectors", name)
+        assert isinstance(found.exception, InputError)
+        assert said in str(found.exception)
+
+
 def test_a_column_without_any_value_is_named(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     pyarrow.parquet.write_table(pa.table({"a": [1, 2], "b": pa.nulls(2)}), file)

@@ -5,17 +5,22 @@ The adversaries are a schema that has changed, one that is none, and a worker th
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from pathlib import Path
 
+import fastavro
 import pytest
 
 from flink_jobs.errors import JobFileError
+from flink_jobs.plan.formats import contract_of
 from flink_jobs.plan.params import source_params
 from flink_jobs.plan.validate import validated_plan
 from tests.helpers.samples import write_model
+from udfs.records.decode import decode_batch
 from udfs.records.event_time import explain_event_time
+from udfs.records.formats import make_decoder
 from udfs.records.personal import PrivacyParams
 
 JOB = """\
@@ -102,6 +107,60 @@ def test_a_schema_file_that_is_none_is_told(folder: Path, written: bytes | None,
         (folder / "rides.avsc").write_bytes(written)
     (found,) = problems(folder)
     assert found.startswith(f"5:3: source.schema_file: must be {problem}")
+
+
+JSON_SCHEMA = {
+    "$defs": {"rider": {"properties": {"city": {"type": "string"}}, "additionalProperties": False}},
+    "properties": {"km": {"type": "number"}, "rider": {"$ref": "#/$defs/rider"}},
+}
+
+
+def test_a_json_schema_is_read_and_fields_that_it_does_not_have_are_told(folder: Path) -> None:
+    (folder / "rides.json").write_text(json.dumps(JSON_SCHEMA))
+    text = JOB.replace("avro\n  schema_file: rides.avsc", "json_schema\n  schema_file: rides.json")
+    assert problems(folder, text) == []
+    written = source_params(validated_plan(folder / "job.yaml").job, PrivacyParams()).written
+    assert written.schema
+    assert (written.name, json.loads(written.schema), written.registry) == ("json_schema", JSON_SCHEMA, None)
+    wrong = text.replace("    km:", "    kn: boolean\n    km:").replace("rider.city", "rider.town")
+    wrong = wrong.replace("    kn:", "    far: {type: boolean, field: km}\n    kn:")
+    assert problems(folder, wrong) == [
+        "7:11: source.schema.far.type: must be a type that the JSON Schema has there; "
+        "got $.km: expected boolean, it has number",
+        "8:5: source.schema.kn: must be a field of the JSON Schema (km, rider); got $.kn",
+        "10:5: source.schema.city: must be a field of the JSON Schema (km, rider); got $.rider.town",
+    ]
+    (folder / "rides.json").write_text('{"items": {"$ref": "other.json"}}')
+    (found,) = problems(folder, text)
+    assert found.endswith("a JSON Schema; got /rides.json, which refers to other.json, which is not in it")
+
+
+def test_the_event_time_of_json_of_a_schema_is_read_by_flink(folder: Path) -> None:
+    text = JOB.replace("avro\n  schema_file: rides.avsc", "json_schema\n  schema_file: rides.json")
+    timed = text.replace(
+        "  schema:\n", "  event_time: {field: at}\n  schema:\n    at: {type: long, required: true}\n"
+    )
+    (folder / "rides.json").write_text(json.dumps(JSON_SCHEMA))
+    (found,) = problems(folder, timed)
+    assert found.endswith("must be a field of the JSON Schema (km, rider); got $.at")
+    (folder / "rides.json").write_text("{}")
+    assert problems(folder, timed) == []
+    assert "JSON_VALUE(CAST(_value AS STRING), '$.at')" in validated_plan(folder / "job.yaml").tables[0].ddl()
+
+
+def test_avro_of_one_schema_is_read_without_registry_and_header(folder: Path) -> None:
+    problems(folder)
+    written = source_params(validated_plan(folder / "job.yaml").job, PrivacyParams()).written
+    rows = [{"km": 1.5, "rider": {"city": "Ōtaki"}}, {"km": -0.25, "rider": {"city": None}}]
+    raws = []
+    for row in rows:
+        raw = io.BytesIO()
+        fastavro.schemaless_writer(raw, fastavro.parse_schema(SCHEMA), row)
+        raws.append(raw.getvalue())
+    contract = contract_of(validated_plan(folder / "job.yaml").job.source)
+    decoded = decode_batch(make_decoder(contract, 1000, written), [*raws, b"\0\0\0\0\7" + raws[0]])
+    assert decoded.table.to_pylist() == [{"km": 1.5, "city": "Ōtaki"}, {"km": -0.25, "city": None}]
+    assert [problem.reason for problem in decoded.problems.values()] == ["not_avro"]
 
 
 def test_certificates_of_the_registry_are_read_before_the_start(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +15,7 @@ from msgspec import UNSET, structs
 from udfs.errors import ModelError
 from udfs.model.contract import Floats
 from udfs.model.manifest import Input, InputType, Output, Signature
+from udfs.records.vectors import LARGEST_VECTOR, part_names
 from udfs.types import ARROW
 
 _MISSING = {UNSET: None, "none": None, "nan": np.nan, "NA": pd.NA}
@@ -22,6 +23,20 @@ _MISSING = {UNSET: None, "none": None, "nan": np.nan, "NA": pd.NA}
 NARROW = ("float32", "float16")
 _INDEX = {"string": "object", "long": "int64", "double": "float64", "boolean": "bool"}
 _TYPES: dict[pa.DataType, InputType] = {ARROW[kind]: kind for kind in ("double", "long", "string", "boolean")}
+
+
+def tensor_columns(tensors: Mapping[str, Sequence[object]]) -> dict[str, list[str]]:
+    """The inputs that each of several tensors takes, by its shape: one of its name, or a vector's elements.
+
+    >>> tensor_columns({"age": ("n", 1), "embedding": ("n", 2)})
+    {'age': ['age'], 'embedding': ['embedding_0', 'embedding_1']}
+    """
+    found = {}
+    for name, shape in tensors.items():
+        size = shape[1] if len(shape) == 2 else 1
+        wide = isinstance(size, int) and 1 < size <= LARGEST_VECTOR
+        found[name] = part_names(name, size) if wide and isinstance(size, int) else [name]
+    return found
 
 
 def floats(column: pa.ChunkedArray) -> Floats:

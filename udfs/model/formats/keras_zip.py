@@ -40,15 +40,21 @@ def read(data: bytes) -> Any:
 
 
 def column_names(model: Any) -> list[str] | None:
-    """The names of its inputs if it has one for each column; None where it takes one matrix."""
+    """The names of its inputs if it has one for each column or vector; None where it takes one matrix."""
     shapes = [tuple(node.shape) for node in model.inputs]
     if len(shapes) == 1 and len(shapes[0]) == 2:
         return None
-    if all(len(shape) == 1 or shape[1:] == (1,) for shape in shapes):
-        return [str(node.name) for node in model.inputs]
+    if all(len(shape) == 1 or (len(shape) == 2 and shape[1] is not None) for shape in shapes):
+        return [name for names in node_columns(model).values() for name in names]
     raise ModelError(
-        f"the model's inputs must be one matrix, or one for each column; got inputs of the shapes {shapes}"
+        "the model's inputs must be one matrix, or one for each column or vector; got inputs of the shapes "
+        f"{shapes}"
     )
+
+
+def node_columns(model: Any) -> dict[str, list[str]]:
+    """The columns that each of several inputs takes."""
+    return arrow.tensor_columns({str(node.name): tuple(node.shape) for node in model.inputs})
 
 
 class KerasModel(FormatModel):
@@ -64,6 +70,7 @@ class KerasModel(FormatModel):
         self._to_numpy = import_keras().ops.convert_to_numpy
         for node in model.inputs:
             any_rows(node.shape, f"the model's input {node.name}")
+        self._taken = node_columns(model)
         self._nodes = self._named() if column_names(model) is not None else None
         if self._nodes is None:
             same_count(int(model.inputs[0].shape[1]), signature)
@@ -78,16 +85,23 @@ class KerasModel(FormatModel):
 
     def _named(self) -> list[Any]:
         nodes = list(self._model.inputs)
-        names = [str(node.name) for node in nodes]
+        names = column_names(self._model) or []
         if sorted(names) != sorted(self.signature.names):
             raise ModelError(
                 f"the signature's inputs must be the model's: {names}; got {self.signature.names}"
             )
         if odd := next((node for node in nodes if node.dtype == "string"), None):
             raise ModelError(f"the model's input {odd.name} must be of numbers; got strings")
+        for node in nodes:
+            if self._taken[node.name] != [node.name] and np.dtype(node.dtype).kind != "f":
+                raise ModelError(
+                    f"the model's input {node.name} of a vector must be of floats; got {node.dtype}"
+                )
         return nodes
 
     def _column(self, inputs: pa.Table, matrix: Floats, node: Any) -> Any:
+        if (taken := self._taken[node.name]) != [node.name]:
+            return matrix[:, [self.signature.names.index(name) for name in taken]].astype(node.dtype)
         shape = (len(matrix), *(1 for _ in node.shape[1:]))
         place, kind = self.signature.names.index(node.name), np.dtype(node.dtype)
         values = matrix[:, place]

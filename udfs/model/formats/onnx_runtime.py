@@ -1,4 +1,4 @@
-"""Loads ONNX graphs: one input per column, or one matrix of floats; classifiers with or without ZipMap."""
+"""Loads ONNX graphs: an input per column or vector, or one matrix of floats; classifiers, ZipMap or not."""
 
 from __future__ import annotations
 
@@ -95,10 +95,39 @@ class OnnxModel(FormatModel):
             _check_texts(nodes, self.signature)
             return lambda table: {name: self._column(table[name], node) for name, node in nodes.items()}
         if len(nodes) != 1:
-            raise ModelError(
-                f"the signature's inputs must be the graph's: {list(nodes)}; got {self.signature.names}"
-            )
+            return self._vector_feeder(nodes)
         return self._matrix_feeder(next(iter(nodes.values())))
+
+    def _vector_feeder(self, nodes: Mapping[str, Any]) -> Callable[[pa.Table], Feed]:
+        """Of several tensors, those that take a vector whole."""
+        taken = arrow.tensor_columns({name: node.shape for name, node in nodes.items()})
+        names = [column for columns in taken.values() for column in columns]
+        if sorted(names) != sorted(self.signature.names):
+            raise ModelError(
+                f"the signature's inputs must be the graph's: {names[:100]}; got {self.signature.names[:100]}"
+            )
+        wide = {name for name, columns in taken.items() if columns != [name]}
+        if odd := next((name for name in wide if nodes[name].type not in _FLOATS), None):
+            raise ModelError(f"the graph's input {odd} of a vector must be of floats; got {nodes[odd].type}")
+        _check_texts({name: nodes[of] for of, columns in taken.items() for name in columns}, self.signature)
+
+        def feed(table: pa.Table) -> Feed:
+            return {
+                name: self._vector(table.select(taken[name]), node)
+                if name in wide
+                else self._column(table[name], node)
+                for name, node in nodes.items()
+            }
+
+        return feed
+
+    def _vector(self, columns: pa.Table, node: Any) -> npt.NDArray[Any]:
+        made: npt.NDArray[Any] = np.empty((columns.num_rows, columns.num_columns), NUMBERS[node.type])
+        for place, name in enumerate(columns.column_names):
+            coded = self._categories.get(name)
+            column = columns.column(place)
+            made[:, place] = self._numbers(column, name) if coded is None else arrow.codes(column, coded)
+        return made
 
     def _matrix_feeder(self, node: Any) -> Callable[[pa.Table], Feed]:
         kind = NUMBERS.get(node.type)
