@@ -90,11 +90,14 @@ class KeyedOperator:
             self._fire(TimeDomain.PROCESSING_TIME, self._now)
         self._now = until
 
-    def restart(self, down_ms: int, function: Any = None) -> None:
+    def restart(self, down_ms: int, function: Any = None, fired_until: int = NO_WATERMARK) -> None:
         """A checkpoint, a kill, a start from it, maybe of a function that was edited.
 
-        Overdue timers of the wall clock fire before all else.
+        Overdue timers of the wall clock fire before all else. Those of event time that fired as it
+        ended a bundle are gone, without what they did.
         """
+        events = self._timers[TimeDomain.EVENT_TIME]
+        events -= {time for time in events if time <= fired_until}
         if function is not None:
             self._pickled = pickle.dumps(function)
         self._now += down_ms

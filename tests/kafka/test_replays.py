@@ -269,7 +269,10 @@ def test_a_job_stops_before_it_drowns_the_topic(job: Job, tmp_path: Path) -> Non
         JobFailedError, match=r"contract wrong_type.*dead_letters.max_rate, 0.05: the job stops"
     ):
         scored(job)
-    assert counts(job) == {"predictions": 0, "dead-letters": 0, "late": 0}
+    written = counts(job)
+    # Fewer than `over`, if a checkpoint was made before so many had been read.
+    assert written.pop("dead-letters") < 100
+    assert written == {"predictions": 0, "late": 0}
 
 
 def broken(number: int) -> Message:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+from pyflink.datastream.time_domain import TimeDomain
 
 from udfs.flink.functions import Published
 from udfs.flink.results import BYTES
@@ -55,6 +56,8 @@ from udfs.windows.windowed import Windowed
 
 # Flink takes arrays apart in a time that grows faster than their length.
 ARRAY_ROWS = 64
+# How often the wall clock looks at shards whose rows wait.
+LOOK_MS = 60_000
 ARRAY = Types.OBJECT_ARRAY(BYTES)
 OUTCOME_COLUMNS = {
     "_kind": Types.INT(),
@@ -100,6 +103,7 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
         commit_together()
         self._published = Published(runtime_context.get_metrics_group())
         self._stage = self.make_stage(self._stage_params)
+        self._looks: dict[int, int] = {}
         self._state = ShardState(
             _Blobs(runtime_context, "pending"),
             _Blobs(runtime_context, "kept"),
@@ -118,21 +122,35 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
         timers, key = ctx.timer_service(), ctx.get_current_key()
         blob = bytes(value)
         late, timer = self._stage.receive(key, self._state, blob, timers.current_watermark())
-        if timer is not None:
-            timers.register_event_time_timer(timer)
+        self._set_timers(key, timer, timers)
         yield from self._dead_since_the_restart()
         if late is not None:
             yield from self.late(pa.Table.from_batches([late]))
 
     def on_timer(self, _timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
-        timers = ctx.timer_service()
+        timers, key = ctx.timer_service(), ctx.get_current_key()
+        if ctx.time_domain() == TimeDomain.PROCESSING_TIME:
+            self._set_timers(key, self._stage.look(key, self._state), timers)
+            yield from self._dead_since_the_restart()
+            return
         watermark = timers.current_watermark()
-        timer = self._stage.fire(ctx.get_current_key(), self._state, watermark)
-        if timer is not None:
-            timers.register_event_time_timer(timer)
+        self._set_timers(key, self._stage.fire(key, self._state, watermark), timers)
         yield from self._dead_since_the_restart()
         if self._stage.is_complete(watermark) and (windowed := self._stage.take(watermark)):
             yield from self.windowed(windowed)
+
+    def _set_timers(self, key: int, timer: int | None, timers: Any) -> None:
+        """A shard whose rows wait is looked at by the wall clock, too.
+
+        A watermark that waits for the end of a bundle fires its timers when a checkpoint ends that bundle:
+        the checkpoint has neither these timers nor what they did.
+        """
+        if timer is not None:
+            timers.register_event_time_timer(timer)
+        now = timers.current_processing_time()
+        if self._stage.waits(key) and self._looks.get(key, 0) <= now:
+            self._looks[key] = (now // LOOK_MS + 1) * LOOK_MS
+            timers.register_processing_time_timer(self._looks[key])
 
     def _publish(self, counts: Counter[str], started: int) -> None:
         """With what the stage counts itself."""

@@ -60,6 +60,7 @@ class WindowMap(Generic[Piece, Value]):
     def __init__(self, context: RuntimeContext, name: str, codec: WindowCodec[Piece, Value]) -> None:
         self._codec = codec
         self._state = context.get_map_state(MapStateDescriptor(name, Types.LONG(), codec.type))
+        self._restored = False
 
     def starts(self) -> list[int]:
         """In ascending order."""
@@ -89,6 +90,17 @@ class WindowMap(Generic[Piece, Value]):
             self.add(start, of_window)
         return list(by_start)
 
+    def need_timers(self, added: list[int]) -> list[int]:
+        """Of the windows that got pieces; the first time after a start of the job all.
+
+        A watermark that waits for the end of a bundle fires its timers when a checkpoint ends that bundle:
+        the checkpoint has neither these timers nor what they did.
+        """
+        if self._restored:
+            return added
+        self._restored = True
+        return [start for start in self.starts() if start >= 0]
+
 
 class ClosingWindows(WindowMap[Piece, Value]):
     """Windows of one length that are closed in turn; what comes for a closed one counts in the next."""
@@ -112,7 +124,8 @@ class ClosingWindows(WindowMap[Piece, Value]):
 
     def receive(self, pieces: Iterable[tuple[int, Piece]], timers: Any) -> None:
         """Adds pieces to windows that are open, and sees to it that these are closed by the watermark."""
-        for start in self.add_all((self.open_start(start), piece) for start, piece in pieces):
+        added = self.add_all((self.open_start(start), piece) for start, piece in pieces)
+        for start in self.need_timers(added):
             timers.register_event_time_timer(start + self._length_ms - 1)
 
     def close(self, start: int) -> Value | None:

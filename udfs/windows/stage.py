@@ -66,6 +66,14 @@ class Stage(ABC, Generic[AShard]):
         self.release(shard, watermark - self.lag_ms)
         return self.timer(key, shard)
 
+    def look(self, key: int, state: ShardState) -> int | None:
+        """Opens a shard that may have lost its timer; the time of one to set."""
+        return self.timer(key, self.shard(key, state))
+
+    def waits(self, key: int) -> bool:
+        """Whether a timer is set for the shard, as long as it has rows."""
+        return key in self._timers
+
     def is_complete(self, watermark: int) -> bool:
         """Whether all timers that this watermark makes due have fired."""
         return all(time > watermark for time in self._timers.values())

@@ -112,8 +112,9 @@ def run(operator: KeyedOperator, batches: list[bytes] | list[Row], down: int | N
             operator.send(data)
         operator.watermark(T0 + batch * 15_000 - 2_000)
         operator.pass_time(20_000)
-        if down is not None and batch in (5, 9):
-            operator.restart(down)
+        if down is not None and batch in (4, 9):
+            # The watermark of the next batch waits for the end of a bundle, and for that of the checkpoint.
+            operator.restart(down, fired_until=T0 + (batch + 1) * 15_000 - 2_000)
             operator.pass_time(IDLE - 15_000)  # Workers load their models; then records come again.
     operator.pass_time(3 * IDLE)
     return operator.results

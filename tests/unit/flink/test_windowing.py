@@ -17,6 +17,7 @@ from tests.helpers.keyed_operator import KeyedOperator
 from udfs.errors import StateError
 from udfs.features import FeatureParams
 from udfs.flink.windowing import (
+    LOOK_MS,
     OUTCOME_COLUMNS,
     TO_SIDE,
     ReshardingStage,
@@ -124,6 +125,19 @@ def test_a_window_beyond_its_type_is_a_dead_letter_and_the_others_are_scored_ove
         (2, 1, "1970-01-01T00:00:09.000Z"),
         (7, 1, "1970-01-01T00:00:09.000Z"),
     ]
+
+
+@pytest.mark.parametrize("down", [0, 1_000, 10 * LOOK_MS])
+def test_rows_whose_timer_a_checkpoint_lost_come_out_with_no_further_record(down: int) -> None:
+    """The watermark of 10,000 waited for the end of the bundle that the checkpoint ended, and then a kill."""
+    operator = KeyedOperator(ScoringStage(BY_CARD, SCORE))
+    operator.send_plain(ROWS)
+    operator.restart(down, fired_until=10_000)
+    operator.pass_time(LOOK_MS)
+    operator.watermark(10_000)
+    (predicted,) = of_kind(operator.results, PREDICTED)
+    assert predicted["_keys"] == [b"k0", b"k1", b"k3", b"k4"]
+    assert len(of_kind(operator.results, DEAD)) == 1
 
 
 def test_the_key_of_a_window_is_its_columns() -> None:
