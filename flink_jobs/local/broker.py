@@ -5,32 +5,19 @@ It is for tests, the demo and `tailrace up`, and listens on 127.0.0.1 only.
 
 from __future__ import annotations
 
-import atexit
 import base64
 import os
-import shutil
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 from flink_jobs.errors import WorkError
 from flink_jobs.kafka import ClientSettings, answers
-from flink_jobs.local.variables import passed_on
+from flink_jobs.local.server import HOST, LocalServer
 from flink_jobs.system.jars import broker_classpath
-from flink_jobs.system.processes import (
-    ProcessId,
-    find_java,
-    free_port,
-    require_free_port,
-    spawn,
-    tail,
-    wait_until,
-)
+from flink_jobs.system.processes import find_java, free_port
 
-HOST = "127.0.0.1"
 _FOR_EVER = str(2**63 - 1)
 _LISTENERS = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT", "SASL_PLAINTEXT": "SASL_PLAINTEXT"}
 _SERVER = {
@@ -59,13 +46,12 @@ _SERVER = {
 _LOGGING = {"defaultLogLevel": "warn", "showDateTime": "true", "dateTimeFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSZ"}
 
 
-class Broker:
-    """A Kafka broker process; a context manager that starts and stops it.
+class Broker(LocalServer):
+    """A Kafka broker's process. `settings` are server properties that replace the defaults."""
 
-    `directory` keeps data, settings and log; without one they are temporary. Ports are free ones unless
-    chosen. `settings` are server properties that replace the defaults. A `detached` broker outlives this
-    process; any other dies with it, even if this process is killed.
-    """
+    called = "the Kafka broker"
+    name = "kafka"
+    log_name = "broker.log"
 
     def __init__(
         self,
@@ -78,87 +64,33 @@ class Broker:
         detached: bool = False,
         port_option: str = "port",
     ) -> None:
-        self._temporary = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="tailrace-kafka-"))
-        self.log = self.directory / "broker.log"
-        self._chosen_port = port
-        self.port = port or free_port()
+        super().__init__(directory, port, port_option, detached)
         self.controller_port = controller_port or free_port()
-        self.process: ProcessId | None = None
         self._heap = heap
         self._settings = dict(settings or {})
-        self._detached = detached
-        self._port_option = port_option
-        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         """What clients call `bootstrap.servers`."""
         return f"{HOST}:{self.port}"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
+    @property
+    def address(self) -> str:
+        """What clients are given."""
+        return self.bootstrap
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def answers(self) -> bool:
+        """Whether it does, within seconds."""
+        return answers(ClientSettings(self.bootstrap), timeout=1.0)
 
-    def start(self, timeout: float = 120.0) -> None:
-        """Starts the broker and waits until it answers.
-
-        Raises InputError when its port is in use or Java or the jars are missing, WorkError with the end of
-        its log when it does not come up within `timeout` seconds.
-        """
-        try:
-            self.launch()
-            self.wait(timeout)
-        except BaseException:
-            self.stop()
-            raise
-
-    def launch(self) -> ProcessId:
-        """Starts the process without waiting for it; else like `start`."""
-        if self._chosen_port is not None:
-            require_free_port(self.port, "the Kafka broker", self._port_option)
+    def command(self) -> list[str]:
+        """Starts it, after its settings were written and its data directory was formatted."""
         java = [find_java(), "-cp", broker_classpath()]
         config = self._write_config()
         self._format(java, config)
-        self._child = spawn(
-            self._command(java, config),
-            self.log,
-            env=passed_on(os.environ),
-            dies_with_parent=not self._detached,
-        )
-        self.process = ProcessId.of(self._child.pid)
-        if not self._detached:
-            atexit.register(self.stop)
-        return self.process
-
-    def wait(self, timeout: float = 120.0) -> None:
-        """Waits until the launched broker answers; else like `start`."""
-        settings, process = ClientSettings(self.bootstrap), self.process
-        if process is None:
-            raise RuntimeError("the broker was not launched")
-        ready = False
-
-        def settled() -> bool:
-            nonlocal ready
-            ready = answers(settings, timeout=1.0)
-            return ready or not process.alive()
-
-        wait_until(settled, timeout)
-        if not ready:
-            raise WorkError(f"the Kafka broker at {self.bootstrap} did not come up:\n{tail(self.log)}")
-
-    def stop(self, grace: float = 15.0) -> None:
-        """Stops the broker, if it runs, and deletes its directory if that was temporary."""
-        atexit.unregister(self.stop)
-        if self.process is not None:
-            self.process.stop(0 if self._temporary else grace)
-        if self._child is not None:
-            self._child.wait()
-        if self._temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        logging = [f"-Dorg.slf4j.simpleLogger.{key}={value}" for key, value in _LOGGING.items()]
+        tuned = os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS", "").split()  # as Kafka's own scripts have it
+        return [java[0], f"-Xmx{self._heap}", *tuned, *logging, *java[1:], "kafka.Kafka", str(config)]
 
     def _write_config(self) -> Path:
         endpoint, controller = f"PLAINTEXT://{self.bootstrap}", f"{HOST}:{self.controller_port}"
@@ -184,11 +116,6 @@ class Broker:
         )
         if done.returncode != 0:
             raise WorkError(f"cannot format the Kafka data directory:\n{done.stdout}{done.stderr}".rstrip())
-
-    def _command(self, java: list[str], config: Path) -> list[str]:
-        logging = [f"-Dorg.slf4j.simpleLogger.{key}={value}" for key, value in _LOGGING.items()]
-        tuned = os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS", "").split()  # as Kafka's own scripts have it
-        return [java[0], f"-Xmx{self._heap}", *tuned, *logging, *java[1:], "kafka.Kafka", str(config)]
 
 
 def _escape(value: str) -> str:

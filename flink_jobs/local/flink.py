@@ -16,7 +16,7 @@ import requests
 from ruamel.yaml import YAML
 
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.local.broker import HOST
+from flink_jobs.local.server import HOST
 from flink_jobs.local.variables import passed_on
 from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import FEW_ARENAS, ProcessId, free_port, spawn, tail, wait_until

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.kafka import ClientSettings, answers
-from flink_jobs.local.broker import HOST, Broker
+from flink_jobs.local.broker import Broker
 from flink_jobs.local.flink import SessionCluster, overview
 from flink_jobs.local.schema_registry import LocalRegistry, registry_answers
+from flink_jobs.local.server import HOST
 from flink_jobs.local.state import STATE_FILE, Service, Stack, load
 from flink_jobs.system.fetch_registry import registry_program
 from flink_jobs.system.processes import find_java, require_free_port, wait_until
@@ -131,7 +132,7 @@ def _start(directory: Path, options: Options, report: Callable[[str], None]) -> 
     )
     metrics = tuple(f"{HOST}:{port}" for port in cluster.metrics_ports)
     stack = Stack(directory, broker.bootstrap, cluster.url, metrics=metrics)
-    registry = _registry(stack, options.registry_port)
+    registry = None if options.registry_port is None else _registry(directory, options.registry_port)
     if registry:
         stack = replace(stack, schema_registry=registry.url)
     try:
@@ -151,18 +152,18 @@ def _start(directory: Path, options: Options, report: Callable[[str], None]) -> 
     return stack
 
 
-def _registry(stack: Stack, port: int | None) -> LocalRegistry | None:
-    return (
-        None
-        if port is None
-        else LocalRegistry(directory=stack.directory / "registry", port=port, detached=True)
-    )
+def _registry(directory: Path, port: int) -> LocalRegistry:
+    return LocalRegistry(directory=directory / "registry", port=port, detached=True)
+
+
+def _launched(registry: LocalRegistry) -> Service:
+    return Service(REGISTRY, registry.launch(), registry.url, str(registry.log))
 
 
 def _with_registry(stack: Stack, port: int, report: Callable[[str], None]) -> Stack:
     """Beside what runs."""
-    registry = LocalRegistry(directory=stack.directory / "registry", port=port, detached=True)
-    service = Service(REGISTRY, registry.launch(), registry.url, str(registry.log))
+    registry = _registry(stack.directory, port)
+    service = _launched(registry)
     report(f"waiting for the schema registry at {registry.url}")
     try:
         registry.wait()
@@ -180,7 +181,7 @@ def _repair(stack: Stack, report: Callable[[str], None]) -> tuple[Stack, tuple[s
     broker = Broker(directory=stack.directory / "kafka", port=_port(stack.brokers), detached=True)
     cluster = SessionCluster(stack.directory / "flink", _port(stack.flink_url), slots=1, memory="1g")
     port = urlsplit(stack.schema_registry).port if stack.schema_registry else None
-    registry = _registry(stack, port)
+    registry = None if port is None else _registry(stack.directory, port)
     try:
         for service in dead:
             report(f"starting {service.name}, which died")
@@ -222,7 +223,7 @@ def _port(address: str) -> int:
 def _launch(broker: Broker, cluster: SessionCluster, registry: LocalRegistry | None) -> Iterator[Service]:
     yield Service("kafka", broker.launch(), broker.bootstrap, str(broker.log))
     if registry:
-        yield Service(REGISTRY, registry.launch(), registry.url, str(registry.log))
+        yield _launched(registry)
     for name, process, log in cluster.launch():
         yield Service(name, process, cluster.url, str(log))
 
