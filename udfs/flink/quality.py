@@ -101,7 +101,7 @@ class QualityWindowsFunction(KeyedProcessFunction):  # type: ignore[misc]
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> None:
         report, timers = decode_report(bytes(value[0])), ctx.timer_service()
         pieces = [(key[0], QualityReport({key: counts})) for key, counts in report.predicted.items()]
-        for start in self._windows.need_timers(self._windows.add_all(pieces)):
+        for start in self._windows.add_all(pieces):
             timers.register_event_time_timer(start + self._params.count.window_ms - 1)
         self._idle.restart(timers)
 
@@ -153,7 +153,7 @@ class QualityFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._idle.restart(timers)
         if closed == LABELS:
             pieces = [(key.until, QualityReport(labelled={key: c})) for key, c in report.labelled.items()]
-            for until in self._labels.need_timers(self._labels.add_all(pieces)):
+            for until in self._labels.add_all(pieces):
                 timers.register_event_time_timer(until - 1 - self._behind_ms)
         else:
             yield from self._written(

@@ -149,8 +149,7 @@ class LabelledFunction(KeyedProcessFunction):  # type: ignore[misc]
         start, closed, data = value[0], value[1], bytes(value[2])
         timers = ctx.timer_service()
         if closed == "":
-            added = self._labels.add_all(_by_window(decode_labels(data)))
-            for label_start in filter(None, self._labels.need_timers(added)):
+            for label_start in filter(None, self._labels.add_all(_by_window(decode_labels(data)))):
                 timers.register_event_time_timer(label_start + self._labels_wait_ms - 1)
             self._idle.restart(timers)
         elif self._live or closed == "early":

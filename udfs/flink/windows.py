@@ -82,22 +82,19 @@ class WindowMap(Generic[Piece, Value]):
         self._state.put(start, self._codec.dump(self._codec.join(start, self.get(start), pieces)))
 
     def add_all(self, pieces: Iterable[tuple[int, Piece]]) -> list[int]:
-        """Adds pieces to their windows; the starts of these."""
+        """Adds pieces to their windows; the starts of those that need a timer.
+
+        These are those that got pieces, and the first time after a start of the job all: a watermark that
+        waits for the end of a bundle fires its timers when a checkpoint ends that bundle, and the checkpoint
+        has neither these timers nor what they did.
+        """
         by_start: dict[int, list[Piece]] = {}
         for start, piece in pieces:
             by_start.setdefault(start, []).append(piece)
         for start, of_window in by_start.items():
             self.add(start, of_window)
-        return list(by_start)
-
-    def need_timers(self, added: list[int]) -> list[int]:
-        """Of the windows that got pieces; the first time after a start of the job all.
-
-        A watermark that waits for the end of a bundle fires its timers when a checkpoint ends that bundle:
-        the checkpoint has neither these timers nor what they did.
-        """
         if self._restored:
-            return added
+            return list(by_start)
         self._restored = True
         return [start for start in self.starts() if start >= 0]
 
@@ -124,8 +121,7 @@ class ClosingWindows(WindowMap[Piece, Value]):
 
     def receive(self, pieces: Iterable[tuple[int, Piece]], timers: Any) -> None:
         """Adds pieces to windows that are open, and sees to it that these are closed by the watermark."""
-        added = self.add_all((self.open_start(start), piece) for start, piece in pieces)
-        for start in self.need_timers(added):
+        for start in self.add_all((self.open_start(start), piece) for start, piece in pieces):
             timers.register_event_time_timer(start + self._length_ms - 1)
 
     def close(self, start: int) -> Value | None:
