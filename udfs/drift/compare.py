@@ -101,12 +101,12 @@ class ColumnTest:
 
 @dataclass(frozen=True)
 class Alike:
-    """The correlation of two rows of the reference, and of a window."""
+    """The correlation of two rows of the reference, and of a window: one of all, or one for each test."""
 
-    known: float = 0.0
-    now: float = 0.0
+    known: float | Floats = 0.0
+    now: float | Floats = 0.0
 
-    def effective(self, m: Ints, n: Ints) -> tuple[Floats, Floats]:
+    def effective(self, m: Ints | Floats, n: Ints | Floats) -> tuple[Floats, Floats]:
         """As how many independent rows m and n count."""
         return m / (1 + np.maximum(m - 1, 0) * self.known), n / (1 + np.maximum(n - 1, 0) * self.now)
 

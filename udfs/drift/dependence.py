@@ -14,6 +14,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from udfs.drift.compare import Alike
 from udfs.drift.records import JointReport, PairChange, Verdict
 from udfs.profile.blocks import correlation_in, correlation_of_all
 from udfs.profile.counts import Ints
@@ -88,9 +89,8 @@ def judge_pairs(reference: Reference, counts: Ints, level: float, window_ms: int
 def _effective(pairs: PairReference, m: Floats, n: Floats, window_ms: int) -> tuple[Floats, Floats]:
     """As how many independent rows those of the reference, and of the window, count in each pair."""
     blocks = pairs.blocks or [[]] * len(m)
-    alike_known = np.array([correlation_of_all(each) for each in blocks])
-    alike_now = np.array([correlation_in(each, window_ms) for each in blocks])
-    return m / (1 + np.maximum(m - 1, 0) * alike_known), n / (1 + np.maximum(n - 1, 0) * alike_now)
+    known = np.array([correlation_of_all(each) for each in blocks])
+    return Alike(known, np.array([correlation_in(each, window_ms) for each in blocks])).effective(m, n)
 
 
 def _ratio(effective: Floats, counts: Floats) -> Floats:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import add
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+Part = TypeVar("Part")
 EXAMPLES = 5
 
 
@@ -115,9 +119,8 @@ class WindowCounts:
         problems = dict(self.problems)
         for key, count in other.problems.items():
             problems[key] = problems.get(key, 0) + count
-        joint = self.joint.merged(other.joint) if self.joint and other.joint else self.joint or other.joint
-        both = self.pairs is not None and other.pairs is not None
-        pairs = self.pairs + other.pairs if both else self.pairs if other.pairs is None else other.pairs  # type: ignore[operator]
+        joint = _both(self.joint, other.joint, JointCounts.merged)
+        pairs = _both(self.pairs, other.pairs, add)
         return WindowCounts(
             self.predicted + other.predicted,
             self.dead + other.dead,
@@ -132,9 +135,14 @@ class WindowCounts:
 
 def spanned(first: tuple[int, int] | None, second: tuple[int, int] | None) -> tuple[int, int] | None:
     """The first and the last time of both."""
-    if first is None or second is None:
-        return first or second
-    return min(first[0], second[0]), max(first[1], second[1])
+    return _both(first, second, lambda one, other: (min(one[0], other[0]), max(one[1], other[1])))
+
+
+def _both(one: Part | None, other: Part | None, merge: Callable[[Part, Part], Part]) -> Part | None:
+    """What is there of two, merged where both are."""
+    if one is None or other is None:
+        return other if one is None else one
+    return merge(one, other)
 
 
 def _pick(choose: object, first: float | None, second: float | None) -> float | None:

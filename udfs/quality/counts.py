@@ -6,7 +6,7 @@ within a bin is exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple, TypeVar
@@ -22,6 +22,7 @@ Row = tuple[int, ...]
 #: Sums of scores are in billionths.
 PARTS = 10**9
 Name = TypeVar("Name", int, str)
+Inner = TypeVar("Inner")
 
 
 class Predicted(msgspec.Struct, frozen=True, array_like=True):
@@ -95,10 +96,10 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
             added(self.bins, other.bins),
             added(self.curve, other.curve),
             added(self.classes, other.classes),
-            _slots(self.slots, other.slots),
+            _by_slot(self.slots, other.slots, _counts, {}),
             _counts(self.delays, other.delays),
-            _blocks(self.blocks, other.blocks),
-            _ranks(self.ranks, other.ranks),
+            _by_slot(self.blocks, other.blocks, _longer, ()),
+            _by_slot(self.ranks, other.ranks, added, {}),
         )
 
 
@@ -184,27 +185,18 @@ def _counts(one: Mapping[Name, int], other: Mapping[Name, int]) -> dict[Name, in
     return {name: total[name] for name in sorted(total)}
 
 
-def _slots(
-    one: Mapping[int, dict[str, int]], other: Mapping[int, dict[str, int]]
-) -> dict[int, dict[str, int]]:
+def _by_slot(
+    one: Mapping[int, Inner],
+    other: Mapping[int, Inner],
+    merge: Callable[[Inner, Inner], Inner],
+    empty: Inner,
+) -> dict[int, Inner]:
     total = dict(one)
-    for slot, counts in other.items():
-        total[slot] = _counts(total.get(slot, {}), counts)
+    for slot, inner in other.items():
+        total[slot] = merge(total.get(slot, empty), inner)
     return dict(sorted(total.items()))
 
 
-def _blocks(one: Mapping[int, Row], other: Mapping[int, Row]) -> dict[int, Row]:
-    """Those of an older release are shorter."""
-    total = dict(one)
-    for slot, row in other.items():
-        total[slot] = tuple(map(sum, zip_longest(total.get(slot, ()), row, fillvalue=0)))
-    return dict(sorted(total.items()))
-
-
-def _ranks(
-    one: Mapping[int, dict[int, Row]], other: Mapping[int, dict[int, Row]]
-) -> dict[int, dict[int, Row]]:
-    total = dict(one)
-    for slot, rows in other.items():
-        total[slot] = added(total.get(slot, {}), rows)
-    return dict(sorted(total.items()))
+def _longer(one: Row, other: Row) -> Row:
+    """Rows of an older release are shorter."""
+    return tuple(map(sum, zip_longest(one, other, fillvalue=0)))
