@@ -18,7 +18,6 @@ from flink_jobs.cli.connection import environment, flink_access
 from flink_jobs.cli.lineage import report_end, report_ended
 from flink_jobs.errors import InputError, TailraceError, WorkError
 from flink_jobs.jobfile import load_job
-from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.state import PARAMETER, JobState
 from flink_jobs.run.cluster import ENDED, Cluster, JobInfo
 from flink_jobs.run.savepoints import leave_state, parse_parameter, savepoint_uri
@@ -160,12 +159,12 @@ def stopped(cluster: Cluster, target: JobInfo, directory: str | None, *, drain: 
 def _leave_word(state: JobState | None) -> None:
     """Says at the brokers that the job has ended, where its file is here; else the next one has to ask."""
     if state and state.file:
-        from flink_jobs.kafka import claims  # Start-up: a Kafka client.  # noqa: PLC0415
+        from flink_jobs.cli.run import leave_word  # Start-up: a Kafka client.  # noqa: PLC0415
 
         with suppress(TailraceError):
             job = load_job(Path(state.file), environment())
             if job.job == state.job:  # the file may be another's by now
-                claims.say_stopped(client_settings(job), job.job, job.source.topic)
+                leave_word(job)
 
 
 def _leave_account(savepoint: str, state: JobState | None) -> None:

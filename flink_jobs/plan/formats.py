@@ -72,10 +72,8 @@ def _params(source: Source, of: Source | RecordKey) -> FormatParams:
 
 
 def _csv_params(source: Source) -> CsvParams:
-    """Without names of the job's own, values are its fields, in their order."""
     given = source.csv or Csv()
-    columns = given.columns or tuple(field.field or name for name, field in source.fields.items())
-    return CsvParams(columns, given.delimiter, given.null)
+    return CsvParams(source.csv_columns, given.delimiter, given.null)
 
 
 def beside_of(source: Source) -> tuple[BesideParams, ...]:

@@ -392,9 +392,6 @@ def _no_text_errors(
 
 def _csv_errors(source: Source) -> Iterator[tuple[Location, PydanticCustomError]]:
     """Each field is a value of a line."""
-    columns = (source.csv.columns if source.csv else None) or tuple(
-        field.field or name for name, field in source.fields.items()
-    )
     yield from _list_errors(source.fields, "schema")
     for name, field in source.fields.items():
         if field.field and "." in field.field:
@@ -402,7 +399,7 @@ def _csv_errors(source: Source) -> Iterator[tuple[Location, PydanticCustomError]
                 ("schema", name, "field"),
                 wrong("the name of a value of csv.columns", describe(field.field)),
             )
-        elif (field.field or name) not in columns:
+        elif (field.field or name) not in source.csv_columns:
             yield ("schema", name), wrong("a value of csv.columns", describe(field.field or name))
 
 
@@ -494,18 +491,12 @@ class Csv(Section):
     """How records that are lines of CSV are written."""
 
     columns: (
-        Annotated[
-            tuple[Annotated[str, matching(r"[^\x00-\x1f]{1,200}", "the name of a value")], ...],
-            Field(strict=False, min_length=1, max_length=LARGEST_SCHEMA),
-        ]
-        | None
+        Annotated[tuple[ValueName, ...], Field(strict=False, min_length=1, max_length=LARGEST_SCHEMA)] | None
     ) = Field(
         default=None,
         description="The names of all values of a line, in their order; default: the fields of schema.",
     )
-    delimiter: Annotated[str, matching(r"[ -!#-~\t]", "one character of ASCII, but no quotation mark")] = (
-        Field(default=",", description="What is between values.")
-    )
+    delimiter: Delimiter = Field(default=",", description="What is between values.")
     null: Annotated[str, matching(r'[^"\r\n]{0,20}', "a short text without quotation marks")] = Field(
         default="", description="The text that is null where it stands without quotation marks."
     )
@@ -601,6 +592,12 @@ class Source(Section):
     def vectors(self) -> dict[str, int]:
         """The sizes of vectors, each element of which is a column."""
         return {name: field.size for name, field in self.fields.items() if field.size is not None}
+
+    @property
+    def csv_columns(self) -> tuple[str, ...]:
+        """The values of a line of CSV; without names of the job's own its fields, in their order."""
+        given = self.csv.columns if self.csv else None
+        return given or tuple(field.field or name for name, field in self.fields.items())
 
     @property
     def subject(self) -> str:

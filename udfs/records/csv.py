@@ -22,9 +22,8 @@ from udfs.records.csv_params import CsvParams
 from udfs.records.fields import Field, check_value
 from udfs.records.framing import check_value as check_bytes
 from udfs.records.framing import reject, text_of
-from udfs.records.problems import Problem, RejectedError
 from udfs.records.raws import Raws, as_array, join_lines
-from udfs.records.text import PARSE, PATTERNS
+from udfs.records.text import are_values, parsed
 from udfs.types import ARROW
 
 
@@ -104,10 +103,7 @@ class CsvDecoder:
             values = texts.to_pylist()
             wrong = any(value is not None and check_value(field, value, "") for value in values)
             return None if wrong else field.column(values)
-        pattern = PATTERNS.get(field.type)
-        if pattern and pc.all(pc.match_substring_regex(texts, rf"\A({pattern})\z")).as_py() is False:
-            return None
-        return texts.cast(ARROW[field.type])
+        return texts.cast(ARROW[field.type]) if are_values(field.type, texts) else None
 
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
         """The declared fields of one record; raises RejectedError with the reason."""
@@ -149,9 +145,4 @@ class CsvDecoder:
 
     @staticmethod
     def _parsed(field: Field, text: str | None) -> object:
-        if text is None or field.type in ("string", "decimal", "bytes"):
-            return text
-        if not re.fullmatch(PATTERNS[field.type], text):
-            found = f"{field.path_text}: expected {field.type}, got another text"
-            raise RejectedError(Problem("contract", "wrong_type", found))
-        return PARSE[field.type](text)
+        return text if text is None or field.type in ("decimal", "bytes") else parsed(field, text)

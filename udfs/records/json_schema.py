@@ -26,7 +26,6 @@ from referencing.jsonschema import DRAFT202012
 
 from udfs.records.avro_schema import SchemaError
 from udfs.records.contract import Contract
-from udfs.records.framing import reject
 from udfs.records.json import JsonDecoder, parse_int
 from udfs.records.problems import Problem, RejectedError
 
@@ -142,8 +141,7 @@ class JsonSchemaDecoder:
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
         """The declared fields of one record; raises RejectedError with the reason."""
         record = self._inner.decode_record(raw)
-        if raw is None:
-            reject("tombstone", "the record has no value")
+        assert raw is not None
         if problem := self._schema.broken(raw):
             raise RejectedError(problem)
         return record

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.records.contract import Contract
+from udfs.records.fields import Field
 from udfs.records.framing import check_size, reject, text_of
 from udfs.records.problems import Problem, RejectedError
 from udfs.records.raws import as_array
@@ -22,12 +23,12 @@ from udfs.types import ARROW, ColumnType
 
 # As JSON writes them, so that a text has one meaning.
 _LONG = r"-?(0|[1-9][0-9]*)"
-PATTERNS: dict[ColumnType, str] = {
+_PATTERNS: dict[ColumnType, str] = {
     "long": _LONG,
     "double": rf"{_LONG}(\.[0-9]+)?([eE][+-]?[0-9]+)?",
     "boolean": "true|false",
 }
-PARSE: dict[ColumnType, Callable[[str], object]] = {
+_PARSE: dict[ColumnType, Callable[[str], object]] = {
     "string": str,
     # Longer ones are beyond 64 bits, and may be too long for int.
     "long": lambda text: int(text[:21]),
@@ -43,8 +44,6 @@ class TextDecoder:
         self.contract = contract
         self.max_bytes = max_bytes
         (self._field,) = contract.fields
-        self._pattern = PATTERNS.get(self._field.type, "")
-        self._parse = PARSE[self._field.type]
 
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
         """The column of the whole batch, or None if any text is not plainly one value."""
@@ -53,10 +52,7 @@ class TextDecoder:
             return None
         try:
             texts = values.cast(pa.string())
-            if (
-                self._pattern
-                and not pc.all(pc.match_substring_regex(texts, f"^({self._pattern})\\z")).as_py()
-            ):
+            if not are_values(self._field.type, texts):
                 return None
             column = texts.cast(ARROW[self._field.type])
         except pa.ArrowInvalid:
@@ -68,8 +64,19 @@ class TextDecoder:
         if raw is None:
             reject("tombstone", "there is no value")
         check_size(raw, self.max_bytes)
-        text = text_of(raw)
-        if self._pattern and not re.fullmatch(self._pattern, text):
-            found = f"{self._field.path_text}: expected {self._field.type}, got another text"
-            raise RejectedError(Problem("contract", "wrong_type", found))
-        return {self._field.name: self._parse(text)}
+        return {self._field.name: parsed(self._field, text_of(raw))}
+
+
+def are_values(kind: ColumnType, texts: pa.Array) -> bool:
+    """Whether all texts, but for nulls, are values of the type."""
+    pattern = _PATTERNS.get(kind)
+    return not pattern or pc.all(pc.match_substring_regex(texts, rf"\A({pattern})\z")).as_py() is not False
+
+
+def parsed(field: Field, text: str) -> object:
+    """The value that a text is; raises RejectedError for one of another type."""
+    pattern = _PATTERNS.get(field.type)
+    if pattern and not re.fullmatch(pattern, text):
+        found = f"{field.path_text}: expected {field.type}, got another text"
+        raise RejectedError(Problem("contract", "wrong_type", found))
+    return _PARSE[field.type](text)

@@ -13,10 +13,10 @@ from pathlib import Path
 import fastavro
 import pytest
 
-from flink_jobs.errors import JobFileError
 from flink_jobs.plan.formats import contract_of
 from flink_jobs.plan.params import source_params
 from flink_jobs.plan.validate import validated_plan
+from tests.helpers.diagnosed import diagnosed
 from tests.helpers.samples import write_model
 from udfs.records.decode import decode_batch
 from udfs.records.event_time import explain_event_time
@@ -58,12 +58,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def problems(folder: Path, text: str = JOB) -> list[str]:
-    (folder / "job.yaml").write_text(text)
-    try:
-        validated_plan(folder / "job.yaml")
-    except JobFileError as error:
-        return [str(found).partition("job.yaml:")[2].replace(str(folder), "") for found in error.diagnostics]
-    return []
+    return diagnosed(folder, text)
 
 
 def test_a_job_whose_schema_has_all_its_fields_is_planned(folder: Path) -> None:

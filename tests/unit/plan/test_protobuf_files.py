@@ -15,9 +15,9 @@ import pytest
 from google.protobuf import json_format, struct_pb2, timestamp_pb2, wrappers_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-from flink_jobs.errors import JobFileError
 from flink_jobs.plan.params import source_params
 from flink_jobs.plan.validate import validated_plan
+from tests.helpers.diagnosed import diagnosed
 from tests.helpers.protobuf_records import PAYMENT, message_class
 from tests.helpers.samples import write_model
 from udfs.records.decode import decode_batch
@@ -60,12 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def problems(folder: Path, text: str = JOB) -> list[str]:
-    (folder / "job.yaml").write_text(text)
-    try:
-        validated_plan(folder / "job.yaml")
-    except JobFileError as error:
-        return [str(found).partition("job.yaml:")[2].replace(str(folder), "") for found in error.diagnostics]
-    return []
+    return diagnosed(folder, text)
 
 
 def test_records_are_bare_messages_of_the_file(folder: Path) -> None:

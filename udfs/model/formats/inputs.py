@@ -34,8 +34,8 @@ def tensor_columns(tensors: Mapping[str, Sequence[object]]) -> dict[str, list[st
     found = {}
     for name, shape in tensors.items():
         size = shape[1] if len(shape) == 2 else 1
-        wide = isinstance(size, int) and 1 < size <= LARGEST_VECTOR
-        found[name] = part_names(name, size) if wide and isinstance(size, int) else [name]
+        vector = isinstance(size, int) and 1 < size <= LARGEST_VECTOR
+        found[name] = part_names(name, cast(int, size)) if vector else [name]
     return found
 
 
