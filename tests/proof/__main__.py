@@ -19,7 +19,7 @@ from tests.proof import results
 from tests.proof.faults import FAULTS, CannotTryError
 from tests.proof.load import load
 from tests.proof.page import page
-from tests.proof.proof import Proof, in_words, prove
+from tests.proof.proof import Proof, checkout, in_words, prove, today
 from tests.proof.results import Entry, entry
 
 
@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--docs",
         type=Path,
-        help="add the numbers to proof.json of this folder, and write its page; for jobs with one fault",
+        help="add the numbers to proof.json or load.json of this folder, and write the page of both; "
+        "for jobs with one fault",
     )
     parser.add_argument(
         "--results", type=Path, nargs="*", help="run nothing: add what --json wrote into these files"
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--backlog", type=int, default=2_000_000, help="with --load: records that wait")
     options = parser.parse_args(arguments)
     if options.load is not None:
-        return _load(options.load, options.backlog)
+        return _load(options)
     proofs = _run(options) if options.results is None else _read(options.results)
     held = True
     for proof in proofs:
@@ -66,19 +67,24 @@ def main(arguments: list[str]) -> int:
     return 0 if held else 1
 
 
-def _load(minutes: float, backlog: int) -> int:
+def _load(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="tailrace-proof-") as directory:
-        found = load(Path(directory), minutes, backlog, seed=1)
+        found = load(Path(directory), options.load, options.backlog, options.seed or 1)
+    found = msgspec.structs.replace(found, tried=today(), at=checkout())
     print(found.in_words())
-    print(msgspec.json.encode(found).decode())
-    return 0 if found.backlog_rate >= 0.8 * found.steady_rate else 1
+    print(msgspec.json.encode(found).decode(), flush=True)
+    if options.docs:
+        file = options.docs / "load.json"
+        results.write(file, [*results.read_loads(file), found])
+        _write(options.docs, [])
+    return 0 if found.holds() else 1
 
 
 def _write(docs: Path, new: Sequence[Entry]) -> None:
     """At once after each job, so that one that fails takes nothing of those before."""
     entries = results.merged(results.read(docs / "proof.json"), new)
     results.write(docs / "proof.json", entries)
-    (docs / "proof.md").write_text(page(entries, FAULTS))
+    (docs / "proof.md").write_text(page(entries, FAULTS, results.read_loads(docs / "load.json")))
 
 
 def _run(options: argparse.Namespace) -> Iterator[Proof]:

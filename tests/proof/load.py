@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from tests.proof.ledger import START
 from tests.proof.stage import JOB, Stage
 
 SHARE, BURST, BURST_S, KEYS, HOUR_MS = 0.7, 10, 60.0, 50, 3_600_000
+LEAST_SHARE = 0.8
 # So many records of a key are in its window of an hour.
 ROWS = 720
 STEP_MS = HOUR_MS // (ROWS * KEYS)
@@ -38,17 +40,25 @@ EDITS = [
 
 
 class Sample(NamedTuple):
-    """At a moment, in s: resident MB of JVM and workers, bytes of the newest checkpoint, lag."""
+    """At a moment, in s: resident MB of JVM and workers, bytes of the newest checkpoint, lag.
+
+    `machine` is how many processes of the whole machine want a core, on average of the last minute.
+    """
 
     at: float
     jvm_mb: float
     workers_mb: float
     checkpoint_bytes: float
     lag: float
+    machine: float
 
 
-class Load(msgspec.Struct):
-    """What was seen. Rates are records a second; slopes are per minute, of the steady part."""
+class Load(msgspec.Struct, frozen=True):
+    """What was seen. Rates are records a second; slopes are per minute, of the steady part.
+
+    `burst_rate` is what the burst came to. `machine` is the median number of processes that wanted one of
+    the `cores`, before the job began and in its steady part.
+    """
 
     minutes: float
     drained: int
@@ -56,9 +66,19 @@ class Load(msgspec.Struct):
     sent_rate: float
     slopes: dict[str, float]
     means: dict[str, float]
+    burst_rate: float
     burst_caught_up_s: float
     backlog: int
     backlog_rate: float
+    machine: tuple[float, float]
+    cores: int
+    seed: int
+    tried: str = ""
+    at: str = ""
+
+    def holds(self) -> bool:
+        """Whether what waited was drained as fast as the steady stream could be."""
+        return self.backlog_rate >= LEAST_SHARE * self.steady_rate
 
     def in_words(self) -> str:
         slopes = ", ".join(
@@ -66,9 +86,10 @@ class Load(msgspec.Struct):
         )
         return (
             f"{self.drained:,} records drained at {self.steady_rate:,.0f}/s; {self.minutes:.0f} minutes at "
-            f"{self.sent_rate:,.0f}/s: {slopes}; a burst of {BURST} x for {BURST_S:.0f} s caught up after "
-            f"{self.burst_caught_up_s:.0f} s; "
-            f"a backlog of {self.backlog:,} drained at {self.backlog_rate:,.0f}/s"
+            f"{self.sent_rate:,.0f}/s: {slopes}; a burst of {self.burst_rate / self.sent_rate:.1f} x for "
+            f"{BURST_S:.0f} s caught up after {self.burst_caught_up_s:.0f} s; "
+            f"a backlog of {self.backlog:,} drained at {self.backlog_rate:,.0f}/s; load of the machine "
+            f"{self.machine[0]:.1f} before, {self.machine[1]:.1f} meanwhile, on {self.cores} cores"
         )
 
 
@@ -80,8 +101,10 @@ def slope(samples: Sequence[tuple[float, float]]) -> float:
 
 def load(directory: Path, minutes: float, backlog: int, seed: int) -> Load:
     """Raises WorkError where the job does not catch up."""
+    before = os.getloadavg()[0]
     with Stage(directory, seed, random.Random(seed), EDITS, feeds=False) as stage:
-        return _Load(stage).run(minutes, backlog)
+        found = _Load(stage).run(minutes, backlog)
+    return msgspec.structs.replace(found, machine=(before, found.machine[1]), seed=seed)
 
 
 class _Load:
@@ -96,22 +119,36 @@ class _Load:
         self._send(backlog)
         steady = self._drained(backlog, lambda: self._stage.submit(savepoint))
         samples = [*self._steadily(SHARE * steady, minutes * 60)]
-        columns = [*zip(*samples, strict=True)]
         # The beginning is that of the JVM's own warming up.
         kept = samples[len(samples) // 4 :]
-        slopes = {
-            name: slope([(each.at, getattr(each, name)) for each in kept]) for name in Sample._fields[1:]
-        }
-        means = {name: float(np.mean(columns[n])) for n, name in enumerate(Sample._fields) if n}
+        measured = ("jvm_mb", "workers_mb", "checkpoint_bytes", "lag")
+        slopes = {name: slope([(each.at, getattr(each, name)) for each in kept]) for name in measured}
+        means = {name: float(np.mean([getattr(each, name) for each in kept])) for name in measured}
+        sent, begun = self._sent, time.monotonic()
         for _ in self._steadily(SHARE * steady * BURST, BURST_S):
             pass
+        burst_rate = (self._sent - sent) / (time.monotonic() - begun)
         begun = time.monotonic()
         self._until_read()
         caught_up = time.monotonic() - begun
         savepoint = self._stage.stop()
         self._send(backlog)
         rate = self._drained(backlog, lambda: self._stage.submit(savepoint))
-        return Load(minutes, backlog, steady, SHARE * steady, slopes, means, caught_up, backlog, rate)
+        return Load(
+            minutes,
+            backlog,
+            steady,
+            SHARE * steady,
+            slopes,
+            means,
+            burst_rate,
+            caught_up,
+            backlog,
+            rate,
+            (0.0, statistics.median(each.machine for each in samples)),
+            os.cpu_count() or 1,
+            0,
+        )
 
     def _send(self, count: int) -> None:
         for _ in range(count):
@@ -172,7 +209,7 @@ class _Load:
         ]
         java = sum(_megabytes(pid) for pid in (jvm, *below) if _is_java(pid))
         workers = sum(_megabytes(pid) for pid in below if not _is_java(pid))
-        return Sample(at, java, workers, self._checkpoint_bytes(), self._lag())
+        return Sample(at, java, workers, self._checkpoint_bytes(), self._lag(), os.getloadavg()[0])
 
     def _checkpoint_bytes(self) -> float:
         job = next(job for job in self._rest.jobs() if job.state == "RUNNING")

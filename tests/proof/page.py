@@ -10,17 +10,24 @@ from importlib.metadata import version
 from flink_jobs.system.jars import connector_jars
 from tests.proof.faults import Fault
 from tests.proof.ledger import PARTITIONS
+from tests.proof.load import BURST, BURST_S, KEYS, ROWS, SHARE, Load
 from tests.proof.results import Entry
 from tests.proof.stage import RATE
 
+_MEASURES = {
+    "jvm_mb": "resident memory of the TaskManager, MB",
+    "workers_mb": "resident memory of its Python workers, MB",
+    "checkpoint_bytes": "state in a checkpoint, bytes",
+    "lag": "records that wait",
+}
 _COLUMNS = [
     *("case", "runs", "records", "lost", "named", "doubled", "elsewhere", "changed"),
     *("windows", "windows changed", "recovery s", "seeds", "tried", "at"),
 ]
 
 
-def page(entries: Sequence[Entry], faults: Mapping[str, Fault]) -> str:
-    """Markdown: a line for each case, in the order of `faults`."""
+def page(entries: Sequence[Entry], faults: Mapping[str, Fault], loads: Sequence[Load] = ()) -> str:
+    """Markdown: a line for each case, in the order of `faults`, and what was seen under load."""
     runs = sum(each.runs for each in entries)
     return f"""# What was tried on running jobs
 
@@ -51,7 +58,41 @@ readers see them. {runs} runs in all.
 The numbers of each job are in [proof.json](proof.json).
 
 Not run: {", ".join(f"`{name}`" for name in _not_run(entries, faults)) or "none"}.
-"""
+{_under_load(loads)}"""
+
+
+def _under_load(loads: Sequence[Load]) -> str:
+    if not loads:
+        return ""
+    return f"""
+## Under load
+
+By `scripts/prove --load MINUTES --docs docs`: {KEYS} keys, each with {ROWS} records in its window of an hour;
+checkpoints ten seconds apart. The rate at which a backlog is drained is taken for what the job can do, and
+{SHARE:.0%} of it is sent for a while; then {BURST} times as much, or what one producer can send, for
+{BURST_S:.0f} s; then a backlog again. Other work ran on the machine, so compare ratios and slopes.
+
+{"".join(map(_load, loads))}"""
+
+
+def _load(load: Load) -> str:
+    burst = load.burst_rate / load.sent_rate
+    lines = [
+        f"- {load.tried}, at {load.at}, seed {load.seed}, on {load.cores} cores that {load.machine[0]:.1f}",
+        f"  processes wanted before the job began and {load.machine[1]:.1f} in its steady part:",
+        f"  {load.drained:,} records drained at {load.steady_rate:,.0f} a second; {load.minutes:.0f} minutes at",
+        f"  {load.sent_rate:,.0f} a second; a burst of {burst:.1f} times that was caught up",
+        f"  {load.burst_caught_up_s:.0f} s after its end; a backlog of {load.backlog:,} drained at",
+        f"  {load.backlog_rate / load.steady_rate:.2f} times the first rate.",
+        "",
+        "  | in the steady part, but for its first quarter | mean | slope a minute | % of the mean an hour |",
+        "  |---|---|---|---|",
+    ]
+    for name, mean in load.means.items():
+        slope = load.slopes[name]
+        share = f"{6_000 * slope / mean:+.1f}" if mean else ""
+        lines.append(f"  | {_MEASURES[name]} | {mean:,.1f} | {slope:+,.2f} | {share} |")
+    return "\n".join([*lines, "", ""])
 
 
 def _not_run(entries: Sequence[Entry], faults: Mapping[str, Fault]) -> list[str]:

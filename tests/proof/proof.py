@@ -75,13 +75,17 @@ def prove(directory: Path, faults: Sequence[str], seed: int) -> Proof:
         recovery,
         ledger,
         left_behind(directory),
-        f"{datetime.now(UTC):%Y-%m-%d}",
-        _commit(),
+        today(),
+        checkout(),
     )
 
 
-def _commit() -> str:
-    """Of this checkout, with + where files differ from it."""
+def today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+def checkout() -> str:
+    """The commit of this checkout, with + where files differ from it."""
     return _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain") else "")
 
 

@@ -1,4 +1,4 @@
-"""What runs found, in numbers: docs/proof.json. New runs are added to it, and the page is written from it.
+"""What runs found, in numbers: docs/proof.json and load.json. New runs are added, and the page is of all.
 
 An entry is one job. Of its runs only numbers are kept, so that it stays small and can be read.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.proof.load import Load
 from tests.proof.proof import Proof
 
 
@@ -65,7 +66,11 @@ def read(path: Path) -> list[Entry]:
     return msgspec.json.decode(path.read_bytes(), type=list[Entry]) if path.exists() else []
 
 
-def write(path: Path, entries: Iterable[Entry]) -> None:
+def read_loads(path: Path) -> list[Load]:
+    return msgspec.json.decode(path.read_bytes(), type=list[Load]) if path.exists() else []
+
+
+def write(path: Path, entries: Iterable[Entry] | Iterable[Load]) -> None:
     """An entry a line, so that a new one is a line of the diff."""
     lines = (msgspec.json.format(msgspec.json.encode(each), indent=0).decode() for each in entries)
     path.write_text("[\n" + ",\n".join(f"  {line}" for line in lines) + "\n]\n")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tests.proof.faults import FAULTS
 from tests.proof.ledger import Ledger
+from tests.proof.load import Load
 from tests.proof.page import page
 from tests.proof.proof import Proof
-from tests.proof.results import entry, merged, read, write
+from tests.proof.results import entry, merged, read, read_loads, write
 
 STOPS = [
     Proof(7, ["stop", "stop"], 1_000, 5, [3.0, 8.0], Ledger(), [], date="2026-11-28", commit="abc"),
@@ -43,9 +44,44 @@ def test_new_runs_join_those_that_are_there_once(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == len(STOPS) + 2
 
 
+LOAD = Load(
+    15,
+    9,
+    1_000.0,
+    700.0,
+    {"lag": 2.0},
+    {"lag": 400.0},
+    6_300.0,
+    31.0,
+    9,
+    850.0,
+    (1.0, 7.5),
+    2,
+    3,
+    "2026-11-29",
+    "abc",
+)
+
+
+def test_what_was_seen_under_load_stands_on_the_page_in_ratios(tmp_path: Path) -> None:
+    file = tmp_path / "load.json"
+    write(file, [LOAD])
+    write(file, [*read_loads(file), LOAD])
+    assert read_loads(file) == [LOAD, LOAD]
+    assert LOAD.holds()
+    text = page([entry(STOPS[0])], FAULTS, [LOAD])
+    assert "a burst of 9.0 times that was caught up 31 s after its end" in text.replace("\n  ", " ")
+    assert "drained at 0.85 times the first rate" in text.replace("\n  ", " ")
+    assert "| records that wait | 400.0 | +2.00 | +30.0 |" in text
+    assert "Under load" not in page([entry(STOPS[0])], FAULTS)
+
+
 def test_the_documented_page_is_that_of_the_documented_results() -> None:
     docs = Path(__file__).parents[3] / "docs"
-    written, made = (docs / "proof.md").read_text(), page(read(docs / "proof.json"), FAULTS)
-    assert [line for line in written.splitlines() if line.startswith("| `")] == [
-        line for line in made.splitlines() if line.startswith("| `")
+    written, made = (
+        (docs / "proof.md").read_text(),
+        page(read(docs / "proof.json"), FAULTS, read_loads(docs / "load.json")),
+    )
+    assert [line for line in written.splitlines() if line.startswith(("| `", "  | "))] == [
+        line for line in made.splitlines() if line.startswith(("| `", "  | "))
     ]
