@@ -10,8 +10,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any, Self
 
 from flink_jobs.errors import JobFailedError, TailraceError, WorkError
@@ -34,6 +37,8 @@ from flink_jobs.system.temporary import own_folder
 from flink_jobs.system.warm_workers import warm_python
 
 POLL_SECONDS = 0.25
+# Flink's client itself waits for ever, or until five minutes without a byte and again.
+SUBMISSION_SECONDS = 180.0
 # Without an end: a TaskManager that is gone for an hour would use up any number of attempts. Alerts tell.
 RESTARTS: Mapping[str, str] = {
     "restart-strategy.type": "exponential-delay",
@@ -140,8 +145,9 @@ class RunningJob:
 def start(plan: Runnable, target: Target) -> RunningJob:
     """Submits the plan's job; returns as soon as the cluster has taken it.
 
-    Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`, and what the
-    registration of a schema, the store of what workers need, or a look at the end of a bounded topic, raises.
+    Raises WorkError when Flink refuses it, be it for an option under `runtime.flink`, or does not answer, and
+    what the registration of a schema, the store of what workers need, or a look at the end of a bounded
+    topic, raises.
     """
     for name, value in {"JVM_ARGS": "-XX:+UseParallelGC", **FEW_ARENAS}.items():
         os.environ.setdefault(name, value)
@@ -160,7 +166,8 @@ def start(plan: Runnable, target: Target) -> RunningJob:
         with _submitting():
             if (url := token_url(plan.job)) and not target.cluster:
                 options |= prepare_tokens(url)
-            client = _submit(plan, _environment(options))
+            environments = _environment(options)
+            client = _within(SUBMISSION_SECONDS, _submission(plan, environments))
     except BaseException:
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -191,7 +198,7 @@ def start_inside(plan: Runnable) -> str:
         _PARAMETERS: _parameters(plan),
     }
     with _submitting():
-        return str(_submit(plan, _environment(options)).get_job_id())
+        return str(_submission(plan, _environment(options))().get_job_id())
 
 
 @contextlib.contextmanager
@@ -293,9 +300,32 @@ def _environment(options: Mapping[str, str]) -> tuple[Any, Any]:
     return StreamTableEnvironment.create(environment), environment
 
 
-def _submit(plan: Runnable, environments: tuple[Any, Any]) -> Any:
+def _submission(plan: Runnable, environments: tuple[Any, Any]) -> Callable[[], Any]:
+    """What submits the job, which is ready for it."""
     _attach(plan, environments)
-    return environments[1].execute_async(plan.job.job)
+    return lambda: environments[1].execute_async(plan.job.job)
+
+
+def _within(seconds: float, submit: Callable[[], Any]) -> Any:
+    """What `submit` gives or raises. Raises WorkError where it does neither in time: its thread goes on."""
+    found: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(submit())
+        except BaseException as error:
+            found.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return found.result(seconds)
+    except FutureTimeoutError:
+        if found.done():  # with an error of that kind
+            raise
+        raise WorkError(
+            f"the cluster has not said within {seconds:.0f} s whether it took the job, which may run all the "
+            "same: see tailrace jobs and the JobManager's log before you try again"
+        ) from None
 
 
 def _attach(plan: Runnable, environments: tuple[Any, Any]) -> None:

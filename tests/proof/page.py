@@ -80,8 +80,8 @@ def _load(load: Load) -> str:
     lines = [
         f"- {load.tried}, at {load.at}, seed {load.seed}, on {load.cores} cores that {load.machine[0]:.1f}",
         f"  processes wanted before the job began and {load.machine[1]:.1f} in its steady part:",
-        f"  {load.drained:,} records drained at {load.steady_rate:,.0f} a second; {load.minutes:.0f} minutes at",
-        f"  {load.sent_rate:,.0f} a second; a burst of {burst:.1f} times that was caught up",
+        f"  {load.drained:,} records drained at {load.steady_rate:,.0f} a second; {load.minutes:.0f} minutes",
+        f"  at {load.sent_rate:,.0f} a second; a burst of {burst:.1f} times that was caught up",
         f"  {load.burst_caught_up_s:.0f} s after its end; a backlog of {load.backlog:,} drained at",
         f"  {load.backlog_rate / load.steady_rate:.2f} times the first rate.",
         "",
