@@ -25,17 +25,21 @@ from flink_jobs.kafka import (
     read_topic,
 )
 from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.tables import event_time_field
 from flink_jobs.plan.topics import has_stages
 from flink_jobs.reports.accounts import (
     SHOWN,
     Accounts,
     Origin,
+    Partition,
     accounts_of,
+    event_time_of,
     origin_of_prediction,
     origin_of_whole,
     spans,
     within,
 )
+from flink_jobs.reports.held import event_times
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.terminal import literal, open_console, print_json
 from udfs.scoring.accounts import RangeAccount
@@ -87,10 +91,9 @@ def accounts(
             "accounts are of records; predictions of score: per_window are of windows, and name no records"
         )
     check = _Check(spec, since)
-    found = check.run(settle=not has_stages(spec) or ended)
-    waits = has_stages(spec) and not ended
+    found = check.run(waits=has_stages(spec) and not ended)
     said = _said(spec, found) if spec.accounting else {}
-    data = _as_data(found, spec, waits, said, check.gone())
+    data = _as_data(found, spec, said, check.gone())
     if as_json:
         print_json(data)
     else:
@@ -108,6 +111,8 @@ class _Check:
         self._read: dict[str, dict[int, int]] = {}
         self._since = since
         self._firsts: dict[tuple[str, int], dict[int, int]] = {}
+        when = spec.source.event_time
+        self._time_of = event_times(event_time_field(spec), when.max_ahead, spec.source.format)
 
     def gone(self) -> dict[int, list[tuple[int, int]]]:
         """Offsets, [from, to), that the source has deleted and that have no outcome, by partition.
@@ -130,21 +135,26 @@ class _Check:
             for number, each in self._accounts.partitions.items()
         }
 
-    def run(self, settle: bool) -> Accounts:
-        """With `settle` it waits for outcomes that are on their way."""
+    def run(self, waits: bool) -> Accounts:
+        """Waits for outcomes that are on their way. With `waits` windows hold what no prediction has passed.
+
+        That is told by the predictions of the first look, so that what they have passed has time to follow.
+        """
         deadline = time.monotonic() + SETTLING_SECONDS
+        first = True
         while True:
             for outcome, topic in _outcome_topics(self._spec).items():
-                self._take(outcome, topic)
+                self._take(outcome, topic, timed=waits and first)
             for number, partition in self._accounts.partitions.items():
-                partition.settle(self._records(number, partition.unanswered()))
+                self._settle(number, partition, waits)
             missing = any(partition.missing for partition in self._accounts.partitions.values())
-            if not (missing and settle) or time.monotonic() > deadline:
+            if not missing or time.monotonic() > deadline:
                 return self._accounts
+            first = False
             time.sleep(1)
 
-    def _take(self, outcome: str, topic: str) -> None:
-        """What is committed by now and was not read before."""
+    def _take(self, outcome: str, topic: str, timed: bool) -> None:
+        """What is committed by now and was not read before; with `timed` how far predictions have come."""
         read = self._read.setdefault(topic, {})
         origin = ORIGINS[outcome]
         for record in read_topic(self._settings, topic, since=dict(read)):
@@ -153,12 +163,23 @@ class _Check:
             self._accounts.add(outcome, found)
             if found:
                 self._firsts.setdefault((topic, record.partition), {}).setdefault(found[1], found[2])
+            if timed and outcome == "predicted" and found and (at := event_time_of(record)) is not None:
+                self._accounts.pass_by(found, at)
 
-    def _records(self, partition: int, runs: list[tuple[int, int]]) -> Iterator[int]:
-        """Offsets within the runs that have a committed record."""
+    def _settle(self, number: int, partition: Partition, waits: bool) -> None:
+        records, held = [], set()
+        for record in self._records(number, partition.unanswered()):
+            records.append(record.offset)
+            time_of = self._time_of(record) if waits else 0
+            if waits and (time_of is None or not partition.passed.has(record.offset, time_of)):
+                held.add(record.offset)
+        partition.settle(records, held)
+
+    def _records(self, partition: int, runs: list[tuple[int, int]]) -> Iterator[Record]:
+        """The committed records within the runs."""
         for start, stop in spans(runs):
             found = read_span(self._settings, self._topic, partition, start, stop)
-            yield from within(runs, (record.offset for record in found))
+            yield from within(runs, found)
 
 
 def _outcome_topics(spec: JobSpec) -> dict[str, str]:
@@ -197,18 +218,16 @@ def _said(spec: JobSpec, found: Accounts) -> dict[int, list[RangeAccount]]:
 def _as_data(
     found: Accounts,
     spec: JobSpec,
-    waits: bool,
     said: Mapping[int, list[RangeAccount]],
     gone: Mapping[int, list[tuple[int, int]]],
 ) -> dict[str, Any]:
-    """`waits`: windows may still hold what has no outcome. `said`: the job's own accounts, if it has any.
+    """`said`: the job's own accounts, if it has any.
 
     `gone`: offsets that the source has deleted and that have no outcome.
     """
     rows = []
     for number, partition in found.partitions.items():
-        without, doubled = partition.missing, partition.doubled
-        missing = [] if waits else without
+        missing, doubled = partition.missing, partition.doubled
         rows.append(
             {
                 "partition": number,
@@ -216,7 +235,7 @@ def _as_data(
                 "to": partition.end,
                 "read": partition.records,
                 **partition.counts,
-                "waiting": len(without) if waits else 0,
+                "waiting": len(partition.waiting),
                 "missing": len(missing),
                 "doubled": len(doubled),
                 "first_missing": missing[:SHOWN],
@@ -289,6 +308,7 @@ def _print(data: dict[str, Any]) -> None:
             console.print(f"the job's account differs in {place}: {each['why']}")
     if any(row["waiting"] for row in data["partitions"]):
         console.print(
-            "waiting: held by windows until the watermark passes; with --ended they count as missing"
+            "waiting: windows may hold them, until a later record of their partition and time is predicted; "
+            "with --ended they count as missing"
         )
     console.print("balanced" if data["balanced"] else "NOT balanced")

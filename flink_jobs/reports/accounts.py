@@ -11,7 +11,7 @@ what is unanswered looks these up in the source, and says with `settle` which of
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,8 +19,10 @@ import numpy as np
 
 from flink_jobs.errors import WorkError
 from flink_jobs.kafka import Record
+from flink_jobs.reports.held import Passed
 from udfs.records.headers import PREFIX
 from udfs.scoring.accounts import AccountRecord, RangeAccount, checksum
+from udfs.times import parse_time
 
 # In the order of the kinds of `udfs.scoring.outcomes`.
 OUTCOMES = ("predicted", "dead", "late")
@@ -38,6 +40,7 @@ class _Prediction(msgspec.Struct):
     topic: str = ""
     partition: int | None = None
     offset: int | None = None
+    event_time: str | None = None
 
 
 _prediction = msgspec.json.Decoder(_Prediction)
@@ -53,6 +56,15 @@ def origin_of_prediction(record: Record) -> Origin | None:
     if found.partition is None or found.offset is None:
         return None
     return found.topic, found.partition, found.offset
+
+
+def event_time_of(record: Record) -> int | None:
+    """The event time that a prediction says its record has, in ms; None if it does not say."""
+    try:
+        told = _prediction.decode(record.value or b"").event_time
+        return parse_time(told) if told else None
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def origin_of_whole(record: Record) -> Origin | None:
@@ -96,7 +108,8 @@ class Partition:
     end: int
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     _seen: bytearray = field(init=False, repr=False)
-    _missing: dict[int, None] = field(default_factory=dict, repr=False)
+    passed: Passed = field(default_factory=Passed, repr=False)
+    _missing: dict[int, bool] = field(default_factory=dict, repr=False)
     _earlier: bytearray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -131,14 +144,19 @@ class Partition:
         runs = _runs(flags, self.start - len(self._earlier))
         return [(begin, end) for begin, end in runs if end - begin > 1]
 
-    def settle(self, records: Iterable[int]) -> None:
-        """Which of the unanswered offsets are records."""
-        self._missing = dict.fromkeys(sorted({*records}))
+    def settle(self, records: Iterable[int], held: Collection[int] = ()) -> None:
+        """Which of the unanswered offsets are records, and which of these windows may still hold."""
+        self._missing = {offset: offset in held for offset in sorted({*records})}
 
     @property
     def missing(self) -> list[int]:
-        """Records without an outcome."""
-        return [*self._missing]
+        """Records without an outcome, which are to have one by now."""
+        return [offset for offset, held in self._missing.items() if not held]
+
+    @property
+    def waiting(self) -> list[int]:
+        """Records without an outcome that windows may still hold."""
+        return [offset for offset, held in self._missing.items() if held]
 
     @property
     def doubled(self) -> list[int]:
@@ -210,6 +228,11 @@ class Accounts:
             return
         self.partitions[origin[1]].add(outcome, origin[2])
 
+    def pass_by(self, origin: Origin, time: int) -> None:
+        """The record was predicted, and has this event time in ms."""
+        if origin[0] == self.topic and origin[1] in self.partitions:
+            self.partitions[origin[1]].passed.add(origin[2], time)
+
     @property
     def balanced(self) -> bool:
         """Whether each record has one outcome."""
@@ -234,13 +257,9 @@ def spans(runs: Iterable[tuple[int, int]], apart: int = 10_000) -> Iterator[tupl
         yield first, last
 
 
-def within(runs: Sequence[tuple[int, int]], offsets: Iterable[int]) -> Iterator[int]:
-    """The offsets that are in one of the runs, which are in order.
-
-    >>> list(within([(3, 4), (90, 95)], [2, 3, 4, 94, 95]))
-    [3, 94]
-    """
-    for offset in offsets:
-        at = bisect_right(runs, (offset, _LAST)) - 1
-        if at >= 0 and offset < runs[at][1]:
-            yield offset
+def within(runs: Sequence[tuple[int, int]], records: Iterable[Record]) -> Iterator[Record]:
+    """The records whose offsets are in one of the runs, which are in order."""
+    for record in records:
+        at = bisect_right(runs, (record.offset, _LAST)) - 1
+        if at >= 0 and record.offset < runs[at][1]:
+            yield record

@@ -72,10 +72,10 @@ def commit(kafka: ClientSettings, name: str, offsets: list[int]) -> None:
     consumer.close()
 
 
-def outcome(name: str, kind: str, place: tuple[int, int]) -> Message:
+def outcome(name: str, kind: str, place: tuple[int, int], at: int = 0) -> Message:
     partition, offset = place
     if kind == "predictions":
-        told = {"score": 1.0, "topic": name, "partition": partition, "offset": offset}
+        told = {"score": 1.0, "topic": name, "partition": partition, "offset": offset, "event_time": iso(at)}
         return Message(json.dumps(told).encode())
     own = {"topic": name, "partition": str(partition), "offset": str(offset)}
     return Message(b"{}", None, [(f"tailrace.{key}", text.encode()) for key, text in own.items()])
@@ -98,8 +98,12 @@ def test_what_is_missing_or_doubled_is_named_and_nothing_else(
     (tmp_path / "job.yaml").write_text(JOB.replace("NAME", name).replace("BROKERS", kafka.brokers))
     monkeypatch.setattr(accounts, "SETTLING_SECONDS", 0.0)
 
-    def run(*options: str) -> tuple[int, Any]:
-        done = CliRunner().invoke(app, ["accounts", str(tmp_path / "job.yaml"), "--json", *options])
+    windows = "features: {windows: {w: {by: k, over: 1h, select: {n: count(*)}}}}\n"
+    text = (tmp_path / "job.yaml").read_text().replace("schema: {", "schema: {k: string, ")
+    (tmp_path / "windowed.yaml").write_text(text + windows)
+
+    def run(*options: str, file: str = "job.yaml") -> tuple[int, Any]:
+        done = CliRunner().invoke(app, ["accounts", str(tmp_path / file), "--json", *options])
         return done.exit_code, json.loads(done.stdout)
 
     ends = [max(offset for number, offset in places if number == p) + 1 for p in range(2)]
@@ -110,7 +114,7 @@ def test_what_is_missing_or_doubled_is_named_and_nothing_else(
     for number, place in enumerate(places):
         if place not in (lost, last):
             kind = kinds[0 if number % 10 else number // 10 % 3]
-            written[kind].append(outcome(name, kind, place))
+            written[kind].append(outcome(name, kind, place, found[place]))
     written["late"] += [outcome(name, "late", doubled), outcome("elsewhere", "late", (0, 0))]
     for kind, messages in written.items():
         produce(kafka, f"{name}.{kind}", messages)
@@ -123,6 +127,20 @@ def test_what_is_missing_or_doubled_is_named_and_nothing_else(
         [doubled[1]] if doubled[0] == p else [] for p in range(2)
     ]
     assert sum(row[kind] for row in rows for kind in ("predicted", "dead", "late")) == 599
+
+    # With windows the last one may be held by them; what others have passed may not.
+    commit(kafka, name, ends)
+    status, told = run(file="windowed.yaml")
+    assert (status, [row["first_missing"] for row in told["partitions"]]) == (
+        1,
+        [row["first_missing"] for row in rows],
+    )
+    assert [row["waiting"] for row in told["partitions"]] == [0, 1]
+    status, told = run("--ended", file="windowed.yaml")
+    assert [(row["waiting"], row["missing"]) for row in told["partitions"]] == [
+        (0, row["missing"] + number) for number, row in enumerate(rows)
+    ]
+    commit(kafka, name, [ends[0], ends[1] - 1])
 
     produce(kafka, f"{name}.predictions", [outcome(name, "predictions", lost)])
     assert all(row["missing"] == 0 for row in run()[1]["partitions"])

@@ -91,8 +91,9 @@ def test_records_far_apart_are_found_in_their_runs(steps: list[tuple[int, int]],
     unanswered = [offset for start, stop in runs for offset in range(start, stop)]
     others = data.draw(st.lists(st.integers(0, at + 10), max_size=20))
     source = sorted({*others, *unanswered[::2]})
-    found = [o for a, b in spans(runs) for o in within(runs, (o for o in source if a <= o < b))]
-    assert found == [offset for offset in source if offset in set(unanswered)]
+    records = [Record(None, None, [], 0, offset, 0) for offset in source]
+    read = [r for a, b in spans(runs) for r in within(runs, (r for r in records if a <= r.offset < b))]
+    assert [r.offset for r in read] == [offset for offset in source if offset in set(unanswered)]
 
 
 def test_many_outcomes_of_one_record_are_still_many() -> None:
