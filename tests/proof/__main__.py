@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tests.proof import results
+from tests.proof.edits import EDITS, try_edits
 from tests.proof.faults import FAULTS, CannotTryError
 from tests.proof.load import load
 from tests.proof.page import page
@@ -53,9 +54,17 @@ def main(arguments: list[str]) -> int:
         "--load", type=float, metavar="MINUTES", help="only put a job under load, for so long"
     )
     parser.add_argument("--backlog", type=int, default=2_000_000, help="with --load: records that wait")
+    parser.add_argument(
+        "--edits",
+        nargs="*",
+        metavar="EDIT",
+        help="only go on from a savepoint with each edited job file, or with those named",
+    )
     options = parser.parse_args(arguments)
     if options.load is not None:
         return _load(options)
+    if options.edits is not None:
+        return _edits(options)
     proofs = _run(options) if options.results is None else _read(options.results)
     held = True
     for proof in proofs:
@@ -80,11 +89,26 @@ def _load(options: argparse.Namespace) -> int:
     return 0 if found.holds() else 1
 
 
+def _edits(options: argparse.Namespace) -> int:
+    found = []
+    with tempfile.TemporaryDirectory(prefix="tailrace-proof-") as directory:
+        for each in try_edits(Path(directory), options.seed or 1, options.edits):
+            found.append(each)
+            print(f"{each.edit}: {'; '.join(each.wrong) or 'as was said'}", flush=True)
+            if options.docs:
+                file = options.docs / "edits.json"
+                new = {each.edit: each for each in [*results.read_edits(file), *found]}
+                results.write(file, [new[name] for name in EDITS if name in new])
+                _write(options.docs, [])
+    return 1 if any(each.wrong for each in found) else 0
+
+
 def _write(docs: Path, new: Sequence[Entry]) -> None:
     """At once after each job, so that one that fails takes nothing of those before."""
     entries = results.merged(results.read(docs / "proof.json"), new)
     results.write(docs / "proof.json", entries)
-    (docs / "proof.md").write_text(page(entries, FAULTS, results.read_loads(docs / "load.json")))
+    loads, edits = results.read_loads(docs / "load.json"), results.read_edits(docs / "edits.json")
+    (docs / "proof.md").write_text(page(entries, FAULTS, loads, edits))
 
 
 def _run(options: argparse.Namespace) -> Iterator[Proof]:

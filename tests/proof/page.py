@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from flink_jobs.system.jars import connector_jars
+from tests.proof.edits import Found, table
 from tests.proof.faults import Fault
 from tests.proof.ledger import PARTITIONS
 from tests.proof.load import BURST, BURST_S, KEYS, ROWS, SHARE, Load
@@ -26,8 +27,13 @@ _COLUMNS = [
 ]
 
 
-def page(entries: Sequence[Entry], faults: Mapping[str, Fault], loads: Sequence[Load] = ()) -> str:
-    """Markdown: a line for each case, in the order of `faults`, and what was seen under load."""
+def page(
+    entries: Sequence[Entry],
+    faults: Mapping[str, Fault],
+    loads: Sequence[Load] = (),
+    edits: Sequence[Found] = (),
+) -> str:
+    """Markdown: a line for each case, in the order of `faults`, and for each edit; and what load did."""
     runs = sum(each.runs for each in entries)
     return f"""# What was tried on running jobs
 
@@ -58,7 +64,22 @@ readers see them. {runs} runs in all.
 The numbers of each job are in [proof.json](proof.json).
 
 Not run: {", ".join(f"`{name}`" for name in _not_run(entries, faults)) or "none"}.
-{_under_load(loads)}"""
+{_edited(edits)}{_under_load(loads)}"""
+
+
+def _edited(edits: Sequence[Found]) -> str:
+    if not edits:
+        return ""
+    return f"""
+## Edits between a savepoint and the next start
+
+By `scripts/prove --edits --docs docs`, on a real cluster, from one savepoint for all: records waited in its
+windows of 20 s and of a minute. What `plan --savepoint` says and what `submit --savepoint` does must agree,
+no name of Java's may be said, and plain Python says what the values of each record after it have to be. What
+is neither named nor refused went on as it was.
+
+{table(edits)}
+"""
 
 
 def _under_load(loads: Sequence[Load]) -> str:

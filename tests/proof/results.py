@@ -1,4 +1,4 @@
-"""What runs found, in numbers: docs/proof.json and load.json. New runs are added, and the page is of all.
+"""What runs found, in numbers: docs/proof.json, load.json and edits.json. New runs are added.
 
 An entry is one job. Of its runs only numbers are kept, so that it stays small and can be read.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.proof.edits import Found
 from tests.proof.load import Load
 from tests.proof.proof import Proof
 
@@ -70,7 +71,11 @@ def read_loads(path: Path) -> list[Load]:
     return msgspec.json.decode(path.read_bytes(), type=list[Load]) if path.exists() else []
 
 
-def write(path: Path, entries: Iterable[Entry] | Iterable[Load]) -> None:
+def read_edits(path: Path) -> list[Found]:
+    return msgspec.json.decode(path.read_bytes(), type=list[Found]) if path.exists() else []
+
+
+def write(path: Path, entries: Iterable[Entry] | Iterable[Load] | Iterable[Found]) -> None:
     """An entry a line, so that a new one is a line of the diff."""
     lines = (msgspec.json.format(msgspec.json.encode(each), indent=0).decode() for each in entries)
     path.write_text("[\n" + ",\n".join(f"  {line}" for line in lines) + "\n]\n")

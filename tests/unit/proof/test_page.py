@@ -10,7 +10,7 @@ from tests.proof.ledger import Ledger
 from tests.proof.load import Load
 from tests.proof.page import page
 from tests.proof.proof import Proof
-from tests.proof.results import entry, merged, read, read_loads, write
+from tests.proof.results import entry, merged, read, read_edits, read_loads, write
 
 STOPS = [
     Proof(7, ["stop", "stop"], 1_000, 5, [3.0, 8.0], Ledger(), [], date="2026-11-28", commit="abc"),
@@ -80,7 +80,9 @@ def test_the_documented_page_is_that_of_the_documented_results() -> None:
     docs = Path(__file__).parents[3] / "docs"
     written, made = (
         (docs / "proof.md").read_text(),
-        page(read(docs / "proof.json"), FAULTS, read_loads(docs / "load.json")),
+        page(
+            read(docs / "proof.json"), FAULTS, read_loads(docs / "load.json"), read_edits(docs / "edits.json")
+        ),
     )
     assert [line for line in written.splitlines() if line.startswith(("| `", "  | "))] == [
         line for line in made.splitlines() if line.startswith(("| `", "  | "))
