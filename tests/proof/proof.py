@@ -37,8 +37,11 @@ class Proof:
         return self.ledger.balanced() and not self.left
 
 
-def prove(directory: Path, faults: Sequence[str], seed: int) -> Proof:
-    """Runs the job under these faults, in this order. Raises WorkError where it does not come back."""
+def prove(directory: Path, faults: Sequence[str], seed: int, apart_s: float = 10) -> Proof:
+    """Runs the job under these faults, in this order, each at most `apart_s` after the one before.
+
+    Raises WorkError where it does not come back.
+    """
     draw = random.Random(seed)
     recovery = []
     kinds = [FAULTS[name] for name in dict.fromkeys(faults)]
@@ -50,7 +53,7 @@ def prove(directory: Path, faults: Sequence[str], seed: int) -> Proof:
     with stage:
         stage.recovered()
         for name in faults:
-            time.sleep(draw.uniform(0, 10))
+            time.sleep(draw.uniform(0, apart_s))
             FAULTS[name].happen(stage)
             begun = time.monotonic()
             # Some come while the job still starts again.

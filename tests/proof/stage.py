@@ -47,6 +47,8 @@ from tests.proof.ledger import (
 RATE = 400
 # After so long a partition that was added has to be read like the others.
 FOUND_S = 60
+# After so long one that was silent is waited for again: event time runs 400 times as fast as the clock here.
+WOKEN_S = 5
 JOB = f"""
 job: proof
 kafka: {{brokers: "BROKERS"}}
@@ -216,7 +218,7 @@ class Stage:
         self.checkpoints = directory / "flink" / "checkpoints"
         self.processes: dict[str, ProcessId] = {}
         self.parallelism = 2
-        self._added: list[range] = []
+        self._unsettled: list[tuple[int, range]] = []
         self._seed = seed
         self._rest = Cluster(self.cluster.url)
 
@@ -368,9 +370,13 @@ class Stage:
         admin = connect(self.settings)  # kept, or nobody answers
         admin.create_partitions([NewPartitions("proof", partitions)])["proof"].result()
         time.sleep(2)  # until the producer knows, too
-        sent = len(self.feeder.sent)
-        self._added.append(range(sent, sent + FOUND_S * RATE))
+        self.unsettle(partitions - 1, FOUND_S)
         self.feeder.partitions = range(partitions)
+
+    def unsettle(self, partition: int, seconds: int) -> None:
+        """For so long the job need not wait for what comes to this partition, so that it may be late."""
+        sent = len(self.feeder.sent)
+        self._unsettled.append((partition, range(sent, sent + seconds * RATE)))
 
     def limit(self, outcome: str, **settings: str) -> None:
         """Changes settings of an output's topic."""
@@ -440,9 +446,10 @@ class Stage:
         return named["gone"], named["missing"]
 
     def _young(self, source: Sequence[Record]) -> Iterator[Place]:
-        """Where records of partitions are that were just added."""
+        """Where records of partitions are that were just added, or silent."""
         for each in source:
-            if each.partition >= PARTITIONS and any(int(each.key or b"") in span for span in self._added):
+            number = int(each.key or b"-1")
+            if any(each.partition == of and number in span for of, span in self._unsettled):
                 yield each.partition, each.offset
 
     def _read(self, topic: str) -> list[Record]:
