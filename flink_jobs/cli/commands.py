@@ -131,6 +131,11 @@ COMMANDS = {
         ("accounts",),
         "Check that each record that a job has read has one outcome, and name the first that has not.",
     ),
+    "receipt": Entry(
+        "Topics",
+        ("receipt",),
+        "Make one prediction again, of its record and by its version, and compare it to the last bit.",
+    ),
     "up": Entry(
         "Local stack",
         ("stack",),

@@ -5,6 +5,7 @@ The topics are a real broker's; what is in them is read by confluent-kafka alone
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -257,6 +258,11 @@ def test_a_job_scores_once_what_comes_back_encrypted_and_long_after_its_time(
     ids = Counter(json.loads(record.value or b"")["id"] for record in predictions)
     assert ids == dict.fromkeys([*range(110), *range(200, 204)], 1)
     assert all(record.key == b"k%d" % json.loads(record.value or b"")["id"] for record in predictions)
+    # What was scored amid others is the same bytes alone.
+    told = json.loads(predictions[-1].value or b"")
+    status, receipt = job.run("receipt", str(told["partition"]), str(told["offset"]))
+    assert (status, receipt["same"]) == (0, True), receipt
+    assert receipt["sha256"] == hashlib.sha256(predictions[-1].value or b"").hexdigest()
 
 
 def test_a_job_stops_before_it_drowns_the_topic(job: Job, tmp_path: Path) -> None:

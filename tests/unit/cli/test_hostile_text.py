@@ -261,6 +261,7 @@ CASES: dict[str, tuple[Callable[[Any], list[str]], bool]] = {
     "late show": (lambda f: ["late", f("orders"), "show", "0:0"], True),
     "late replay": (lambda f: ["late", f("orders"), "replay", "--since", EVIL], True),
     "accounts": (lambda f: ["accounts", f("orders"), "--since", EVIL], True),
+    "receipt": (lambda f: ["receipt", f("orders"), "0", "0"], False),
     "accounts --json": (lambda f: ["accounts", f("orders"), "--json"], False),
     "jobs": (lambda _: ["jobs"], True),
     "k8s render": (lambda f: ["k8s", "render", f("job"), "--image", "x", "--bucket", "s3://x/y"], True),

@@ -1,0 +1,115 @@
+"""`tailrace receipt` against a prediction that somebody changed, a release since, and jobs it cannot serve.
+
+What the prediction has to be is said by the estimator itself.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from typer.testing import CliRunner
+
+from flink_jobs.cli import app
+from flink_jobs.cli import receipt as command
+from flink_jobs.errors import InputError, TailraceError, WorkError
+from flink_jobs.kafka import Record
+from tests.helpers.samples import write_model
+from udfs.model.manifest import digest
+
+NOON = 1_767_268_800_000
+JOB = """
+job: rides
+source:
+  topic: rides
+  event_time: {field: at, unit: ms}
+  schema: {at: {type: long, required: true}, id: long, x: {type: double, required: true}}
+model: {name: m, registry: models}
+predictions: {include: [id]}
+"""
+RECORD = Record(json.dumps({"at": NOON, "id": 7, "x": 2.5}).encode(), b"k", [], 1, 17, NOON + 5)
+
+
+class Rides:
+    """A job file, a record, and what the topic of predictions holds."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.file = folder / "job.yaml"
+        self.file.write_text(JOB)
+        self.manifest = write_model(folder / "models", "m", "x")
+        self.predictions: list[bytes] = []
+        self.record: Record | None = RECORD
+        patch.setattr(command, "read_record", lambda *_: self.record)
+        patch.setattr(
+            command, "read_topic", lambda *_: [Record(each, None, [], 0, 0, 0) for each in self.predictions]
+        )
+
+    def score(self) -> float:
+        """As the helper fits it."""
+        model = LogisticRegression().fit(np.array([[-1.0], [1.0]]), [False, True])
+        return float(model.predict_proba(np.array([[2.5]]))[0, 1])
+
+    def run(self) -> tuple[int, Any]:
+        done = CliRunner().invoke(app, ["receipt", str(self.file), "1", "17", "--json"])
+        if isinstance(done.exception, TailraceError):
+            raise done.exception
+        return done.exit_code, json.loads(done.stdout)
+
+
+@pytest.fixture
+def rides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rides:
+    return Rides(tmp_path, monkeypatch)
+
+
+def recorded(rides: Rides, **changed: object) -> bytes:
+    told = {
+        "id": 7,
+        "prediction": True,
+        "score": rides.score(),
+        "partition": 1,
+        "offset": 17,
+        "event_time": "2026-01-01T12:00:00.000Z",
+        "model": "m",
+        "version": 1,
+        "digest": digest(rides.manifest),
+        "release": 1,
+        "topic": "rides",
+    }
+    return json.dumps({**told, **changed}, separators=(",", ":")).encode()
+
+
+def test_the_same_bytes_are_the_same(rides: Rides) -> None:
+    rides.predictions = [b"oops", recorded(rides, offset=16), recorded(rides)]
+    status, told = rides.run()
+    assert (status, told["same"], told["differences"], told["version"]) == (0, True, [], 1)
+
+
+def test_a_prediction_that_was_changed_is_told(rides: Rides) -> None:
+    rides.predictions = [recorded(rides, score=0.5, id=8)]
+    status, told = rides.run()
+    assert status == WorkError.exit_code
+    assert {each["field"] for each in told["differences"]} == {"score", "id"}
+
+
+def test_the_version_is_the_recorded_one_also_when_the_job_has_another_now(rides: Rides) -> None:
+    rides.predictions = [recorded(rides)]
+    write_model(rides.file.parent / "models", "m", "x")
+    rides.file.write_text(JOB.replace("registry: models", "registry: models, use: 2"))
+    status, told = rides.run()
+    assert (status, told["same"], told["differences"]) == (0, False, [])
+
+
+def test_what_is_not_there_or_not_alone_is_said(rides: Rides) -> None:
+    with pytest.raises(InputError, match="no prediction of rides 1:17"):
+        rides.run()
+    rides.record = None
+    with pytest.raises(InputError, match="no record at 1:17"):
+        rides.run()
+    windows = "features: {windows: {w: {by: id, over: 1h, select: {n: count(*)}}}}\n"
+    rides.file.write_text(JOB + windows)
+    with pytest.raises(InputError, match="of more than its record"):
+        rides.run()
