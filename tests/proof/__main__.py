@@ -44,8 +44,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--docs",
         type=Path,
-        help="add the numbers to proof.json or load.json of this folder, and write the page of both; "
-        "for jobs with one fault",
+        help="add the numbers to proof.json or load.json of this folder, and write the page of both",
     )
     parser.add_argument(
         "--results", type=Path, nargs="*", help="run nothing: add what --json wrote into these files"

@@ -117,15 +117,18 @@ def _load(load: Load) -> str:
 
 
 def _not_run(entries: Sequence[Entry], faults: Mapping[str, Fault]) -> list[str]:
-    done = {each.case for each in entries}
+    done = {name for each in entries for name in each.case.split(",")}
     return [name for name in faults if name not in done]
 
 
 def _table(entries: Sequence[Entry], faults: Mapping[str, Fault]) -> str:
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
-    for name, fault in faults.items():
-        if of := [each for each in entries if each.case == name]:
-            lines.append("| " + " | ".join(map(str, _cells(f"`{name}`: {fault.words}", of))) + " |")
+    order = [*faults]
+    for case in sorted({each.case for each in entries}, key=lambda case: order.index(case.split(",")[0])):
+        names, of = case.split(","), [each for each in entries if each.case == case]
+        words = "; then, to the same job, ".join(faults[name].words for name in names)
+        told = f"{', '.join(f'`{name}`' for name in names)}: {words}"
+        lines.append("| " + " | ".join(map(str, _cells(told, of))) + " |")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from tests.proof.proof import Proof
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`runs` faults of one kind, done to one job; `recovery` is the median and the largest, in seconds.
+    """`runs` faults, of the kinds of `case`, done to one job; `recovery` is the median and the largest, in s.
 
     `named` are records without an outcome that the product itself names; they are not `lost`. `left` are
     processes that outlived the job. `at` is the commit; + is one with changes that were committed after it.
@@ -41,8 +41,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def entry(proof: Proof) -> Entry:
-    """Of a job that had faults of one kind."""
-    [case] = {*proof.faults}
+    """Of a job; one with faults of several kinds is a case of its own."""
+    case = ",".join(dict.fromkeys(proof.faults))
     ledger, recovery = proof.ledger, proof.recovery_s
     return Entry(
         case,

@@ -36,6 +36,15 @@ def test_runs_of_one_case_are_one_line_with_their_sums() -> None:
     assert "`worker`" in text.partition("Not run:")[2]
 
 
+def test_faults_of_several_kinds_to_one_job_are_a_line_of_their_own() -> None:
+    both = Proof(5, ["full", "slow"], 900, 4, [2.0], Ledger(), [], date="2026-11-29")
+    text = page([entry(both), entry(STOPS[0])], FAULTS)
+    [line] = [line for line in text.splitlines() if line.startswith("| `full`, `slow`")]
+    assert line.split("|")[2:4] == [" 2 ", " 900 "]
+    assert "`full`" not in text.partition("Not run:")[2]
+    assert text.index("| `stop`") < text.index("| `full`")
+
+
 def test_new_runs_join_those_that_are_there_once(tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     write(file, merged(read(file), [entry(STOPS[0])]))
