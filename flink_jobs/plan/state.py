@@ -24,6 +24,8 @@ QUALITY, QUALITY_WINDOWS = "tailrace-quality", "tailrace-quality-windows"
 LABEL_JOIN, LABELS_FIRST = "tailrace-label-join", "tailrace-labels-first"
 # The Flink option by which a job carries its account, and the file beside a savepoint.
 PARAMETER, FILE = "tailrace.state", "tailrace.json"
+# What --allow-empty calls records that wait in windows which are left behind.
+WAITING = "waiting"
 
 Outcome = Literal["goes on", "changes", "starts empty", "is left", "refused"]
 
@@ -236,6 +238,7 @@ def _judged_stage(
         names = tuple(old.windows)
         part = f"windows by {', '.join(old.by)} ({', '.join(names)})"
         yield Verdict(part, "refused", "the job has no windows of this key and kind any more", names)
+        yield from _judged_lost(part, before)
     elif old is not None and new is not None:
         yield from _judged_windows(old, new, before, first=first)
 
@@ -249,6 +252,7 @@ def _judged_table(
     part = f"table {name} by {', '.join((old or new or _NOTHING).by)}"
     if new is None:
         yield Verdict(part, "refused", "the job has no such table by this key any more", (name,))
+        yield from _judged_lost(part, before)
     elif old is None:
         yield Verdict(part, "starts empty", "its topic is read from its beginning")
     elif refused := _other_types(old, new):
@@ -258,6 +262,13 @@ def _judged_table(
         unknown = [column for column in new.kept if column not in old.kept]
         why = f"{', '.join(column for column, _ in unknown)} is null in versions of before"
         yield Verdict(part, "changes", why) if unknown else Verdict(part, "goes on")
+
+
+def _judged_lost(part: str, before: JobState) -> Iterator[Verdict]:
+    """Of a stage that is left behind: what waits in it has no outcome yet, and its offset is committed."""
+    if not before.drained:
+        why = "they would have no outcome: stop the job as it was with --drain"
+        yield Verdict(f"records that wait for {part}", "refused", why, (WAITING,))
 
 
 def _judged_waiting(

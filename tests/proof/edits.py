@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -105,8 +105,8 @@ class Edit:
     """What of the job file is replaced by what, and what has to become of it.
 
     `allowed` is given to --allow-empty; `refused` is what has to be said against it. `factor` is that of the
-    model's prediction to its input. `bare` goes on from a savepoint without drift. `dead` are records that
-    the job has to refuse.
+    model's prediction to its input. `of` is the savepoint that it goes on from. Records beyond `dead` are
+    those that the job has to refuse. With `lost` what waits in windows has no outcome, as was allowed.
     """
 
     edits: Sequence[tuple[str, str]] = ()
@@ -115,8 +115,9 @@ class Edit:
     refused: str = ""
     factor: float = 2.0
     fed: str = "spent"
-    bare: bool = False
+    of: Literal["the job", "one without drift", "a drained one"] = "the job"
     dead: int | None = None
+    lost: bool = False
 
 
 def _window(text: str) -> tuple[str, str]:
@@ -195,10 +196,18 @@ EDITS: dict[str, Edit] = {
         BASE | {"seen": Result("count", reach=40), "spent": Result("sum", reach=40)},
     ),
     "another key": Edit(_BY_SHOP, refused=_KEY_GONE),
-    "another key, and the windows may start empty": Edit(_BY_SHOP, _AT_SHOPS, allowed=["minute", "brief"]),
+    "another key, and the windows may start empty": Edit(
+        _BY_SHOP, allowed=["minute", "brief"], refused="stop the job as it was with --drain"
+    ),
+    "the same, after `stop --drain`": Edit(
+        _BY_SHOP, _AT_SHOPS, allowed=["minute", "brief"], of="a drained one"
+    ),
+    "the same, and what waits may be lost": Edit(
+        _BY_SHOP, _AT_SHOPS, allowed=["minute", "brief", "waiting"], lost=True
+    ),
     "all windows are removed": Edit(_NO_WINDOWS, refused=_KEY_GONE),
-    "all windows are removed, and may be left behind": Edit(
-        _NO_WINDOWS, {}, allowed=["minute", "brief"], fed="amount"
+    "all windows are removed after `stop --drain`, and may be left behind": Edit(
+        _NO_WINDOWS, {}, allowed=["minute", "brief"], fed="amount", of="a drained one"
     ),
     "an aggregate is added": Edit(
         [("sum(amount)}", "sum(amount), mean: avg(amount)}"), _included("mean")],
@@ -229,7 +238,7 @@ EDITS: dict[str, Edit] = {
         [("card: {type: string, required: true}", "card: {type: long, required: true}")],
         refused="card was a string, and is a long",
     ),
-    "drift is turned on": Edit(bare=True),
+    "drift is turned on": Edit(of="one without drift"),
     "drift is turned off": Edit([(f"{DRIFT}\n", "")], refused="the job has none any more"),
     "drift is turned off, and may be left behind": Edit([(f"{DRIFT}\n", "")], allowed=["drift", "alerts"]),
     "accounting is turned on": Edit([(f"{DRIFT}\n", f"{DRIFT}\naccounting: {{}}\n")]),
@@ -259,10 +268,10 @@ class Row:
     before: bool = False
 
 
-def rows(seed: int) -> list[Row]:
+def rows(seed: int, *, drained: bool = False) -> list[Row]:
     """One a second, in order, so that each has one right answer whatever the edit."""
     draw = random.Random(seed)
-    released = BEFORE - OUT_OF_ORDER_S - 1
+    released = BEFORE if drained else BEFORE - OUT_OF_ORDER_S - 1
     return [
         Row(
             number,
@@ -307,7 +316,7 @@ class _Stage:
     """A broker, a cluster, and the two savepoints that all edits go on from; a context manager."""
 
     def __init__(self, directory: Path, seed: int) -> None:
-        self._directory, self.rows = directory, rows(seed)
+        self._directory, self._seed, self.rows = directory, seed, rows(seed)
         self._broker = Broker(directory=directory / "kafka")
         self._cluster = SessionCluster(directory / "flink", free_port(), 4, "2500m")
 
@@ -334,8 +343,9 @@ class _Stage:
         self._send(self.rows[:BEFORE])
         released = sum(row.before for row in self.rows)
         self._savepoints = {
-            False: self._savepoint((), released),
-            True: self._savepoint([(f"{DRIFT}\n", "")], released),
+            "the job": self._savepoint((), released),
+            "one without drift": self._savepoint([(f"{DRIFT}\n", "")], released),
+            "a drained one": self._savepoint((), released, "--drain"),
         }
         self._send(self.rows[BEFORE:])
 
@@ -349,13 +359,14 @@ class _Stage:
     def _send(self, some: Sequence[Row]) -> None:
         produce(self._settings, "edits", map(_message, some))
 
-    def _savepoint(self, edits: Sequence[tuple[str, str]], released: int) -> str:
+    def _savepoint(self, edits: Sequence[tuple[str, str]], released: int, *options: str) -> str:
         """Of a job that has read the first records, when it has scored those that the watermark passed."""
         before = self._predicted()
         self._run("submit", self._file(edits), "--again", "--take-over")
         if not wait_until(lambda: self._predicted() - before >= released, _PATIENCE, 0.5):
             raise WorkError(f"{self._predicted() - before} of {released} were predicted before the savepoint")
-        code, said = self._run("stop", "edits", "--savepoint", str(self._directory / "savepoints"))
+        folder = str(self._directory / "savepoints")
+        code, said = self._run("stop", "edits", "--savepoint", folder, *options)
         if code:
             raise WorkError(said)
         return said.split()[-1]
@@ -385,7 +396,8 @@ class _Stage:
         return done.exit_code, done.output
 
     def tried(self, name: str, edit: Edit) -> Found:
-        file, savepoint = self._file(edit.edits), self._savepoints[edit.bare]
+        file, savepoint = self._file(edit.edits), self._savepoints[edit.of]
+        every = rows(self._seed, drained=edit.of == "a drained one")
         allowed = [part for each in edit.allowed for part in ("--allow-empty", each)]
         planned, plan = self._run("plan", file, "--savepoint", savepoint)
         ends = {topic: end_offsets_or_none(self._settings, f"edits.{topic}") for topic in _TOPICS}
@@ -405,11 +417,11 @@ class _Stage:
             return Found(name, verdicts, True, 0, None, tuple(wrong))
         results = BASE if edit.results is None else edit.results
         shown = {key: result for key, result in results.items() if all(key in p for p in predictions)}
-        right, values = _judged(edit, shown, self.rows, predictions)
+        right, values = _judged(edit, shown, every, predictions)
         wrong += values
         dead = {json.loads(row.value or b"")["id"] for row in outcomes["dead-letters"]}
         late = len(outcomes["late"])
-        wrong += _accounted(edit, self.rows, [p["id"] for p in predictions], dead, late)
+        wrong += _accounted(edit, every, [p["id"] for p in predictions], dead, late)
         promised = max([r.late for r in results.values()], default=0)
         if promised and "complete" not in verdicts:
             wrong.append(f"values are right {promised} s after the start, and nothing says so")
@@ -456,7 +468,8 @@ def _accounted(
     edit: Edit, every: Sequence[Row], predicted: Sequence[int], dead: set[int], late: int
 ) -> Iterator[str]:
     """Each record that the savepoint had not scored, once."""
-    waiting = [row.id for row in every if not row.before]
+    first = BEFORE if edit.lost else 0
+    waiting = [row.id for row in every if not row.before and row.id >= first]
     broken = {number for number in waiting if edit.dead is not None and number > edit.dead}
     if sorted(predicted) != [number for number in waiting if number not in broken]:
         yield f"{len(predicted)} predicted, {len({*predicted})} different, of {len(waiting) - len(broken)}"
@@ -471,7 +484,9 @@ def _judged(
 ) -> tuple[int, list[str]]:
     """From how many seconds after the start all values are right, and what is wrong beyond what was said."""
     by_id, start = {row.id: row for row in every}, sum(row.before for row in every)
-    alive = [row for row in every if edit.dead is None or row.before or row.id <= edit.dead]
+    gone = {row.id for row in every if edit.lost and not row.before and row.id < BEFORE}
+    gone |= {row.id for row in every if edit.dead is not None and row.id > edit.dead}
+    alive = [row for row in every if row.before or row.id not in gone]
     right, wrong = 0, []
     for prediction in predictions:
         row = by_id[prediction["id"]]

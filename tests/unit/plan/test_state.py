@@ -35,6 +35,7 @@ predictions: {include: [card]}
 """
 HOUR = "hour: {by: card, over: 1h, select: {n: count(*), spent: sum(fare)}}"
 GONE = "windows by card (hour)"
+LOST = "they would have no outcome: stop the job as it was with --drain"
 # Name: what is replaced by what, and what is said of it; all else goes on.
 EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
     "nothing": ((HOUR, HOUR), []),
@@ -121,6 +122,7 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
         ("by: card,", "by: shop,"),
         [
             (GONE, "refused", "the job has no windows of this key and kind any more"),
+            (f"records that wait for {GONE}", "refused", LOST),
             ("window hour by shop", "starts empty", "complete 1h after the start"),
         ],
     ),
@@ -130,7 +132,10 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
     ),
     "windows removed": (
         (f"features: {{windows: {{{HOUR}}}}}\n", "features: {derive: {n: fare, spent: fare}}\n"),
-        [(GONE, "refused", "the job has no windows of this key and kind any more")],
+        [
+            (GONE, "refused", "the job has no windows of this key and kind any more"),
+            (f"records that wait for {GONE}", "refused", LOST),
+        ],
     ),
     "drift on": (
         ("predictions:", "drift: {window: 1h}\npredictions:"),
@@ -192,8 +197,8 @@ def test_windows_that_are_scored_themselves_say_what_becomes_of_records_that_wai
     assert said(("tumble: 10m", "tumble: 1h")) == [
         ("changes", "records that were in no scored window yet are in all of its windows")
     ]
-    (refused,) = refusals(judge(state(folder), state(folder, *scored)), ())
-    assert refused.names == ("hour",)
+    refused, lost = refusals(judge(state(folder), state(folder, *scored)), ())
+    assert (refused.names, lost.names) == (("hour",), ("waiting",))
 
 
 TABLE = "cards: {topic: cards, by: card, select: {tier: {column: tier, type: string}}}"
@@ -222,6 +227,7 @@ TABLES: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
         ("topic: cards, by: card", "topic: cards, by: shop, key: card"),
         [
             ("table cards by card", "refused", "the job has no such table by this key any more"),
+            ("records that wait for table cards by card", "refused", LOST),
             ("table cards by shop", "starts empty", "its topic is read from its beginning"),
         ],
     ),
@@ -260,8 +266,20 @@ def test_each_edit_of_a_table_has_its_verdict(folder: Path, name: str) -> None:
 def test_a_table_that_is_removed_stands_in_the_way_until_it_is_named(folder: Path) -> None:
     before = state(folder, (f"{{windows: {{{HOUR}}}}}", f"{{windows: {{{HOUR}}}, lookups: {{{TABLE}}}}}"))
     verdicts = judge(before, state(folder))
-    assert {v.part for v in refusals(verdicts, ())} == {"offsets of cards", "table cards by card"}
-    assert refusals(verdicts, ["cards"]) == []
+    parts = {"offsets of cards", "table cards by card", "records that wait for table cards by card"}
+    assert {v.part for v in refusals(verdicts, ())} == parts
+    assert refusals(verdicts, ["cards"]) != []
+    assert refusals(verdicts, ["cards", "waiting"]) == []
+
+
+def test_windows_are_left_behind_without_a_word_only_when_nothing_waits_in_them(folder: Path) -> None:
+    """The adversary is a record whose offset is committed, and which no operator has any more."""
+    before, after = state(folder), state(folder, ("by: card,", "by: shop,"))
+    (lost,) = refusals(judge(before, after), ["hour"])
+    assert (lost.part, lost.why) == (f"records that wait for {GONE}", LOST)
+    assert refusals(judge(before, after), ["hour", "waiting"]) == []
+    drained = msgspec.structs.replace(before, drained=True)
+    assert refusals(judge(drained, after), ["hour"]) == []
 
 
 def test_what_was_turned_off_stands_in_the_way_until_it_is_named(folder: Path) -> None:
