@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.proof.faults import FAULTS
 from tests.proof.ledger import Ledger, audit, drift_windows
-from tests.proof.stage import Stage, left_behind
+from tests.proof.stage import Accounts, Stage, left_behind
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def prove(directory: Path, faults: Sequence[str], seed: int, apart_s: float = 10
         accounts.gone,
         accounts.missing,
     )
+    for line in _examples(accounts, ledger):
+        print(line, flush=True)
     return Proof(
         seed,
         faults,
@@ -81,6 +85,25 @@ def prove(directory: Path, faults: Sequence[str], seed: int, apart_s: float = 10
         today(),
         checkout(),
     )
+
+
+def _examples(accounts: Accounts, ledger: Ledger) -> Iterator[str]:
+    """Of what must not be: which records, and where they stood; and of drift's windows what each had."""
+    rows = {each.number: each for each in accounts.sent}
+    places = {int(each.key or b"-1"): (each.partition, each.offset) for each in accounts.source}
+    for kind in ("lost", "doubled", "elsewhere", "changed"):
+        numbers = sorted(getattr(ledger, kind))
+        by_partition = Counter(places.get(number, (-1, 0))[0] for number in numbers)
+        if numbers:
+            yield f"{kind}, by partition: {dict(by_partition)}; from {numbers[0]} to {numbers[-1]}; as"
+        for number in numbers[:3]:
+            yield f"  {rows[number]} at {places.get(number)}"
+    if ledger.windows_changed:
+        yield f"windows changed: {ledger.windows_changed}"
+        for each in accounts.drift:
+            report = json.loads(each.value or b"")
+            if report["segment"] is None:
+                yield f"  {report['window']} {report['records']}"
 
 
 def today() -> str:
