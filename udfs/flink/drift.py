@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import msgspec
@@ -126,13 +126,22 @@ class MonitorFunction(KeyedProcessFunction):  # type: ignore[misc]
     def _receive(self, profiles: list[PartialProfile], timers: Any) -> None:
         watermark = timers.current_watermark()
         present = window_start(watermark, self._params.window_ms) if watermark > 0 else PENDING
-        placed = [(present if p.start is None else p.start, p) for p in profiles]
+        known = {p.start for p in profiles if p.counts.predicted}
+        placed = [(self._start_of(p, known, present), p) for p in profiles]
         self._windows.receive([(start, p) for start, p in placed if start != PENDING], timers)
         pending = [p for start, p in placed if start == PENDING]
         if pending:
             self._windows.add(PENDING, pending)
             self._pending_since = self._pending_since or timers.current_processing_time()
             timers.register_event_time_timer(END_OF_INPUT)
+
+    def _start_of(self, part: PartialProfile, known: Container[int | None], present: int) -> int:
+        """Late records open no window: a clock that is a day behind would make those of yesterday."""
+        start, counts = part.start, part.counts
+        if start is None:
+            return present
+        opens = counts.predicted or not counts.late
+        return start if opens or start in known or self._windows.has(start) else present
 
     def _advance(self, until: int) -> Iterator[Row]:
         """The sequential detector takes all steps that end by `until`, in order."""

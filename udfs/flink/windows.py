@@ -66,6 +66,9 @@ class WindowMap(Generic[Piece, Value]):
         """In ascending order."""
         return sorted(self._state.keys())
 
+    def has(self, start: int) -> bool:
+        return bool(self._state.contains(start))
+
     def get(self, start: int) -> Value | None:
         kept = self._state.get(start)
         return self._codec.load(kept) if kept is not None else None

@@ -66,7 +66,7 @@ class BatchProfiler:
         counts.problems[key] = counts.problems.get(key, 0) + 1
 
     def late(self, event_time: Ints) -> None:
-        """Late records, which count where they would have been, if that window is still open."""
+        """Late records, which count where they would have been, if there is that window and it is open."""
         starts, sizes = np.unique(window_start(event_time, self._window_ms), return_counts=True)
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
             self._window(start).late += size

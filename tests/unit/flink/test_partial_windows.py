@@ -20,11 +20,13 @@ from udfs.drift.params import MonitorParams
 from udfs.drift.records import DriftRecord
 from udfs.flink.drift import MonitorFunction
 from udfs.flink.results import ALERT, RECORD
-from udfs.profile.collect import Collector
+from udfs.profile.collect import Collector, PartialProfile
+from udfs.profile.counts import WindowCounts
 from udfs.profile.params import CollectParams
 from udfs.profile.profile import reference_profile
 from udfs.profile.reference import parse_reference
 from udfs.profile.wire import encode_partial_profiles
+from udfs.times import iso
 
 HOUR = 3_600_000
 T0 = 1_767_225_600_000
@@ -102,3 +104,17 @@ def test_it_is_the_same_after_a_restart_and_in_parts(folder: str) -> None:
     once = run(folder, [part(folder, times[:100]), part(folder, times[100:])])
     assert run(folder, [part(folder, times[:100]), part(folder, times[100:])], restart=True) == once
     assert once[0][0].partial
+
+
+def test_late_records_open_no_window_of_their_own(folder: str) -> None:
+    """The adversary is a producer whose clock is a day behind, and a job that reads all of it at once."""
+    yesterday = PartialProfile(T0 - 24 * HOUR, None, None, 0, WindowCounts(late=7))
+    timeless = PartialProfile(None, None, None, 0, WindowCounts(dead=3))
+    late = encode_partial_profiles([yesterday, timeless])
+    (window,), _ = run(folder, [late, part(folder, WHOLE), late])
+    assert window.window.start == iso(T0)
+    assert (window.records.predicted, window.records.late, window.records.dead) == (len(WHOLE), 14, 6)
+    # That of a window that is there counts in it, in whatever order the two come.
+    own = encode_partial_profiles([PartialProfile(T0, None, None, 0, WindowCounts(late=2))])
+    first, second = run(folder, [part(folder, WHOLE), part(folder, 1 + WHOLE), own])[0]
+    assert (first.records.late, second.records.late) == (2, 0)
