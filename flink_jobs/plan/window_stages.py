@@ -25,7 +25,7 @@ from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
 from udfs.scoring.params import ChangesParams, PackParams, ScoreParams, SourceParams
 from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SEALED, SHARDS, OutcomeColumn, RowColumn
 from udfs.types import ColumnType, held_as
-from udfs.windows.params import AggregateParams, GroupParams, StageParams, TableParams, WindowParams
+from udfs.windows.params import COMPLETE, AggregateParams, GroupParams, StageParams, TableParams, WindowParams
 
 # Flink's largest parallelism of windows. Their state is made of so many shards, for ever.
 SHARDS_OF_WINDOWS = 32
@@ -165,10 +165,13 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     known |= {name: "boolean" for name, _ in columns.conditions}
     for by, windows in by_key.items():
         results = {name: held_as(columns[name].type) for window in windows for name in window.select}
+        complete = COMPLETE in columns.columns
+        if complete and COMPLETE not in known:
+            results[COMPLETE] = "boolean"
         types = tuple(known.items()), tuple(results.items())
         if job.score == "per_window":
             return (StageParams(by, (), *types, group_params(windows[0])),)
-        stages.append(StageParams(by, tuple(map(window_params, windows)), *types))
+        stages.append(StageParams(by, tuple(map(window_params, windows)), *types, complete=complete))
         known |= results
     lag = 0
     for name, lookup in topic_lookups(job).items():
