@@ -95,6 +95,24 @@ def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sq
     return sql.Table(name, columns, _reading(job, name, read, bounded))
 
 
+def source_read_again(job: JobSpec, name: str, start: int) -> sql.Table:
+    """The source from a Kafka timestamp on, to its present end, beside the one that goes on and commits.
+
+    No partition is idle in it: it ends, and until then everything waits for it.
+    """
+    read = job.source
+    when = read.event_time
+    columns = sql.source_columns(_time_field(read), when.max_ahead, when.out_of_order)
+    left = ("scan.watermark.idle-timeout", "scan.watermark.alignment")
+    options = {k: v for k, v in _reading(job, name, read, True).items() if not k.startswith(left)}
+    options |= {
+        "scan.startup.mode": "timestamp",
+        "scan.startup.timestamp-millis": str(start),
+        "properties.commit.offsets.on.checkpoint": "false",
+    }
+    return sql.Table(name, columns, options)
+
+
 def _reading(job: JobSpec, name: str, read: Source | Labels | Lookup, bounded: bool) -> dict[str, str]:
     """The connector's options."""
     when = read.event_time

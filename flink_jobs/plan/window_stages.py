@@ -40,7 +40,8 @@ class WindowStages:
     """Stages between views. `blobs` is the query of (shard, blob) that the first one reads.
 
     The rows of `rejected`, a query, and the outcomes of the last stage are the views REJECTED and OUTCOMES.
-    `changes` are the queries of (shard, blob) that stages with a table read too, by the table's name.
+    `changes` are the queries of (shard, blob) that stages read too: changes by the name of a stage's table,
+    rows that are read once more by the name of its operator.
     """
 
     stages: tuple[StageParams, ...]
@@ -65,11 +66,11 @@ def between_views(
         f"SELECT {', '.join((*RECORD, *map(selected, row)))} FROM {checked} AS r "
         f"WHERE {result_field(KIND)} <> {PREDICTED}{reported}"
     )
-    changes = {table.name: _shards_of(changes_view(table.name)) for stage in stages if (table := stage.table)}
-    return WindowStages(stages, pack, score, _shards_of(checked), rejected, changes)
+    changes = {table.name: shards_of(changes_view(table.name)) for stage in stages if (table := stage.table)}
+    return WindowStages(stages, pack, score, shards_of(checked), rejected, changes)
 
 
-def _shards_of(view: str) -> str:
+def shards_of(view: str) -> str:
     """The query of (shard, blob) out of the results of a view."""
     return (
         f"SELECT b._shard, b._rows FROM (SELECT {selected(SHARDS)} FROM {view} AS r "

@@ -47,7 +47,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window day by card",
                 "changes",
-                "filled as far as the state reaches; complete 1d after the start",
+                "filled as far as the state reaches; complete 1d after the start, or at the "
+                "start with --warm-up",
             )
         ],
     ),
@@ -72,7 +73,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window day by card",
                 "changes",
-                "filled as far as the state reaches; complete 1d after the start",
+                "filled as far as the state reaches; complete 1d after the start, or at the "
+                "start with --warm-up",
             ),
         ],
     ),
@@ -82,7 +84,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window hour by card",
                 "changes",
-                "filled as far as the state reaches; complete 2h after the start",
+                "filled as far as the state reaches; complete 2h after the start, or at the "
+                "start with --warm-up",
             )
         ],
     ),
@@ -93,7 +96,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window hour by card",
                 "changes",
-                "tip is null in records of before; filled from the state",
+                "tip is null in records of before; filled as far as the state reaches; "
+                "complete 1h after the start, or at the start with --warm-up",
             )
         ],
     ),
@@ -103,7 +107,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window hour by card",
                 "changes",
-                "tip is null in records of before; filled from the state",
+                "tip is null in records of before; filled as far as the state reaches; "
+                "complete 1h after the start, or at the start with --warm-up",
             )
         ],
     ),

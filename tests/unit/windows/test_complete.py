@@ -82,7 +82,7 @@ class Run(StageRun):
 def expected(row: Row, rows: list[Row]) -> dict[str, Any]:
     of_card = sorted((r for r in rows if r.card == row.card), key=lambda other: (other.time, other.offset))
     upto = of_card[: of_card.index(row) + 1]
-    found = {}
+    found: dict[str, Any] = {}
     for name, (over, column) in OVER.items():
         within = [other._asdict() for other in of_card if row.time - over <= other.time <= row.time]
         found |= aggregated(within, {name: ("sum", column)})
