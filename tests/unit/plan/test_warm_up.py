@@ -63,7 +63,7 @@ def test_the_slowest_partition_that_is_not_idle_decides(folder: Path) -> None:
 
 
 def test_clocks_that_run_ahead_of_kafkas_are_allowed_for(folder: Path) -> None:
-    """An event time may be `max_ahead` after the Kafka timestamp, so the record may stand that much before."""
+    """An event time may be `max_ahead` after the Kafka timestamp: the record may stand that much before."""
     own = plan(folder, ("{out_of_order", "{field: at, max_ahead: 5m, out_of_order")).job
     assert first_timestamp(plan(folder).job, HOUR) == HOUR
     assert first_timestamp(own, HOUR) == HOUR - 5 * MINUTE
