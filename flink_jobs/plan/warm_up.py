@@ -63,8 +63,11 @@ def covered_since(job: JobSpec, since: int, first: Mapping[int, int]) -> int:
     return max([since, *(time + ahead + 1 for time in first.values())])
 
 
-def with_warm_up(plan: Plan, since: int, start: int) -> Plan:
-    """The plan that reads records of event time `since` and later once more, from this timestamp on."""
+def with_warm_up(plan: Plan, since: int, start: int, ends: Mapping[int, int]) -> Plan:
+    """The plan that reads records of event time `since` and later once more: from this timestamp to `ends`.
+
+    These are offsets by partition. No record before the timestamp is of that event time.
+    """
     stages = warmed_windows(plan)
     assert stages is not None
     name = f"{WARM_UP}{since}"
@@ -87,7 +90,7 @@ def with_warm_up(plan: Plan, since: int, start: int) -> Plan:
     views = {**{n: v for n, v in plan.views.views.items() if n != OUTCOMES}, **views, OUTCOMES: warmed}
     return replace(
         plan,
-        tables=(*plan.tables, source_read_again(plan.job, name, start)),
+        tables=(*plan.tables, source_read_again(plan.job, name, start, ends)),
         views=replace(plan.views, views=views, functions=functions),
     )
 

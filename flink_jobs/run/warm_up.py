@@ -57,7 +57,8 @@ def warmed(plan: Plan) -> Plan:
     log.info("warm_up", topic=job.source.topic, event_time_from=_iso(whole))
     if whole > since:
         log.warning("warm_up_short", wanted_from=_iso(since), reason="the topic has deleted older records")
-    return with_warm_up(plan, whole, start)
+    ends = end_offsets(settings, job.source.topic, isolation=job.source.isolation)
+    return with_warm_up(plan, whole, start, ends)
 
 
 def _newest(job: JobSpec, settings: ClientSettings) -> Iterator[tuple[int, int]]:
