@@ -12,7 +12,7 @@ import typer
 from flink_jobs.cli.connection import environment
 from flink_jobs.cli.remote import Address, cluster_at, stopped
 from flink_jobs.cli.run import TakeOver
-from flink_jobs.cli.submit import check_file, submit
+from flink_jobs.cli.submit import WarmUp, check_file, submit
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import load_job
 from flink_jobs.plan.state import PARAMETER, JobState
@@ -63,6 +63,7 @@ def restart(
         ),
     ] = None,
     allow_empty: AllowEmpty = None,
+    warm_up: WarmUp = False,
     cluster: Address = None,
 ) -> None:
     """Stop a job with a savepoint and submit its file again, which goes on from it.
@@ -83,7 +84,7 @@ def restart(
     check_file(path, target.name, state, allow_empty or [])
     taken = stopped(found, target, savepoint)
     structlog.get_logger().info("stopped", job=target.name, savepoint=taken)
-    submit(path, cluster=cluster, savepoint=taken, allow_empty=allow_empty)
+    submit(path, cluster=cluster, savepoint=taken, allow_empty=allow_empty, warm_up=warm_up)
 
 
 def resume(
@@ -99,6 +100,7 @@ def resume(
         ),
     ] = None,
     allow_empty: AllowEmpty = None,
+    warm_up: WarmUp = False,
     take_over: TakeOver = False,
     cluster: Address = None,
 ) -> None:
@@ -127,7 +129,14 @@ def resume(
     path = _readable(file, left.file or _remembered_file(found, name), name)
     structlog.get_logger().info("resuming", job=name, savepoint=left.path, file=str(path))
     _warn_of_transactions(left, path)
-    submit(path, cluster=cluster, savepoint=left.path, allow_empty=allow_empty, take_over=take_over)
+    submit(
+        path,
+        cluster=cluster,
+        savepoint=left.path,
+        allow_empty=allow_empty,
+        warm_up=warm_up,
+        take_over=take_over,
+    )
 
 
 def _warn_of_transactions(left: Retained, path: Path) -> None:

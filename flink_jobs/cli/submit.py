@@ -27,7 +27,7 @@ from flink_jobs.jobfile import load_job
 from flink_jobs.kafka import has_records, topic_id
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.state import PARAMETER, JobState, as_refusal, judge, refusals, state_of
+from flink_jobs.plan.state import PARAMETER, JobState, as_refusal, judge, leaves, refusals, state_of
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.plan.validate import validated_plan
 from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, worker_traceback
@@ -38,6 +38,16 @@ from flink_jobs.system.terminal import open_console, say
 START_SECONDS = 180.0
 SETTLED_SECONDS = 5.0
 _CHECKPOINTS = "execution.checkpointing.dir"
+
+
+WarmUp = Annotated[
+    bool,
+    typer.Option(
+        "--warm-up",
+        help="Read the source once more, from one window's length before, to fill new windows. Nothing is "
+        "written twice.",
+    ),
+]
 
 
 def submit(
@@ -62,6 +72,7 @@ def submit(
         bool,
         typer.Option("--again", help="Write predictions once more beside those that are there already."),
     ] = False,
+    warm_up: WarmUp = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the job has ended.")] = False,
     take_over: TakeOver = False,
 ) -> None:
@@ -85,8 +96,11 @@ def submit(
         savepoint = savepoint or stopped_at
     plan = prepare(file, bounded=bounded, cluster=found)
     source_id = topic_id(client_settings(plan.job), plan.job.source.topic)
+    left = False
+    if warm_up:
+        plan = _warmed(plan, savepoint)
     if savepoint:
-        check_savepoint(plan, savepoint, allow_empty or [], source_id)
+        left = check_savepoint(plan, savepoint, allow_empty or [], source_id)
     elif not again:
         require_no_outputs(plan)
     require_unclaimed(plan.job, take_over=take_over)
@@ -96,7 +110,7 @@ def submit(
     target = Target(
         found.access,
         savepoint and savepoint_uri(savepoint),
-        bool(allow_empty),
+        bool(allow_empty) or left,
         path,
         source_id,
     )
@@ -156,21 +170,30 @@ def require_no_outputs(plan: Plan) -> None:
         )
 
 
-def check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str], source_id: str) -> None:
+def _warmed(plan: Plan, savepoint: str | None) -> Plan:
+    if savepoint is None:
+        raise InputError("--warm-up is for a job that goes on; --savepoint PATH must be given with it")
+    from flink_jobs.run.warm_up import warmed  # Start-up: seldom used.  # noqa: PLC0415
+
+    return warmed(plan)
+
+
+def check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str], source_id: str) -> bool:
     """Says what becomes of the savepoint's parts; raises InputError where one has no place to go.
 
-    `source_id` is Kafka's id of the source topic.
+    Whether there is state that the job has no more, and needs not. `source_id` is Kafka's id of the source.
     """
     log = structlog.get_logger()
     verdicts = judged(plan, savepoint, lambda: source_id)
     if verdicts is None:
         log.warning("savepoint_without_account", savepoint=savepoint)
-        return
+        return False
     for verdict in verdicts:
         if verdict.outcome != "goes on":
             log.info("savepoint", part=verdict.part, outcome=verdict.outcome, reason=verdict.why)
     if refused := refusals(verdicts, allowed):
         raise InputError(f"the job cannot go on from {savepoint}: {'; '.join(map(as_refusal, refused))}")
+    return leaves(verdicts)
 
 
 def _leave_state(cluster: Cluster, plan: Plan, job: str, state: JobState) -> None:

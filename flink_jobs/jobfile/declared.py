@@ -20,6 +20,7 @@ from flink_jobs.spec.lists import WRITTEN_DECIMAL
 from flink_jobs.spec.section import known_keys
 from flink_jobs.spec.source import FieldType
 from udfs.records.personal import Treatment
+from udfs.windows.params import COMPLETE
 
 RawMapping = dict[str, Any]
 
@@ -136,7 +137,8 @@ class Outline:
             return None
         fields = [name for name in self.fields if not self.per_window or name in self.window_keys]
         results = [result.name for result in self.results]
-        return [*fields, *results, *(self.lookup_names or {}).values(), *(self.derived or {})]
+        own = [COMPLETE] if results and not self.per_window else []
+        return [*fields, *results, *(self.lookup_names or {}).values(), *(self.derived or {}), *own]
 
     def field_type(self, name: str) -> FieldType | None:
         raw = (self.fields or {}).get(name)

@@ -20,6 +20,7 @@ from udfs.model.manifest import Manifest
 from udfs.records.vectors import part_names
 from udfs.scoring.params import RuleParams
 from udfs.types import ColumnType
+from udfs.windows.params import COMPLETE
 
 __all__ = [
     "Column",
@@ -248,6 +249,8 @@ def _window_columns(job: JobSpec, conditions: dict[str, Expression], found: Coll
                 columns[name] = Column(name, kind, f"window {window_name}: {aggregate}")
             else:
                 found.lose([name])
+    if columns and COMPLETE in job.predictions.include and job.score == "per_event":
+        columns[COMPLETE] = Column(COMPLETE, "boolean", "windows: whether they hold all of it", False)
     return columns
 
 

@@ -5,7 +5,7 @@ A running job carries its account of its state, `JobState`; `tailrace stop` leav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -22,6 +22,9 @@ from udfs.windows.params import Columns, StageParams, columns_read
 MONITOR, ROLLOUT, ROLLOUT_WINDOWS = "tailrace-monitor", "tailrace-rollout", "tailrace-rollout-windows"
 QUALITY, QUALITY_WINDOWS = "tailrace-quality", "tailrace-quality-windows"
 LABEL_JOIN, LABELS_FIRST = "tailrace-label-join", "tailrace-labels-first"
+# What the tables are called that are read once more, before the event time from which on they are.
+WARM_UP = "warm_up_"
+_READ_AGAIN = "records that were read once more"
 # The Flink option by which a job carries its account, and the file beside a savepoint.
 PARAMETER, FILE = "tailrace.state", "tailrace.json"
 # What --allow-empty calls records that wait in windows which are left behind.
@@ -139,6 +142,8 @@ def _parts(plan: Runnable) -> dict[str, str]:
             LABEL_JOIN: "records that wait for labels",
             LABELS_FIRST: "labels of before",
         }
+    again = [table.name for table in plan.tables if table.name.startswith(WARM_UP)]
+    parts |= {reads(name): _READ_AGAIN for name in again}
     tables = topic_lookups(job).items()
     return parts | {reads(table_name(name)): f"offsets of {lookup.topic}" for name, lookup in tables}
 
@@ -156,13 +161,16 @@ def _stage(job: JobSpec, stage: StageParams) -> StageState:
         kept = (*((name, types[name]) for name in stage.by), *stage.results)
         return StageState(windows_by(stage), stage.by, stage.columns, kept, {}, stage.table.name)
     windows = {n: w for n, w in job.features.windows.items() if tuple(w.by) == stage.by}
+    described = {name: _window(window) for name, window in windows.items()}
+    return StageState(windows_by(stage), stage.by, stage.columns, kept_by(stage), described)
+
+
+def kept_by(stage: StageParams) -> Columns:
+    """The columns that windows keep of rows: those of the key, and those that they read."""
     types = dict(stage.columns)
     of = stage.windows or ((stage.group,) if stage.group else ())
     read = columns_read(a for w in of for a in w.select.values())
-    kept = tuple((name, types[name]) for name in dict.fromkeys((*stage.by, *read)))
-    return StageState(
-        windows_by(stage), stage.by, stage.columns, kept, {n: _window(w) for n, w in windows.items()}
-    )
+    return tuple((name, types[name]) for name in dict.fromkeys((*stage.by, *read)))
 
 
 def _window(window: Window) -> WindowState:
@@ -173,12 +181,15 @@ def _window(window: Window) -> WindowState:
 def judge(before: JobState, after: JobState) -> tuple[Verdict, ...]:
     """What becomes of each part of a savepoint of `before`, and of each part that is new."""
     old, new = ({stage.uid: stage for stage in state.stages} for state in (before, after))
+    warm = any(map(_warms, after.parts))
     return (
         *_judged_parts(before, after),
         *(
             verdict
             for uid in {**old, **new}
-            for verdict in _judged_stage(old.get(uid), new.get(uid), before, first=_is_first(uid, after))
+            for verdict in _judged_stage(
+                old.get(uid), new.get(uid), before, first=_is_first(uid, after), warm=warm
+            )
         ),
     )
 
@@ -190,7 +201,10 @@ def _is_first(uid: str, state: JobState) -> bool:
 def _judged_parts(before: JobState, after: JobState) -> Iterator[Verdict]:
     for uid in {**before.parts, **after.parts}:
         old, new = before.parts.get(uid), after.parts.get(uid)
-        if old and new and uid.startswith(reads("")) and old != new:
+        if _warms(uid):
+            if old and not new:
+                yield Verdict(old, "is left")
+        elif old and new and uid.startswith(reads("")) and old != new:
             why = f"the savepoint has {old}: Flink would read that topic on"
             yield Verdict(new, "refused", why)
         elif old and new and uid == reads("source") and _made_anew(before, after):
@@ -206,6 +220,10 @@ def _judged_parts(before: JobState, after: JobState) -> Iterator[Verdict]:
             yield Verdict(new, "starts empty", "the savepoint has none")
         elif old:
             yield Verdict(old, "refused", "the job has none any more", (_section(uid),))
+
+
+def _warms(uid: str) -> bool:
+    return uid.startswith(reads(WARM_UP))
 
 
 def _made_anew(before: JobState, after: JobState) -> bool:
@@ -227,7 +245,7 @@ def _section(uid: str) -> str:
 
 
 def _judged_stage(
-    old: StageState | None, new: StageState | None, before: JobState, *, first: bool
+    old: StageState | None, new: StageState | None, before: JobState, *, first: bool, warm: bool
 ) -> Iterator[Verdict]:
     if table := (old or new or _NOTHING).table:
         yield from _judged_table(table, old, new, before, first=first)
@@ -240,7 +258,7 @@ def _judged_stage(
         yield Verdict(part, "refused", "the job has no windows of this key and kind any more", names)
         yield from _judged_lost(part, before)
     elif old is not None and new is not None:
-        yield from _judged_windows(old, new, before, first=first)
+        yield from _judged_windows(old, new, before, first=first, warm=warm)
 
 
 _NOTHING = StageState("", (), (), (), {})
@@ -283,12 +301,13 @@ def _judged_waiting(
             yield Verdict(part, "changes", "they are read again with the new schema")
 
 
-def _judged_windows(old: StageState, new: StageState, before: JobState, *, first: bool) -> Iterator[Verdict]:
+def _judged_windows(
+    old: StageState, new: StageState, before: JobState, *, first: bool, warm: bool
+) -> Iterator[Verdict]:
     if refused := _other_types(old, new):
         yield Verdict(f"windows by {', '.join(new.by)}", "refused", refused)
         return
     yield from _judged_waiting(f"windows by {', '.join(new.by)}", old, new, before, first=first)
-    reach = max((w.size for w in old.windows.values() if w.kind != "rows"), default=0)
     for name in {**old.windows, **new.windows}:
         was, now = old.windows.get(name), new.windows.get(name)
         if now is None:
@@ -296,7 +315,7 @@ def _judged_windows(old: StageState, new: StageState, before: JobState, *, first
         elif was == now:
             yield Verdict(_of(name, new), "goes on")
         else:
-            yield Verdict(_of(name, new), "changes", "; ".join(_filled(was, now, old, new, reach)))
+            yield Verdict(_of(name, new), "changes", "; ".join(_filled(was, now, old, new, warm=warm)))
 
 
 def _other_types(old: StageState, new: StageState) -> str:
@@ -307,17 +326,24 @@ def _other_types(old: StageState, new: StageState) -> str:
 
 
 def _filled(
-    earlier: WindowState | None, now: WindowState, old: StageState, new: StageState, reach: int
+    earlier: WindowState | None, now: WindowState, old: StageState, new: StageState, *, warm: bool
 ) -> Iterator[str]:
     """How right the results of an added or changed window are, and from when on."""
     was, kept = dict(old.kept), dict(new.kept)
     unknown = [name for name in kept if was.get(name) != kept[name] and _reads(now, name)]
+    reach = max((w.size for w in old.windows.values() if w.kind != "rows"), default=0)
+    if now.kind == "over" and warm and (unknown or now.size > reach):
+        yield "filled from the state, and from the topic what that lacks; complete at the start"
+        return
     if unknown:
         yield f"{', '.join(unknown)} is null in records of before"
-    if now.kind in ("over", "rows"):
-        enough = now.kind == "over" and now.size <= reach
-        yield "filled from the state" if enough else f"filled as far as the state reaches; {_complete(now)}"
-    elif earlier and (earlier.kind, earlier.size, earlier.every) == (now.kind, now.size, now.every):
+    if now.kind == "over" and (unknown or now.size > reach):
+        yield f"filled as far as the state reaches; {_complete(now)}, or at the start with --warm-up"
+    elif now.kind == "rows":
+        yield f"filled as far as the state reaches; {_complete(now)}"
+    elif now.kind == "over" or (
+        earlier and (earlier.kind, earlier.size, earlier.every) == (now.kind, now.size, now.every)
+    ):
         yield "filled from the state"
     else:
         yield "records that were in no scored window yet are in all of its windows"
@@ -348,6 +374,11 @@ def as_refusal(verdict: Verdict) -> str:
     """Why the part stands in the way, and how to leave it behind."""
     options = " ".join(f"--allow-empty {name}" for name in verdict.names)
     return f"{verdict.part}: {verdict.why}" + (f" (leave it behind with {options})" if options else "")
+
+
+def leaves(verdicts: Iterable[Verdict]) -> bool:
+    """Whether Flink finds state for which the job has no operator, and which may be left."""
+    return any(verdict.outcome == "is left" and verdict.part == _READ_AGAIN for verdict in verdicts)
 
 
 def in_words(verdicts: Sequence[Verdict]) -> list[str]:

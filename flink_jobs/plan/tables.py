@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flink_jobs.plan import sql
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import largest_message, producer_properties
@@ -93,6 +95,30 @@ def _source(job: JobSpec, name: str, read: Source | Labels, bounded: bool) -> sq
     when = read.event_time
     columns = sql.source_columns(_time_field(read), when.max_ahead, when.out_of_order)
     return sql.Table(name, columns, _reading(job, name, read, bounded))
+
+
+def until_offsets(ends: Mapping[int, int]) -> dict[str, str]:
+    """The options of a table that ends at these offsets of its partitions."""
+    listed = ";".join(f"partition:{number},offset:{end}" for number, end in sorted(ends.items()))
+    return {"scan.bounded.mode": "specific-offsets", "scan.bounded.specific-offsets": listed}
+
+
+def source_read_again(job: JobSpec, name: str, start: int, ends: Mapping[int, int]) -> sql.Table:
+    """The source from a Kafka timestamp on, to these offsets, beside the one that goes on and commits.
+
+    No partition is idle in it: it ends, and until then everything waits for it.
+    """
+    read = job.source
+    when = read.event_time
+    columns = sql.source_columns(_time_field(read), when.max_ahead, when.out_of_order)
+    left = ("scan.watermark.idle-timeout", "scan.watermark.alignment")
+    options = {k: v for k, v in _reading(job, name, read, False).items() if not k.startswith(left)}
+    options |= until_offsets(ends) | {
+        "scan.startup.mode": "timestamp",
+        "scan.startup.timestamp-millis": str(start),
+        "properties.commit.offsets.on.checkpoint": "false",
+    }
+    return sql.Table(name, columns, options)
 
 
 def _reading(job: JobSpec, name: str, read: Source | Labels | Lookup, bounded: bool) -> dict[str, str]:

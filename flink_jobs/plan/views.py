@@ -41,7 +41,7 @@ from udfs.scoring.outcomes import (
     ROLLOUT_REPORT,
     SHADOW_LINES,
 )
-from udfs.scoring.params import ChangesParams, LabelParams, PackParams, ScoreParams
+from udfs.scoring.params import ChangesParams, LabelParams, PackParams, ScoreParams, WarmParams
 from udfs.scoring.rows import (
     ACCOUNT,
     LABEL_KEY,
@@ -72,7 +72,7 @@ class Function:
     """A UDF: its class in `udfs.flink.functions`, what it is constructed with, and its result's fields."""
 
     kind: str
-    params: ScoreParams | PackParams | LabelParams | ChangesParams = field(repr=False)
+    params: ScoreParams | PackParams | LabelParams | ChangesParams | WarmParams = field(repr=False)
     columns: Columns
     result: Result
 
@@ -109,7 +109,7 @@ def make_views(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Views:
 def _without_windows(job: JobSpec, params: ScoreParams) -> Views:
     privacy = params.source.privacy
     argument, column = _record_key(job)
-    argument += "".join(f", {each}" for each in _beside(params))
+    argument += "".join(f", {each}" for each in beside(params))
     if privacy.seals or privacy.key:
         argument += f", _key, {HEADERS}"
     call = f"score_record(_value, {EVENT_TIME}, _late, _partition, _offset, {TIMESTAMP}{argument})"
@@ -128,8 +128,8 @@ def _with_windows(job: JobSpec, columns: JobColumns, params: ScoreParams) -> Vie
     pack = window_stages.pack_params(params.source, stages[0].by, columns)
     changes = window_stages.changes_params(job, columns)
     checked = checked_row(params.source)
-    beside = "".join(f", {each}" for each in _beside(params))
-    record = f"_key, {HEADERS}, _partition, _offset, {TIMESTAMP}{beside}"
+    given = "".join(f", {each}" for each in beside(params))
+    record = f"_key, {HEADERS}, _partition, _offset, {TIMESTAMP}{given}"
     call = f"pack_records(_value, {EVENT_TIME}, _late, {record})"
     views: dict[str, str | WindowStages] = {
         "records": sql.with_lateness("source"),
@@ -195,7 +195,7 @@ def _record_key(job: JobSpec) -> tuple[str, Columns]:
     return ", DECODE(_key, 'ISO-8859-1')", ((RECORD_KEY, "string"),)
 
 
-def _beside(params: ScoreParams) -> Iterator[str]:
+def beside(params: ScoreParams) -> Iterator[str]:
     """The arguments of key and headers that have columns."""
     for header in params.source.parts:
         yield "_key" if header is None else f"_headers[{sql.text(header)}]"

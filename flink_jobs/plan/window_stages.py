@@ -25,7 +25,7 @@ from udfs.scoring.outcomes import LABEL_KEPT, PREDICTED
 from udfs.scoring.params import ChangesParams, PackParams, ScoreParams, SourceParams
 from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SEALED, SHARDS, OutcomeColumn, RowColumn
 from udfs.types import ColumnType, held_as
-from udfs.windows.params import AggregateParams, GroupParams, StageParams, TableParams, WindowParams
+from udfs.windows.params import COMPLETE, AggregateParams, GroupParams, StageParams, TableParams, WindowParams
 
 # Flink's largest parallelism of windows. Their state is made of so many shards, for ever.
 SHARDS_OF_WINDOWS = 32
@@ -40,7 +40,8 @@ class WindowStages:
     """Stages between views. `blobs` is the query of (shard, blob) that the first one reads.
 
     The rows of `rejected`, a query, and the outcomes of the last stage are the views REJECTED and OUTCOMES.
-    `changes` are the queries of (shard, blob) that stages with a table read too, by the table's name.
+    `changes` are the queries of (shard, blob) that stages read too: changes by the name of a stage's table,
+    rows that are read once more by the name of its operator.
     """
 
     stages: tuple[StageParams, ...]
@@ -65,11 +66,11 @@ def between_views(
         f"SELECT {', '.join((*RECORD, *map(selected, row)))} FROM {checked} AS r "
         f"WHERE {result_field(KIND)} <> {PREDICTED}{reported}"
     )
-    changes = {table.name: _shards_of(changes_view(table.name)) for stage in stages if (table := stage.table)}
-    return WindowStages(stages, pack, score, _shards_of(checked), rejected, changes)
+    changes = {table.name: shards_of(changes_view(table.name)) for stage in stages if (table := stage.table)}
+    return WindowStages(stages, pack, score, shards_of(checked), rejected, changes)
 
 
-def _shards_of(view: str) -> str:
+def shards_of(view: str) -> str:
     """The query of (shard, blob) out of the results of a view."""
     return (
         f"SELECT b._shard, b._rows FROM (SELECT {selected(SHARDS)} FROM {view} AS r "
@@ -165,10 +166,13 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     known |= {name: "boolean" for name, _ in columns.conditions}
     for by, windows in by_key.items():
         results = {name: held_as(columns[name].type) for window in windows for name in window.select}
+        complete = COMPLETE in columns.columns
+        if complete and COMPLETE not in known:
+            results[COMPLETE] = "boolean"
         types = tuple(known.items()), tuple(results.items())
         if job.score == "per_window":
             return (StageParams(by, (), *types, group_params(windows[0])),)
-        stages.append(StageParams(by, tuple(map(window_params, windows)), *types))
+        stages.append(StageParams(by, tuple(map(window_params, windows)), *types, complete=complete))
         known |= results
     lag = 0
     for name, lookup in topic_lookups(job).items():

@@ -13,6 +13,7 @@ from typing import Self
 from flink_jobs.kafka import ClientSettings, commit_offsets, end_offsets
 from flink_jobs.plan import Runnable, sql
 from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.tables import until_offsets
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class Ends:
 
     def bound(self, plan: Runnable) -> Runnable:
         """The plan that ends there."""
-        ends = ";".join(f"partition:{number},offset:{end}" for number, end in sorted(self.offsets.items()))
-        bounds = {"scan.bounded.mode": "specific-offsets", "scan.bounded.specific-offsets": ends}
+        bounds = until_offsets(self.offsets)
         return replace(plan, tables=tuple(_bound(table, bounds) for table in plan.tables))
 
     def commit(self) -> None:

@@ -59,8 +59,9 @@ def _named(stream: Any, stage: StageParams) -> Any:
 
 
 def _changes_for(stage: StageParams, changes: Mapping[str, Any]) -> list[Any]:
-    """The changes of the stage's table, if it has one."""
-    return [changes[stage.table.name]] if stage.table else []
+    """What the stage reads too: changes of its table, or rows that are read once more."""
+    name = stage.table.name if stage.table else windows_by(stage)
+    return [changes[name]] if name in changes else []
 
 
 def _by_shard(stream: Any, *others: Any) -> Any:

@@ -15,15 +15,24 @@ from flink_jobs.kafka import ClientSettings, count_committed
 from flink_jobs.plan import make_plan
 from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
+from flink_jobs.run.warm_up import warmed
 from flink_jobs.system.processes import wait_until
 
 
 def run_until(
-    brokers: str, file: Path, counts: Mapping[str, int], savepoints: Path, savepoint: str | None = None
+    brokers: str,
+    file: Path,
+    counts: Mapping[str, int],
+    savepoints: Path,
+    savepoint: str | None = None,
+    *,
+    warm_up: bool = False,
 ) -> str:
     """The savepoint with which it was stopped."""
     plan = make_plan(load_job_text(file.read_text(), str(file), file.parent, {}))
     preflight.check(plan)
+    if warm_up:
+        plan = warmed(plan)
     settings = ClientSettings(brokers)
 
     def written() -> dict[str, int]:

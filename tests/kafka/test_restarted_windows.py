@@ -52,9 +52,16 @@ EDITS = {
         "    minute: {by: card, over: 1m, select: {lately: max(amount), fees: sum(fee)}}\n"
         "    more: {by: card, over: 2h, select: {seen: count(*), spent: sum(amount), mean: avg(amount)}}\n"
         "    last: {by: card, rows: 3, select: {three: sum(amount)}}",
-        "seen, spent, mean, lately, three, fees",
+        "seen, spent, mean, lately, three, fees, _window_complete",
     ),
 }
+# Windows that the state lacks: their topic is read once more.
+EDITS["warmed"] = (
+    "    hour: {by: card, over: 1h, select: {seen: count(*), spent: sum(amount), fees: sum(fee)}}\n"
+    "    more: {by: card, over: 2h, select: {mean: avg(amount)}}\n"
+    "    minute: {by: card, over: 1m, select: {lately: sum(fee where amount > 1)}}",
+    "seen, spent, fees, mean, lately, _window_complete",
+)
 OTHER_KEY = ("    hour: {by: id, over: 1h, select: {seen: count(*), spent: sum(amount)}}", "seen, spent")
 BEFORE = 400
 
@@ -134,10 +141,10 @@ def read(stopped: Stopped, name: str) -> list[dict[str, Any]]:
     return [json.loads(r.value or b"") for r in read_topic(stopped.settings, f"{stopped.topic}.{name}")]
 
 
-def resumed(stopped: Stopped, name: str) -> list[dict[str, Any]]:
+def resumed(stopped: Stopped, name: str, *, warm_up: bool = False) -> list[dict[str, Any]]:
     file = stopped.job(name, *EDITS[name])
     counts = {f"{stopped.topic}.{name}": BEFORE + 60 - 339, f"{stopped.topic}.{name}.late": 1}
-    run_until(stopped.settings.brokers, file, counts, stopped.base / name, stopped.savepoint)
+    run_until(stopped.settings.brokers, file, counts, stopped.base / name, stopped.savepoint, warm_up=warm_up)
     return read(stopped, name)
 
 
@@ -165,6 +172,25 @@ def test_added_and_longer_windows_are_filled_from_what_the_state_holds(stopped: 
         assert p["lately"] == pytest.approx(max(lately))
         assert p["three"] == pytest.approx(sum(amounts[-3:]))
         assert p["fees"] <= len(lately)
+        assert p["_window_complete"] is False  # the state reaches back one hour, and one window two
+
+
+def test_windows_are_whole_when_the_source_was_read_once_more(stopped: Stopped) -> None:
+    """Each record was read twice, and is counted and predicted once; the late one is in no window."""
+    predictions = resumed(stopped, "warmed", warm_up=True)
+    assert sorted(p["id"] for p in predictions) == [r["id"] for r in ROWS[339:]]
+    (late,) = read_topic(stopped.settings, f"{stopped.topic}.warmed.late")
+    assert json.loads(late.value or b"")["id"] == LATE["id"]
+    for p in predictions:
+        upto = [r for r in ROWS if r["id"] <= p["id"]]
+        amounts = [r["amount"] for r in upto]
+        lately = [r for r in upto if r["at"] >= upto[-1]["at"] - 60 * SECOND and r["amount"] > 1]
+        assert (p["seen"], p["fees"], p["lately"]) == (len(upto), len(upto), len(lately) or None)
+        assert (p["spent"], p["mean"]) == (
+            pytest.approx(sum(amounts)),
+            pytest.approx(sum(amounts) / len(amounts)),
+        )
+        assert p["_window_complete"]
 
 
 def test_the_state_of_another_key_is_refused(stopped: Stopped) -> None:

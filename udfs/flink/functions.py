@@ -29,7 +29,7 @@ from udfs.scoring.changes import ChangesReader
 from udfs.scoring.checker import RecordChecker
 from udfs.scoring.latency import BUCKETS
 from udfs.scoring.outcomes import PREDICTED, Outcomes
-from udfs.scoring.params import ChangesParams, LabelParams, PackParams, ScoreParams, SourceParams
+from udfs.scoring.params import ChangesParams, LabelParams, PackParams, ScoreParams, SourceParams, WarmParams
 from udfs.scoring.recheck import checked_columns
 from udfs.scoring.rows import (
     LABELS,
@@ -43,6 +43,7 @@ from udfs.scoring.rows import (
 )
 from udfs.scoring.scorer import Batch, Scorer
 from udfs.scoring.sealing import Sealing
+from udfs.scoring.warm_up import WarmReader
 from udfs.times import Milliseconds
 from udfs.types import ARROW, ColumnType
 from udfs.windows.blobs import RECORD, pack, row_schema
@@ -213,6 +214,32 @@ class ChangesFunction(_Counting):
         read = self._reader.read(list(Raws(value)), list(Raws(key)), _milliseconds(event_time), places)
         shards[0] = read or None
         self.publish(self._reader.counts, started)
+        return {SHARDS.name: shards}
+
+
+class WarmFunction(_Vectorized):
+    """(value, event time, late, partition, offset, beside…) → ROW(_shards): rows that fill windows."""
+
+    def __init__(self, params: WarmParams, columns: Columns = ()) -> None:
+        self._params = params
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self._reader = WarmReader(self._params)
+
+    def eval(
+        self,
+        value: pa.Array,
+        event_time: pa.Array,
+        late: pa.Array,
+        partition: pa.Array,
+        offset: pa.Array,
+        *others: pa.Array,
+    ) -> Given:
+        shards = np.full(len(value), None, dtype=object)
+        flags, beside = _flags(late, len(value)), [Raws(part) for part in others]
+        read = self._reader.read(Raws(value), _milliseconds(event_time), flags, beside, (partition, offset))
+        shards[0] = read or None
         return {SHARDS.name: shards}
 
 

@@ -78,6 +78,8 @@ OUTCOME_COLUMNS = {
     "_label_key": Types.STRING(),
 }
 OUTCOME = Types.ROW_NAMED(list(OUTCOME_COLUMNS), list(OUTCOME_COLUMNS.values()))
+# Rows of arrays have none of the columns that follow.
+_OF_ONE_RECORD = (None,) * (len(OUTCOME_COLUMNS) - 4)
 Headers = npt.NDArray[np.object_]
 SHARD_ROW = Types.ROW([Types.INT(), BYTES])
 TO_SIDE = OutputTag("rejected", OUTCOME)
@@ -379,7 +381,7 @@ def _arrays(
     for start in range(0, len(lines), ARRAY_ROWS):
         stop = start + ARRAY_ROWS
         given = None if passed is None else passed[start:stop].ravel().tolist()
-        yield _row(kind, _keys=listed[start:stop], _values=lines[start:stop], _passed=given)
+        yield Row(kind, listed[start:stop], lines[start:stop], given, *_OF_ONE_RECORD)
 
 
 def _rejected(kind: int, rows: pa.Table, problems: Any, sealing: Sealing) -> Iterator[Row]:

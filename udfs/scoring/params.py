@@ -126,6 +126,13 @@ class PackParams(msgspec.Struct, frozen=True):
     conditions: tuple[DerivedParams, ...] = ()
 
 
+class WarmParams(msgspec.Struct, frozen=True):
+    """How records that are read once more go to the shards of their keys: of each the columns `kept`."""
+
+    pack: PackParams
+    kept: tuple[tuple[str, ColumnType], ...]
+
+
 class ChangesParams(msgspec.Struct, frozen=True):
     """How records of a topic become changes of a table, and go to the shards of their keys.
 

@@ -21,7 +21,7 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
     "count": ("count",),
     "sum": ("count", "sum"),
     "avg": ("count", "sum"),
-    "stddev": ("count", "sum", "squares", "min", "max"),
+    "stddev": ("count", "squares", "min", "max"),
     "min": ("count", "min"),
     "max": ("count", "max"),
     "ewma": ("count", "decayed"),
@@ -145,8 +145,8 @@ class Answers:
 
     def _deviation(self, aggregate: AggregateParams, count: Ints) -> Numbers:
         (least,), (greatest,) = self._total("min", aggregate), self._total("max", aggregate)
-        total, squares = self._total("sum", aggregate), self._total("squares", aggregate)
-        return exact.deviations(count, total, squares, least, greatest, self._values(aggregate))
+        squares = self._total("squares", aggregate)
+        return exact.deviations(count, squares, least, greatest, self._values(aggregate))
 
     def _decayed(self, aggregate: AggregateParams, count: Ints) -> Numbers:
         means, sure = decayed_means(count, self._total("decayed", aggregate))

@@ -15,6 +15,8 @@ from udfs.windows.columns import Bools, Ints
 from udfs.windows.monoids import Arrays
 
 Window = Callable[[int], list[Any]]
+# Squares below may have lost bits to underflow.
+_LEAST_SQUARES = 2.0**-800
 
 
 class Numbers(NamedTuple):
@@ -60,28 +62,60 @@ def long_means(count: Ints, total: Arrays) -> Numbers:
     return Numbers(means, np.zeros(len(means), dtype=np.bool_))
 
 
-def deviations(
-    count: Ints, total: Arrays, squares: Arrays, least: Any, greatest: Any, window: Window
-) -> Numbers:
-    """As statistics.stdev, of the sample: sqrt((n Σx² - (Σx)²) / (n (n - 1))).
+def deviations(count: Ints, squares: Arrays, least: Any, greatest: Any, window: Window) -> Numbers:
+    """As statistics.stdev, of the sample; `squares` and sums are those of values less a number.
+
+    Where they leave too few bits (10,000 values of which that is 50,000 deviations away), the window's values
+    are looked at, which costs as much as it is long.
+    """
+    spread, sums = (squares[0], squares[1]), (squares[2], squares[3])
+    root, sure = _deviation(np.maximum(count, 2).astype(np.float64), sums, spread)
+    sure &= count < 2**25
+    same = (least == greatest) | (count < 2)
+    return settled(np.where(same, 0.0, root), sure | same, lambda row: _deviation_of(window(row)))
+
+
+def _deviation(counts: dd.Doubles, sums: dd.Pair, squares: dd.Pair) -> tuple[dd.Doubles, Bools]:
+    """sqrt((n Σx² - (Σx)²) / (n (n - 1))), and where that is surely rounded right.
 
     Let A = n Σx². The sum of squares is wrong by less than (n + 3) 2^-104 of it, that of values by n 2^-104
     of Σ|x|, and (Σ|x|)² is at most A: so the difference is wrong by less than 3 (n + 5) 2^-104 A, its own
-    roundings included. Where that is too much (10,000 values whose mean is 50,000 deviations), a row costs as
-    much as its window is long.
+    roundings included.
     """
-    counts = np.maximum(count, 2).astype(np.float64)
-    spread = (squares[0], squares[1])
-    whole = dd.multiply(spread, (counts, np.zeros(len(counts))))
-    sums = (total[0], total[1]) if len(total) == 4 else _pair(total)
+    whole = dd.multiply(squares, (counts, np.zeros(len(counts))))
     product = dd.multiply(sums, sums)
     difference = dd.add(whole, (-product[0], -product[1]))
     relative = 4 * (counts + 5) * 2.0**-103 * whole[0] / difference[0]
     root = dd.root(dd.divide(difference, counts * (counts - 1)))
-    sure = (difference[0] > 0) & (relative < 2.0**-56) & (counts < 2**25)
+    sure = (difference[0] > 0) & (relative < 2.0**-56)
     sure &= dd.rounds_surely(root, root[0] * (relative + 2.0**-98))
-    same = (least == greatest) | (count < 2)
-    return settled(np.where(same, 0.0, root[0]), sure | same, lambda row: statistics.stdev(window(row)))
+    return root[0], np.asarray(sure)
+
+
+def _deviation_of(values: list[Any]) -> float:
+    """Of the values less their mean, which are small where the values are far from zero; else exactly."""
+    numbers = np.array(values)
+    high, low = (numbers, np.zeros(len(numbers))) if numbers.dtype == np.float64 else dd.from_long(numbers)
+    mean = high.mean()
+    # Of longs a long, so that the low parts add up without a rounding.
+    about = mean if numbers.dtype == np.float64 else np.rint(mean)
+    upper, lower = dd.two_sum(high, np.full(len(high), -about))
+    less = dd.two_sum(upper, lower + low)
+    squares = _summed(dd.multiply(less, less))
+    root, sure = _deviation(np.array([float(len(values))]), _summed(less), squares)
+    if sure[0] and squares[0][0] > _LEAST_SQUARES:
+        return float(root[0])
+    return float(statistics.stdev(values))
+
+
+def _summed(terms: dd.Pair) -> dd.Pair:
+    """Pair by pair: at most n - 1 additions of each term."""
+    high, low = terms
+    while len(high) > 1:
+        odd = len(high) % 2
+        high, low = (np.append(part, np.zeros(odd)) for part in (high, low))
+        high, low = dd.add((high[::2], low[::2]), (high[1::2], low[1::2]))
+    return high, low
 
 
 def exact_sum(values: list[float]) -> float:

@@ -60,22 +60,42 @@ class LongSum:
 
 
 class Squares:
-    """The sum of squares in double-double; NaN where a square has no such form."""
+    """The sums of squares and of values, each less one number, in double-double; NaN if one has no such form.
 
-    identity = (0.0, 0.0)
+    The number is near the first values that come, so that little is lost of values that are all far from
+    zero. It is another one after a restart, which changes no result that is surely rounded right.
+    """
+
+    identity = (0.0, 0.0, 0.0, 0.0)
+
+    def __init__(self) -> None:
+        self._about: float | None = None
 
     def lift(self, column: Lifted) -> Arrays:
+        high, low = column.values, np.zeros(len(column.values))
         if column.values.dtype == np.int64:
-            pair = dd.from_long(np.where(column.valid, column.values, 0))
-            return dd.multiply(pair, pair)
-        values = np.where(column.valid, column.values, 0.0)
-        size = np.abs(values)
-        high, low = dd.two_product(values, values)
-        unfit = (values != 0) & ((size < _SMALLEST) | (size > _LARGEST))
-        return np.where(unfit, np.nan, high), low
+            high, low = dd.from_long(column.values)
+        if self._about is None and column.valid.any():
+            self._about = _about(high[column.valid], whole=column.values.dtype == np.int64)
+        upper, lower = dd.two_sum(high, np.full(len(high), -(self._about or 0.0)))
+        upper, lower = dd.two_sum(upper, lower + low)
+        upper, lower = np.where(column.valid, upper, 0.0), np.where(column.valid, lower, 0.0)
+        size = np.abs(upper)
+        unfit = (upper != 0) & ((size < _SMALLEST) | ~(size <= _LARGEST))
+        squares = dd.multiply((upper, lower), (upper, lower))
+        return np.where(unfit, np.nan, squares[0]), squares[1], upper, lower
 
     def combine(self, a: Arrays, b: Arrays) -> Arrays:
-        return dd.add((a[0], a[1]), (b[0], b[1]))
+        return (*dd.add((a[0], a[1]), (b[0], b[1])), *dd.add((a[2], a[3]), (b[2], b[3])))
+
+
+def _about(values: dd.Doubles, *, whole: bool) -> float:
+    """A number near their mean; of longs a long, so that what is left of them is exact."""
+    mean = float(values.mean())
+    if whole:
+        return float(np.rint(mean))
+    short = float(np.float32(mean))
+    return short if np.isfinite(short) else 0.0
 
 
 class Extreme:

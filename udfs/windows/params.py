@@ -9,6 +9,8 @@ import msgspec
 from udfs.types import ColumnType
 
 Columns = tuple[tuple[str, ColumnType], ...]
+# Whether the windows of a row are complete.
+COMPLETE = "_window_complete"
 
 
 class AggregateParams(msgspec.Struct, frozen=True):
@@ -69,6 +71,10 @@ class StageParams(msgspec.Struct, frozen=True):
 
     With `group`, there are no `windows`: each of its windows becomes a row, of the key and the results. With
     `table`, there are none either: each row gets what the table had of its key.
+
+    With `complete`, each row has a column COMPLETE: whether all of its windows, those of earlier stages too,
+    hold what belongs to them. With `warm_from`, rows of that event time and later are read once more at the
+    start.
     """
 
     by: tuple[str, ...]
@@ -77,3 +83,5 @@ class StageParams(msgspec.Struct, frozen=True):
     results: Columns
     group: GroupParams | None = None
     table: TableParams | None = None
+    complete: bool = False
+    warm_from: int | None = None

@@ -16,18 +16,34 @@ import pyarrow as pa
 
 from udfs.errors import StateError
 from udfs.times import Milliseconds
+from udfs.types import ARROW
 from udfs.windows.blobs import TIME, from_bytes, row_schema, times_of, to_bytes
 from udfs.windows.engine import needed
+from udfs.windows.held import Held, Limits, held_since, limits_of, refilled
 from udfs.windows.kept import LARGE, LEAST_TIME, Kept, ShardState, check_key, conformed, joined, numbered
 from udfs.windows.params import Columns, WindowParams
 from udfs.windows.retention import Retention
 
 
+class Warming(msgspec.Struct, frozen=True):
+    """Rows are read once more: those from `start` on and before `stop` replace what is kept of that time."""
+
+    start: int
+    stop: int
+
+
 class Layout(Kept, frozen=True, kw_only=True):
-    """What the rows of a stage are. `columns` are those of rows that wait."""
+    """What the rows of a stage are. `columns` are those of rows that wait.
+
+    `held` is what the state has of columns since the job was edited, all of those that it does not name.
+    `warm_from` is that of the last start at which rows were read once more.
+    """
 
     columns: Columns
     windows: tuple[WindowParams, ...]
+    held: dict[str, Held] = msgspec.field(default_factory=dict)
+    warm_from: int | None = None
+    warming: Warming | None = None
 
 
 class Rechecked(NamedTuple):
@@ -54,8 +70,22 @@ class _Segment:
     rows: int
 
 
+# A blob of rows, an Arrow message, begins with 0xFF; one of rows that are read once more with this.
+WARM = b"\1"
+# Where those are in the state, beside rows that wait.
+_LAST_WARM = -1
+
+
+def warm_schema(kept: Columns) -> pa.Schema:
+    """The schema of rows that are read once more: what is kept of rows, and where they were."""
+    columns = [(name, ARROW[kind]) for name, kind in kept]
+    return pa.schema([*columns, ("_partition", pa.int32()), ("_offset", pa.int64()), (TIME, pa.int64())])
+
+
 class Shard:
     """The rows of one shard; `restored` are those that windows need, from before a restart.
+
+    While rows are read once more, `restored` is not whole: it is when the watermark has passed them.
 
     Records that waited for a job with other columns go through `recheck`: `dead` is what comes out. Raises
     StateError for the state of another key, and without `recheck`, when such records wait.
@@ -73,8 +103,13 @@ class Shard:
         until = state.until.value()
         self.until = LEAST_TIME if until is None else int(until)
         self.dead: list[Rechecked] = []
+        layout = self._layout = self._going_on(stored)
+        blobs = numbered(state.pending)
+        self._warm = [number for number, _ in blobs if number <= _LAST_WARM]
         waiting = [
-            (number, from_bytes(blob, row_schema(stored.columns))) for number, blob in numbered(state.pending)
+            (number, from_bytes(blob, row_schema(stored.columns)))
+            for number, blob in blobs
+            if number > _LAST_WARM
         ]
         if stored.columns != layout.columns:
             waiting = [(number, self._rechecked(rows, recheck)) for number, rows in waiting]
@@ -85,10 +120,70 @@ class Shard:
         numbers = [*(waiting.number for waiting in self._waiting), *(number for number, _ in segments)]
         self._next = max(numbers, default=-1) + 1
         self._compacted = self.restored.num_rows
-        if stored != layout:
+        if (stored.columns, stored.kept) != (layout.columns, layout.kept):
             self._rewrite(segments)
+        if layout.warming != stored.warming:
+            self._drop_warm()
         if written is None or stored != layout:
             state.contract.update(msgspec.json.encode(layout))
+
+    def _going_on(self, stored: Any) -> Any:
+        """The layout, with what the state has of its columns, and what is to be read once more."""
+        layout, held = self._layout, stored.held
+        if (stored.kept, stored.windows) != (layout.kept, layout.windows):
+            was = dict(stored.kept)
+            columns = {name: was.get(name) == kind for name, kind in layout.kept}
+            held = held_since(held, Retention(stored.windows), columns, self.until)
+        warming = stored.warming if stored.kept == layout.kept and layout.warm_from is not None else None
+        if layout.warm_from is not None and layout.warm_from != stored.warm_from:
+            stop = min(max((each.since for each in held.values()), default=LEAST_TIME), self.until + 1)
+            warming = Warming(layout.warm_from, stop) if layout.warm_from < stop else None
+        return msgspec.structs.replace(layout, held=held, warming=warming)
+
+    @property
+    def limits(self) -> Limits:
+        """When windows are complete."""
+        return limits_of(self._layout.by, self._layout.windows, self._layout.held)
+
+    @property
+    def warms(self) -> bool:
+        """Whether rows are still read once more."""
+        return self._layout.warming is not None
+
+    def warm(self, blob: bytes) -> None:
+        """Takes in rows that are read once more, if the state lacks them."""
+        if (warming := self._layout.warming) is None:
+            return
+        rows = from_bytes(blob, warm_schema(self._layout.kept))
+        first, stop = np.searchsorted(times_of(rows), [warming.start, warming.stop]).tolist()
+        if first < stop:
+            self._warm.append(min(self._warm, default=0) - 1)
+            self._state.pending.put(self._warm[-1], to_bytes(rows.slice(first, stop - first)))
+
+    def _end_warming(self, warming: Warming) -> None:
+        """The watermark has passed all rows that were to be read once more."""
+        schema = warm_schema(self._layout.kept)
+        read = [from_bytes(bytes(self._state.pending.get(number)), schema) for number in self._warm]
+        again = pa.Table.from_batches(read, schema)
+        again = again.take(pa.array(in_order(again))).select(self._kept_schema.names)
+        time = times_of(self.restored)
+        others = self.restored.filter(pa.array((time < warming.start) | (time >= warming.stop)))
+        rows = pa.concat_tables([again, others])
+        rows = rows.take(pa.array(np.argsort(times_of(rows), kind="stable"))).combine_chunks()
+        for segment in self._segments:
+            self._state.kept.remove(segment.number)
+        self._segments, self._compacted, self.restored = [], rows.num_rows, rows
+        for batch in rows.to_batches(max_chunksize=LARGE):
+            self._write(batch)
+        self._drop_warm()
+        held = refilled(self._layout.held, warming.start)
+        self._layout = msgspec.structs.replace(self._layout, held=held, warming=None)
+        self._state.contract.update(msgspec.json.encode(self._layout))
+
+    def _drop_warm(self) -> None:
+        for number in self._warm:
+            self._state.pending.remove(number)
+        self._warm = []
 
     def receive(self, blob: bytes, watermark: int) -> pa.RecordBatch | None:
         """Takes rows in; the late ones among them, which it does not keep.
@@ -112,6 +207,8 @@ class Shard:
 
     def release(self, watermark: int) -> pa.Table:
         """The rows up to the watermark, in no order; they wait no more."""
+        if (warming := self._layout.warming) and watermark > self.until:
+            self._end_warming(warming)
         parts, left = [], []
         for waiting in self._waiting:
             due = int(np.searchsorted(waiting.times, watermark, "right"))

@@ -12,15 +12,16 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from udfs.types import ARROW
-from udfs.windows.blobs import times_of
+from udfs.types import ARROW, ColumnType
+from udfs.windows.blobs import TIME, times_of
 from udfs.windows.columns import Ints
+from udfs.windows.complete import Complete
 from udfs.windows.engine import Engine
 from udfs.windows.group_shard import GroupLayout, GroupShard
 from udfs.windows.kept import ShardState
 from udfs.windows.keys import distinct_keys
 from udfs.windows.params import GroupParams, StageParams
-from udfs.windows.shard import Layout, Recheck, Rechecked, Shard, in_order
+from udfs.windows.shard import WARM, Layout, Recheck, Rechecked, Shard, in_order
 from udfs.windows.summary import Summary
 from udfs.windows.windowed import Windowed, computed, with_overflow
 
@@ -146,10 +147,35 @@ class SlidingStage(WindowStage[Shard]):
     def __init__(self, params: StageParams, recheck: Recheck | None = None) -> None:
         super().__init__()
         self._recheck = recheck
-        types = dict(params.columns)
-        self._engine = Engine(params.by, params.windows, types)
-        kept = tuple((name, types[name]) for name in self._engine.columns)
-        self._layout = Layout(by=params.by, columns=params.columns, kept=kept, windows=params.windows)
+        types: dict[str, ColumnType] = {**dict(params.columns), TIME: "long"}
+        self._complete = Complete(params.windows) if params.complete else None
+        asked = (*params.windows, *self._complete.windows) if self._complete else params.windows
+        self._engine = Engine(params.by, asked, types)
+        kept = tuple((name, types[name]) for name in self._engine.columns if name != TIME)
+        self._layout = Layout(
+            by=params.by,
+            columns=params.columns,
+            kept=kept,
+            windows=params.windows,
+            warm_from=params.warm_from,
+        )
+
+    def receive(
+        self, key: int, state: ShardState, blob: bytes, watermark: int
+    ) -> tuple[pa.RecordBatch | None, int | None]:
+        if not blob.startswith(WARM):
+            return super().receive(key, state, blob, watermark)
+        shard = self.shard(key, state)
+        shard.warm(blob[len(WARM) :])
+        return None, self.timer(key, shard)
+
+    def release(self, shard: Shard, watermark: int, /) -> None:
+        released = shard.release(watermark)
+        self._load_restored(shard)
+        if self._complete:
+            released = self._complete.with_limits(released, shard.limits)
+        if released.num_rows:
+            self._released.append(released)
 
     def compute(self, rows: pa.Table, watermark: int) -> Windowed:
         """Rows on which the engine raises, and their peers, are dead, and in no window of others."""
@@ -159,22 +185,31 @@ class SlidingStage(WindowStage[Shard]):
         return windowed
 
     def open_shard(self, state: ShardState) -> Shard:
-        """What windows need from before a restart goes to the engine once, but for rows that were dead."""
         shard = Shard(state, self._layout, self._recheck)
         self._dead += shard.dead
-        kept, shard.restored = shard.restored, shard.restored.slice(0, 0)
-        computed(self._load, kept, self._by_key, lambda failed: failed)
+        self._load_restored(shard)
         return shard
+
+    def _load_restored(self, shard: Shard) -> None:
+        """What windows need from before a restart goes to the engine once, but for rows that were dead."""
+        if shard.restored.num_rows and not shard.warms:
+            kept, shard.restored = shard.restored, shard.restored.slice(0, 0)
+            computed(self._load, kept, self._by_key, lambda failed: failed)
 
     def _with_results(self, rows: pa.Table) -> Windowed:
         results, overflow = self._engine.add(rows.select(list(self._engine.columns)), times_of(rows))
+        if self._complete:
+            results, rows = self._complete.of(results, rows)
         for name, column in results.items():
             rows = rows.append_column(name, column)
         return with_overflow(rows, overflow)
 
     def _without_results(self, rows: pa.Table) -> pa.Table:
-        for name, kind in self._engine.results:
-            rows = rows.append_column(name, pa.nulls(rows.num_rows, ARROW[kind]))
+        results = {name: pa.nulls(rows.num_rows, ARROW[kind]) for name, kind in self._engine.results}
+        if self._complete:
+            results, rows = self._complete.of(results, rows)
+        for name, column in results.items():
+            rows = rows.append_column(name, column)
         return rows
 
     def _load(self, kept: pa.Table) -> Windowed:

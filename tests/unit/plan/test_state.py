@@ -48,7 +48,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window day by card",
                 "changes",
-                "filled as far as the state reaches; complete 1d after the start",
+                "filled as far as the state reaches; complete 1d after the start, or at the "
+                "start with --warm-up",
             )
         ],
     ),
@@ -73,7 +74,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window day by card",
                 "changes",
-                "filled as far as the state reaches; complete 1d after the start",
+                "filled as far as the state reaches; complete 1d after the start, or at the "
+                "start with --warm-up",
             ),
         ],
     ),
@@ -83,7 +85,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window hour by card",
                 "changes",
-                "filled as far as the state reaches; complete 2h after the start",
+                "filled as far as the state reaches; complete 2h after the start, or at the "
+                "start with --warm-up",
             )
         ],
     ),
@@ -94,7 +97,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window hour by card",
                 "changes",
-                "tip is null in records of before; filled from the state",
+                "tip is null in records of before; filled as far as the state reaches; "
+                "complete 1h after the start, or at the start with --warm-up",
             )
         ],
     ),
@@ -104,7 +108,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window hour by card",
                 "changes",
-                "tip is null in records of before; filled from the state",
+                "tip is null in records of before; filled as far as the state reaches; "
+                "complete 1h after the start, or at the start with --warm-up",
             )
         ],
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
+import statistics
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,11 +103,23 @@ def test_cents_and_signs_never_need_the_rows_again(monkeypatch: pytest.MonkeyPat
     select = {name: AggregateParams(name, "x") for name in ("sum", "stddev")}
     windows = windows_of(select, over=60, rows=20)
     types: dict[str, ColumnType] = {"key": "long", "x": "double"}
-    for values in (cents, signs, steps, [0.1] * 150, [float(i) for i in range(150)]):
+    far = [[base + step for step in steps] for base in (1e9, -50_000.0, 1e12)]
+    for values in (cents, signs, steps, *far, [0.1] * 150, [float(i) for i in range(150)]):
         rows = [{"time": i, "key": 0, "x": value} for i, value in enumerate(values)]
         expected, _ = by_hand(rows, ["key"], windows)
         with monkeypatch.context() as patch:
             patch.setattr(exact, "exact_sum", unwanted)
-            patch.setattr("udfs.windows.exact.statistics.stdev", unwanted)
+            patch.setattr(exact, "_deviation_of", unwanted)
             found, _ = by_engine(rows, ["key"], windows, types, itertools.repeat(41))
         assert found == expected
+
+
+@given(
+    st.sampled_from([0, 1e9, -1e15, 1e300, 1e-170, 10**15, 2**62]),
+    st.lists(st.integers(-1_000, 1_000), min_size=2, max_size=60),
+)
+def test_deviations_of_values_far_from_what_is_taken_away(base: float, steps: list[int]) -> None:
+    """What is left of them less the first key's mean is as far from zero: their own mean is taken away."""
+    values = [base + step / 8 if isinstance(base, float) else base + step for step in steps]
+    with np.errstate(all="ignore"):
+        assert exact._deviation_of(values) == statistics.stdev(values)

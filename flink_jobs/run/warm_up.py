@@ -1,0 +1,130 @@
+"""Finds from where a topic is to be read once more, so that windows are whole when the job goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+import structlog
+
+from flink_jobs.errors import InputError, TailraceError
+from flink_jobs.kafka import (
+    ClientSettings,
+    Record,
+    begin_offsets,
+    committed_offsets,
+    end_offsets,
+    read_record,
+    read_span,
+)
+from flink_jobs.plan import Plan
+from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.params import source_params
+from flink_jobs.plan.personal import only_records
+from flink_jobs.plan.warm_up import (
+    active_since,
+    covered_since,
+    first_timestamp,
+    longest,
+    warmed_windows,
+    with_warm_up,
+)
+from flink_jobs.spec import JobSpec
+from udfs.records.decode import decode_batch
+from udfs.records.event_time import EventTimeField, Unit
+from udfs.records.formats import make_decoder
+
+# So many records tell how far a partition had come.
+_LOOKED_AT = 200
+_MS_BY_UNIT = {"ms": 1.0, "s": 1_000.0, "us": 0.001}
+
+
+def warmed(plan: Plan) -> Plan:
+    """The plan that reads its source once more, from its longest window before the group's place on.
+
+    Raises InputError for a job without such windows, or whose group has read nothing.
+    """
+    if warmed_windows(plan) is None:
+        raise InputError("--warm-up is for jobs that have windows over a time (over) for each record")
+    job, settings = plan.job, client_settings(plan.job)
+    newest = dict(_newest(job, settings))
+    since = active_since(newest, job, longest(plan))
+    if since is None:
+        raise InputError(f"--warm-up: the group {job.job} has read no records of {job.source.topic}")
+    start = first_timestamp(job, since)
+    whole = covered_since(job, since, _gone_before(job, settings, start))
+    log = structlog.get_logger()
+    log.info("warm_up", topic=job.source.topic, event_time_from=_iso(whole))
+    if whole > since:
+        log.warning("warm_up_short", wanted_from=_iso(since), reason="the topic has deleted older records")
+    ends = end_offsets(settings, job.source.topic, isolation=job.source.isolation)
+    return with_warm_up(plan, whole, start, ends)
+
+
+def _newest(job: JobSpec, settings: ClientSettings) -> Iterator[tuple[int, int]]:
+    """The newest event time of each partition among the last records that the group has read."""
+    topic = job.source.topic
+    committed = committed_offsets(settings, job.job, topic)
+    for partition, end in end_offsets(settings, topic).items():
+        read = min(end, committed.get(partition, end))
+        records = list(read_span(settings, topic, partition, max(0, read - _LOOKED_AT), read))
+        if times := list(event_times(job, records)):
+            yield partition, max(times)
+
+
+def _gone_before(job: JobSpec, settings: ClientSettings, start: int) -> dict[int, int]:
+    """The timestamp of the first record of each partition that may have deleted some of `start` or later."""
+    found = {}
+    first, wanted = (begin_offsets(settings, job.source.topic, since) for since in (None, start))
+    for partition, offset in first.items():
+        if offset and wanted[partition] == offset:
+            record = read_record(settings, job.source.topic, partition, offset)
+            if record:
+                found[partition] = record.timestamp
+    return found
+
+
+def event_times(job: JobSpec, records: Iterable[Record]) -> Iterator[int]:
+    """Those that can be told here; the Kafka timestamps where records cannot be decoded here."""
+    records = list(records)
+    where = source_params(job, only_records(job)).event_time
+    if where is None:
+        yield from (record.timestamp for record in records)
+        return
+    try:
+        values = _written(job, where, records)
+    except (TailraceError, OSError, ValueError, KeyError):
+        yield from (record.timestamp for record in records)
+        return
+    for value in values:
+        if (time := milliseconds(value, where.unit)) is not None:
+            yield time
+
+
+def _written(job: JobSpec, where: EventTimeField, records: list[Record]) -> list[object]:
+    if where.header:
+        named = [dict(record.headers).get(where.name) for record in records]
+        return [each.decode() if each else None for each in named]
+    source = source_params(job, only_records(job))
+    decoder = make_decoder(source.contract, source.max_bytes, source.written)
+    decoded = decode_batch(decoder, [record.value for record in records])
+    values: list[object] = decoded.table.column(where.name).to_pylist()
+    return values
+
+
+def milliseconds(value: object, unit: Unit) -> int | None:
+    """A written event time; None where it is none.
+
+    >>> milliseconds("2026-01-01T00:00:00Z", "iso8601"), milliseconds(7, "s"), milliseconds("x", "ms")
+    (1767225600000, 7000, None)
+    """
+    try:
+        if unit == "iso8601":
+            return round(datetime.fromisoformat(f"{str(value).rstrip('Z')}+00:00").timestamp() * 1_000)
+        return int(int(str(value)) * _MS_BY_UNIT[unit])
+    except (ValueError, OverflowError):
+        return None
+
+
+def _iso(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,117 @@
+"""From where a source is read once more, and that this reader leaves no trace in the group or in outputs.
+
+The adversary is a start that is too late for some record, by another clock or in another partition, which
+would call windows complete that are not; and a savepoint that Flink refuses afterwards.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from flink_jobs.jobfile import load_job_text
+from flink_jobs.kafka import Record
+from flink_jobs.plan import Plan, make_plan
+from flink_jobs.plan.state import judge, leaves, refusals, state_of
+from flink_jobs.plan.warm_up import active_since, covered_since, first_timestamp, longest, with_warm_up
+from flink_jobs.plan.window_stages import OUTCOMES, WindowStages
+from flink_jobs.run.warm_up import event_times
+from tests.helpers import models
+
+MINUTE, HOUR = 60_000, 3_600_000
+JOB = """
+job: rides
+source:
+  topic: rides
+  event_time: {out_of_order: 1m, idle: 30s}
+  schema: {card: {type: string, required: true}, shop: string, fare: double, at: {type: long, required: true}}
+features:
+  windows:
+    hour: {by: card, over: 1h, select: {n: count(*), spent: sum(fare)}}
+    few: {by: shop, over: 10m, select: {most: max(fare)}}
+model: {name: sums, registry: models}
+predictions: {include: [card, _window_complete]}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("warm")
+    inputs = pa.table({"n": [1.0, 2.0, 3.0], "spent": [1.0, 2.0, 4.0]})
+    models.write(root / "models", "sums", LinearRegression(), inputs, [2.0, 4.0, 6.0], "regression")
+    return root
+
+
+def plan(folder: Path, *edits: tuple[str, str]) -> Plan:
+    text = JOB
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    return make_plan(load_job_text(text, "job.yaml", folder, {}))
+
+
+def test_the_slowest_partition_that_is_not_idle_decides(folder: Path) -> None:
+    job = plan(folder).job
+    assert longest(plan(folder)) == HOUR
+    last = 10 * HOUR
+    assert active_since({}, job, HOUR) is None
+    assert active_since({0: last, 1: last - HOUR}, job, HOUR) == last - 2 * HOUR - MINUTE - 1
+    assert active_since({0: last, 1: last - 3 * HOUR}, job, HOUR) == last - HOUR - MINUTE - 1
+
+
+def test_clocks_that_run_ahead_of_kafkas_are_allowed_for(folder: Path) -> None:
+    """An event time may be `max_ahead` after the Kafka timestamp: the record may stand that much before."""
+    own = plan(folder, ("{out_of_order", "{field: at, max_ahead: 5m, out_of_order")).job
+    assert first_timestamp(plan(folder).job, HOUR) == HOUR
+    assert first_timestamp(own, HOUR) == HOUR - 5 * MINUTE
+    assert covered_since(own, HOUR, {}) == HOUR
+    assert covered_since(own, HOUR, {0: HOUR, 1: 7 * MINUTE}) == HOUR + 5 * MINUTE + 1
+
+
+def test_a_second_reader_gives_windows_what_they_lack_and_commits_nothing(folder: Path) -> None:
+    before = plan(folder)
+    warmed = with_warm_up(before, 123, 100, {0: 7, 1: 9})
+    (table,) = [table for table in warmed.tables if table not in before.tables]
+    options = table.options
+    assert options["scan.startup.timestamp-millis"] == "100"
+    assert options["scan.bounded.specific-offsets"] == "partition:0,offset:7;partition:1,offset:9"
+    assert options["properties.commit.offsets.on.checkpoint"] == "false"
+    assert not [name for name in options if "idle" in name or "alignment" in name]
+    assert warmed.views.inserts == before.views.inserts
+    stages = warmed.views.views[OUTCOMES]
+    assert isinstance(stages, WindowStages)
+    assert [stage.warm_from for stage in stages.stages] == [123, 123]
+    assert {*stages.changes} == {"tailrace-windows-card", "tailrace-windows-shop"}
+    assert list(warmed.views.views)[-1] == OUTCOMES
+
+
+def test_each_stage_says_whether_its_windows_are_complete_and_names_it_once(folder: Path) -> None:
+    stages = plan(folder).views.views[OUTCOMES]
+    assert isinstance(stages, WindowStages)
+    assert [stage.complete for stage in stages.stages] == [True, True]
+    named = [name for stage in stages.stages for name, _ in stage.results]
+    assert named.count("_window_complete") == 1
+
+
+def test_verdicts_know_of_the_second_reader_before_and_after(folder: Path) -> None:
+    longer = ("over: 1h", "over: 2h")
+    before, after = state_of(plan(folder)), state_of(with_warm_up(plan(folder, longer), 5, 5, {0: 7}))
+    said = [v for v in judge(before, after) if v.outcome != "goes on"]
+    assert [(v.outcome, v.why) for v in said] == [
+        ("changes", "filled from the state, and from the topic what that lacks; complete at the start")
+    ]
+    later = judge(after, state_of(plan(folder, longer)))
+    assert refusals(later, ()) == []
+    assert leaves(later)
+    assert not leaves(judge(before, before))
+
+
+def test_event_times_are_those_that_the_job_goes_by(folder: Path) -> None:
+    values = [b'{"card": "a", "at": 7}', b"oops", b'{"card": "b", "at": 9}']
+    records = [Record(value, None, [], 0, n, 1_000 + n) for n, value in enumerate(values)]
+    assert list(event_times(plan(folder).job, records)) == [1_000, 1_001, 1_002]
+    own = plan(folder, ("{out_of_order", "{field: at, unit: s, out_of_order")).job
+    assert list(event_times(own, records)) == [7_000, 9_000]
