@@ -6,7 +6,7 @@ By 60 blocks of the window's time (Liang and Zeger 1986; Obuchowski 1997 of area
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from udfs.quality.bins import coarse
 from udfs.quality.counts import Labelled, Row
@@ -37,8 +37,12 @@ def variance_of(counts: Labelled, part: Part) -> float:
     It is not of counts whose first part is of an older release, which did not count it in blocks.
     """
     found = {slot: part((*row, *[0] * (_PLACES - len(row)))) for slot, row in counts.blocks.items()}
-    blocks = {slot: (count, n) for slot, (count, n) in found.items() if n}
-    count, n = part(_whole(counts))
+    return in_blocks(found, *part(_whole(counts)))
+
+
+def in_blocks(found: Mapping[int, Sequence[float]], count: float, n: float) -> float:
+    """The variance of count / n, which are those of blocks added up; 0: not known, as when they are not."""
+    blocks = {slot: (of_block, rows) for slot, (of_block, rows) in found.items() if rows}
     counted = math.fsum(c for c, _ in blocks.values())
     if len(blocks) < _LEAST or not math.isclose(counted, count, rel_tol=1e-9):
         return 0.0
@@ -62,13 +66,17 @@ def _spread(moved: Mapping[int, float]) -> float:
 
 
 def share_of(counts: Labelled, part: Part) -> Metric:
+    """A share of records that are alike within blocks."""
+    return share_with(*part(_whole(counts)), variance_of(counts, part))
+
+
+def share_with(count: float, n: float, variance: float) -> Metric:
     """A share, as of so many fewer records as these say because they are alike (Kish's design effect)."""
-    count, n = part(_whole(counts))
     if not n:
         return Metric()
     share = count / n
     alone = share * (1 - share) / n
-    alike = max(variance_of(counts, part) / alone, 1.0) if alone else 1.0
+    alike = max(variance / alone, 1.0) if alone else 1.0
     found = of_share(count / alike, n / alike)
     return Metric(value=share, low=found.low, high=found.high)
 
