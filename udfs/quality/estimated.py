@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from udfs.log_loss import log_loss
-from udfs.quality.alike import ROWS, SECOND, in_blocks, times_as_wide
+from udfs.quality.alike import ROWS, SECOND, times_as_wide
 from udfs.quality.counts import PARTS, Labelled, Predicted, Row
 from udfs.quality.expected import Expected, Losses
 from udfs.quality.intervals import beside_storms, of_mean, within
 from udfs.quality.ranking import auc, average_precision
 from udfs.quality.records import Gap, Metric
+from udfs.rollout.blocks import in_blocks
 from udfs.rollout.losses import FINE, FLOOR
 
 #: Standard errors that part the realized from the expected by more than chance: two-sided, one in 370.

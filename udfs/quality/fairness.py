@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
-from udfs.quality.alike import BOTH, CALLED, POSITIVE, ROWS, in_blocks, share_of, share_with
+from udfs.quality.alike import BOTH, CALLED, POSITIVE, ROWS, share_of, share_with
 from udfs.quality.counts import Labelled, Predicted
 from udfs.quality.records import Disparity, GroupReport, GroupsReport, Metric
+from udfs.rollout.blocks import in_blocks
 
 Counts = Mapping[str | None, tuple[Predicted, Labelled | None]]
 MEASURES = ("selection_rate", "true_positive_rate", "false_positive_rate")

@@ -17,7 +17,6 @@ from udfs.quality.alike import (
     ROWS,
     SECOND,
     Part,
-    in_blocks,
     share_of,
     share_with,
     times_as_wide,
@@ -28,6 +27,7 @@ from udfs.quality.counts import PARTS, Labelled
 from udfs.quality.intervals import of_mean, within
 from udfs.quality.ranking import Cells, auc, auc_influences, average_precision, precision_influences
 from udfs.quality.records import ClassReport, CurvePoint, Metric
+from udfs.rollout.blocks import in_blocks
 from udfs.rollout.losses import FINE, LossSum
 
 # Where the counts of a class are.
