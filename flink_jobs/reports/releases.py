@@ -13,6 +13,7 @@ from udfs.errors import ModelError
 from udfs.releases.log import ReleaseLog, ReleaseRecord
 from udfs.rollout.records import (
     ComparisonRecord,
+    ExpectedLoss,
     LabelTotals,
     PairReport,
     QualityPair,
@@ -130,6 +131,22 @@ def _label_tables(total: ComparisonRecord, labels: LabelTotals) -> Iterator[Tabl
                 *_worse_by(pair),
             )
     yield versions
+    for report in total.versions:
+        if report.labels and report.labels.usual:
+            yield Text(beside_training(report, report.labels.usual))
+
+
+def beside_training(report: VersionReport, usual: ExpectedLoss) -> str:
+    """Whether a version is as far off as it was in training, of such records."""
+    who = f"{report.role.capitalize()} {report.version}"
+    part = usual.realized / usual.expected - 1 if usual.expected else 0.0
+    means = f"MAE {usual.realized:.4g}, expected {usual.expected:.4g} ± {2 * usual.error:.2g} by training"
+    if not usual.changed:
+        known = "" if usual.changed is not None else "; too few windows to say whether that is chance"
+        return f"{who}: {means}{known}"
+    side = "further off" if part > 0 else "nearer"
+    what = f"{who} is {abs(part):.0%} {side} than in training: {means}"
+    return f"{what}. Labels do not follow from its inputs as they did"
 
 
 def _measures(labels: QualityReport, *, regression: bool) -> list[str]:

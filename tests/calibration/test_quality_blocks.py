@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tests.helpers.labelled import CLASSES, HOUR, binary, counted
-from udfs.quality.estimated import gap_of
-from udfs.quality.realized import realized
-from udfs.quality.records import Gap, Metric
+from flink_jobs.training.expected import Judged, expected_quality
+from tests.helpers.labelled import CLASSES, HOUR, T0, binary, counted
+from udfs.model.manifest import Output
+from udfs.quality.estimated import estimated, gap_of
+from udfs.quality.expected import Expected, parse_expected
+from udfs.quality.fairness import groups_of
+from udfs.quality.params import QualityCount
+from udfs.quality.predicted import QualityCounter
+from udfs.quality.realized import classes_of, realized
+from udfs.quality.records import Gap, GroupReport, Metric
 from udfs.rollout.losses import ScoredRow
 
 Floats = npt.NDArray[np.float64]
@@ -306,3 +314,145 @@ def test_independent_records_and_few_blocks_have_the_intervals_of_before() -> No
         widths.append((metric.high - metric.low) / (2 * 1.959964 * np.abs(off).std(ddof=1) / 30))
     assert min(widths) > 1 - 1e-6
     assert np.mean(widths) < 1.1
+
+
+def of_sizes(random: np.random.Generator, storm: float, n: int = 0) -> tuple[Ints, Floats, Floats]:
+    """Times, predictions and labels: errors are as large as the prediction, and larger in storms."""
+    times, shared = drawn(random, storm)
+    if n:
+        shared = random.normal(0, storm, n)
+    said = random.uniform(1, 7, len(shared))
+    return times, said, said + said * np.exp(shared) * random.normal(size=len(shared))
+
+
+def known_of(said: Floats, came: Floats) -> Expected:
+    """As training knows it."""
+    times = np.datetime64("2026-01-01", "ms") + np.arange(len(said)) * np.timedelta64(1_000, "ms")
+    data = expected_quality(Judged(said, came, times), Output(kind="regression"), calibrated=True)
+    assert data is not None
+    return parse_expected(data)
+
+
+def gap_of_numbers(times: Ints, said: Floats, came: Floats, expected: Expected) -> Gap:
+    assert expected.losses is not None
+    leaves = expected.losses.leaves({"prediction": said})
+    rows = [
+        (ScoredRow(1, "champion", 1, "regression", (), s, cell=leaf), label)
+        for s, leaf, label in zip(said.tolist(), leaves.tolist(), came.tolist(), strict=True)
+    ]
+    found = gap_of(counted(rows, times=times), 0.1, expected)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("windows", [15, pytest.param(400, marks=pytest.mark.long)])
+def test_a_storm_of_large_errors_is_no_change_of_concept_and_a_change_within_is(windows: int) -> None:
+    """Of regressions: what comes is right on the whole, minute by minute it is not."""
+    random = np.random.default_rng(13)
+    _, *known = of_sizes(random, 0.7, 60_000)
+    expected, beyond, alone, found = known_of(*known), [], [], []
+    for _ in range(windows):
+        times, said, came = of_sizes(random, 0.7)
+        beyond.append(abs(gap_of_numbers(times, said, came, expected).z))
+        alone.append(abs(gap_of_numbers(np.zeros_like(times), said, came, expected).z))
+        times, said, came = of_sizes(random, 0.7)
+        gap = gap_of_numbers(times, said, said + 2.2 * (came - said), expected)
+        found.append(gap.changed and gap.worse)
+    assert np.mean(np.array(beyond) > 1.96) <= (0.2 if windows < 100 else 0.09)
+    assert np.mean(np.array(alone) > 1.96) >= 0.2
+    assert np.mean(np.array(beyond) > 3) <= 0.015
+    assert np.mean(found) >= 0.85
+
+
+def test_the_error_of_such_a_gap_is_that_of_a_bootstrap_of_blocks() -> None:
+    random = np.random.default_rng(14)
+    expected = known_of(*of_sizes(random, 0.7, 60_000)[1:])
+    assert expected.losses is not None
+    times, said, came = of_sizes(random, 0.7)
+    usual = np.array(expected.losses.absolute)[expected.losses.leaves({"prediction": said})]
+    parted = np.abs(came - said) - usual
+    again = np.std([parted[rows].mean() for rows in redrawn(times, random, 400)])
+    error = gap_of_numbers(times, said, came, expected).error
+    assert error == pytest.approx(again, rel=0.2)
+    assert gap_of_numbers(np.zeros_like(times), said, came, expected).error < error
+
+
+@pytest.mark.parametrize("windows", [25, pytest.param(300, marks=pytest.mark.long)])
+def test_intervals_of_each_class_hold_where_records_of_a_minute_are_alike(windows: int) -> None:
+    """Two classes of three: a storm turns what is right of all of its records."""
+    random = np.random.default_rng(15)
+    held, alone = (np.zeros((windows, 4)) for _ in range(2))
+    for window in range(windows):
+        times, shared = drawn(random, 1.5)
+        said = random.choice(CLASSES[:2], len(times))
+        right = random.random(len(times)) < norm.cdf(shared)
+        labels = np.where(right, said, np.where(said == "car", "foot", "car"))
+        rows: list[tuple[ScoredRow, object]] = [
+            (ScoredRow(1, "champion", 1, "multiclass", CLASSES, s, None, dict.fromkeys(CLASSES, 1 / 3)), y)
+            for s, y in zip(said.tolist(), labels.tolist(), strict=True)
+        ]
+        for into, at in ((held, times), (alone, np.zeros_like(times))):
+            classes = {each.label: each for each in classes_of(counted(rows, times=at))}
+            metrics = [m for name in CLASSES[:2] for m in (classes[name].recall, classes[name].precision)]
+            into[window] = [inside(metric, 0.5) for metric in metrics]
+    assert held.mean() >= (0.85 if windows < 100 else 0.9), held.mean(axis=0)
+    assert alone.mean() < 0.75
+
+
+def grouped(random: np.random.Generator) -> tuple[Ints, Floats, Flags]:
+    """Times, scores and labels of a group: a storm moves scores, and what comes of them."""
+    times, shared = drawn(random, 1.0)
+    odds = shared + random.normal(0, 1.0, len(times))
+    return times, norm.cdf(odds), random.random(len(times)) < norm.cdf(odds - shared / 2)
+
+
+def group_of(times: Ints, scores: Floats, labels: Flags) -> GroupReport:
+    counter = QualityCounter(QualityCount(HOUR))
+    columns = {"prediction": pa.array(scores > 0.6), "score": pa.array(scores)}
+    counter.predicted(1, ("binary", (False, True)), columns, {}, T0 + times)
+    predicted = counter.take_report().predicted[T0, 1, None, None]
+    rows = [(binary(s, s > 0.6), y) for s, y in zip(scores.tolist(), labels.tolist(), strict=True)]
+    found = groups_of("sex", {"f": (predicted, counted(rows, times=times))})
+    assert found is not None
+    return found.groups[0]
+
+
+RATES = ("selection_rate", "true_positive_rate", "false_positive_rate")
+
+
+@pytest.mark.parametrize("windows", [25, pytest.param(300, marks=pytest.mark.long)])
+def test_intervals_of_groups_hold_where_records_of_a_minute_are_alike(windows: int) -> None:
+    random = np.random.default_rng(16)
+    shared, noise = random.normal(0, 1.0, 400_000), random.normal(0, 1.0, 400_000)
+    said, labels = norm.cdf(shared + noise) > 0.6, random.random(400_000) < norm.cdf(noise + shared / 2)
+    true = (said.mean(), said[labels].mean(), said[~labels].mean())
+    held, alone = (np.zeros((windows, 3)) for _ in range(2))
+    for window in range(windows):
+        times, scores, came = grouped(random)
+        for into, at in ((held, times), (alone, np.zeros_like(times))):
+            group = group_of(at, scores, came)
+            into[window] = [inside(getattr(group, n), v) for n, v in zip(RATES, true, strict=True)]
+    assert held.mean(axis=0).min() >= (0.83 if windows < 100 else 0.9), held.mean(axis=0)
+    assert alone.mean(axis=0).max() < 0.8, alone.mean(axis=0)
+
+
+@pytest.mark.parametrize("windows", [25, pytest.param(300, marks=pytest.mark.long)])
+def test_intervals_of_an_estimate_hold_what_comes_of_storms_as_training_had_them(windows: int) -> None:
+    """Training saw 20 stretches of as many records as a window has, each with storms of its own."""
+    random, held, alone = np.random.default_rng(18), [], []
+    parts = [of_sizes(random, 0.7) for _ in range(20)]
+    expected = known_of(np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts]))
+    assert expected.losses is not None
+    for _ in range(windows):
+        times, said, came = of_sizes(random, 0.7)
+        counter = QualityCounter(QualityCount(HOUR))
+        leaves = expected.losses.leaves({"prediction": said})
+        columns = {"prediction": pa.array(said), "cell": pa.array(leaves)}
+        counter.predicted(1, ("regression", ()), columns, {}, T0 + times)
+        counts = counter.take_report().predicted[T0, 1, None, None]
+        value = float(np.abs(said - came).mean())
+        held.append(inside(estimated(counts, expected)["mae"], value))
+        independent = msgspec.structs.replace(expected, reference=None)
+        alone.append(inside(estimated(counts, independent)["mae"], value))
+    assert np.mean(held) >= 0.85, np.mean(held)
+    assert np.mean(alone) < 0.75, np.mean(alone)

@@ -12,6 +12,7 @@ from udfs.quality.bins import coarse
 from udfs.quality.counts import Labelled, Row
 from udfs.quality.intervals import of_share
 from udfs.quality.records import Metric
+from udfs.rollout.blocks import LEAST_BLOCKS, in_blocks, spread
 
 #: What is counted, and among how many: of a block, or of all blocks together.
 Part = Callable[[Row], tuple[float, float]]
@@ -25,10 +26,6 @@ POSITIVE, CALLED, BOTH = 4, 5, 6
 #: Of regressions.
 ERROR, NOT_BELOW = 4, 5
 _PLACES = 7
-# Of fewer blocks their variance says little.
-_LEAST = 10
-# So many neighbours after a block may be like it.
-_LAGS = 4
 
 
 def variance_of(counts: Labelled, part: Part) -> float:
@@ -37,38 +34,21 @@ def variance_of(counts: Labelled, part: Part) -> float:
     It is not of counts whose first part is of an older release, which did not count it in blocks.
     """
     found = {slot: part((*row, *[0] * (_PLACES - len(row)))) for slot, row in counts.blocks.items()}
-    blocks = {slot: (count, n) for slot, (count, n) in found.items() if n}
-    count, n = part(_whole(counts))
-    counted = math.fsum(c for c, _ in blocks.values())
-    if len(blocks) < _LEAST or not math.isclose(counted, count, rel_tol=1e-9):
-        return 0.0
-    if math.fsum(b for _, b in blocks.values()) != n:
-        return 0.0
-    return _spread({slot: c - b * count / n for slot, (c, b) in blocks.items()}) / n**2
-
-
-def _spread(moved: Mapping[int, float]) -> float:
-    """The variance of the sum of what blocks move, as a storm may last for some of them.
-
-    Of neighbours as Newey and West (1987) have it, where that is larger.
-    """
-    alone = math.fsum(value**2 for value in moved.values())
-    together = math.fsum(
-        2 * (1 - lag / (_LAGS + 1)) * value * moved.get(slot + lag, 0.0)
-        for slot, value in moved.items()
-        for lag in range(1, _LAGS + 1)
-    )
-    return (alone + max(together, 0.0)) * len(moved) / (len(moved) - 1)
+    return in_blocks(found, *part(_whole(counts)))
 
 
 def share_of(counts: Labelled, part: Part) -> Metric:
+    """A share of records that are alike within blocks."""
+    return share_with(*part(_whole(counts)), variance_of(counts, part))
+
+
+def share_with(count: float, n: float, variance: float) -> Metric:
     """A share, as of so many fewer records as these say because they are alike (Kish's design effect)."""
-    count, n = part(_whole(counts))
     if not n:
         return Metric()
     share = count / n
     alone = share * (1 - share) / n
-    alike = max(variance_of(counts, part) / alone, 1.0) if alone else 1.0
+    alike = max(variance / alone, 1.0) if alone else 1.0
     found = of_share(count / alike, n / alike)
     return Metric(value=share, low=found.low, high=found.high)
 
@@ -84,7 +64,7 @@ def times_as_wide(counts: Labelled, influences: Influences) -> float:
 
     Both by what records of coarse bins make on average, so that what is lost in these is lost in both.
     """
-    if len(counts.ranks) < _LEAST:
+    if len(counts.ranks) < LEAST_BLOCKS:
         return 1.0
     of_bin = _averaged(counts, influences)
     together, alone = {}, []
@@ -96,7 +76,7 @@ def times_as_wide(counts: Labelled, influences: Influences) -> float:
                 alone.append(rows * by**2)
         together[slot] = math.fsum(moved)
     each = math.fsum(alone)
-    return max(_spread(together) / each, 1.0) if each else 1.0
+    return max(spread(together) / each, 1.0) if each else 1.0
 
 
 def _averaged(counts: Labelled, influences: Influences) -> dict[int, tuple[float, float]]:

@@ -30,7 +30,8 @@ class Predicted(msgspec.Struct, frozen=True, array_like=True):
 
     `bins` have (records, sum of the score) by the score's bin: of a probability, of the largest one of many
     classes, or any number. `called` are (records, sum of the score) of those that were predicted positive.
-    `span` are the event times of the first and the last one.
+    `span` are the event times of the first and the last one. `blocks` have (records, predicted positive) by
+    60th of the window, where anything is predicted positive.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Predicted(msgspec.Struct, frozen=True, array_like=True):
     called: Row = (0, 0)
     bins: dict[int, Row] = {}
     span: tuple[int, int] | None = None
+    blocks: dict[int, Row] = {}
 
     def merged(self, other: Predicted) -> Predicted:
         if self.kind != other.kind:
@@ -48,6 +50,7 @@ class Predicted(msgspec.Struct, frozen=True, array_like=True):
             _plus(self.called, other.called),
             added(self.bins, other.bins),
             spanned(self.span, other.span),
+            added(self.blocks, other.blocks),
         )
 
 
@@ -61,8 +64,9 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     `bins` and `curve` have (records, positive labels, sum of the score), by the score's fine bin and by 15 of
     equal width. `classes` have (labels, right, predicted) by class; `slots` labels by class in each 60th of
     the window; `delays` records by the bin of the ms that a label took; `blocks` (records, loss, second,
-    right) by slot, then `decisions`, or of regressions (sum of errors, not below 0); and `ranks` those of
-    `bins` but for the score, by slot and a few bins of it.
+    right) by slot, then `decisions`, or of regressions (sum of errors, not below 0); `ranks` those of `bins`
+    but for the score, by slot and a few bins of it, or of regressions all; and `votes` those of `classes` by
+    slot.
     """
 
     kind: str
@@ -80,6 +84,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     delays: dict[int, int] = {}
     blocks: dict[int, Row] = {}
     ranks: dict[int, dict[int, Row]] = {}
+    votes: dict[int, dict[str, Row]] = {}
 
     def merged(self, other: Labelled) -> Labelled:
         if self.kind != other.kind:
@@ -100,6 +105,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
             _counts(self.delays, other.delays),
             _by_slot(self.blocks, other.blocks, _longer, ()),
             _by_slot(self.ranks, other.ranks, added, {}),
+            _by_slot(self.votes, other.votes, added, {}),
         )
 
 

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from udfs.log_loss import log_loss
-from udfs.quality.alike import times_as_wide
+from udfs.quality.alike import ROWS, SECOND, times_as_wide
 from udfs.quality.counts import PARTS, Labelled, Predicted, Row
 from udfs.quality.expected import Expected, Losses
-from udfs.quality.intervals import of_mean, within
+from udfs.quality.intervals import beside_storms, of_mean, within
 from udfs.quality.ranking import auc, average_precision
 from udfs.quality.records import Gap, Metric
-from udfs.rollout.losses import FLOOR
+from udfs.rollout.blocks import in_blocks
+from udfs.rollout.losses import FINE, FLOOR
 
 #: Standard errors that part the realized from the expected by more than chance: two-sided, one in 370.
 SURE = 3.0
@@ -29,8 +30,17 @@ def estimated(counts: Predicted, expected: Expected | None = None) -> dict[str, 
     """By name; intervals are those of the realized values of so many records.
 
     `expected` is what is known of the version: without, scores are taken as they are, and of regressions
-    there is no estimate.
+    there is no estimate. Its `reference` says how much what comes differs from time to time.
     """
+    found = _estimated(counts, expected)
+    reference = expected.reference if expected else None
+    if reference and reference.metric in found:
+        most = math.inf if reference.metric == "mae" else 1.0
+        found[reference.metric] = beside_storms(found[reference.metric], reference.between, most)
+    return found
+
+
+def _estimated(counts: Predicted, expected: Expected | None) -> dict[str, Metric]:
     if not counts.rows:
         return {}
     if counts.kind == "regression":
@@ -166,7 +176,7 @@ def gap_of(counts: Labelled, least: float, expected: Expected | None = None) -> 
     """Realized beside expected, of the same labelled records, so that which labels came does not matter.
 
     Log loss for two classes, accuracy for more, the mean absolute error of numbers. A part of `least` of what
-    was expected is large. The error of classes knows that records near in time are alike.
+    was expected is large. The error knows that records near in time are alike.
     """
     if counts.rows < 2:
         return None
@@ -203,7 +213,20 @@ def _gap_of_numbers(counts: Labelled, least: float, expected: Expected | None) -
     if expected is None or expected.losses is None or not counts.bins:
         return None
     mean, _, (error, _) = _errors(counts.bins, expected.losses)
+    error = math.sqrt(max(error**2, _parted_in_blocks(counts, mean, expected.losses)))
     return _gap("mae", mean, counts.second.mean, expected.beside(error, counts.rows), least)
+
+
+def _parted_in_blocks(counts: Labelled, mean: float, losses: Losses) -> float:
+    """The variance of what came less what was expected, by blocks; 0 where it is not known of all records."""
+    found = {}
+    for slot, cells in counts.ranks.items():
+        expected = math.fsum(
+            n * losses.absolute[cell] for cell, (n, *_) in cells.items() if cell < len(losses.absolute)
+        )
+        row = counts.blocks[slot]
+        found[slot] = row[SECOND] / FINE - expected, row[ROWS]
+    return in_blocks(found, (counts.second.mean - mean) * counts.rows, counts.rows)
 
 
 def _gap(metric: str, mean: float, came: float, error: float, least: float) -> Gap | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
+from udfs.quality.alike import BOTH, CALLED, POSITIVE, ROWS, share_of, share_with
 from udfs.quality.counts import Labelled, Predicted
-from udfs.quality.intervals import of_share
 from udfs.quality.records import Disparity, GroupReport, GroupsReport, Metric
+from udfs.rollout.blocks import in_blocks
 
 Counts = Mapping[str | None, tuple[Predicted, Labelled | None]]
 MEASURES = ("selection_rate", "true_positive_rate", "false_positive_rate")
@@ -28,15 +30,18 @@ def groups_of(column: str, counts: Counts) -> GroupsReport | None:
 
 
 def _group(value: str | None, predicted: Predicted, labelled: Labelled | None) -> GroupReport:
-    positive, called, both = labelled.decisions if labelled else (0, 0, 0)
-    rows = labelled.rows if labelled else 0
+    labelled = labelled or Labelled(predicted.kind)
+    called, rows = predicted.called[0], predicted.rows
+    selected = {slot: (positive, n) for slot, (n, positive) in predicted.blocks.items()}
     return GroupReport(
         value=value,
-        records=predicted.rows,
-        labels=rows,
-        selection_rate=of_share(predicted.called[0], predicted.rows),
-        true_positive_rate=of_share(both, positive),
-        false_positive_rate=of_share(called - both, rows - positive),
+        records=rows,
+        labels=labelled.rows,
+        selection_rate=share_with(called, rows, in_blocks(selected, called, rows)),
+        true_positive_rate=share_of(labelled, itemgetter(BOTH, POSITIVE)),
+        false_positive_rate=share_of(
+            labelled, lambda row: (row[CALLED] - row[BOTH], row[ROWS] - row[POSITIVE])
+        ),
     )
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from udfs.alerts.records import AlertRecord, Change, in_window, over
 from udfs.quality.expected import ReferenceQuality
-from udfs.quality.intervals import Z
+from udfs.quality.intervals import error_alone
 from udfs.quality.records import Metric, QualityRecord
 
 Source = Literal["realized", "estimated"]
@@ -149,11 +149,8 @@ def _judged(
     kind: str, metric: Metric, baseline: Baseline, least: float, trained: ReferenceQuality | None
 ) -> Judged:
     value = metric.value or 0.0
-    error = (
-        (metric.high - metric.low) / (2 * Z) if metric.high is not None and metric.low is not None else 0.0
-    )
     name, _, floor = WATCHED[kind]
-    limits = baseline.limits(error, trained if trained and trained.metric == name else None)
+    limits = baseline.limits(error_alone(metric), trained if trained and trained.metric == name else None)
     if limits is None:
         return Judged(value, value, value, 0.0, bad=False)
     mean, reach, source = limits

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from udfs.quality.records import Metric
 
 #: The normal distribution's, for 95%.
@@ -43,6 +45,24 @@ def within(metric: Metric, least: float, most: float = math.inf) -> Metric:
         return metric
     low, high = min(max(metric.low, least), most), min(max(metric.high, least), most)
     return Metric(value=metric.value, low=low, high=high, binned=metric.binned)
+
+
+def beside_storms(metric: Metric, between: float, most: float) -> Metric:
+    """The metric of records that are alike: their blocks differ by `between` beyond what chance makes."""
+    if metric.value is None or metric.low is None or metric.high is None or not between:
+        return metric
+    low, high = (math.hypot(limit - metric.value, Z * between) for limit in (metric.low, metric.high))
+    alone = (metric.high - metric.low) / (2 * Z)
+    wide = within(Metric(value=metric.value, low=metric.value - low, high=metric.value + high), 0.0, most)
+    alike = 1 + (between / alone) ** 2 if alone else None
+    return msgspec.structs.replace(wide, binned=metric.binned, alike=alike)
+
+
+def error_alone(metric: Metric) -> float:
+    """The standard error that independent records would have; 0: not known."""
+    if metric.low is None or metric.high is None:
+        return 0.0
+    return (metric.high - metric.low) / (2 * Z) / math.sqrt(metric.alike or 1.0)
 
 
 def logit_interval(share: float, n: float) -> Metric:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import add
 from typing import NamedTuple
@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.quality.bins import CURVE_BINS, Ints, coarse, number_bins
-from udfs.quality.counts import PARTS, Key, Labelled, LabelsKey, QualityReport, Row, encode_report
-from udfs.quality.params import LabelWait, QualityCount, published_at
+from udfs.quality.counts import PARTS, Key, Labelled, LabelsKey, Name, QualityReport, Row, encode_report
+from udfs.quality.params import LabelWait, QualityCount, published_at, slot_of
 from udfs.quality.predicted import binned, bins_of
 from udfs.rollout.losses import FINE, LossSum, ScoredRow, is_number, measured
 from udfs.times import window_start
 
-SLOTS = 60
 _SCORED = msgspec.json.Decoder(list[ScoredRow])
 
 
@@ -61,7 +60,7 @@ def count_quality(
         live = _SCORED.decode(told[i])[0]
         at, came = int(told_at[i]), int(label_time[i])
         start = window_start(at, count.window_ms)
-        row = _row(live, msgspec.json.decode(labels[i]), came - at, (at - start) * SLOTS // count.window_ms)
+        row = _row(live, msgspec.json.decode(labels[i]), came - at, slot_of(at, start, count))
         until = published_at(start, came, count, wait)
         for key in _keys(start, live, count):
             found = gathered.setdefault(LabelsKey(until, key), _Gathered(live.kind))
@@ -155,7 +154,8 @@ def _labelled(key: LabelsKey, found: _Gathered) -> Labelled:
         slots=_by_slot(rows) if classes and key.key[2] is None else {},
         delays=_delays(rows),
         blocks=_blocks(kind, rows),
-        ranks=_ranks(kind, rows, truth) if classes else {},
+        ranks=_ranks(kind, rows, truth) if classes else _in_slots(_by_cell, rows),
+        votes=_in_slots(_by_class, rows) if kind == "multiclass" else {},
     )
 
 
@@ -209,6 +209,15 @@ def _by_slot(rows: Sequence[_Row]) -> dict[int, dict[str, int]]:
         counts = slots.setdefault(row.slot, {})
         counts[row.label] = counts.get(row.label, 0) + 1
     return slots
+
+
+def _in_slots(
+    count: Callable[[Sequence[_Row]], dict[Name, Row]], rows: Sequence[_Row]
+) -> dict[int, dict[Name, Row]]:
+    slots: dict[int, list[_Row]] = {}
+    for row in rows:
+        slots.setdefault(row.slot, []).append(row)
+    return {slot: counts for slot, of_slot in sorted(slots.items()) if (counts := count(of_slot))}
 
 
 def _blocks(kind: str, rows: Sequence[_Row]) -> dict[int, Row]:

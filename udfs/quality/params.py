@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from udfs.model.signatures import Trust
 from udfs.profile.params import SegmentParams
 
+Times = TypeVar("Times", int, npt.NDArray[np.int64])
 # A day of waiting is published in so many steps, unless windows are longer.
 REVISIONS = 24
+# Blocks of a window.
+SLOTS = 60
 
 
 class QualityCount(msgspec.Struct, frozen=True):
@@ -49,6 +56,11 @@ def published_at(start: int, label_time: int, count: QualityCount, labels: Label
     """The event time at which a label of `label_time` is published with its record's window."""
     due = (label_time // labels.revise_ms + 1) * labels.revise_ms
     return min(max(due, start + count.window_ms), final_at(start, count, labels))
+
+
+def slot_of(at: Times, start: int, count: QualityCount) -> Times:
+    """The block of a window that a time, or (n,) times, of it are in."""
+    return (at - start) * SLOTS // count.window_ms
 
 
 def final_at(start: int, count: QualityCount, labels: LabelWait) -> int:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from udfs.quality.bins import Floats, Ints, number_bins, probability_bins
 from udfs.quality.counts import PARTS, Key, Predicted, QualityReport, Row
-from udfs.quality.params import QualityCount
+from udfs.quality.params import QualityCount, slot_of
 from udfs.times import window_start
 
 OTHER = "OTHER"
@@ -62,6 +62,9 @@ class QualityCounter:
             for column, value, chosen in _parts(slices, of_window):
                 key: Key = (start, version, column, value)
                 counts = _counted(kind, bins[chosen], units[chosen], called[chosen])
+                if kind in ("binary", "anomaly"):
+                    slots = slot_of(event_time[chosen], int(start), self._params)
+                    counts = msgspec.structs.replace(counts, blocks=_blocks(slots, called[chosen]))
                 if column is None:
                     counts = _spanned(counts, event_time[chosen])
                 if cells is not None:
@@ -126,6 +129,10 @@ def _counted(kind: str, bins: Ints, units: Ints, called: npt.NDArray[np.bool_]) 
 
 def _by_cell(cells: Ints) -> dict[int, Row]:
     return binned(cells, np.ones_like(cells), np.zeros_like(cells))
+
+
+def _blocks(slots: Ints, called: npt.NDArray[np.bool_]) -> dict[int, Row]:
+    return binned(slots, np.ones_like(slots), called.astype(np.int64))
 
 
 def _spanned(counts: Predicted, times: Ints) -> Predicted:

@@ -18,15 +18,20 @@ from udfs.quality.alike import (
     SECOND,
     Part,
     share_of,
+    share_with,
     times_as_wide,
     variance_of,
 )
 from udfs.quality.bins import bin_value, curve_bin
 from udfs.quality.counts import PARTS, Labelled
-from udfs.quality.intervals import of_mean, of_share, within
+from udfs.quality.intervals import of_mean, within
 from udfs.quality.ranking import Cells, auc, auc_influences, average_precision, precision_influences
 from udfs.quality.records import ClassReport, CurvePoint, Metric
+from udfs.rollout.blocks import in_blocks
 from udfs.rollout.losses import FINE, LossSum
+
+# Where the counts of a class are.
+LABELS, OF_CLASS, PREDICTED = 0, 1, 2
 
 
 def realized(counts: Labelled, quantile: float | None = None) -> dict[str, Metric]:
@@ -171,9 +176,19 @@ def curve_of(counts: Labelled) -> tuple[CurvePoint, ...]:
 def classes_of(counts: Labelled) -> tuple[ClassReport, ...]:
     """Of many classes each."""
     return tuple(
-        ClassReport(label, n, of_share(right, n), of_share(right, predicted))
-        for label, (n, right, predicted) in sorted(counts.classes.items())
+        ClassReport(label, n, *(_share_of_class(counts, label, place) for place in (LABELS, PREDICTED)))
+        for label, (n, _, _) in sorted(counts.classes.items())
     )
+
+
+def _share_of_class(counts: Labelled, label: str, place: int) -> Metric:
+    """What was right of a class, among its labels or its predictions."""
+    blocks = {slot: votes[label] for slot, votes in counts.votes.items() if label in votes}
+    whole = counts.classes[label]
+    variance = in_blocks(
+        {slot: (row[OF_CLASS], row[place]) for slot, row in blocks.items()}, whole[OF_CLASS], whole[place]
+    )
+    return share_with(whole[OF_CLASS], whole[place], variance)
 
 
 def _no_change(counts: Labelled) -> dict[str, Metric]:

@@ -17,13 +17,15 @@ QualityMetric = Literal[HigherIsBetter, LowerIsBetter]
 class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A value, and the interval that holds the true one with 95%; null where it is not defined.
 
-    `binned` is how far the value may be from that of the scores themselves, as these are on bins.
+    `binned` is how far the value may be from that of the scores themselves, as these are on bins. `alike`: so
+    many times the variance of independent records is in the interval of an estimate, as training has it.
     """
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
     binned: float | None = None
+    alike: float | None = None
 
 
 class LabelState(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from udfs.rollout.label_tests import as_quality, quality_pair, quality_report
 from udfs.rollout.labels import LabelCounts, LabelSums
 from udfs.rollout.losses import Quality
 from udfs.rollout.records import ComparisonRecord, GateReport, LabelTotals, PairReport, VersionReport
+from udfs.rollout.usual import of_windows
 from udfs.rollout.version_metrics import FIXED, SCORE_BINS, CountsKey, VersionCounts
 
 Totals = dict[tuple[Role, int], tuple[int, VersionCounts]]
@@ -219,7 +220,23 @@ def add_up(records: Sequence[ComparisonRecord]) -> ComparisonRecord:
         if record.labels:
             labels.counts[i] = LabelCounts(record.labels.read, record.labels.rejected, record.labels.joined)
     span = WindowSpan(records[0].window.start, records[-1].window.end)
-    return compare_window(records[0].job, records[0].model, span, counts, labels)
+    total = compare_window(records[0].job, records[0].model, span, counts, labels)
+    return msgspec.structs.replace(
+        total, versions=tuple(_beside_training(v, records) for v in total.versions)
+    )
+
+
+def _beside_training(total: VersionReport, records: Sequence[ComparisonRecord]) -> VersionReport:
+    if total.labels is None or total.labels.usual is None:
+        return total
+    windows = [
+        report.labels.usual if report.labels else None
+        for record in records
+        for report in record.versions
+        if (report.role, report.version) == (total.role, total.version)
+    ]
+    usual = of_windows(total.labels.usual, windows)
+    return msgspec.structs.replace(total, labels=msgspec.structs.replace(total.labels, usual=usual))
 
 
 def _as_counts(report: VersionReport, pair: PairReport | None) -> VersionCounts:

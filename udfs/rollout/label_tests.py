@@ -16,6 +16,7 @@ from udfs.rollout.labels import LabelSums
 from udfs.rollout.losses import FINE, Kind, LossSum, Quality
 from udfs.rollout.records import ComparisonRecord, QualityPair, QualityReport, RunningLoss
 from udfs.rollout.sequential import Estimate, pooled
+from udfs.rollout.usual import as_usual, usual_loss
 from udfs.rollout.version_metrics import SCORE_BINS
 
 
@@ -23,7 +24,13 @@ def quality_report(quality: Quality) -> QualityReport:
     """How right one version was."""
     n, loss, second = quality.loss.n, quality.loss.mean, quality.second / FINE / quality.loss.n
     if quality.kind == "regression":
-        return QualityReport(n=n, rmse=math.sqrt(loss), mae=second, loss_deviation=quality.loss.deviation)
+        return QualityReport(
+            n=n,
+            rmse=math.sqrt(loss),
+            mae=second,
+            loss_deviation=quality.loss.deviation,
+            usual=usual_loss(quality),
+        )
     binary = quality.kind == "binary"
     return QualityReport(
         n=n,
@@ -207,6 +214,7 @@ def as_quality(report: QualityReport, pair: QualityPair | None) -> Quality:
         {score_bin: count for score_bin, count in enumerate(report.positives) if count},
         {score_bin: count for score_bin, count in enumerate(report.negatives) if count},
         rises,
+        usual=as_usual(report.usual) if report.usual else (0, 0, 0, 0, 0),
     )
 
 

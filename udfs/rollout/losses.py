@@ -25,11 +25,23 @@ FLOOR = 1e-6
 FARTHEST = 1e9
 
 
+class UsualError(msgspec.Struct, frozen=True):
+    """How far off a regression was of such records in training, among `rows` that it was not fitted on.
+
+    The mean of the absolute errors, and their variance.
+    """
+
+    mean: float
+    variance: float
+    rows: int
+
+
 class ScoredRow(msgspec.Struct, frozen=True):
     """What one version predicted for a record: `score` if binary, `probabilities` by class if multiclass.
 
     `bucket` is that of the record's key, where a canary is chosen by key; `slices` are the values by which
-    quality is told apart, where the job asks for it; `cell` is where the errors of a regression are known by.
+    quality is told apart, where the job asks for it; `cell` is where the errors of a regression are known by,
+    and of a shadow `usual` what they are.
     """
 
     version: int
@@ -43,12 +55,13 @@ class ScoredRow(msgspec.Struct, frozen=True):
     bucket: int | None = None
     slices: dict[str, str | None] | None = None
     cell: int | None = None
+    usual: UsualError | None = None
 
 
 class RecordLoss(NamedTuple):
     """A record: its loss and second loss (Brier, or absolute error) in units, its bin in a histogram.
 
-    `bucket` as of a `ScoredRow`.
+    `bucket` and `usual` as of a `ScoredRow`.
     """
 
     kind: Kind
@@ -58,6 +71,7 @@ class RecordLoss(NamedTuple):
     positive: bool
     score_bin: int
     bucket: int | None = None
+    usual: UsualError | None = None
 
 
 class LossSum(msgspec.Struct, frozen=True, array_like=True):
@@ -95,6 +109,8 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
     On records that the champion scored too, so for shadows only: `rises` above the champion's losses, these
     themselves (`beside`), and the sum of the products of the two, in units.
     `clusters` are the number and the sum of the losses by bucket of the key, where a canary is chosen by it.
+    `usual` are of records of which training knew how far off the version is: their number, and the sums of
+    the absolute error that came, of that which is usual, of its variance, and of the rows that training had.
     """
 
     kind: Kind
@@ -107,6 +123,7 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
     beside: LossSum = LossSum()
     products: int = 0
     clusters: dict[int, tuple[int, int]] = {}
+    usual: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
 
     def merged(self, other: Quality) -> Quality:
         """Of the same kind; else that of which there is more, as a loss is not another's."""
@@ -123,13 +140,14 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
             self.beside.merged(other.beside),
             self.products + other.products,
             merged_clusters(self.clusters, other.clusters),
+            _usual([self.usual, other.usual]),
         )
 
 
 def measured(scored: ScoredRow, label: object) -> RecordLoss | None:
     """How far off it was; None where the label is not one of its classes, or it gave no finite number."""
     found = _measured(scored, label)
-    return found and found._replace(bucket=scored.bucket)
+    return found and found._replace(bucket=scored.bucket, usual=scored.usual)
 
 
 def _measured(scored: ScoredRow, label: object) -> RecordLoss | None:
@@ -184,7 +202,18 @@ def quality_of(rows: Sequence[RecordLoss], beside: Iterable[tuple[int, int]] = (
         _sum([champion for _, champion in pairs]),
         sum(rise * champion // FINE for rise, (_, champion) in zip(rises, pairs, strict=True)),
         _clusters(rows),
+        _usual(_told(row) for row in rows if row.usual),
     )
+
+
+def _told(row: RecordLoss) -> tuple[int, int, int, int, int]:
+    assert row.usual is not None
+    return 1, row.second, _units(row.usual.mean), _units(row.usual.variance), row.usual.rows
+
+
+def _usual(rows: Iterable[tuple[int, int, int, int, int]]) -> tuple[int, int, int, int, int]:
+    n, came, mean, variance, known = (sum(column) for column in zip((0,) * 5, *rows, strict=True))
+    return n, came, mean, variance, known
 
 
 def _clusters(rows: Iterable[RecordLoss]) -> dict[int, tuple[int, int]]:

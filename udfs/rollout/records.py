@@ -16,12 +16,30 @@ from udfs.rollout.sequential import Estimate
 Outcome = Literal["pass", "fail", "wait"]
 
 
+class ExpectedLoss(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean absolute error that training makes expect of `n` records with labels, beside that which came.
+
+    `error` is what chance parts the two by, the means of `rows` rows in training included; of ten windows and
+    more also as these differ. `deviation` is the standard deviation of a record's error. `changed` if
+    they part by more than three such errors, and by a tenth: null of fewer than ten windows.
+    """
+
+    n: int
+    realized: float
+    expected: float
+    deviation: float
+    rows: int
+    error: float
+    changed: bool | None = None
+
+
 class QualityReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How right a version was on the `n` records of it whose labels came in the window.
 
     Classifiers have `log_loss`, `brier` and `accuracy`; binary ones also `auc`, and `positives` and
     `negatives`: counts of the scores on 100 equal bins of [0, 1], by what was true. Regressions have `rmse`
-    and `mae`. `loss_deviation` is the standard deviation of the log loss, or of the squared error.
+    and `mae`; shadows also `usual`, if training knew how far off they are. `loss_deviation` is the standard
+    deviation of the log loss, or of the squared error.
     """
 
     n: int
@@ -34,6 +52,7 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     loss_deviation: float = 0.0
     positives: tuple[int, ...] = ()
     negatives: tuple[int, ...] = ()
+    usual: ExpectedLoss | None = None
 
 
 class QualityPair(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,7 +50,10 @@ def main() -> None:
 
 
 def score(version: Version, featured: pa.Table) -> pa.Table:
-    """The version's score columns for n rows and `error`, null where there is none, and its time in ns."""
+    """The version's score columns for n rows and `error`, null where there is none, and its time in ns.
+
+    Of a regression also how far off it was of such records in training, if that is known.
+    """
     manifest = version.loaded.manifest
     started = time.perf_counter_ns()
 
@@ -59,7 +62,8 @@ def score(version: Version, featured: pa.Table) -> pa.Table:
         scored = version.predict(inputs)
         if version.explaining:
             version.explaining(inputs, scored)
-        return score_columns(scored, manifest)
+        columns = score_columns(scored, manifest)
+        return columns | version.usual(inputs, columns)
 
     spans, failures = isolate(columns_of, featured)
     took = time.perf_counter_ns() - started

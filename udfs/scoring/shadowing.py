@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from udfs.records.encode import json_objects
 from udfs.rollout.version_metrics import VersionMetrics
 from udfs.scoring.shadow import Shadow
+from udfs.scoring.version import USUAL
 from udfs.scoring.versions import ScoringGroup
 from udfs.times import Milliseconds
 
@@ -43,8 +44,9 @@ class Shadowing:
             if table is None or table.num_rows != rows:
                 self._version_metrics.missed(shadow.version, self._release, event_time)
             else:
-                self._count(shadow, table, predicted, event_time)
                 self.answers.append((shadow.version, table))
+                table = table.drop_columns([USUAL]) if USUAL in table.column_names else table
+                self._count(shadow, table, predicted, event_time)
                 said.append(_of_shadow(shadow.version, table))
         if not said:
             return np.full(rows, None, dtype=object)

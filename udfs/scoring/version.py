@@ -22,7 +22,7 @@ from udfs.profile.batch_profiler import BatchProfiler
 from udfs.profile.params import CollectParams
 from udfs.profile.reference import Reference, parse_reference
 from udfs.profile.vectors import watched_vectors
-from udfs.quality.expected import PREDICTION, Losses, parse_expected
+from udfs.quality.expected import PREDICTION, Expected, Losses, parse_expected
 from udfs.quality.predicted import CELL
 from udfs.records.numbers import cast_column
 from udfs.scoring.params import FollowParams
@@ -30,6 +30,8 @@ from udfs.scoring.shadow import ShadowParams
 from udfs.types import ColumnType
 
 log = structlog.get_logger(__name__)
+# How far off a shadow is of such records, beside its scores.
+USUAL = "usual"
 Inputs = tuple[tuple[str, str, ColumnType], ...]
 
 
@@ -76,13 +78,18 @@ class Version:
             {name: cast_column(featured.column(column), kind) for name, column, kind in self.inputs}
         )
 
-    @cached_property
+    @property
     def losses(self) -> Losses | None:
-        """What is known of a regression's errors; what cannot be read says nothing."""
+        """What is known of a regression's errors."""
+        return self._expected.losses if self._expected else None
+
+    @cached_property
+    def _expected(self) -> Expected | None:
+        """What cannot be read says nothing."""
         if not self.loaded.expected:
             return None
         try:
-            return parse_expected(self.loaded.expected).losses
+            return parse_expected(self.loaded.expected)
         except ModelError as error:
             log.warning("no_expected_quality", version=self.number, error=str(error))
             return None
@@ -94,6 +101,17 @@ class Version:
             return {}
         columns = {name: numbers(inputs[name]) for name in losses.inputs if name != PREDICTION}
         return {CELL: pa.array(losses.leaves(columns | {PREDICTION: numbers(scores["prediction"])}))}
+
+    def usual(self, inputs: pa.Table, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """How far off it was of such rows in training: an `udfs.rollout.losses.UsualError` each, if known."""
+        cells = self.cells(inputs, scores)
+        if not cells or self._expected is None or self.losses is None:
+            return {}
+        leaves, losses = cells[CELL].to_numpy(), self.losses
+        mean, squared = np.array(losses.absolute)[leaves], np.array(losses.squared)[leaves]
+        rows = np.full(len(leaves), self._expected.rows)
+        columns = [pa.array(each) for each in (mean, np.maximum(squared - mean**2, 0.0), rows)]
+        return {USUAL: pa.StructArray.from_arrays(columns, ["mean", "variance", "rows"])}
 
     def predict(self, inputs: pa.Table) -> Scored:
         return self.loaded.model.predict(inputs, threshold=self.threshold)
