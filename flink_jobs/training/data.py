@@ -32,6 +32,7 @@ from flink_jobs.training.splits import Mask, Times
 from udfs.features.columns import FEEDS
 from udfs.model.formats.inputs import frame, trained
 from udfs.model.manifest import Input, InputType, Output, Signature
+from udfs.profile.vectors import elements_of
 from udfs.records.vectors import part_names
 from udfs.types import ARROW
 
@@ -140,6 +141,17 @@ def load_data(trainer: Trainer, job: JobSpec, features: ComputeFeatures, cache: 
     )
     lost = computed.lost
     return Data(rows, signature, records.num_rows, lost, data_key, features_key, cached, private, vectors)
+
+
+def require_vectors(rows: LabelledRows, vectors: Sequence[str]) -> None:
+    """Raises InputError for a vector that no held-out row has: drift is measured from the mean of these."""
+    for name in vectors:
+        parts = [rows.inputs[part] for part in elements_of(name, rows.inputs.column_names)]
+        if not np.logical_and.reduce([part.is_valid().to_numpy() for part in parts]).any():
+            raise InputError(
+                f"the vector {name!r} must be there in at least one of the {len(rows):,} held-out rows; it is "
+                "null in all: leave it out of inputs, or look whether history() has it"
+            )
 
 
 def private_inputs(signature: Signature, job: JobSpec) -> frozenset[str]:
