@@ -169,6 +169,27 @@ fetch_registry() {
   echo "$wanted" >"$ROOT/.registry/stamp"
 }
 
+has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+
+need_postgresql() { need has_postgresql "PostgreSQL" postgresql apt_install_without_service; }
+
+# Debezium's connector for PostgreSQL, and Kafka Connect to run it in.
+fetch_debezium() {
+  local wanted part
+  wanted=$(checksum <conf/debezium/pom.xml)
+  if [ -f "$ROOT/.debezium/stamp" ] && [ "$(cat "$ROOT/.debezium/stamp")" = "$wanted" ]; then return; fi
+  need_maven
+  part=$(mktemp -d "$ROOT/.debezium.part.XXXXXX")
+  # shellcheck disable=SC2064  # the name as it is now
+  trap "rm -rf $(printf %q "$part")" EXIT
+  step "Fetching Debezium for the tests with Maven (40 MB)" "$ROOT/.tailrace/setup/debezium.log" \
+    mvn --batch-mode --file conf/debezium/pom.xml -Djars="$part" package
+  rm -rf "$ROOT/.debezium"
+  mv "$part" "$ROOT/.debezium"
+  trap - EXIT
+  echo "$wanted" >"$ROOT/.debezium/stamp"
+}
+
 # make_env_above NAME LIST SIZE: an environment with .venv's packages, and exactly those of the list.
 make_env_above() {
   local env=$ROOT/$1 list=$2 size=$3 wanted

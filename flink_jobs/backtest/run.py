@@ -23,7 +23,7 @@ from flink_jobs.backtest.outputs import Flags, Floats, label_values
 from flink_jobs.backtest.pairs import Pairs, paired, times
 from flink_jobs.backtest.records import Backtest
 from flink_jobs.errors import InputError, WorkError
-from flink_jobs.history import History, HistoryFile, Replay, read_records
+from flink_jobs.history import History, HistoryFile, Replay, read_records, read_tables
 from flink_jobs.history.replay import replayed, with_version
 from flink_jobs.history.table_files import label_type
 from flink_jobs.plan import Plan, make_plan
@@ -55,6 +55,8 @@ class Request:
     window_ms: int = WEEK_MS
     limit: int | None = None
     draws: Draws = field(default_factory=Draws)
+    #: Files of changes of the lookups whose tables are topics.
+    tables: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,10 @@ def backtest(
     """
     note(f"reading {request.file}")
     ready = _prepare(replayed(job), request)
+    tables = read_tables(job, request.tables, "--table NAME=FILE")
     note("starting a Kafka broker")
-    with Replay(ready.file.read_by(job), ready.file.records, brokers=brokers) as replay:
+    read = ready.file.read_by(job), ready.file.records
+    with Replay(*read, brokers=brokers, tables=tables) as replay:
         histories = []
         for side, plan in zip("AB", ready.plans, strict=True):
             name, version = plan.manifest.name, plan.manifest.version

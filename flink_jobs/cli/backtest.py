@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,14 @@ def backtest(
         str | None,
         typer.Option(metavar="FILE:KEY", help="Parquet file of labels by a key column.", show_default=False),
     ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Of a lookup whose table is a topic: its changes, Parquet or JSON lines.",
+            show_default=False,
+        ),
+    ] = None,
     by: Annotated[str | None, typer.Option(help="Column to compare segments by.", show_default=False)] = None,
     window: Annotated[str, typer.Option(help="Length of the windows over time.")] = "7d",
     limit: Annotated[
@@ -83,7 +92,7 @@ def backtest(
         raise InputError(f"--model must be given twice, for A and for B; got {len(model)}")
     for path in (json, html):
         _check_folder(path)
-    request = _request(file, model, label, labels, by, window, limit, seed)
+    request = _request(file, model, label, labels, by, window, limit, seed, _tables(table or ()))
     found = _run(load_job(job, environment()), request)
     if json:
         _write(json, encode(found))
@@ -102,6 +111,7 @@ def _request(
     window: str,
     limit: int | None,
     seed: int,
+    tables: Mapping[str, Path],
 ) -> Request:
     keyed = None
     if labels is not None:
@@ -110,7 +120,18 @@ def _request(
             raise InputError(f"--labels must be FILE:KEY, such as landed.parquet:flight_id; got {labels!r}")
         keyed = (Path(path), key)
     first, second = model
-    return Request(file, first, second, label, keyed, by, _window_ms(window), limit, Draws(seed=seed))
+    return Request(file, first, second, label, keyed, by, _window_ms(window), limit, Draws(seed=seed), tables)
+
+
+def _tables(given: Sequence[str]) -> dict[str, Path]:
+    """Lookup to file."""
+    found = {}
+    for each in given:
+        name, sign, file = each.partition("=")
+        if not name or not sign or not file:
+            raise InputError(f"--table must be NAME=FILE, such as cards=cards.parquet; got {each!r}")
+        found[name] = Path(file)
+    return found
 
 
 def _window_ms(window: str) -> int:

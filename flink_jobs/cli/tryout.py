@@ -18,10 +18,12 @@ from flink_jobs.errors import InputError, JobFailedError
 from flink_jobs.history import History, Replay
 from flink_jobs.history.expected import asked_columns, became, differences, fixtures_of, read_fixtures
 from flink_jobs.history.results import output_schema
-from flink_jobs.kafka import Message, latest_records
+from flink_jobs.kafka import Message, latest_records, read_topic
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
+from flink_jobs.plan.lookups import topic_lookups
 from flink_jobs.plan.validate import validated_plan
+from flink_jobs.spec import JobSpec
 from flink_jobs.system.log import configure_logging
 from flink_jobs.system.terminal import json_line, open_console, say
 
@@ -80,7 +82,7 @@ def preview(
 
     The newest records of the source are read, and run through the job on this machine, with a broker of its
     own: the fields, windows, lookups, derived columns and the prediction of each, or why it is a dead letter.
-    Windows know only these records.
+    Windows know only these records; tables of topics are read whole.
 
     [bold]Examples[/]
 
@@ -96,7 +98,7 @@ def preview(
         raise InputError(f"{plan.job.source.topic} must have a record; it has none")
     steps = _steps(plan)
     include = [name for _, names in steps for name in names]
-    found = became(_predicted(plan, messages, include))
+    found = became(_predicted(plan, messages, include, _tables_now(plan.job)))
     if as_json:
         for made in found:
             print(json_line(json.dumps(made, default=str)))
@@ -107,12 +109,28 @@ def preview(
     say(f"{len(found)} records, {sum('dead' in made for made in found)} dead letters; nothing was written")
 
 
-def _predicted(plan: Plan, messages: Sequence[Message], include: Sequence[str]) -> History:
+def _tables_now(job: JobSpec) -> dict[str, list[Message]]:
+    """All changes of lookups whose tables are topics."""
+    return {
+        name: [
+            Message(each.value, each.key, tuple(each.headers), each.timestamp)
+            for each in read_topic(client_settings(job), lookup.topic or "")
+        ]
+        for name, lookup in topic_lookups(job).items()
+    }
+
+
+def _predicted(
+    plan: Plan,
+    messages: Sequence[Message],
+    include: Sequence[str],
+    tables: Mapping[str, Sequence[Message]] | None = None,
+) -> History:
     configure_logging()
     console = open_console(stderr=True, soft_wrap=True)
     with Progress(console, "records") as line:
         try:
-            with Replay(plan.job, messages) as replay:
+            with Replay(plan.job, messages, tables=tables) as replay:
                 return replay.predictions(include=include, on_progress=line.show)
         except JobFailedError as error:
             show_traceback(error)

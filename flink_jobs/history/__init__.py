@@ -12,5 +12,16 @@ are late depends on their order alone. `features` and `predictions` do it in one
 from flink_jobs.history.records import HistoryFile, read_records
 from flink_jobs.history.replay import Replay, features, predictions
 from flink_jobs.history.results import History
+from flink_jobs.history.tables import Tables, read_changes, read_tables
 
-__all__ = ["History", "HistoryFile", "Replay", "features", "predictions", "read_records"]
+__all__ = [
+    "History",
+    "HistoryFile",
+    "Replay",
+    "Tables",
+    "features",
+    "predictions",
+    "read_changes",
+    "read_records",
+    "read_tables",
+]

@@ -137,7 +137,7 @@ def from_table(job: JobSpec, table: pa.Table, source: str = "the table") -> Hist
         raise InputError(f"{source} must have each column once; repeated: {', '.join(repeated)}")
     fields = _fields(job)
     absent: tuple[str, ...] = ()
-    whole = "value" in table.column_names and _is_binary(table.schema.field("value").type)
+    whole = "value" in table.column_names and is_binary(table.schema.field("value").type)
     if whole:
         values = table.column("value").to_pylist()
     else:
@@ -184,10 +184,15 @@ def _absent(job: JobSpec, fields: dict[str, str], table: pa.Table, source: str) 
 
 
 def _keys(table: pa.Table, fields: dict[str, str]) -> list[bytes | None]:
-    if "key" in fields or "key" not in table.column_names:
+    return [None] * table.num_rows if "key" in fields else keys_of(table)
+
+
+def keys_of(table: pa.Table) -> list[bytes | None]:
+    """The column `key` of Kafka's keys, if there is one."""
+    if "key" not in table.column_names:
         return [None] * table.num_rows
     column = table.column("key")
-    if not _is_binary(column.type):
+    if not is_binary(column.type):
         column = column.cast(pa.string())
     return [key.encode() if isinstance(key, str) else key for key in column.to_pylist()]
 
@@ -222,7 +227,8 @@ def _headers(job: JobSpec, table: pa.Table, source: str, whole: bool) -> list[He
     ]
 
 
-def _is_binary(kind: pa.DataType) -> bool:
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether a column has bytes."""
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

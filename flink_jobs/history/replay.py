@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +33,8 @@ from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
 
 OnProgress = Callable[[Counter[str]], None]
+# A slow machine must not join records before the changes of that time are read.
+_NEVER_IDLE_MS = 86_400_000
 
 
 def features(
@@ -53,16 +55,24 @@ class Replay:
     """The records on a broker of their own, for any number of runs of a job; a context manager.
 
     A record is the bytes of its value, or a Message. `brokers` are used instead of a new broker if given; the
-    topics stay there. Raises WorkError when the broker does not come up or takes no record.
+    topics stay there. `tables` are the changes of lookups whose tables are topics, by lookup.
+    Raises WorkError when the broker does not come up or takes no record.
     """
 
     def __init__(
-        self, job: JobSpec, records: Iterable[bytes | Message], *, brokers: str | None = None
+        self,
+        job: JobSpec,
+        records: Iterable[bytes | Message],
+        *,
+        brokers: str | None = None,
+        tables: Mapping[str, Iterable[Message]] | None = None,
     ) -> None:
-        if not brokers and (tables := topic_lookups(job)):
+        self._tables = dict(tables or {})
+        missing = [name for name in topic_lookups(job) if name not in self._tables]
+        if missing and not brokers:
             raise InputError(
-                f"features.lookups.{next(iter(tables))} is a topic, which a broker of the run's own has not: "
-                "must be a file for runs on records of before"
+                f"features.lookups.{missing[0]} is a topic, which a broker of the run's own has not: "
+                "its changes must be given, or it must be a file, for runs on records of before"
             )
         self._broker = None if brokers else Broker()
         self._given = brokers
@@ -132,6 +142,12 @@ class Replay:
         self._records = ()
         if not self.count:
             raise InputError("the history must have at least one record; got none")
+        for name, changes in self._tables.items():
+            table = f"{self._job.job}.table-{name}"
+            create_topics(self._settings, {table: 1}, {"max.message.bytes": limit, "retention.ms": "-1"})
+            produce(self._settings, table, changes)
+            self._job = _with_table(self._job, name, table)
+        self._tables = {}
 
     def _isolated(self, job: JobSpec) -> JobSpec:
         """Output topics of their own for each run; the source is the same."""
@@ -207,6 +223,15 @@ def replayed(job: JobSpec) -> JobSpec:
         "dead_letters": dead_letters,
     }
     return without_records(job.model_copy(update={**dict.fromkeys(OPTIONAL_SUFFIXES), **changed}))
+
+
+def _with_table(job: JobSpec, name: str, topic: str) -> JobSpec:
+    """The job with the changes of a table in this topic, which ends: waiting for none is to hurry."""
+    lookup = job.features.lookups[name]
+    when = lookup.event_time.model_copy(update={"idle": _NEVER_IDLE_MS})
+    changed = lookup.model_copy(update={"topic": topic, "event_time": when})
+    lookups = {**job.features.lookups, name: changed}
+    return job.model_copy(update={"features": job.features.model_copy(update={"lookups": lookups})})
 
 
 def _without_checkpoints(plan: Runnable) -> Runnable:

@@ -171,9 +171,6 @@ def _lookup_references(job: Outline) -> Iterator[Diagnostic]:
         for location, name in texts(raw, "by", ("features", "lookups", lookup)):
             if name not in columns:
                 yield _unknown(location, "a field of source.schema or a column of a window", name, columns)
-        if job.per_window and "topic" in (raw if isinstance(raw, dict) else {}):
-            expected = "left out with score: per_window, as its table is joined as of a record's time"
-            yield Diagnostic(("features", "lookups", lookup, "topic"), expected, "a topic")
 
 
 def _included(job: Outline) -> Iterator[Diagnostic]:

@@ -31,6 +31,7 @@ from udfs.records.protobuf_columns import find_column
 from udfs.records.registry_params import RegistryParams
 
 _LARGEST_FILE = 1_000_000
+_REGISTERED = ("avro", "protobuf", "json_schema")
 
 
 def format_params(job: JobSpec) -> FormatParams:
@@ -59,7 +60,8 @@ def written_contract(source: Source) -> Contract:
 
 
 def _params(source: Source, of: Source | RecordKey) -> FormatParams:
-    by_registry = source.schema_registry if of.format in ("avro", "protobuf") else None
+    alone = of.format == "json_schema" and of.schema_file
+    by_registry = source.schema_registry if of.format in _REGISTERED and not alone else None
     registry = registry_params(by_registry) if by_registry else None
     if of.format == "protobuf" and of.schema_file:
         descriptors = read_descriptors(of.schema_file)

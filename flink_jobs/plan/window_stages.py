@@ -26,6 +26,7 @@ from udfs.scoring.params import ChangesParams, PackParams, ScoreParams, SourcePa
 from udfs.scoring.rows import KIND, LABEL_KEY, PROBLEM, SCORED, SEALED, SHARDS, OutcomeColumn, RowColumn
 from udfs.types import ColumnType, held_as
 from udfs.windows.params import COMPLETE, AggregateParams, GroupParams, StageParams, TableParams, WindowParams
+from udfs.windows.window_rows import WINDOW_COLUMNS
 
 # Flink's largest parallelism of windows. Their state is made of so many shards, for ever.
 SHARDS_OF_WINDOWS = 32
@@ -157,7 +158,7 @@ SHARD_KEYS = shard_keys(SHARDS_OF_WINDOWS)
 def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
     """A stage for each key, in the order of the job file; each adds its results to the next one's columns.
 
-    Then one for each table of a topic. Or one stage of the window that is scored itself.
+    Or one stage of the window that is scored itself. Then one for each table of a topic.
     """
     by_key: dict[tuple[str, ...], list[Window]] = {}
     for window in job.features.windows.values():
@@ -171,7 +172,9 @@ def stages_of(job: JobSpec, columns: JobColumns) -> tuple[StageParams, ...]:
             results[COMPLETE] = "boolean"
         types = tuple(known.items()), tuple(results.items())
         if job.score == "per_window":
-            return (StageParams(by, (), *types, group_params(windows[0])),)
+            stages.append(StageParams(by, (), *types, group_params(windows[0])))
+            known = {name: known[name] for name in by} | results | dict(WINDOW_COLUMNS)
+            break
         stages.append(StageParams(by, tuple(map(window_params, windows)), *types, complete=complete))
         known |= results
     lag = 0

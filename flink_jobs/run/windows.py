@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,11 +19,14 @@ from udfs.flink.windowing import (
     OUTCOME,
     SHARD_ROW,
     TO_SIDE,
+    JoinedWindowReshardingStage,
+    JoinedWindowScoringStage,
     ReshardingStage,
     ScoringStage,
+    WindowReshardingStage,
     WindowScoringStage,
 )
-from udfs.scoring.params import PackParams
+from udfs.scoring.params import PackParams, ScoreParams
 from udfs.windows.params import StageParams
 
 
@@ -39,16 +42,31 @@ def attach_windows(planned: WindowStages, tables: Any, environment: Any) -> None
     for stage, following in pairwise(stages):
         pack = PackParams(planned.score.source, following.by, SHARD_KEYS)
         stream = _by_shard(stream, *_changes_for(stage, changes))
-        stream = stream.process(ReshardingStage(stage, pack, first), output_type=SHARD_ROW)
+        stream = stream.process(_resharding(stages, stage)(stage, pack, first), output_type=SHARD_ROW)
         stream, first = _named(stream, stage), None
         outcomes.append(stream.get_side_output(TO_SIDE).uid(side_of(stage)))
     last = stages[-1]
-    scoring = (WindowScoringStage if last.group else ScoringStage)(last, planned.score, first)
+    scoring = _scoring(stages, planned.score, first)
     stream = _by_shard(stream, *_changes_for(last, changes)).process(scoring, output_type=OUTCOME)
     outcomes.insert(0, _named(stream, last))
     tables.create_temporary_view(
         OUTCOMES, tables.from_data_stream(outcomes[0].union(*outcomes[1:]), _with_event_time())
     )
+
+
+def _resharding(stages: Sequence[StageParams], stage: StageParams) -> type[ReshardingStage]:
+    """What a stage that others follow is: of records, of windows, or of windows that are made already."""
+    if stage.group:
+        return WindowReshardingStage
+    return JoinedWindowReshardingStage if stages[0].group else ReshardingStage
+
+
+def _scoring(stages: Sequence[StageParams], score: ScoreParams, first: PackParams | None) -> ScoringStage:
+    """The same of the last stage."""
+    last, group = stages[-1], stages[0].group
+    if group and not last.group:
+        return JoinedWindowScoringStage(last, score, stages[0].by)
+    return (WindowScoringStage if group else ScoringStage)(last, score, first)
 
 
 def _named(stream: Any, stage: StageParams) -> Any:

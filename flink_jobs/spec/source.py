@@ -537,7 +537,7 @@ class Source(Section):
         default=None, description="For protobuf with schema_file: which message of the file records are."
     )
     schema_registry: SchemaRegistry | None = Field(
-        default=None, description="For avro and protobuf: where the schemas of records are."
+        default=None, description="For avro, protobuf and json_schema: where the schemas of records are."
     )
     start: Literal["earliest", "latest", "committed"] = Field(
         default="earliest",
@@ -619,7 +619,7 @@ class Source(Section):
                 f"left out, as Flink cannot read it from {self.format}: take the Kafka timestamp, or a header"
             )
             yield ("event_time", "field"), wrong(expected, describe(self.event_time.field))
-        if self.schema_registry and not {self.format, self.key and self.key.format} & {*_BY_REGISTRY}:
+        if self.schema_registry and not {self.format, self.key and self.key.format} & {*_BY_FILE}:
             yield ("schema_registry",), wrong(f"left out, as the format is {self.format}", "a value")
         if self.csv and self.format != "csv":
             yield ("csv",), wrong(f"left out, as the format is {self.format}", "a value")
@@ -640,7 +640,7 @@ class Source(Section):
         file, registry = of.schema_file is not None, self.schema_registry is not None
         if file and of.format not in _BY_FILE:
             yield (*where, "schema_file"), wrong(f"left out, as the format is {of.format}", "a value")
-        if file and registry and of.format == "protobuf":
+        if file and registry and of.format in ("protobuf", "json_schema"):
             yield (*where, "schema_file"), wrong("left out, as schema_registry is given", "a value")
         if of.message and (of.format != "protobuf" or not file):
             expected = "left out, unless the format is protobuf and schema_file is given"

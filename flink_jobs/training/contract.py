@@ -93,6 +93,8 @@ class Trainer:
     weights: Callable[[pd.DataFrame, npt.NDArray[Any]], npt.NDArray[Any]] | None = None
     #: Makes what the job file reads besides its records, such as lookup tables.
     prepare: Callable[[JobSpec], None] | None = None
+    #: Of lookups whose tables are topics: a function each that gives its changes, a table or a Parquet file.
+    tables: Mapping[str, Callable[[], pa.Table | Path]] = field(default_factory=dict)
     #: Name to some of the inputs: the same pipeline on these alone, to see what the others are worth.
     ablations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     #: Inputs whose values get references of their own, for drift by segment; and each hour of the week.

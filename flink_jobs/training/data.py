@@ -7,7 +7,7 @@ data.rows.frame(), data.rows.labels, data.rows.times
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flink_jobs.errors import InputError
-from flink_jobs.history import Replay
+from flink_jobs.history import Replay, read_tables
 from flink_jobs.history.records import from_table, read_history_table
 from flink_jobs.history.table_files import label_type
+from flink_jobs.kafka import Message
 from flink_jobs.plan.columns import job_columns
 from flink_jobs.plan.personal import personal_columns
 from flink_jobs.spec import JobSpec
@@ -32,6 +33,7 @@ from flink_jobs.training.splits import Mask, Times
 from udfs.features.columns import FEEDS
 from udfs.model.formats.inputs import frame, trained
 from udfs.model.manifest import Input, InputType, Output, Signature
+from udfs.profile.vectors import elements_of
 from udfs.records.vectors import part_names
 from udfs.types import ARROW
 
@@ -56,6 +58,7 @@ class Computed:
 
 
 ComputeFeatures = Callable[[JobSpec, pa.Table, Sequence[str], Note], Computed]
+TRAINERS_TABLES = "tables={NAME: function} of the Trainer"
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,20 @@ class Data:
 
 
 def features_on_flink(
-    job: JobSpec, records: pa.Table, columns: Sequence[str], note: Note, brokers: str | None = None
+    job: JobSpec,
+    records: pa.Table,
+    columns: Sequence[str],
+    note: Note,
+    brokers: str | None = None,
+    tables: Mapping[str, Sequence[Message]] | None = None,
 ) -> Computed:
     """The features as a job computes them: on a Flink of its own, and on a broker too, if none is given.
 
-    Raises JobFailedError when the job fails, WorkError when the broker does not come up.
+    `tables` are the changes of lookups whose tables are topics. Raises JobFailedError when the job fails,
+    WorkError when the broker does not come up.
     """
     read = from_table(job, records, "history()")
-    with Replay(read.read_by(job), read.records, brokers=brokers) as replay:
+    with Replay(read.read_by(job), read.records, brokers=brokers, tables=tables) as replay:
         note(f"{len(read.records):,} records on a broker")
         found = replay.features(columns, lambda counts: note(f"{counts['read']:,} of {len(read.records):,}"))
     times = found.context.column("event_time").cast(pa.timestamp("ms")).to_numpy()
@@ -120,14 +129,17 @@ def load_data(trainer: Trainer, job: JobSpec, features: ComputeFeatures, cache: 
     private = private_inputs(signature, job)
     records = read_history(trainer, job)
     names = [job.model.inputs.get(name, name) for name in trainer.inputs]
+    tables = read_tables(job, {name: give() for name, give in trainer.tables.items()}, TRAINERS_TABLES)
     data_key = table_fingerprint(records)
-    features_key = features_fingerprint(job, names)
+    features_key = features_fingerprint(job, names, tables)
     place = cache / f"{data_key[7:23]}-{features_key[7:23]}.parquet"
     computed = None if private else _read_cache(place)
     if cached := computed is not None:
         note(f"computed before: {place}")
     else:
-        computed = features(job, records.drop([trainer.label]), names, note)
+        compute: Callable[..., Computed] = features
+        more = {"tables": tables} if tables else {}
+        computed = compute(job, records.drop([trainer.label]), names, note, **more)
         if private:
             note(f"not kept, as they are personal data: {', '.join(sorted(private))}")
         else:
@@ -140,6 +152,17 @@ def load_data(trainer: Trainer, job: JobSpec, features: ComputeFeatures, cache: 
     )
     lost = computed.lost
     return Data(rows, signature, records.num_rows, lost, data_key, features_key, cached, private, vectors)
+
+
+def require_vectors(rows: LabelledRows, vectors: Sequence[str]) -> None:
+    """Raises InputError for a vector that no held-out row has: drift is measured from the mean of these."""
+    for name in vectors:
+        parts = [rows.inputs[part] for part in elements_of(name, rows.inputs.column_names)]
+        if not np.logical_and.reduce([part.is_valid().to_numpy() for part in parts]).any():
+            raise InputError(
+                f"the vector {name!r} must be there in at least one of the {len(rows):,} held-out rows; it "
+                "is null in all: leave it out of inputs, or look whether history() has it"
+            )
 
 
 def private_inputs(signature: Signature, job: JobSpec) -> frozenset[str]:

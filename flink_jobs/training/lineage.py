@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 import flink_jobs
 import udfs
+from flink_jobs.kafka import Message
 from flink_jobs.registry.fresh import packed
 from flink_jobs.spec import JobSpec
 from udfs.features.lookup_file import LookupTableError, file_content
@@ -56,15 +57,29 @@ def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def features_fingerprint(job: JobSpec, columns: Sequence[str]) -> str:
-    """SHA-256 over what makes the columns: source and features of the job, lookup files, Tailrace's code."""
+def features_fingerprint(
+    job: JobSpec, columns: Sequence[str], tables: Mapping[str, Sequence[Message]] | None = None
+) -> str:
+    """SHA-256 over what makes the columns: source and features of the job, lookups, Tailrace's code.
+
+    Lookups are files, and the changes of `tables` that are topics.
+    """
     features = job.features.model_dump(mode="json")
     for name, lookup in job.features.lookups.items():
         if lookup.file:
             features["lookups"][name]["file"] = _table(lookup.file)
     source = job.source.model_dump(mode="json", exclude={"topic"})
     made = [source, features, job.score, list(columns), _code()]
+    made += [[name, _changes(changes)] for name, changes in (tables or {}).items()]
     return f"sha256:{digest(made)}"
+
+
+def _changes(changes: Sequence[Message]) -> str:
+    hashed = hashlib.sha256()
+    for each in changes:
+        parts = (each.value, each.key, each.timestamp)
+        hashed.update(repr(parts).encode())
+    return hashed.hexdigest()
 
 
 def digest(parts: Sequence[object]) -> str:

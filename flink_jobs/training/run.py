@@ -23,7 +23,14 @@ from flink_jobs.registry import Registry
 from flink_jobs.training import lineage
 from flink_jobs.training.calibrate import Choice, choose, uncalibrated
 from flink_jobs.training.contract import Trainer
-from flink_jobs.training.data import ComputeFeatures, Data, LabelledRows, features_on_flink, load_data
+from flink_jobs.training.data import (
+    ComputeFeatures,
+    Data,
+    LabelledRows,
+    features_on_flink,
+    load_data,
+    require_vectors,
+)
 from flink_jobs.training.fit import fitted, plain
 from flink_jobs.training.measures import importance, measure, predicted
 from flink_jobs.training.search import Limits, SearchResult, search
@@ -76,6 +83,7 @@ def train(
         data = load_data(trainer, job, features, settings.cache, note)
         note(f"{data.records:,} records, {len(data.rows):,} rows with a known {trainer.label}")
     parts = split(trainer, data.rows)
+    require_vectors(parts.held_out, data.vectors)
     found = _searched(trainer, data, parts.fit, settings, show)
     parameters = plain(found.parameters if found else trainer.parameters)
     with show.step("Fitting") as note:

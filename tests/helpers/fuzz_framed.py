@@ -45,6 +45,7 @@ LISTS = (
 CONTRACTS = (Contract(DEEP), Contract(DEEP, LISTS))
 # Known to the registry: good, another version, one that contains itself, one of another kind.
 GOOD, OTHER, CYCLIC, FOREIGN = 1, 2, 3, 4
+NOT_BY_APACHE = "(read, and not by Apache's library)"
 
 USER = {"type": "record", "name": "User", "fields": [{"name": "country", "type": "string"}]}
 FIELDS: list[dict[str, Any]] = [
@@ -283,7 +284,7 @@ def differences(
             raw = batch[place]
             assert raw is not None
             if not _agrees(row, case, case.oracle, raw):
-                counts["(read, and not by Apache's library)"] += 1
+                counts[NOT_BY_APACHE] += 1
                 if case.second is None or not _agrees(row, case, case.second, raw):
                     found.append(f"{raw!r}: read as {row}")
     found += [f"{counts[name]} {name}" for name in counts if "unexpected" in name]

@@ -1,14 +1,20 @@
-"""A prediction for each key and window: TUMBLE, HOP and SESSION, compared with plain Python."""
+"""A prediction for each key and window: TUMBLE, HOP and SESSION, compared with plain Python.
+
+To tumbling windows tables of topics are joined, by their key and by a result: as pandas' merge_asof does, as
+of the last moment of each. The adversary is a table that goes on after the window.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.compose import make_column_transformer
@@ -16,6 +22,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from flink_jobs.kafka import ClientSettings, create_topics, produce
 from flink_jobs.testing import Broker, JobHarness, Message, Results, record
 from tests.helpers import models
 from tests.helpers.window_reference import aggregated, same, select
@@ -43,9 +50,21 @@ source:
 features:
   windows: {{w: {{by: BY, KIND, select: {SELECT}}}}}
   derive: {{ratio: w_sum_degrees / w_max_degrees}}
+  LOOKUPS
 model: {{name: sites, registry: models, inputs: {{n: w_count_degrees}}}}
-predictions: {{include: [site, ratio, {", ".join(NAMES)}]}}
+predictions: {{include: [site, ratio, JOINED{", ".join(NAMES)}]}}
 runtime: {{parallelism: 2, checkpoint: {{interval: 1s}}}}
+"""
+# Of tumbling windows: one by the key of windows, one by a result of theirs.
+TABLES = {"zones": ("site", "zone"), "ranks": ("w_max_kind", "rank")}
+LOOKUP = """
+    NAME:
+      topic: TOPIC
+      by: BY
+      key: id
+      select: {COLUMN: {column: value, type: long}}
+      event_time: {out_of_order: 5s}
+      wait: 1s
 """
 Row = dict[str, Any]
 Windows = Iterator[tuple[int, int, list[Row]]]
@@ -127,13 +146,47 @@ def fed() -> list[Message]:
     return messages + [record(row, timestamp=late, partition=p) for row in LATE for p in range(PARTITIONS)]
 
 
+def changes(name: str) -> pd.DataFrame:
+    """Of a table, with deletions; the first come after the first windows, the last after all."""
+    draw = random.Random(name)
+    ids = ["north", "south", "zero"] if name == "zones" else ["a", "b", "c"]
+    made = [
+        {"id": draw.choice(ids), "value": n, "deleted": n % 6 == 5, "at": START + n * 9_000 + 150_000}
+        for n in range(150)
+    ]
+    return pd.DataFrame(made)
+
+
+def lookups(kafka: ClientSettings) -> str:
+    """The section of tables, whose topics are written."""
+    made = []
+    for name, (by, column) in TABLES.items():
+        topic = f"{name}-{uuid.uuid4().hex[:8]}"
+        create_topics(kafka, {topic: 2})
+        rows = changes(name).to_dict("records")
+        sent = [
+            record(
+                None if row["deleted"] else {"id": row["id"], "value": row["value"]},
+                key=row["id"],
+                timestamp=row["at"],
+            )
+            for row in rows
+        ]
+        produce(kafka, topic, sent)
+        text = LOOKUP.replace("NAME", name).replace("TOPIC", topic)
+        made.append(text.replace("BY", by).replace("COLUMN", column))
+    return f"lookups:{''.join(made)}"
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def results(broker: Broker, kind: str, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(
+    broker: Broker, kafka: ClientSettings, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> Results:
     base = tmp_path_factory.mktemp(kind)
     inputs = pa.table({"site": ["north", "south", "zero"], "n": [1.0, 2.0, 3.0]})
     encode = make_column_transformer((OneHotEncoder(), ["site"]), remainder="passthrough")
@@ -141,6 +194,8 @@ def results(broker: Broker, kind: str, tmp_path_factory: pytest.TempPathFactory)
     models.write(base / "models", "sites", model, inputs, [10.0, 20.0, 30.0], "regression")
     by, window, _ = KINDS[kind]
     job = JOB.replace("BY", f"[{', '.join(by)}]").replace("KIND", window)
+    job = job.replace("LOOKUPS", lookups(kafka) if kind == "tumble" else "lookups: {}")
+    job = job.replace("JOINED", "zone, rank, " if kind == "tumble" else "")
     return JobHarness(broker, partitions=PARTITIONS).run(job, fed(), base=base)
 
 
@@ -187,6 +242,22 @@ def test_windows_equal_plain_python(results: Results, kind: str) -> None:
         if not same(made[place][name], value)
     ]
     assert wrong == [], f"{len(wrong)} differ"
+
+
+def test_tables_are_joined_as_of_the_last_moment_of_a_window(results: Results, kind: str) -> None:
+    if kind != "tumble":
+        return
+    made = pd.DataFrame([each.json for each in results.predictions])
+    made["at"] = pd.to_datetime(made["window_end"]).astype("int64") // 10**6 - 1
+    made = made.sort_values("at", ignore_index=True)
+    for name, (by, column) in TABLES.items():
+        table = changes(name).rename(columns={"id": by}).sort_values("at", ignore_index=True)
+        wanted = pd.merge_asof(made, table, on="at", by=by)
+        expected = wanted["value"].where(wanted["deleted"].eq(False))
+        assert [None if pd.isna(v) else v for v in made[column]] == [
+            None if pd.isna(v) else v for v in expected
+        ]
+        assert 0 < expected.notna().sum() < len(made)
 
 
 def test_a_window_that_cannot_be_scored_is_a_dead_letter(results: Results, kind: str) -> None:

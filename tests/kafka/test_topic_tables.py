@@ -10,17 +10,25 @@ from __future__ import annotations
 import json
 import random
 import uuid
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from flink_jobs.jobfile import load_job
 from flink_jobs.kafka import ClientSettings, Message, create_topics, produce, read_topic
 from flink_jobs.testing import record
+from flink_jobs.training import Trainer
+from flink_jobs.training.data import Computed, features_on_flink, load_data
 from tests.helpers import models
 from tests.helpers.restarts import run_until
+from udfs.model.manifest import Output
 
 START = 1_767_225_600_000
 CARDS, SECONDS, STOP = ["a", "b", "c", "d"], 400, 250
@@ -201,6 +209,63 @@ def test_each_has_what_merge_asof_of_pandas_gives(
         assert [made[name] for name in columns] == [None if pd.isna(v) else v for v in values], row
     known = sum(found[row.id][columns[-1]] is not None for row in wanted.itertuples())
     assert SECONDS // 4 < known < SECONDS
+
+
+def whole(messages: list[Message]) -> pa.Table:
+    """Records as a file of a topic has them."""
+    columns = {
+        "value": pa.array([each.value for each in messages], pa.binary()),
+        "key": pa.array([each.key for each in messages], pa.binary()),
+        "timestamp": pa.array([each.timestamp for each in messages], pa.int64()),
+    }
+    return pa.table(columns)
+
+
+def test_a_training_joins_records_of_before_with_the_tables_of_their_time(
+    kafka: ClientSettings, tmp_path: Path
+) -> None:
+    """By the whole records of both topics, with deletions; a table must not be joined as it is at its end."""
+    (tmp_path / "job.yaml").write_text(JOB.replace("TOPIC", "cards").replace("BROKERS", kafka.brokers))
+    history = pd.DataFrame(rows()).rename(columns={"at": "timestamp"}).assign(label=1.0)
+    changed = [each for change in shops().itertuples() for each in shop_messages(change)]
+    tables = {"cards": [card_message(change) for change in table().itertuples()], "shops": changed}
+    trainer = Trainer(
+        name="sums",
+        job=tmp_path / "job.yaml",
+        inputs=("id", "tier", "credit", "city"),
+        label="label",
+        output=Output(kind="regression"),
+        history=lambda: pa.Table.from_pandas(history, preserve_index=False),
+        build=lambda _: LinearRegression(),
+        tables={name: partial(whole, messages) for name, messages in tables.items()},
+    )
+    compute = partial(features_on_flink, brokers=kafka.brokers)
+    job = load_job(trainer.job)
+    data = load_data(trainer, job, compute, tmp_path / "cache", lambda _: None)
+    assert (data.lost, len(data.rows)) == (0, SECONDS)
+    left = pd.DataFrame(rows()).sort_values("at", ignore_index=True)
+    for key, changes, columns in (("card", table, ["tier", "credit"]), ("shop", shops, ["city"])):
+        wanted = pd.merge_asof(left, changes().sort_values("at", ignore_index=True), on="at", by=key)
+        wanted.loc[~wanted["deleted"].eq(False), columns] = None
+        found = data.rows.inputs.select(["id", *columns]).to_pandas().set_index("id").loc[wanted["id"]]
+        for name in columns:
+            both = zip(found[name], wanted[name], strict=True)
+            assert all(one == other or (pd.isna(one) and pd.isna(other)) for one, other in both)
+        assert SECONDS // 4 < found[columns[-1]].notna().sum() < SECONDS
+    again = load_data(trainer, job, compute, tmp_path / "cache", lambda _: None)
+    assert again.cached
+    fewer = replace(trainer, tables={**trainer.tables, "cards": partial(whole, tables["cards"][1:])})
+    other = load_data(fewer, job, in_no_time, tmp_path / "cache", lambda _: None)
+    assert not other.cached, "features of other changes are no features of these"
+
+
+def in_no_time(_job: Any, records: pa.Table, columns: Any, _note: Any, tables: Any = None) -> Computed:
+    assert set(tables) == {"cards", "shops"}
+    nothing = {name: pa.nulls(records.num_rows, pa.float64()) for name in columns}
+    texts = {name: pa.nulls(records.num_rows, pa.string()) for name in ("tier", "city")}
+    ids = {"id": records["id"].cast(pa.int64())}
+    times = records["timestamp"].cast(pa.timestamp("ms")).to_numpy()
+    return Computed(pa.table({**nothing, **texts, **ids}), np.arange(records.num_rows), times)
 
 
 def test_what_is_derived_sees_the_table(predictions: list[dict[str, Any]]) -> None:

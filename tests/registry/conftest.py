@@ -53,10 +53,11 @@ class Producer:
         asked |= {"kind": kind, "message": message}
         return [bytes.fromhex(text) for text in self._ask(asked)]
 
-    def read(self, topic: str, raws: Sequence[bytes]) -> list[dict[str, Any]]:
+    def read(self, topic: str, raws: Sequence[bytes], kind: str = "AVRO") -> list[dict[str, Any]]:
         """What Confluent's deserializer reads; times as text."""
         found: list[dict[str, Any]]
-        found = self._ask({"subject": f"{topic}-value", "read": [raw.hex() for raw in raws]})
+        asked = {"subject": f"{topic}-value", "read": [raw.hex() for raw in raws], "kind": kind}
+        found = self._ask(asked)
         return found
 
     def events(self, events: Sequence[Any], mode: str) -> list[tuple[dict[str, bytes], bytes]]:

@@ -18,7 +18,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
-from confluent_kafka.schema_registry.json_schema import JSONSerializer
+from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
 from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import json_format
@@ -36,8 +36,10 @@ def main(url: str) -> None:
             print(json.dumps([_as_kafka(event, asked["mode"]) for event in asked["events"]]), flush=True)
             continue
         if "read" in asked:
-            read = AvroDeserializer(client)
             context = SerializationContext(topic, MessageField.VALUE)
+            read = AvroDeserializer(client)
+            if asked.get("kind") == "JSON":
+                read = JSONDeserializer(None, schema_registry_client=client)
             found = [read(bytes.fromhex(text), context) for text in asked["read"]]
             print(json.dumps(found, default=str), flush=True)
             continue

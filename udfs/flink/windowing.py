@@ -50,8 +50,14 @@ from udfs.windows.blobs import RECORD_NAMES, TIME, pack, times_of
 from udfs.windows.kept import ShardState
 from udfs.windows.params import StageParams
 from udfs.windows.stage import GroupStage, SlidingStage, Stage
-from udfs.windows.summary import WINDOW_END
 from udfs.windows.table_stage import TableStage
+from udfs.windows.window_rows import (
+    WINDOW_PROBLEM,
+    as_records,
+    last_moments,
+    problems_of_windows,
+    with_problems,
+)
 from udfs.windows.windowed import Windowed
 
 # Flink takes arrays apart in a time that grows faster than their length.
@@ -258,14 +264,15 @@ class WindowScoringStage(ScoringStage):
         return GroupStage(params, params.group)
 
     def windowed(self, windowed: Windowed) -> Iterator[Row]:
+        yield from self.scored(*windowed, self._stage_params.by)
+
+    def scored(self, rows: pa.Table, problems: dict[int, Problem], by: Sequence[str]) -> Iterator[Row]:
+        """The outcomes of windows by this key."""
         started = time.perf_counter_ns()
-        rows, problems = windowed
-        # The last millisecond of a window is its event time.
-        event_time = rows.column(WINDOW_END).cast(pa.int64()).to_numpy() - 1
         columns = {name: rows.column(name).combine_chunks() for name in rows.column_names}
-        outcomes = self._scorer.score_rows(RowBatch(event_time, columns, problems))
+        outcomes = self._scorer.score_rows(RowBatch(last_moments(rows), columns, problems))
         dead_rate.check(self._limit, outcomes)
-        own_keys = window_keys([columns[name] for name in self._stage_params.by])
+        own_keys = window_keys([columns[name] for name in by])
         keys = self._safe_keys(own_keys)
         yield from _arrays(PREDICTED, keys, outcomes.prediction, outcomes.kind == PREDICTED)
         yield from _arrays(SHADOW_LINES, keys, outcomes.shadow, _present(outcomes.shadow))
@@ -274,6 +281,25 @@ class WindowScoringStage(ScoringStage):
             yield _row(DEAD, _problem=outcomes.problem[i], **self._sealing.row(DEAD, row))
         yield from _reports(outcomes)
         self._publish(self._scorer.counts, started)
+
+
+class JoinedWindowScoringStage(WindowScoringStage):
+    """Of windows that are scored themselves, by `by`, after a last table is joined: blobs → OUTCOME."""
+
+    def __init__(self, params: StageParams, score: ScoreParams, by: Sequence[str]) -> None:
+        super().__init__(params, score)
+        self._by = by
+
+    def make_stage(self, params: StageParams) -> Stage[Any]:
+        return _table_of_windows(params)
+
+    def late(self, rows: pa.Table) -> Iterator[Row]:
+        yield from self.windowed(Windowed(rows, {}))
+
+    def windowed(self, windowed: Windowed) -> Iterator[Row]:
+        rows, problems = windowed
+        problems = {**problems, **problems_of_windows(rows)}
+        yield from self.scored(rows.drop_columns([*RECORD_NAMES, WINDOW_PROBLEM]), problems, self._by)
 
 
 class ReshardingStage(_StageFunction):
@@ -329,6 +355,40 @@ class ReshardingStage(_StageFunction):
         if self._watch and (profile := self._watch.take()):
             yield TO_SIDE, _row(PROFILE_REPORT, _value=profile)
         self._publish(self._counts, time.perf_counter_ns())
+
+
+class WindowReshardingStage(ReshardingStage):
+    """Windows that are scored after tables are joined: blobs of records → blobs of windows."""
+
+    def make_stage(self, params: StageParams) -> Stage[Any]:
+        assert params.group is not None
+        return GroupStage(params, params.group)
+
+    def windowed(self, windowed: Windowed) -> Iterator[Any]:
+        rows, problems = windowed
+        keys = window_keys([rows.column(name).combine_chunks() for name in self._stage_params.by])
+        yield from super().windowed(Windowed(as_records(rows, keys, problems), {}))
+
+
+class JoinedWindowReshardingStage(ReshardingStage):
+    """Windows that another table is joined to after this one. What is wrong with them goes on with them."""
+
+    def make_stage(self, params: StageParams) -> Stage[Any]:
+        return _table_of_windows(params)
+
+    def late(self, rows: pa.Table) -> Iterator[Any]:
+        yield from self.windowed(Windowed(rows, {}))
+
+    def windowed(self, windowed: Windowed) -> Iterator[Any]:
+        rows, problems = windowed
+        told = with_problems(rows, problems)
+        yield from super().windowed(Windowed(told, {}))
+
+
+def _table_of_windows(params: StageParams) -> TableStage:
+    """A window has no other outcome: one that comes late is scored, too."""
+    assert params.table is not None
+    return TableStage(params, params.table, joins_late=True)
 
 
 def _with_record_last(rows: pa.Table) -> pa.Table:

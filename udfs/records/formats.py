@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -15,7 +15,12 @@ from udfs.records.json import JsonDecoder
 from udfs.records.messagepack import MessagePackDecoder
 from udfs.records.nested_json import NestedJsonDecoder
 from udfs.records.registry_params import RegistryParams
+from udfs.records.schema_cache import SchemaCache
+from udfs.records.schema_registry import SchemaRegistry
 from udfs.records.text import TextDecoder
+
+if TYPE_CHECKING:
+    from udfs.records.json_schema import JsonSchema
 
 FormatName = Literal["json", "json_schema", "avro", "protobuf", "messagepack", "csv", "text"]
 
@@ -68,5 +73,14 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
 
         return JsonSchemaDecoder(decoder, max_bytes, written.schema)
     if written.name == "json_schema":
-        return FramedJsonDecoder(decoder, max_bytes)
+        return FramedJsonDecoder(decoder, max_bytes, _schemas(written.registry))
     return decoder
+
+
+def _schemas(registry: RegistryParams | None) -> SchemaCache[JsonSchema] | None:
+    """The JSON Schemas of a registry by their ids."""
+    if not registry:
+        return None
+    from udfs.records.json_schema import registered  # Start-up, as above.  # noqa: PLC0415
+
+    return SchemaCache(SchemaRegistry(registry).by_id, registered, registry.wait_s)

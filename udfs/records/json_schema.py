@@ -26,8 +26,10 @@ from referencing.jsonschema import DRAFT202012
 
 from udfs.records.avro_schema import SchemaError
 from udfs.records.contract import Contract
+from udfs.records.framing import reject
 from udfs.records.json import JsonDecoder, parse_int
 from udfs.records.problems import Problem, RejectedError
+from udfs.records.schema_registry import Schema
 
 # Of `$ref` followed for one record, beside one for each of its bytes.
 LEAST_STEPS = 1_000
@@ -40,14 +42,13 @@ _REFS = ("$ref", "$dynamicRef", "$recursiveRef")
 class JsonSchema:
     """A JSON Schema of any draft from 3 on; Draft 2020-12 where it has no `$schema`."""
 
-    def __init__(self, text: str) -> None:
-        """Raises SchemaError for what is none, or is not read."""
-        try:
-            self.document = json.loads(text)
-        except (ValueError, RecursionError):
-            raise SchemaError("is not JSON") from None
-        if not isinstance(self.document, dict):
-            raise SchemaError("is no JSON object")
+    def __init__(self, text: str, references: Sequence[tuple[str, str]] = ()) -> None:
+        """`references` are name and text of others that it refers to.
+
+        Raises SchemaError for what is none, or is not read.
+        """
+        self.document = _parsed(text)
+        others = {name: _parsed(other) for name, other in references}
         kind = validator_for(self.document, default=Draft202012Validator if self._unnamed else None)
         if kind is None:
             raise SchemaError("has a $schema that is no draft of JSON Schema")
@@ -56,13 +57,17 @@ class JsonSchema:
         except InvalidSchema as error:
             place = "/".join(map(str, error.absolute_path)) or "its top"
             raise SchemaError(f"is no JSON Schema at {place}") from None
-        _check_parts(self.document)
+        registry = _registry(others)
+        for document in (self.document, *others.values()):
+            _check_parts(document)
         self._steps = 0
-        self._resolver = _resolver(self.document)
+        self._resolver = _resolver(self.document, registry)
         _check_refs(self.document, self._resolver)
+        for other in others.values():
+            _check_refs(other, _resolver(other, registry))
         refs = {name: self._counted(kind.VALIDATORS[name]) for name in _REFS if name in kind.VALIDATORS}
         own = {"pattern": _pattern, "uniqueItems": _unique, **refs}
-        self._validator = extend(kind, own)(self.document, registry=Registry())
+        self._validator = extend(kind, own)(self.document, registry=registry)
         if (problem := self.broken(b"{}")) and problem.reason == "too_deep":
             raise SchemaError("refers to itself without end")
 
@@ -147,6 +152,16 @@ class JsonSchemaDecoder:
         return record
 
 
+def registered(number: int, schema: Schema) -> JsonSchema:
+    """The schema of an id as a registry has it. Raises RejectedError for one that is not read."""
+    if schema.kind != "JSON":
+        reject("schema_incompatible", f"schema {number}: expected a JSON Schema, got {schema.kind}")
+    try:
+        return JsonSchema(schema.text, schema.references)
+    except SchemaError as error:
+        reject("schema_incompatible", f"schema {number}: it {error}")
+
+
 class _TooManyStepsError(Exception):
     pass
 
@@ -190,9 +205,27 @@ def _parts(schema: object) -> Iterator[dict[str, Any]]:
                     found.append(inner)
 
 
-def _resolver(schema: dict[str, Any]) -> Any:
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise SchemaError("is not JSON") from None
+    if not isinstance(document, dict):
+        raise SchemaError("is no JSON object")
+    return document
+
+
+def _registry(others: Mapping[str, dict[str, Any]]) -> Any:
+    resources = [
+        (name, Resource.from_contents(other, default_specification=DRAFT202012))
+        for name, other in others.items()
+    ]
+    return Registry().with_resources(resources)
+
+
+def _resolver(schema: dict[str, Any], registry: Any) -> Any:
     resource = Resource.from_contents(schema, default_specification=DRAFT202012)
-    return Registry().with_resource(resource.id() or "", resource).resolver(resource.id() or "")
+    return registry.with_resource(resource.id() or "", resource).resolver(resource.id() or "")
 
 
 def _is_open(schema: object) -> bool:

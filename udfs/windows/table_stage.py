@@ -102,11 +102,20 @@ class TableShard(Shard):
 class TableStage(Stage[TableShard]):
     """All rows go on, with the columns that the table had of their key.
 
+    Late ones do so too where the stage `joins_late`, with what is known still; else they go as they are.
     `misses` counts rows without any, `late_changes` those that came after rows they are about may have gone.
     """
 
-    def __init__(self, params: StageParams, table: TableParams, recheck: Recheck | None = None) -> None:
+    def __init__(
+        self,
+        params: StageParams,
+        table: TableParams,
+        recheck: Recheck | None = None,
+        *,
+        joins_late: bool = False,
+    ) -> None:
         super().__init__()
+        self._joins_late = joins_late
         self.lag_ms = table.lag_ms
         self.misses = self.late_changes = 0
         self._recheck, self._retention, self._results = recheck, table.retention_ms, params.results
@@ -121,7 +130,8 @@ class TableStage(Stage[TableShard]):
         self, key: int, state: ShardState, blob: bytes, watermark: int
     ) -> tuple[pa.RecordBatch | None, int | None]:
         if not blob.startswith(CHANGES):
-            return super().receive(key, state, blob, watermark)
+            late, timer = super().receive(key, state, blob, watermark)
+            return late and self._late(self.shard(key, state), late), timer
         shard = self.shard(key, state)
         self.late_changes += shard.change(blob[len(CHANGES) :], watermark - self.lag_ms)
         return None, self.timer(key, shard)
@@ -154,6 +164,12 @@ class TableStage(Stage[TableShard]):
         shard = TableShard(state, self._layout, self._retention, self._recheck)
         self._dead += shard.dead
         return shard
+
+    def _late(self, shard: TableShard, rows: pa.RecordBatch) -> pa.RecordBatch:
+        if not self._joins_late:
+            return rows
+        joined = self._with_results(shard, pa.Table.from_batches([rows])).rows
+        return joined.combine_chunks().to_batches()[0]
 
     def _with_results(self, shard: TableShard, rows: pa.Table) -> Windowed:
         columns, missed = shard.versions.join(rows, times_of(rows))

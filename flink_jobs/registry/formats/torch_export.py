@@ -10,7 +10,7 @@ import pandas as pd
 
 from flink_jobs.errors import InputError
 from flink_jobs.registry.formats.base import ClientFormat, Facts, network_output
-from flink_jobs.registry.formats.tensors import matrix
+from flink_jobs.registry.formats.tensors import vector
 from udfs.model.formats.base import Raw
 from udfs.model.formats.neural import as_output
 from udfs.model.manifest import Signature
@@ -43,7 +43,10 @@ def _read(data: bytes, _trusted_types: Sequence[str]) -> Any:
 
 
 def _inspect(data: bytes, trusted_types: Sequence[str]) -> Facts:
-    """Of its output a program tells the shape, and by its last operation what that is."""
+    """The names of its inputs, where it has one for each column or vector, and what its output is.
+
+    Of its output a program tells the shape, and by its last operation what that is.
+    """
     program = _read(data, trusted_types)
     output = next(node for node in program.graph.nodes if node.op == "output").args[0]
     if len(output) != 1:
@@ -52,7 +55,8 @@ def _inspect(data: bytes, trusted_types: Sequence[str]) -> Facts:
     while _name(node) in _SHAPES:
         node = node.args[0]
     width = int(shape[1]) if len(shape) == 2 and isinstance(shape[1], int) else 1
-    return Facts(output=network_output(_ENDS.get(_name(node), ""), width))
+    names = _worker().column_names(program)
+    return Facts(None if names is None else tuple(names), network_output(_ENDS.get(_name(node), ""), width))
 
 
 def _name(node: Any) -> str:
@@ -63,9 +67,13 @@ def _name(node: Any) -> str:
 def _says(program: Any, frame: pd.DataFrame, signature: Signature) -> Raw:
     """The forward of the module that was exported."""
     worker = _worker()
-    rows = worker.torch.from_numpy(matrix(frame, signature).astype(worker.number_type(program, signature)))
+    inputs = {item.name: item for item in signature.inputs}
+    made = []
+    for tensor in worker.tensors_of(program, signature):
+        rows = vector(frame, tensor.columns, inputs).astype(tensor.number)
+        made.append(worker.torch.from_numpy(rows if tensor.dimensions == 2 else rows[:, 0]))
     with worker.torch.no_grad():
-        said = program.module()(rows)
+        said = program.module()(*made)
     return Raw(as_output(said.numpy(), signature))
 
 

@@ -353,6 +353,24 @@ if find_spec("torch"):
             rows["expected.prediction"], net(tensor).detach().numpy().ravel(), rtol=1e-6
         )
 
+    def test_a_torch_program_takes_a_vector_as_one_tensor(tmp_path: Path) -> None:
+        class Search(torch.nn.Module):  # type: ignore[misc]
+            def forward(self, embedding: Any, age: Any) -> Any:
+                return embedding @ torch.tensor([1.0, 10.0, 100.0]) + 1000.0 * age
+
+        sizes = ({0: torch.export.Dim.AUTO},) * 2
+        net = torch.export.export(Search().eval(), (torch.zeros(4, 3), torch.zeros(4)), dynamic_shapes=sizes)
+        names = ["embedding_2", "age", "embedding_0", "embedding_1"]
+        frame = pd.DataFrame({name: np.arange(5.0) + place for place, name in enumerate(names)})
+        model = written(tmp_path, "torch", net, frame, *(Input(name=name, type="double") for name in names))
+        rows = golden(tmp_path)
+        wanted = (
+            rows["embedding_0"] + 10 * rows["embedding_1"] + 100 * rows["embedding_2"] + 1000 * rows["age"]
+        )
+        np.testing.assert_allclose(rows["expected.prediction"], wanted, rtol=1e-6)
+        said = model.predict(pa.Table.from_pandas(rows[names], preserve_index=False)).prediction
+        np.testing.assert_allclose(np.asarray(said), wanted, rtol=1e-6)
+
     def test_narrow_floats_are_rounded_for_a_torch_program_of_doubles(tmp_path: Path) -> None:
         frame = pd.DataFrame({"a": np.array([0.1, 0.2], "float32"), "b": [1.0, 0.5]})
         net = Net(number=torch.float64)

@@ -18,7 +18,7 @@ import pytest
 from scipy.stats import ks_2samp
 from sklearn.linear_model import LogisticRegression
 
-from flink_jobs.errors import JobFileError
+from flink_jobs.errors import InputError, JobFileError
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.registry import Registry
@@ -236,6 +236,16 @@ def test_training_makes_the_measures_of_the_jobs_vectors(tmp_path: Path) -> None
     trainer.write_text(f"from {__name__} import with_places\n{trainer.read_text()}")
     (tmp_path / "job.yaml").write_text(text)
     registry = Registry(tmp_path)
+    nowhere = (
+        "the vector 'at_map' must be there in at least one of the [0-9]+ held-out rows; it is null in all"
+    )
+    with pytest.raises(InputError, match=nowhere):
+        train(
+            load_trainer(tmp_path / "cards"),
+            registry,
+            training_settings(tmp_path / "none"),
+            features=no_places,
+        )
     train(load_trainer(tmp_path / "cards"), registry, training_settings(tmp_path), features=placed)
     profile = parse_reference((registry.folder("cards", 1) / PROFILE_FILE).read_bytes())
     assert {*profile.columns} == {"amount", "at_map.norm", "at_map.distance"}
@@ -253,3 +263,10 @@ def placed(job: JobSpec, records: pa.Table, columns: Sequence[str], note: Note) 
     places = np.array(records["at_map"].to_pylist())[found.rows]
     table_ = pa.table({"amount": found.table["amount"], "at_map_0": places[:, 0], "at_map_1": places[:, 1]})
     return Computed(table_.select(list(columns)), found.rows, found.times, found.lost)
+
+
+def no_places(job: JobSpec, records: pa.Table, columns: Sequence[str], note: Note) -> Computed:
+    found = placed(job, records, columns, note)
+    nothing = pa.nulls(found.table.num_rows, pa.float64())
+    table_ = found.table.set_column(1, columns[1], nothing).set_column(2, columns[2], nothing)
+    return Computed(table_, found.rows, found.times, found.lost)
