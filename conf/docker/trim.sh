@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Takes out of an environment what no job runs: tests, C sources, debug symbols, a second ONNX library, installers; and
 # compiles what the command and workers import, and nothing else.
-#   trim.sh ENVIRONMENT        needs strip, of binutils
+#   trim.sh ENVIRONMENT        needs strip, of binutils, and zip
 set -euo pipefail
 
 python=$1/bin/python
@@ -16,6 +16,11 @@ find . -type f \( -name '*_test.py' -o -name '*_it_test.py' \) -path './apache_b
 rm -f onnxruntime/capi/libonnxruntime.so.*
 # For programs in Scala: Flink's planner brings its own.
 rm -f pyflink/lib/flink-scala_*.jar
+# State backends in C for other systems: of eleven each, one is loaded.
+case $(uname -m) in aarch64) native=linux-aarch64 ;; *) native=linux64 ;; esac
+for library in rocksdb forst; do
+  zip -q -d pyflink/lib/flink-dist-*.jar "lib${library}jni-*" -x "lib${library}jni-$native.so"
+done
 # What auditwheel has moved (*.libs) does not always outlive being stripped.
 find . -type f -name '*.so*' -not -path './*.libs/*' -exec strip --strip-unneeded {} +
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from flink_jobs.cli.connection import token_url_of_profile
-from flink_jobs.errors import InputError
+from flink_jobs.errors import InputError, TailraceError
 from flink_jobs.local import stack
 from flink_jobs.local.stack import Health
 from flink_jobs.local.state import Stack, load
-from flink_jobs.run.retained import jobs_in
+from flink_jobs.run.retained import lost_jobs
 from flink_jobs.run.tokens import java_option
 from flink_jobs.system.addresses import WEB_URL
 from flink_jobs.system.terminal import open_console
@@ -53,13 +53,20 @@ def up(
         ),
     ] = False,
     registry_port: Annotated[int, typer.Option(help="Port of the schema registry.")] = 8082,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume", help="Go on with the jobs that ran on a JobManager that has died."
+        ),
+    ] = True,
     directory: Directory = Path(".tailrace"),
 ) -> None:
     """Start a Kafka broker and a Flink cluster on this machine, and leave them running.
 
     They listen on 127.0.0.1 only, but for metrics, which Flink publishes on all interfaces. Data in topics
+    They listen on 127.0.0.1 only, but for metrics, which Flink publishes on all interfaces. Data in topics
     and schemas survive [bold]tailrace down[/] and the next [bold]up[/]. What died is started again, and the
-    rest left running.
+    rest left running; the jobs of a JobManager that died go on from their newest checkpoints.
 
     [bold]Examples[/]
 
@@ -72,6 +79,7 @@ def up(
       tailrace up --schema-registry
     """
     console = open_console()
+    lost = _lost(directory)
     if otlp and not re.fullmatch(WEB_URL, otlp):
         raise InputError(f"--otlp must be http://host:port/path or https://host/path; got {otlp!r}")
     registry = registry_port if schema_registry else None
@@ -82,8 +90,8 @@ def up(
         found, started = stack.up(directory, options, report=line.update)
     console.print(_what_was_done(found, started), style="green")
     _print_addresses(console, found)
-    if "jobmanager" in started and len(started) < len(found.services):
-        _print_lost(console, found)
+    for name in lost:
+        _bring_back(console, name, found.flink_url, resume=resume)
 
 
 def down(
@@ -142,10 +150,26 @@ def _what_was_done(found: Stack, started: Sequence[str]) -> str:
     return "Started." if whole else f"Started {', '.join(started)}; the rest ran on."
 
 
-def _print_lost(console: Console, found: Stack) -> None:
-    """A JobManager forgets its jobs when it ends; their checkpoints stay."""
-    for name in jobs_in(found.directory / "flink" / "checkpoints"):
-        console.print(f"{name} left checkpoints here; to go on: tailrace resume {name}", markup=False)
+def _lost(directory: Path) -> list[str]:
+    """The jobs that a JobManager has forgotten because it died; their checkpoints stay."""
+    before = load(directory)
+    services = before.services if before else ()
+    died = any(each.name == "jobmanager" and not each.process.alive() for each in services)
+    return lost_jobs(directory / "flink") if died else []
+
+
+def _bring_back(console: Console, name: str, cluster: str, *, resume: bool) -> None:
+    if resume:
+        from flink_jobs.cli import again  # Start-up: brings all that plans a job.  # noqa: PLC0415
+
+        console.print(f"{name} ran when the JobManager died; it goes on", markup=False)
+        try:
+            again.resume(name, cluster=cluster)
+        except TailraceError as error:
+            console.print(f"{name} does not go on: {error}", style="red", markup=False)
+        else:
+            return
+    console.print(f"{name} left its state here; to go on: tailrace resume {name}", markup=False)
 
 
 def _print_addresses(console: Console, found: Stack) -> None:

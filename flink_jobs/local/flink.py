@@ -85,6 +85,7 @@ class SessionCluster:
     def launch_one(self, name: str) -> tuple[ProcessId, Path]:
         """Starts the jobmanager or the taskmanager, for the first time or after it died."""
         log = self.directory / "log" / f"flink-tailrace-{_SERVICES[name]}-0-local.log"
+        (self.directory / f"{name}.started").touch()
         script = ["bash", str(_flink_home() / "bin" / f"{name}.sh"), "start-foreground"]
         process = ProcessId.of(spawn(script, log.with_suffix(".start"), env=self._environment()).pid)
         self._processes[name] = process, log
@@ -125,7 +126,7 @@ class SessionCluster:
 
     def _write_conf(self) -> None:
         conf = self.directory / "conf"
-        for folder in ("conf", "log", "pid", "tmp", "checkpoints", "savepoints"):
+        for folder in ("conf", "log", "pid", "tmp", "checkpoints", "savepoints", "ended"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
             # State and logs hold records.
             (self.directory / folder).chmod(0o700)
@@ -160,6 +161,8 @@ class SessionCluster:
             "web.upload.dir": str(self.directory / "tmp"),
             "execution.checkpointing.dir": (self.directory / "checkpoints").as_uri(),
             "execution.checkpointing.savepoint-dir": (self.directory / "savepoints").as_uri(),
+            # Who is not there when the JobManager dies has been running.
+            "jobmanager.archive.fs.dir": (self.directory / "ended").as_uri(),
             # With _classpath: each job would load the classes of its jars anew and never free them, and the
             # TaskManager would be out of metaspace after five jobs.
             "classloader.resolve-order": "parent-first",

@@ -6,8 +6,10 @@ found.path, found.file
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,14 +87,29 @@ def _time(path: str) -> int | None:
     return round(Path(local, _METADATA).stat().st_mtime * 1000)
 
 
-def jobs_in(directory: Path) -> list[str]:
-    """The names of the jobs that left checkpoints in a folder of this machine."""
+def lost_jobs(cluster: Path) -> list[str]:
+    """The names of the jobs that ran when the JobManager of a local cluster was lost.
+
+    `cluster` is the folder of a SessionCluster. By Flink's own archive these jobs have not ended, and they
+    were submitted since that JobManager was started.
+    """
+    started = _written(cluster / "jobmanager.started")
+    ended = "\n".join(map(str, (cluster / "ended").rglob("*")))
+    found = []
+    for file in (cluster / "checkpoints").glob(f"*/{FILE}"):
+        if file.parent.name in ended or _written(file) < started:
+            continue
+        with suppress(OSError, msgspec.DecodeError):
+            found.append(parse_state(file.read_bytes()).job)
+    return sorted(set(found))
+
+
+def _written(file: Path) -> float:
+    """Seconds since the epoch; for one that is not there the end of time."""
     try:
-        store = open_store(directory)
-        states = (_state(store, folder) for folder in store.folders("", FILE))
-        return sorted({state.job for state in states if state})
-    except (StoreError, OSError):
-        return []
+        return file.stat().st_mtime
+    except OSError:
+        return math.inf
 
 
 def remembered(checkpoints: Mapping[str, Any]) -> Retained | None:

@@ -1,7 +1,7 @@
 """A job that outlives an edit, its TaskManager, and its JobManager, on the local stack.
 
 The adversary is whoever edits the file or kills these processes: the job is shown as what it is, `up` starts
-what died and leaves the rest, and nothing is written twice. The job file is what `init`
+what died, brings its jobs back and leaves the rest, and nothing is written twice. The job file is what `init`
 makes of the topic.
 """
 
@@ -21,6 +21,7 @@ import pytest
 from flink_jobs.kafka import ClientSettings, claims, create_topics, produce, read_topic
 from flink_jobs.local import stack
 from flink_jobs.local.state import load
+from flink_jobs.run.retained import lost_jobs
 from flink_jobs.system.jars import PROJECT
 from flink_jobs.system.processes import free_port, wait_until
 from flink_jobs.system.warm_workers import warm_python
@@ -135,10 +136,19 @@ def test_a_job_outlives_its_taskmanager_and_its_jobmanager(day: Day) -> None:
 
     day.kill("jobmanager")
     time.sleep(2)
-    assert "tailrace resume alive" in day.well("up")
+    day.send(25)
+    assert "alive ran when the JobManager died; it goes on" in day.well("up")
+    day.until_all_are_there()
+    assert sorted(day.ids()) == list(range(day.sent))
+
+    day.well("stop", "alive", "--cancel")
     refused = day.tailrace("submit", "alive.yaml")
     assert (refused.returncode, "tailrace resume alive" in refused.stderr) == (2, True)
-    day.send(25)
+    day.send(5)
     day.well("resume", "alive")
     day.until_all_are_there()
     assert sorted(day.ids()) == list(range(day.sent))
+    # By Flink's own archive the cancelled run has ended, and the one after it has not.
+    assert lost_jobs(day.folder / ".tailrace" / "flink") == ["alive"]
+    day.well("stop", "alive", "--cancel")
+    assert wait_until(lambda: lost_jobs(day.folder / ".tailrace" / "flink") == [], 30, 0.5)

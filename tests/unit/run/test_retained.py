@@ -10,7 +10,7 @@ import pytest
 
 from flink_jobs.errors import InputError
 from flink_jobs.plan.state import FILE, JobState, encode_state
-from flink_jobs.run.retained import Retained, jobs_in, newest, remembered, retained_in
+from flink_jobs.run.retained import Retained, lost_jobs, newest, remembered, retained_in
 
 STATE = JobState("fraud", "payments", {}, file="/srv/fraud.yaml")
 
@@ -47,12 +47,25 @@ def test_the_newest_checkpoint_of_the_job(places: Path) -> None:
     assert last is not None
     assert last.path == f"{places}/a/chk-10"
     assert last.file == "/srv/fraud.yaml"
-    assert jobs_in(places) == ["fraud", "other"]
 
 
 def test_a_folder_that_is_not_there_has_none(tmp_path: Path) -> None:
     assert retained_in(str(tmp_path / "none"), "fraud") == []
-    assert jobs_in(tmp_path / "none") == []
+    assert lost_jobs(tmp_path / "none") == []
+
+
+def test_jobs_that_ran_when_the_jobmanager_died(tmp_path: Path) -> None:
+    """Not one that was cancelled, one of a cluster before this one, nor a folder that was cut off."""
+    for number, name in enumerate(("old", "lost", "cancelled", "lost")):
+        leave(tmp_path / "checkpoints" / (str(number) * 32), msgspec.structs.replace(STATE, job=name))
+    os.utime(tmp_path / "checkpoints" / ("0" * 32) / FILE, (0, 0))
+    (tmp_path / "checkpoints" / "broken").mkdir()
+    (tmp_path / "checkpoints" / "broken" / FILE).write_text("{")
+    (tmp_path / "jobmanager.started").touch()
+    os.utime(tmp_path / "jobmanager.started", (1_000, 1_000))
+    (tmp_path / "ended" / "of-an-application").mkdir(parents=True)
+    (tmp_path / "ended" / "of-an-application" / ("2" * 32)).touch()
+    assert lost_jobs(tmp_path) == ["lost"]
     assert newest([], "fraud") is None
 
 
