@@ -391,8 +391,8 @@ class Stage:
 
     def delete_records(self) -> None:
         """Of the source, those that it has now, as retention does."""
+        ends = end_offsets(self.settings, "proof")  # before they are read: more come meanwhile, and stay
         self._kept |= {(each.partition, each.offset): each for each in self._read("proof")}
-        ends = end_offsets(self.settings, "proof")
         admin = connect(self.settings)  # kept, or nobody answers
         places = [TopicPartition("proof", number, end) for number, end in ends.items()]
         for future in admin.delete_records(places).values():
