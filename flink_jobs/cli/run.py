@@ -160,7 +160,7 @@ def require_an_end(*, bounded: bool, goes_on: bool) -> None:
     if bounded and goes_on:
         raise InputError(
             "--bounded and a savepoint cannot go together: Flink goes on with the partitions as the "
-            "savepoint has them, without an end; leave --bounded out, and end the job by tailrace stop --drain"
+            "savepoint has them, without an end; leave --bounded out, and end it by tailrace stop --drain"
         )
 
 
