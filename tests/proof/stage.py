@@ -209,6 +209,8 @@ class Stage:
         self.directory, self.draw = directory, draw
         self.code: Path | None = None
         self.accounted, self.said = accounted, ""
+        # With `idle` a job waits for no partition of a topic that is empty yet.
+        self.fed_first = False
         self._feeds = feeds
         self._edits = edits
         self.drift = not any("# drift" in after for _, after in edits)
@@ -253,10 +255,12 @@ class Stage:
             "regression",
             profiled=outputs,
         )
+        self.feeder = Feeder(self.broker.bootstrap, self._seed)
+        if self._feeds and self.fed_first:
+            self.feeder.start()
         self.submit()
         self.outcomes = Outcomes(self.settings)
-        self.feeder = Feeder(self.broker.bootstrap, self._seed)
-        if self._feeds:
+        if self._feeds and not self.fed_first:
             self.feeder.start()
 
     # What people do
