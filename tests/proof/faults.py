@@ -280,7 +280,12 @@ def _old(stage: Stage) -> None:
 
 
 def _upgrade(stage: Stage) -> None:
-    savepoint = stage.stop()
+    try:
+        savepoint = stage.stop()
+    except WorkError as error:  # the job of the old one began again just then
+        print(error, flush=True)
+        stage.recovered()
+        savepoint = stage.stop()
     stage.code = None
     stage.submit(savepoint)
 
