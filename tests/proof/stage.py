@@ -83,6 +83,7 @@ class Feeder(threading.Thread):
         super().__init__(daemon=True)
         self._brokers = brokers
         self._producers = [self._connected("none")]
+        self._former: list[Producer] = []
         self.partitions: Sequence[int] = range(PARTITIONS)
         self.change: Callable[[Sent], Sent] = lambda row: row
         self._rows = stream(seed)
@@ -101,6 +102,7 @@ class Feeder(threading.Thread):
 
     def compress(self, *codecs: str) -> None:
         """Has producers with these send in turn, from now on."""
+        self._former += self._producers  # which may still have some to send
         self._producers = [*map(self._connected, codecs)]
 
     def _connected(self, codec: str) -> Producer:
@@ -119,13 +121,18 @@ class Feeder(threading.Thread):
         """Ends the stream, and moves each partition past it. Raises WorkError where a record was refused."""
         self._end.set()
         self.join()
+        left = self._flush()  # before others of them move the watermark
         for each in flush(len(self.sent), len(self.partitions)):
             self._send(each)
-        left = sum(producer.flush(_PATIENCE) for producer in self._producers)
+        left += self._flush()
         if left or self._refused:
             raise WorkError(
                 f"{left} records were not sent, {len(self._refused)} refused: {self._refused[:1]}"
             )
+
+    def _flush(self) -> int:
+        """How many could not be sent."""
+        return sum(producer.flush(_PATIENCE) for producer in (*self._former, *self._producers))
 
     def _send(self, row: Message) -> None:
         producer = self._producers[len(self.sent) % len(self._producers)]
