@@ -432,7 +432,9 @@ class Stage:
         recovered, there = self.recovered(), self.outcomes.numbers
         predicted = [row for row in self.feeder.sent if row.outcome == "predicted" and row.number in there]
         windows = len({each.time // DRIFT_MS for each in predicted}) if self.drift else 0
-        if recovered and wait_until(lambda: len(self._read(_DRIFT)) >= windows, _PATIENCE, 2):
+        if recovered and self.drift:
+            wait_until(lambda: len(self._read(_DRIFT)) >= windows, _PATIENCE, 2)
+        if recovered:
             time.sleep(5)  # doubled records would still come
         if self.accounted:
             self.stop("--drain")
