@@ -69,6 +69,7 @@ def run(
 
       tailrace run conf/flight_delay.yaml --bounded
     """
+    require_an_end(bounded=bounded, goes_on=savepoint is not None)
     target = Target(savepoint=_local_savepoint(savepoint))
     with _terminated_like_interrupted():
         plan = prepare(file, bounded=bounded)
@@ -152,6 +153,15 @@ def prepare(file: Path, *, bounded: bool = False, cluster: Cluster | None = None
     for warning in found.warnings:
         log.warning("preflight", message=warning)
     return plan
+
+
+def require_an_end(*, bounded: bool, goes_on: bool) -> None:
+    """Raises InputError for a job that would never end: Flink keeps the ends of partitions in a savepoint."""
+    if bounded and goes_on:
+        raise InputError(
+            "--bounded and a savepoint cannot go together: Flink goes on with the partitions as the "
+            "savepoint has them, without an end; leave --bounded out, and end it by tailrace stop --drain"
+        )
 
 
 def warn_of_gone(job: JobSpec, *, goes_on: bool) -> None:

@@ -18,6 +18,7 @@ from flink_jobs.cli.run import (
     TakeOver,
     leave_word,
     prepare,
+    require_an_end,
     require_unclaimed,
     show_traceback,
     warn_of_gone,
@@ -91,8 +92,9 @@ def submit(
 
       tailrace submit conf/flight_delay.yaml --savepoint s3://bucket/savepoints/savepoint-1f2e
     """
+    require_an_end(bounded=bounded, goes_on=savepoint is not None)
     found = cluster_at(cluster)
-    if take_over and (stopped_at := _stop_other(found, file, allow_empty or [])):
+    if take_over and (stopped_at := _stop_other(found, file, allow_empty or [], bounded=bounded)):
         savepoint = savepoint or stopped_at
     plan = prepare(file, bounded=bounded, cluster=found)
     source_id = topic_id(client_settings(plan.job), plan.job.source.topic)
@@ -133,12 +135,13 @@ def submit(
         raise
 
 
-def _stop_other(cluster: Cluster, file: Path, allowed: Sequence[str]) -> str | None:
+def _stop_other(cluster: Cluster, file: Path, allowed: Sequence[str], *, bounded: bool) -> str | None:
     """Stops the job of the file's name, if the cluster runs it, and gives the savepoint."""
     name = load_job(file, environment()).job
     target = next((job for job in cluster.jobs() if job.name == name and job.state not in ENDED), None)
     if target is None:
         return None
+    require_an_end(bounded=bounded, goes_on=True)
     check_file(file, name, parse_parameter(cluster.parameters(target.id).get(PARAMETER)), allowed)
     taken = stopped(cluster, target, None)
     structlog.get_logger().info("stopped", job=name, id=target.id, savepoint=taken)

@@ -14,7 +14,7 @@ from tests.proof import faults
 from tests.proof.ledger import FIRST_LATE
 from tests.proof.proof import prove
 
-FAULTS = ["codecs", "clock", "replicas", "paused-worker", "worker", "broker", "uncommitted"]
+FAULTS = ["clock", "replicas", "paused-worker", "worker", "broker", "uncommitted"]
 
 
 @pytest.mark.timeout(900)

@@ -260,8 +260,10 @@ def test_a_job_scores_once_what_comes_back_encrypted_and_long_after_its_time(
     assert all(record.key == b"k%d" % json.loads(record.value or b"")["id"] for record in predictions)
     # What was scored amid others is the same bytes alone.
     told = json.loads(predictions[-1].value or b"")
-    status, receipt = job.run("receipt", str(told["partition"]), str(told["offset"]))
-    assert (status, receipt["same"]) == (0, True), receipt
+    place = (str(told["partition"]), str(told["offset"]))
+    done = subprocess.run([*COMMAND, "receipt", str(job.file), *place, "--json"], capture_output=True)
+    receipt = json.loads(done.stdout)
+    assert (done.returncode, receipt["same"]) == (0, True), receipt
     assert receipt["sha256"] == hashlib.sha256(predictions[-1].value or b"").hexdigest()
 
 

@@ -248,6 +248,10 @@ def _clock(stage: Stage) -> None:
     stage.feeder.change = _as_it_is
 
 
+def _fed_first(stage: Stage) -> None:
+    stage.fed_first = True
+
+
 def _silent(stage: Stage) -> None:
     """For more than an hour of event time; the others are not held up for longer than the job says.
 
@@ -276,7 +280,12 @@ def _old(stage: Stage) -> None:
 
 
 def _upgrade(stage: Stage) -> None:
-    savepoint = stage.stop()
+    try:
+        savepoint = stage.stop()
+    except WorkError as error:  # the job of the old one began again just then
+        print(error, flush=True)
+        stage.recovered()
+        savepoint = stage.stop()
     stage.code = None
     stage.submit(savepoint)
 
@@ -352,6 +361,7 @@ FAULTS = {
         _silent,
         3,
         [("event_time: {", "event_time: {idle: 5s, ")],
+        begins=_fed_first,
     ),
     "take-over": Fault("a second job of its name is refused, then takes it over", _take_over, 3),
     "upgrade": Fault(

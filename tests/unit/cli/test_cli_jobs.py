@@ -406,3 +406,13 @@ def test_an_interrupt_is_one_line_and_what_follows_is_ignored(
 def test_a_collector_is_a_url(tailrace: Tailrace, url: str) -> None:
     code, _, error = tailrace("up", "--otlp", url)
     assert (code, "--otlp must be http://host:port/path or https://host/path" in error) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_a_job_that_would_never_end_is_refused_before_anything_is_asked(
+    tailrace: Tailrace, command: str
+) -> None:
+    """Partitions of a savepoint have the end that they were made with, which is none."""
+    code, _, said = tailrace(command, "rides.yaml", "--bounded", "--savepoint", "nowhere")
+    assert code == 2
+    assert "--bounded and a savepoint cannot go together" in said
