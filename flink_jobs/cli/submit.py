@@ -175,7 +175,7 @@ def _warmed(plan: Plan, savepoint: str | None) -> Plan:
         raise InputError("--warm-up is for a job that goes on; --savepoint PATH must be given with it")
     from flink_jobs.run.warm_up import warmed  # Start-up: seldom used.  # noqa: PLC0415
 
-    return warmed(plan)
+    return warmed(plan, savepoint)
 
 
 def check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str], source_id: str) -> bool:
