@@ -91,6 +91,8 @@ def submit(
 
       tailrace submit conf/flight_delay.yaml --savepoint s3://bucket/savepoints/savepoint-1f2e
     """
+    if warm_up and not (savepoint or take_over):
+        raise InputError("--warm-up is for a job that goes on: --savepoint PATH must be given with it")
     found = cluster_at(cluster)
     if take_over and (stopped_at := _stop_other(found, file, allow_empty or [])):
         savepoint = savepoint or stopped_at
@@ -172,7 +174,7 @@ def require_no_outputs(plan: Plan) -> None:
 
 def _warmed(plan: Plan, savepoint: str | None) -> Plan:
     if savepoint is None:
-        raise InputError("--warm-up is for a job that goes on; --savepoint PATH must be given with it")
+        raise InputError("--warm-up: no job of this name runs here, so there is no savepoint to go on from")
     from flink_jobs.run.warm_up import warmed  # Start-up: seldom used.  # noqa: PLC0415
 
     return warmed(plan, savepoint)
