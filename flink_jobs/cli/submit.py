@@ -93,6 +93,8 @@ def submit(
       tailrace submit conf/flight_delay.yaml --savepoint s3://bucket/savepoints/savepoint-1f2e
     """
     require_an_end(bounded=bounded, goes_on=savepoint is not None)
+    if warm_up and not (savepoint or take_over):
+        raise InputError("--warm-up is for a job that goes on: --savepoint PATH must be given with it")
     found = cluster_at(cluster)
     if take_over and (stopped_at := _stop_other(found, file, allow_empty or [], bounded=bounded)):
         savepoint = savepoint or stopped_at
@@ -175,10 +177,10 @@ def require_no_outputs(plan: Plan) -> None:
 
 def _warmed(plan: Plan, savepoint: str | None) -> Plan:
     if savepoint is None:
-        raise InputError("--warm-up is for a job that goes on; --savepoint PATH must be given with it")
+        raise InputError("--warm-up: no job of this name runs here, so there is no savepoint to go on from")
     from flink_jobs.run.warm_up import warmed  # Start-up: seldom used.  # noqa: PLC0415
 
-    return warmed(plan)
+    return warmed(plan, savepoint)
 
 
 def check_savepoint(plan: Plan, savepoint: str, allowed: Sequence[str], source_id: str) -> bool:

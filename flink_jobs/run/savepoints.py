@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,9 @@ from flink_jobs.plan.state import (
 from udfs.errors import StoreError
 from udfs.store import open_store
 
+# Partition, next offset, end.
+_SPLIT = struct.Struct(">iqq")
+_NO_END = -(2**63)
 # Far more than the longest job file makes.
 _LARGEST = 4_000_000
 
@@ -87,6 +91,31 @@ def judged(
     if state is None:
         return None
     return judge(state, state_of(plan, topic_id=topic_id() if state.topic_id else ""))
+
+
+def places_in(metadata: bytes, topic: str) -> dict[int, int]:
+    """The next offset of each partition of a topic that is read without an end, by a savepoint's `_metadata`.
+
+    Splits are looked for as Flink's Kafka connector writes them (KafkaPartitionSplitSerializer): a source's
+    state is small, and so in that file. Empty where there is none.
+    """
+    name = topic.encode()
+    found: dict[int, int] = {}
+    for match in re.finditer(re.escape(len(name).to_bytes(2, "big") + name), metadata):
+        split = metadata[match.end() : match.end() + _SPLIT.size]
+        if len(split) == _SPLIT.size:
+            partition, offset, end = _SPLIT.unpack(split)
+            if end == _NO_END and partition >= 0 and offset >= 0:
+                found[partition] = min(offset, found.get(partition, offset))
+    return found
+
+
+def stored_places(savepoint: str, topic: str) -> dict[int, int]:
+    """Those of a savepoint or checkpoint. Raises InputError where it cannot be read from here."""
+    try:
+        return places_in(open_store(savepoint_uri(savepoint)).read("_metadata"), topic)
+    except (StoreError, OSError) as error:
+        raise InputError(f"--savepoint: {savepoint} cannot be read from here: {error}") from None
 
 
 def savepoint_uri(given: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -29,6 +29,7 @@ from flink_jobs.plan.warm_up import (
     warmed_windows,
     with_warm_up,
 )
+from flink_jobs.run.savepoints import stored_places
 from flink_jobs.spec import JobSpec
 from udfs.records.decode import decode_batch
 from udfs.records.event_time import EventTimeField, Unit
@@ -39,18 +40,20 @@ _LOOKED_AT = 200
 _MS_BY_UNIT = {"ms": 1.0, "s": 1_000.0, "us": 0.001}
 
 
-def warmed(plan: Plan) -> Plan:
-    """The plan that reads its source once more, from its longest window before the group's place on.
+def warmed(plan: Plan, savepoint: str) -> Plan:
+    """The plan that reads its source once more, from its longest window before the savepoint's place on.
 
-    Raises InputError for a job without such windows, or whose group has read nothing.
+    Raises InputError for a job without such windows, for one that has read nothing, and for a savepoint that
+    cannot be read.
     """
     if warmed_windows(plan) is None:
         raise InputError("--warm-up is for jobs that have windows over a time (over) for each record")
     job, settings = plan.job, client_settings(plan.job)
-    newest = dict(_newest(job, settings))
+    read = stored_places(savepoint, job.source.topic)
+    newest = dict(_newest(job, settings, read or committed_offsets(settings, job.job, job.source.topic)))
     since = active_since(newest, job, longest(plan))
     if since is None:
-        raise InputError(f"--warm-up: the group {job.job} has read no records of {job.source.topic}")
+        raise InputError(f"--warm-up: {job.job} has read no records of {job.source.topic} up to {savepoint}")
     start = first_timestamp(job, since)
     whole = covered_since(job, since, _gone_before(job, settings, start))
     log = structlog.get_logger()
@@ -61,13 +64,11 @@ def warmed(plan: Plan) -> Plan:
     return with_warm_up(plan, whole, start, ends)
 
 
-def _newest(job: JobSpec, settings: ClientSettings) -> Iterator[tuple[int, int]]:
-    """The newest event time of each partition among the last records that the group has read."""
-    topic = job.source.topic
-    committed = committed_offsets(settings, job.job, topic)
-    for partition, end in end_offsets(settings, topic).items():
-        read = min(end, committed.get(partition, end))
-        records = list(read_span(settings, topic, partition, max(0, read - _LOOKED_AT), read))
+def _newest(job: JobSpec, settings: ClientSettings, read: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """The newest event time of each partition among the last records before these offsets."""
+    for partition, end in read.items():
+        start = max(0, end - _LOOKED_AT)
+        records = list(read_span(settings, job.source.topic, partition, start, end))
         if times := list(event_times(job, records)):
             yield partition, max(times)
 

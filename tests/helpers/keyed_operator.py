@@ -61,7 +61,7 @@ class KeyedOperator:
     def __init__(self, function: Any, now: int = 1_000_000) -> None:
         self._pickled = pickle.dumps(function)
         self.maps: defaultdict[str, MapState] = defaultdict(MapState)
-        self._values: defaultdict[str, ValueState] = defaultdict(ValueState)
+        self.values: defaultdict[str, ValueState] = defaultdict(ValueState)
         self._timers: dict[TimeDomain, set[int]] = {
             TimeDomain.EVENT_TIME: set(),
             TimeDomain.PROCESSING_TIME: set(),
@@ -116,7 +116,7 @@ class KeyedOperator:
         self._function.open(
             SimpleNamespace(
                 get_map_state=lambda descriptor: self.maps[descriptor.name],
-                get_state=lambda descriptor: self._values[descriptor.name],
+                get_state=lambda descriptor: self.values[descriptor.name],
                 get_metrics_group=lambda: group,
             )
         )

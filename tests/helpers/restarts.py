@@ -32,7 +32,8 @@ def run_until(
     plan = make_plan(load_job_text(file.read_text(), str(file), file.parent, {}))
     preflight.check(plan)
     if warm_up:
-        plan = warmed(plan)
+        assert savepoint
+        plan = warmed(plan, savepoint)
     settings = ClientSettings(brokers)
 
     def written() -> dict[str, int]:

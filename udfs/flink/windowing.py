@@ -64,6 +64,8 @@ from udfs.windows.windowed import Windowed
 ARRAY_ROWS = 64
 # How often the wall clock looks at shards whose rows wait.
 LOOK_MS = 60_000
+# The number in the map of kept rows under which the time is up to which rows were released.
+UNTIL = -(2**63)
 ARRAY = Types.OBJECT_ARRAY(BYTES)
 OUTCOME_COLUMNS = {
     "_kind": Types.INT(),
@@ -92,12 +94,34 @@ TO_SIDE = OutputTag("rejected", OUTCOME)
 
 
 class _Blobs:
-    """Map state of numbered blobs."""
+    """Map state of blobs, numbered from 0 on or down from -1, but for UNTIL."""
 
     def __init__(self, context: RuntimeContext, name: str) -> None:
-        self._state = context.get_map_state(MapStateDescriptor(name, Types.LONG(), BYTES))
-        self.items, self.get = self._state.items, self._state.get
-        self.put, self.remove = self._state.put, self._state.remove
+        self.state = context.get_map_state(MapStateDescriptor(name, Types.LONG(), BYTES))
+        self.get, self.put, self.remove = self.state.get, self.state.put, self.state.remove
+
+    def items(self) -> Iterator[tuple[int, bytes]]:
+        return ((number, blob) for number, blob in self.state.items() if number != UNTIL)
+
+
+class _Until:
+    """The time in the map of kept rows: each state that changes is sent and answered on its own.
+
+    Versions before had a state for it, which is read where the map has no time yet.
+    """
+
+    def __init__(self, kept: _Blobs, before: Any) -> None:
+        self._kept, self._before = kept.state, before
+
+    def value(self) -> int | None:
+        written = self._kept.get(UNTIL)
+        if written is not None:
+            return int.from_bytes(bytes(written), "big", signed=True)
+        found: int | None = self._before.value()
+        return found
+
+    def update(self, until: int) -> None:
+        self._kept.put(UNTIL, until.to_bytes(8, "big", signed=True))
 
 
 class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
@@ -112,10 +136,11 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._published = Published(runtime_context.get_metrics_group())
         self._stage = self.make_stage(self._stage_params)
         self._looks: dict[int, int] = {}
+        kept = _Blobs(runtime_context, "kept")
         self._state = ShardState(
             _Blobs(runtime_context, "pending"),
-            _Blobs(runtime_context, "kept"),
-            runtime_context.get_state(ValueStateDescriptor("until", Types.LONG())),
+            kept,
+            _Until(kept, runtime_context.get_state(ValueStateDescriptor("until", Types.LONG()))),
             runtime_context.get_state(ValueStateDescriptor("contract", BYTES)),
         )
 

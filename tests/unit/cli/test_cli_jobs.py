@@ -239,6 +239,7 @@ def test_help_teaches_with_examples(tailrace: Tailrace, command: str) -> None:
         (("stop", "x", "--cancel", "--savepoint", "y"), 2, "only one of --savepoint and --cancel"),
         (("stop", "x", "--cancel", "--drain"), 2, "only one of --drain and --cancel"),
         (("run", "job.yaml", "--savepoint", "nowhere"), 2, "--savepoint must be a folder with a file"),
+        (("submit", "job.yaml", "--warm-up"), 2, "--warm-up is for a job that goes on: --savepoint"),
         (("run", "none.yaml"), 2, "none.yaml: must be a job file"),
     ],
 )  # fmt: skip

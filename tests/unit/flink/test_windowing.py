@@ -20,6 +20,7 @@ from udfs.flink.windowing import (
     LOOK_MS,
     OUTCOME_COLUMNS,
     TO_SIDE,
+    UNTIL,
     ReshardingStage,
     ScoringStage,
     WindowScoringStage,
@@ -167,6 +168,22 @@ def test_late_after_a_restart_is_whole_and_once() -> None:
         ("05.001Z", 2),
         ("07.000Z", 1),
     ]
+
+
+def test_a_savepoint_of_before_knows_how_far_it_had_come() -> None:
+    """Its time is in a state of its own. Were that not read, the late record would be in a window again."""
+    operator = KeyedOperator(ScoringStage(BY_CARD, SCORE))
+    operator.send_plain(blob(("a", 1, 5_000), ("b", 1, 7_000)))
+    operator.watermark(6_000)
+    kept = operator.maps["kept"]
+    operator.values["until"].update(int.from_bytes(kept.get(UNTIL), "big", signed=True))
+    kept.remove(UNTIL)
+    operator.restart(down_ms=1_000)
+    operator.send_plain(blob(("a", 1, 5_000)))
+    operator.watermark(8_000)
+    assert len(of_kind(operator.results, LATE)) == 1
+    assert operator.values["until"].value() == 5_000
+    assert int.from_bytes(kept.get(UNTIL), "big", signed=True) == 7_000
 
 
 def test_a_stage_that_others_follow_gives_rows_to_their_shards_and_the_rest_to_the_side() -> None:

@@ -6,6 +6,7 @@ would call windows complete that are not; and a savepoint that Flink refuses aft
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.state import judge, leaves, refusals, state_of
 from flink_jobs.plan.warm_up import active_since, covered_since, first_timestamp, longest, with_warm_up
 from flink_jobs.plan.window_stages import OUTCOMES, WindowStages
+from flink_jobs.run.savepoints import places_in
 from flink_jobs.run.warm_up import event_times
 from tests.helpers import models
 
@@ -115,3 +117,15 @@ def test_event_times_are_those_that_the_job_goes_by(folder: Path) -> None:
     assert list(event_times(plan(folder).job, records)) == [1_000, 1_001, 1_002]
     own = plan(folder, ("{out_of_order", "{field: at, unit: s, out_of_order")).job
     assert list(event_times(own, records)) == [7_000, 9_000]
+
+
+def test_the_place_is_the_savepoints_own_whoever_has_read_on_since() -> None:
+    """Splits as Flink's connector writes them, among other bytes; not those of another topic or of an end."""
+
+    def split(topic: str, partition: int, offset: int, end: int = -(2**63)) -> bytes:
+        name = topic.encode()
+        return struct.pack(f">H{len(name)}siqq", len(name), name, partition, offset, end)
+
+    written = b"\0\1rides" + split("rides", 0, 400) + split("rides2", 1, 3) + split("rides", 1, 7, 9)
+    written += split("rides", 2, 12) + split("rides", 2, 11) + b"\0\5rides\0\0"
+    assert places_in(written, "rides") == {0: 400, 2: 11}

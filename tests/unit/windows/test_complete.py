@@ -15,7 +15,8 @@ import pytest
 from tests.helpers.window_reference import aggregated, same
 from tests.helpers.window_rows import FIELDS, SHARD_KEYS, Row, StageRun, stream
 from udfs.windows.blobs import TIME, pack
-from udfs.windows.held import Back, Held, backs_of, held_since, limits_of
+from udfs.windows.complete import Complete
+from udfs.windows.held import Back, Held, Limits, backs_of, held_since, limits_of
 from udfs.windows.kept import LEAST_TIME
 from udfs.windows.params import COMPLETE, AggregateParams, Columns, StageParams, WindowParams
 from udfs.windows.retention import Retention
@@ -209,3 +210,13 @@ def test_conditions_are_a_column_of_their_own() -> None:
 
 def test_nothing_is_lacking_in_a_shard_that_released_nothing() -> None:
     assert held_since({"x": Held(5)}, Retention([SECOND]), {"x": False}, LEAST_TIME) == {}
+
+
+def test_a_row_is_complete_where_the_windows_of_all_keys_are() -> None:
+    """A later stage, by another key, does not call whole what an earlier one did not."""
+    rows = pa.table({TIME: [10, 10, 20, 20], COMPLETE: [True, False, True, False]})
+    complete = Complete((SECOND,))
+    results, rows = complete.of({"second": pa.array([1.0] * 4)}, complete.with_limits(rows, Limits(15, {})))
+    assert list(results) == ["second"]
+    assert rows.column_names == [TIME, COMPLETE]
+    assert rows[COMPLETE].to_pylist() == [False, False, True, False]
