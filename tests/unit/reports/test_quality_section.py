@@ -46,7 +46,7 @@ def test_beside_the_alarm_it_says_what_to_do_and_what_else_moved() -> None:
     lead = quality_lead(grouped([*HOURS, alarm]), [moved])
     said = Text(lead).text
     assert "What to do. At the same time: score moved down. The model is less right than it was." in said
-    assert said.index("What to do.") < said.index("window")
+    assert said.index("What to do.") < said.index("AUC of each window")
     assert "What to do." not in Text(quality_lead(grouped(HOURS), [moved])).text
 
 
