@@ -49,7 +49,8 @@ circle{fill:var(--bad)}.ref{fill:var(--ref)}.cur{fill:var(--cur)}
 @media(max-width:900px){.fit th,.fit td{padding-right:.55rem}
 .fit td.n{white-space:normal}.fit span{white-space:nowrap}}
 @media(max-width:640px){.wide td{white-space:nowrap}.spare{display:none}
-.fit td,.fit td.n,.fit th{white-space:normal}
+.fit td,.fit td.n,.fit th{white-space:normal}.fit th,.fit td{padding-right:.4rem;font-size:.88rem}
+.wide .heat{max-width:100%}.heat text{font-size:14px}
 .line text,.quality text,.running text{font-size:16px}.bars text{font-size:13px}
 .line,.quality,.running{overflow:visible}}
 @media print{nav{display:none}html{font-size:10px}body{max-width:none;padding:0}

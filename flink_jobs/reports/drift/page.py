@@ -242,8 +242,9 @@ def _joint(series: Series) -> str:
         untested = series.windows and not any(window.joint for window in series.windows)
         return f'<p class="dim">{_NOT_TOGETHER}</p>' if untested else ""
     rows = "".join(
-        f'<tr><td class="short">{text(day(window.window.start))}</td><td class="n">{joint.value:.2f}</td>'
-        f'<td class="n">{joint.threshold:.2f}</td><td class="n">{_chance(joint.q)}</td><td class="any">'
+        f'<tr><td class="short"><span>{text(day(window.window.start))}</span></td>'
+        f'<td class="n">{joint.value:.2f}</td>'
+        f'<td class="n spare">{joint.threshold:.2f}</td><td class="n spare">{_chance(joint.q)}</td><td>'
         + "; ".join(text(str(pair)) for pair in joint.pairs)
         + "</td></tr>"
         for window, joint in changed[::-1][:10]
@@ -253,8 +254,8 @@ def _joint(series: Series) -> str:
         " the root-mean-square difference of the correlations of numbers, or the share of the rows that moved"
         " in the table of two columns, is above what chance explains."
     )
-    titles = ("window", "difference", "threshold", "q", "pairs that changed most (reference → window)")
-    return f"<h3>Columns together</h3><p>{lead}</p>{wide_table(titles, rows)}"
+    titles = ("window", ">difference", "~>threshold", "~>q", "pairs that changed most (reference → window)")
+    return f"<h3>Columns together</h3><p>{lead}</p>{wide_table(titles, rows, fit=True)}"
 
 
 def _segments(group: VersionSeries, number: int) -> str:
