@@ -15,12 +15,15 @@ def page(title: str, style: str, body: str) -> str:
 
 
 def table(titles: Sequence[str], rows: str) -> str:
-    """A title that begins with > is over numbers."""
-    head = "".join(
-        f'<th class="n">{title[1:]}</th>' if title.startswith(">") else f"<th>{title}</th>"
-        for title in titles
-    )
+    """A title that begins with > is over numbers; one that begins with ~ is left out on a narrow screen."""
+    head = "".join(map(_title, titles))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _title(title: str) -> str:
+    name = title.lstrip("~>")
+    kinds = [kind for sign, kind in (("~", "spare"), (">", "n")) if sign in title[: len(title) - len(name)]]
+    return f'<th class="{" ".join(kinds)}">{name}</th>' if kinds else f"<th>{name}</th>"
 
 
 def stacked_table(titles: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> str:
@@ -44,6 +47,9 @@ def contents(links: Sequence[tuple[str, str]]) -> str:
     return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
 
 
-def wide_table(titles: Sequence[str], rows: str) -> str:
-    """One that may be wider than the page."""
-    return f'<div class="wide">{table(titles, rows)}</div>'
+def wide_table(titles: Sequence[str], rows: str, *, fit: bool = False) -> str:
+    """One that may be wider than the page. If it is to `fit`, cells wrap on a narrow screen.
+
+    Cells below a title that begins with ~ are to be of the class `spare`.
+    """
+    return f'<div class="wide{" fit" * fit}">{table(titles, rows)}</div>'

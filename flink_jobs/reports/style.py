@@ -46,7 +46,13 @@ circle{fill:var(--bad)}.ref{fill:var(--ref)}.cur{fill:var(--cur)}
 .stack td,.stack td.short{border:0;padding:.05rem 0;text-align:left;white-space:normal}
 .stack td::before{content:attr(data-title) ": ";color:var(--dim);font-weight:400}
 .stack td.any{min-width:0}.stack td.any::before{display:block;content:attr(data-title)}}
-@media(max-width:640px){.wide td{white-space:nowrap}}
+@media(max-width:900px){.fit th,.fit td{padding-right:.55rem}
+.fit td.n{white-space:normal}.fit span{white-space:nowrap}}
+@media(max-width:640px){.wide td{white-space:nowrap}.spare{display:none}
+.fit td,.fit td.n,.fit th{white-space:normal}.fit th,.fit td{padding-right:.4rem;font-size:.88rem}
+.wide .heat{max-width:100%}.heat text{font-size:14px}
+.line text,.quality text,.running text{font-size:16px}.bars text{font-size:13px}
+.line,.quality,.running{overflow:visible}}
 @media print{nav{display:none}html{font-size:10px}body{max-width:none;padding:0}
 details,figure,table{break-inside:avoid}
 .pick{display:none}.wide svg{max-width:100%}}

@@ -9,7 +9,7 @@ from itertools import groupby
 from flink_jobs.reports.text import day
 from flink_jobs.system.terminal import plain
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 560, 150, 52, 8, 20
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 560, 150, 64, 8, 20
 
 Values = Sequence[float | None]
 

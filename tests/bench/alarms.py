@@ -1,7 +1,8 @@
 """How often windows without drift are called drift, and how often drift is found: Markdown tables.
 
-    python -m tests.bench.alarms
-    python -m tests.bench.alarms --promises
+    python -m tests.bench.alarms --page docs/drift.md
+    python -m tests.bench.alarms --json FILE --minutes 20      # some of it; again, and it goes on
+    python -m tests.bench.alarms --promises --page docs/drift.md
 
 Each run draws a reference of 10,000 rows, and windows. In most runs only the verdicts are looked at, by the
 judge's tests without its reports; in the others it is checked that they are the judge's verdicts.
@@ -10,9 +11,12 @@ judge's tests without its reports; in the others it is checked that they are the
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -28,10 +32,11 @@ MORE_RUNS = 400
 FULL_RUNS = 200
 PARTS_FULL_RUNS = 10
 _PART = 50
+# A stream, and the number of the first of `_PART` runs.
+Task = tuple[str, int]
 ROWS = 10_000
 SIZES = (100, 200, 500, 5_000)
 CUT = 0.1
-MARKS = ("<!-- promises -->", "<!-- end of promises -->")
 CUT_OFFS = ("wasserstein", "psi", "jensen_shannon")
 TITLES = {"wasserstein": "W1 ≥ 0.1", "psi": "PSI ≥ 0.1", "jensen_shannon": "JS ≥ 0.1"}
 
@@ -74,35 +79,61 @@ def main() -> None:
     """Prints the tables; takes most of half an hour on two cores, with `--promises` ten minutes."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--promises", action="store_true", help="only the streams that break other tests")
-    options.add_argument("--runs", type=int, default=200, help="windows of each of these, and size")
-    options.add_argument(
-        "--page", type=Path, metavar="FILE", help="write what `--promises` prints into docs/drift.md"
-    )
+    options.add_argument("--runs", type=int, default=200, help="with `--promises`, windows of each, and size")
+    options.add_argument("--json", type=Path, metavar="FILE", help="what was counted, to go on from")
+    options.add_argument("--minutes", type=float, default=math.inf, help="no new runs after so long")
+    options.add_argument("--page", type=Path, metavar="FILE", help="write it into docs/drift.md")
     chosen = options.parse_args()
-    if chosen.promises:
-        found = tables(chosen.runs)
-        if chosen.page:
-            chosen.page.write_text(within(chosen.page.read_text(), found))
-        print(found)
-        return
-    totals = {kind: Counter[str]() for kind in STREAMS}
+    made = (
+        {"promises": tables(chosen.runs)} if chosen.promises else _judged_tables(chosen.json, chosen.minutes)
+    )
+    print("\n\n".join(made.values()))
+    if chosen.page:
+        page = chosen.page.read_text()
+        for name, found in made.items():
+            page = within(page, name, found)
+        chosen.page.write_text(page)
+
+
+def within(page: str, name: str, found: str) -> str:
+    """The page with these tables in place of those between the marks of that name."""
+    first, last = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, rest = page.split(first)
+    _, after = rest.split(last)
+    return f"{before}{first}\n\n{found}\n\n{last}{after}"
+
+
+def _judged_tables(kept: Path | None, minutes: float) -> dict[str, str]:
+    """Of all runs that are known or are counted within the minutes, kind by kind as many."""
+    known = json.loads(kept.read_text()) if kept and kept.exists() else {}
     tasks = [(kind, first) for first in range(0, RUNS, _PART) for kind in STREAMS]
+    left = [task for task in tasks if _name(task) not in known]
+    end = time.monotonic() + 60 * minutes
     with ProcessPoolExecutor(2) as pool:
-        for (kind, first), total in zip(tasks, pool.map(_some_runs, tasks), strict=True):
-            totals[kind] += total
-            print(f"{kind}: {first + _PART} runs", file=sys.stderr, flush=True)
-    print("\n\n".join(table(totals) for table in (false_alarms, cut_offs, power, single)))
-    print(f"\n{tables(chosen.runs)}")
+        for some in _batched(left, len(STREAMS)):
+            if time.monotonic() > end:
+                break
+            known |= dict(zip(map(_name, some), pool.map(_some_runs, some), strict=True))
+            print(f"{len(known)} of {len(tasks)} parts", file=sys.stderr, flush=True)
+            if kept:
+                kept.write_text(json.dumps(known))
+    totals = {
+        kind: sum((Counter(known[_name(t)]) for t in tasks if t[0] == kind and _name(t) in known), Counter())
+        for kind in STREAMS
+    }
+    made = {"false alarms": false_alarms, "cut-offs": cut_offs, "power": power, "single": single}
+    return {name: table(totals) for name, table in made.items()}
 
 
-def within(page: str, found: str) -> str:
-    """The page with these tables in place of those between its marks."""
-    before, rest = page.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    return f"{before}{MARKS[0]}\n\n{found}\n\n{MARKS[1]}{after}"
+def _name(task: Task) -> str:
+    return f"{task[0]}, from {task[1]}"
 
 
-def _some_runs(task: tuple[str, int]) -> Counter[str]:
+def _batched(tasks: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
+    return (tasks[first : first + size] for first in range(0, len(tasks), size))
+
+
+def _some_runs(task: Task) -> Counter[str]:
     kind, first = task
     stream, total = STREAMS[kind], Counter[str]()
     for run in range(first, first + _PART):

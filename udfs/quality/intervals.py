@@ -60,9 +60,12 @@ def beside_storms(metric: Metric, between: float, most: float) -> Metric:
 
 def error_alone(metric: Metric) -> float:
     """The standard error that independent records would have; 0: not known."""
-    if metric.low is None or metric.high is None:
+    if metric.value is None or metric.low is None or metric.high is None:
         return 0.0
-    return (metric.high - metric.low) / (2 * Z) / math.sqrt(metric.alike or 1.0)
+    if metric.alike is None:
+        return (metric.high - metric.low) / (2 * Z)
+    # A wide interval may be cut at one end.
+    return max(metric.high - metric.value, metric.value - metric.low) / Z / math.sqrt(metric.alike)
 
 
 def logit_interval(share: float, n: float) -> Metric:

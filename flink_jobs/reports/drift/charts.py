@@ -10,22 +10,22 @@ from html import escape
 from itertools import pairwise
 
 from flink_jobs.reports.drift.series import Line, Point, Series
-from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, number, svg, text
+from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg, text
 from flink_jobs.reports.text import day, percent
 from flink_jobs.system.terminal import plain
 from udfs.drift.records import ColumnReport
 
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.35)
-_CELL_HEIGHT, _NAMES = 18, 170
+_CELL_HEIGHT, _NAMES = 18, 136
 
 
 def heat_map(series: Series, lines: Sequence[Line]) -> str:
     """Columns down, windows across: the deeper the colour, the larger the effect; a frame marks drift."""
-    cell = max(5.0, min(28.0, 700 / len(series.windows)))
+    cell = max(5.0, min(20.0, 700 / len(series.windows)))
     width, height = _NAMES + cell * len(series.windows), _CELL_HEIGHT * len(lines) + 22
     rows = "".join(_heat_row(line, place * _CELL_HEIGHT, cell) for place, line in enumerate(lines))
     axis = _axis(series, cell, width, height - 6)
-    return svg(max(width, _NAMES + 240), height, rows + axis, "heat", "effect per column and window")
+    return svg(max(width, _NAMES + 210), height, rows + axis, "heat", "effect per column and window")
 
 
 def _axis(series: Series, cell: float, width: float, y: float) -> str:
@@ -47,7 +47,7 @@ def _axis(series: Series, cell: float, width: float, y: float) -> str:
 
 def _heat_row(line: Line, y: int, cell: float) -> str:
     name = plain(line.name)
-    shown = name if len(name) <= 24 else name[:23] + "…"
+    shown = name if len(name) <= 20 else name[:19] + "…"
     cells = "".join(
         _heat_cell(point, _NAMES + place * cell, y, cell)
         for place, point in enumerate(line.points)
@@ -100,7 +100,11 @@ def value_chart(line: Line) -> str:
     bottom, top = min(every), max(every)
     frame = Frame(len(line.points), bottom, top)
     marks = frame.level(level) if level is not None else ""
-    body = frame.axes(*_ends(line), number) + marks + "".join(frame.path(band, "band") for band in bands)
+    body = (
+        frame.axes(*_ends(line), "{:.3g}".format)
+        + marks
+        + "".join(frame.path(band, "band") for band in bands)
+    )
     return svg(WIDTH, HEIGHT, body + frame.path(means, "now"), "line", "mean per window")
 
 

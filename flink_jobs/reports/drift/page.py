@@ -59,7 +59,7 @@ def render(groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord], lead:
     links = [("accounts", "Accounts"), *([("quality", "Quality")] if lead else [])] if groups else []
     chapters = []
     for number, group in enumerate(groups, start=1):
-        chapters.append(_chapter(group, alerts_of(group, firing), alerts_of(group, alerts), number))
+        chapters.append(_chapter(group, alerts_of(group, firing), alerts_of(group, alerts), number, lead))
         links += [(f"{place}-{number}", name) for place, name in _places(group, several=len(groups) > 1)]
     quality = f'<div id="quality">{lead}</div>' if lead else ""
     accounts = _accounts(groups) if groups else ""
@@ -100,8 +100,9 @@ def _newest(window: DriftRecord) -> str:
 
 
 def _chapter(
-    group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord], number: int
+    group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord], number: int, lead: str
 ) -> str:
+    """What `lead` has advised is not said again."""
     judged = headline(group, firing)
     total = group.total
     sections = "".join(
@@ -111,7 +112,7 @@ def _chapter(
     return (
         f'<main id="drift-{number}">{_title(group)}'
         f'<p class="headline {judged.worry}"><b>{_WORRY[judged.worry]}</b> {text(judged.sentence)}</p>'
-        f"{_what_to_do(advice(group, firing))}"
+        f"{_what_to_do([sentence for sentence in advice(group, firing) if text(sentence) not in lead])}"
         f"{_worst(total)}"
         f'<h2 id="alerts-{number}">Open alerts</h2>{alert_table(firing)}{incidents(alerts)}'
         f'<h2 id="changed-{number}">What changed, and when</h2><p class="dim">{_PURPOSE}</p>{_key()}'
@@ -151,7 +152,7 @@ def _title(group: VersionSeries) -> str:
 
 
 def _what_to_do(sentences: Sequence[str]) -> str:
-    return f"<p><b>What to do.</b> {text(' '.join(sentences))}</p>"
+    return f"<p><b>What to do.</b> {text(' '.join(sentences))}</p>" if sentences else ""
 
 
 def _periods(found: Sequence[Period]) -> str:
@@ -241,8 +242,9 @@ def _joint(series: Series) -> str:
         untested = series.windows and not any(window.joint for window in series.windows)
         return f'<p class="dim">{_NOT_TOGETHER}</p>' if untested else ""
     rows = "".join(
-        f'<tr><td class="short">{text(day(window.window.start))}</td><td class="n">{joint.value:.2f}</td>'
-        f'<td class="n">{joint.threshold:.2f}</td><td class="n">{_chance(joint.q)}</td><td class="any">'
+        f'<tr><td class="short"><span>{text(day(window.window.start))}</span></td>'
+        f'<td class="n">{joint.value:.2f}</td>'
+        f'<td class="n spare">{joint.threshold:.2f}</td><td class="n spare">{_chance(joint.q)}</td><td>'
         + "; ".join(text(str(pair)) for pair in joint.pairs)
         + "</td></tr>"
         for window, joint in changed[::-1][:10]
@@ -252,8 +254,8 @@ def _joint(series: Series) -> str:
         " the root-mean-square difference of the correlations of numbers, or the share of the rows that moved"
         " in the table of two columns, is above what chance explains."
     )
-    titles = ("window", "difference", "threshold", "q", "pairs that changed most (reference → window)")
-    return f"<h3>Columns together</h3><p>{lead}</p>{wide_table(titles, rows)}"
+    titles = ("window", ">difference", "~>threshold", "~>q", "pairs that changed most (reference → window)")
+    return f"<h3>Columns together</h3><p>{lead}</p>{wide_table(titles, rows, fit=True)}"
 
 
 def _segments(group: VersionSeries, number: int) -> str:
@@ -298,4 +300,4 @@ def _problems(windows: Sequence[DriftRecord]) -> str:
         f'<tr><td class="n">{count:,}</td>{"".join(f"<td>{text(part)}</td>" for part in key)}</tr>'
         for key, count in most
     )
-    return f"<h2>Refused records</h2>{wide_table(('records', 'stage', 'reason', 'field'), rows)}"
+    return f"<h2>Refused records</h2>{wide_table(('records', 'stage', 'reason', 'field'), rows, fit=True)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flink_jobs.reports.drift.charts import distribution, effect_chart, null_chart, value_chart
 from flink_jobs.reports.drift.series import Line, Point
+from flink_jobs.reports.markup import wide_table
 from flink_jobs.reports.svg import number, text
 from flink_jobs.reports.text import day, percent
 from udfs.drift.records import ColumnReport, named
@@ -71,13 +72,12 @@ def _statistics(point: Point) -> str:
     rows = "".join(
         f'<tr><td>{text(name)}</td><td class="n">{number(found.value)}{_upper(found.upper)}</td>'
         f'<td class="n">{number(found.threshold)}{" (set)" if found.fixed else ""}</td>'
-        f'<td class="n">{number(found.p)}</td><td class="dim">{DEFINITIONS.get(name, "")}</td></tr>'
+        f'<td class="n">{number(found.p)}</td><td class="dim spare">{DEFINITIONS.get(name, "")}</td></tr>'
         for name, found in report.statistics.items()
     )
-    head = "<th>statistic</th><th>value</th><th>threshold</th><th>p</th><th>what it is</th>"
     return (
         f"<p>Window of {text(day(point.window.window.start))}: {_numbers(report)}</p>"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f"{wide_table(('statistic', '>value', '>threshold', '>p', '~what it is'), rows, fit=True)}"
     )
 
 

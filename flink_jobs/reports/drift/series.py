@@ -174,7 +174,7 @@ def standing(series: Series) -> str | None:
         return None
     return (
         f"{len(drifted)} of {plural(len(judged), 'window')} since {day(drifted[0].window.start)} differ from"
-        " the reference, so that they do is no news: it is of another season than the stream, or out of date."
+        " the reference. That is no news any more: the reference is of another season, or out of date."
     )
 
 

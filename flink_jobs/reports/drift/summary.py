@@ -19,17 +19,13 @@ from flink_jobs.reports.drift.series import (
     impacts,
     standing,
 )
+from flink_jobs.reports.quality.summary import LESS_RIGHT
 from flink_jobs.reports.text import day, percent
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import ColumnReport, DriftRecord, named
 
 SHOWN, NAMED, LITTLE, NULLS = 12, 4, 0.01, 0.02
 RECENT, WORST = 14, 5
-_QUALITY = (
-    "The model is less right than it was. If that began with a release, go back (tailrace release rollback);"
-    " if the world has changed, train on newer data (tailrace retrain); if values are missing or new, mend"
-    " their source."
-)
 _STALE = (
     "Let the reference be of now: train on newer data (tailrace retrain), which makes a new one; where the"
     " stream follows the hours of the week, set drift.seasonal; or compare with what the job saw lately"
@@ -92,7 +88,7 @@ def _bad_window(series: Series, place: int) -> BadWindow:
 def advice(group: VersionSeries, firing: Sequence[AlertRecord]) -> list[str]:
     """What to do, in sentences; `firing` are the open alerts of the group, the worst first."""
     now = group.total.now
-    found = [_QUALITY] if firing and firing[0].damage in ("realized", "estimated") else []
+    found = [LESS_RIGHT] if firing and firing[0].damage in ("realized", "estimated") else []
     if not now:
         return found or [_without_columns(group, firing)]
     if standing(group.total):

@@ -10,13 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flink_jobs.reports.markup import wide_table
-from flink_jobs.reports.quality.summary import SHOWN, VersionQuality, headline, label, number, spread
+from flink_jobs.reports.quality.summary import (
+    LESS_RIGHT,
+    SHOWN,
+    VersionQuality,
+    headline,
+    label,
+    number,
+    spread,
+)
 from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg, text
 from flink_jobs.reports.text import day, percent
 from udfs.alerts.records import AlertRecord
 from udfs.quality.records import Metric, QualityRecord
 
-ROWS = 14
+ROWS, MOVED = 14, 3
 _WORRY = {"alarm": "Act.", "calm": "As expected.", "unknown": "Not sure."}
 
 
@@ -29,9 +37,21 @@ def _version(group: VersionQuality, firing: Sequence[AlertRecord]) -> str:
     worry, sentence = headline(group, firing)
     return (
         f"<main><h1>{text(group.job)}: how right model {text(group.model)} version {group.version} is</h1>"
-        f'<p class="headline {worry}"><b>{_WORRY[worry]}</b> {text(sentence)}.</p>'
-        f"{_chart(group)}{_windows(group)}</main>"
+        f'<p class="headline {worry}"><b>{_WORRY[worry]}</b> {text(sentence[:1].upper() + sentence[1:])}.</p>'
+        f"{_what_to_do(group, firing) if worry == 'alarm' else ''}{_chart(group)}{_windows(group)}</main>"
     )
+
+
+def _what_to_do(group: VersionQuality, firing: Sequence[AlertRecord]) -> str:
+    """With what else moved at the same time, as that may be why."""
+    moved = [
+        alert.message.split(";")[0]
+        for alert in firing
+        if (alert.job, alert.version) == (group.job, group.version)
+        and alert.damage in ("records", "outputs", "inputs")
+    ]
+    why = f"At the same time: {'; '.join(moved[:MOVED])}. " if moved else ""
+    return f"<p><b>What to do.</b> {text(why + LESS_RIGHT)}</p>"
 
 
 def _chart(group: VersionQuality) -> str:
@@ -55,7 +75,7 @@ def _chart(group: VersionQuality) -> str:
     )
     caption = (
         f"{label(main)} of each window: with labels (line), as estimated without them (dashed). Dots: what "
-        "came is further from what the scores made expect than chance explains."
+        "came is further from what the scores made expect than chance explains; below, the gap is how far."
     )
     picture = svg(WIDTH, HEIGHT, body, "quality", text(f"{label(main)} over time"))
     return f'<div class="charts"><figure>{picture}<figcaption>{text(caption)}</figcaption></figure></div>'
@@ -63,23 +83,30 @@ def _chart(group: VersionQuality) -> str:
 
 def _windows(group: VersionQuality) -> str:
     shown = SHOWN[group.kind]
-    titles = ("window", ">records", ">labels", *(f">{label(name)}" for name in shown), ">estimated", ">gap")
-    rows = "".join(_row(record, shown) for record in group.total[-ROWS:])
-    return wide_table(titles, rows)
+    main, *others = (f">{label(name)}" for name in shown)
+    titles = ("window", "~>records", ">labels", main, *(f"~{name}" for name in others), ">estimated", ">gap")
+    rows = "".join(_row(record, shown) for record in group.total[: -ROWS - 1 : -1])
+    return wide_table(titles, rows, fit=True)
 
 
 def _row(record: QualityRecord, shown: Sequence[str]) -> str:
     coverage = percent(record.labels.coverage) if record.labels else "none"
     gap = "" if record.gap is None else f"{record.gap.part:+.1%}"
-    cells = [f"{record.records:,}", coverage if record.final else f"{coverage} …"]
-    cells += [spread(record.realized.get(name)) for name in shown]
-    cells += [spread(record.estimated.get(shown[0]))]
+    main, *others = (spread(record.realized.get(name)) for name in shown)
+    cells = [("n spare", f"{record.records:,}"), ("n", coverage if record.final else f"{coverage} …")]
+    cells += [("n", main), *(("n spare", other) for other in others)]
+    cells += [("n", spread(record.estimated.get(shown[0])))]
     style = ' class="n drift"' if record.gap and record.gap.changed else ' class="n"'
     return (
-        f'<tr><td class="short">{text(day(record.window.start))}{" (part)" * record.partial}</td>'
-        + "".join(f'<td class="n">{text(cell)}</td>' for cell in cells)
+        f'<tr><td class="short">{_day(record)}{" (part)" * record.partial}</td>'
+        + "".join(f'<td class="{kind}">{text(cell)}</td>' for kind, cell in cells)
         + f"<td{style}>{text(gap)}</td></tr>"
     )
+
+
+def _day(record: QualityRecord) -> str:
+    """A narrow column breaks between date and time only."""
+    return " ".join(f"<span>{text(part)}</span>" for part in day(record.window.start).split())
 
 
 def _value(metric: Metric | None) -> float | None:

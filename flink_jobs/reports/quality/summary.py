@@ -26,6 +26,11 @@ SHOWN = {
     "anomaly": ("auc", "precision", "recall"),
 }
 NAMES = {"auc": "AUC", "log_loss": "log loss", "mae": "MAE", "rmse": "RMSE"}
+LESS_RIGHT = (
+    "The model is less right than it was. If that began with a release, go back (tailrace release rollback);"
+    " if the world has changed, train on newer data (tailrace retrain); if values are missing or new, mend"
+    " their source."
+)
 
 
 @dataclass(frozen=True)

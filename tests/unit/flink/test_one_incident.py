@@ -304,7 +304,7 @@ def test_it_is_first_on_the_page_when_the_first_bad_window_is_over(told: Told) -
     page = re.sub(r"<[^>]+>", " ", render(grouped(drift), alerts, lead))
     first = page.index("Act.")
     assert "what became of its records" in page[:first]
-    assert " ".join(page[first:].split()).startswith("Act. since 2026-01-01 10:00: AUC 0.8")
+    assert " ".join(page[first:].split()).startswith("Act. Since 2026-01-01 10:00: AUC 0.8")
     assert page[first:].index("AUC 0.8") < page[first:].index("score moved down")
     assert "As expected." not in page
     said = " ".join(page[page.index("Incidents") :].split())

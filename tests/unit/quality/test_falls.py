@@ -15,6 +15,7 @@ from udfs.alerts.records import AlertRecord
 from udfs.quality.alerts import AlertState, judge
 from udfs.quality.expected import ReferenceQuality
 from udfs.quality.falls import LEAST_WINDOWS, LEVEL, Baseline
+from udfs.quality.intervals import beside_storms, error_alone, of_mean
 from udfs.quality.records import LabelState, Metric, QualityRecord
 
 RANDOM = np.random.default_rng(5)
@@ -166,3 +167,16 @@ def test_what_training_says_of_another_metric_or_version_is_no_reference() -> No
 
 def test_a_window_of_few_labels_is_not_held_against_training_as_if_it_had_many() -> None:
     assert play([window(0, 0.8, error=0.04)], trained=TRAINED) == []
+
+
+@pytest.mark.parametrize("value", [0.9, 0.97])
+def test_an_estimates_interval_of_storms_does_not_blunt_its_alert(value: float) -> None:
+    """Also where it is cut, as no AUC is above 1."""
+    alone = of_mean(value, 0.008)
+    wide = beside_storms(alone, 0.03, 1.0)
+    assert wide.value == value
+    assert wide.low == pytest.approx(value - 1.959964 * np.hypot(0.008, 0.03), rel=1e-6)
+    assert (wide.high == 1.0) == (value == 0.97)
+    assert error_alone(wide) == pytest.approx(0.008)
+    assert error_alone(alone) == pytest.approx(0.008)
+    assert beside_storms(alone, 0.0, 1.0) == alone

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from flink_jobs.reports.drift.page import render
 from flink_jobs.reports.quality.section import quality_lead
 from flink_jobs.reports.quality.summary import grouped
+from tests.helpers.alerts import alert
 from tests.helpers.quality_records import record
 
 HOURS = [record(hour) for hour in range(5)]
@@ -37,6 +38,27 @@ def test_it_comes_first_and_says_whether_to_act() -> None:
     calm = Text(quality_lead(grouped(HOURS)))
     assert "As expected." in calm.text
     assert "circle" not in calm.tags
+
+
+def test_beside_the_alarm_it_says_what_to_do_and_what_else_moved() -> None:
+    alarm = record(5, changed=True)
+    moved = alert("score", 6, "outputs", message="score moved down; only 0.1% of rows still above 0.8")
+    lead = quality_lead(grouped([*HOURS, alarm]), [moved])
+    said = Text(lead).text
+    assert "What to do. At the same time: score moved down. The model is less right than it was." in said
+    assert said.index("What to do.") < said.index("AUC of each window")
+    assert "What to do." not in Text(quality_lead(grouped(HOURS), [moved])).text
+
+
+def test_a_narrow_screen_leaves_out_the_same_cells_as_titles_and_the_newest_window_is_first() -> None:
+    lead = quality_lead(grouped(HOURS))
+    (table,) = re.findall(r"<table>.*?</table>", lead)
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", table)
+    spare = [i for i, cell in enumerate(re.findall(r"<th[^>]*>", head)) if "spare" in cell]
+    assert 0 < len(spare) < 5
+    for row in rows:
+        assert [i for i, cell in enumerate(re.findall(r"<td[^>]*>", row)) if "spare" in cell] == spare
+    assert [Text(row).text[:16].split()[-1] for row in rows][:2] == ["04:00", "03:00"]
 
 
 def test_the_chart_has_a_point_for_each_window_with_labels() -> None:
