@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from flink_jobs.system.jars import PROJECT
+from flink_jobs.system.jars import PROJECT, broker_classpath
 from flink_jobs.system.processes import free_port, wait_until
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
