@@ -115,7 +115,9 @@ FORMATS = {
 }
 
 
-@pytest.mark.parametrize("written", FORMATS)
+@pytest.mark.parametrize(
+    "written", [name if name == "JSON" else pytest.param(name, marks=pytest.mark.long) for name in FORMATS]
+)
 def test_what_debezium_writes_of_its_log_becomes_the_table(
     written: str, server: PostgreSQL, kafka: ClientSettings
 ) -> None:
