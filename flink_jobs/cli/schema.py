@@ -83,7 +83,11 @@ def import_(
         access.append(f"ca_file: {json.dumps(str(ca_file))}")
     print(f"# {subject}, version {found.version}")
     print(f"source:\n  topic: {json.dumps(topic or subject.removesuffix('-value'))}\n  format: avro")
-    print(f"  schema_registry: {{{', '.join(access)}}}\n  schema:")
+    print(f"  schema_registry: {{{', '.join(access)}}}")
+    print(
+        "  # The event time is that of Kafka's record, or event_time: {header: NAME}: Flink can't read Avro."
+    )
+    print("  schema:")
     for field in proposed_fields(found.node):
         print(f"    {plain(_line(field))}")
 
@@ -99,7 +103,12 @@ def _line(field: Proposed) -> str:
     kind = json.dumps(field.written) if field.written else field.type
     if kind is None:
         return f"# {field.path}: {field.found}, which cannot be a column"
-    if field.name == field.path and not field.required:
-        return f"{field.name}: {kind}"
     path = f", field: {field.path}" if field.name != field.path else ""
-    return f"{field.name}: {{type: {kind}{', required: true' if field.required else ''}{path}}}"
+    whole = f"{{type: {kind}{', required: true' if field.required else ''}{path}}}"
+    line = f"{field.name}: {whole if path or field.required else kind}"
+    exact = (field.written or "").startswith("decimal")
+    return (
+        f"{line}  # exact; to be summed or fed, also a {{type: double, field: {field.path}}}"
+        if exact
+        else line
+    )

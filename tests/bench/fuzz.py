@@ -39,12 +39,15 @@ def main() -> int:
     cases = (
         []
         if args.format == "json"
-        else [(fuzz_framed.MAKERS[args.format](contract), contract) for contract in fuzz_framed.CONTRACTS]
+        else [
+            (fuzz_framed.MAKERS[args.format](contract), contract)
+            for contract in fuzz_framed.CONTRACTS_OF[args.format]
+        ]
     )
     for number, start in enumerate(range(0, args.records, CHUNK)):
         count = min(CHUNK, args.records - start)
         if cases:
-            of_chunk, different, slow = fuzz_framed.differences(*cases[number % 2], rng, count)
+            of_chunk, different, slow = fuzz_framed.differences(*cases[number % len(cases)], rng, count)
             slowest = max(slowest, slow)
         else:
             of_chunk, different = fuzz.differences(fuzz.make_records(rng, count), rng)

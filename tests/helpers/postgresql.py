@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from flink_jobs.system.jars import PROJECT
+from flink_jobs.system.jars import PROJECT, broker_classpath
 from flink_jobs.system.processes import free_port, wait_until
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -113,15 +113,12 @@ class Debezium:
         log = (self._folder / "log").open("wb")
         files = [str(self._folder / f"{name}.properties") for name in ("worker", "connector")]
         main = "org.apache.kafka.connect.cli.ConnectStandalone"
-        command = [
-            "java",
-            "-Xmx256m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            f"{JARS}/*",
-            main,
+        # What it needs to log, it has not itself.
+        logs = [
+            jar for jar in broker_classpath().split(os.pathsep) if "log4j" in jar or "slf4j-simple" in jar
         ]
+        java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        command = [*java, "-cp", os.pathsep.join([f"{JARS}/*", *logs]), main]
         self._process = subprocess.Popen([*command, *files], stdout=log, stderr=subprocess.STDOUT)
         log.close()
         return self

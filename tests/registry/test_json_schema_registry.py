@@ -186,4 +186,4 @@ def test_decimals_bytes_maps_lists_and_vectors_pass_a_job(
     centre = VECTORS[:ROWS].mean(axis=0)
     far = np.linalg.norm(VECTORS[ROWS:] - centre, axis=1)
     (told,) = (each for each in reports[1]["columns"] if each["name"] == "emb.distance")
-    assert told["mean"] == pytest.approx(far.mean(), rel=1e-6)
+    assert told["mean"] == pytest.approx(far.mean(), rel=1e-4)

@@ -27,9 +27,11 @@ USER = {
         {"name": "tags", "type": {"type": "array", "items": "string"}},
     ],
 }
+FEE = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
 FIELDS = [
     {"name": "id", "type": "long"},
     {"name": "amount", "type": ["null", "double"]},
+    {"name": "fee", "type": ["null", FEE]},
     {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
     {"name": "user", "type": ["null", USER]},
     {"name": "_x", "type": "int"},
@@ -42,9 +44,11 @@ source:
   topic: "payments"
   format: avro
   schema_registry: {url: "URL"}
+  # The event time is that of Kafka's record, or event_time: {header: NAME}: Flink can't read Avro.
   schema:
     id: {type: long, required: true}
     amount: double
+    fee: "decimal(9, 2)"  # exact; to be summed or fed, also a {type: double, field: fee}
     at: {type: string, required: true}
     user_country: {type: string, field: user.country}
     user_tags: {type: "list<string>", field: user.tags}
@@ -75,7 +79,7 @@ def test_a_job_file_is_made_of_a_subject_and_checked_against_it(
     assert found.exit_code == 0, found.output
     assert "payments-value version 1, compatibility NONE" in found.output
 
-    without = {**SCHEMA, "fields": [FIELDS[0], {"name": "amount", "type": "string"}, *FIELDS[2:4]]}
+    without = {**SCHEMA, "fields": [FIELDS[0], {"name": "amount", "type": "string"}, *FIELDS[2:5]]}
     producer.write("payments-value", without, [])
     refused = CliRunner().invoke(app, [*validated, "--json"], catch_exceptions=False)
     assert refused.exit_code == 2

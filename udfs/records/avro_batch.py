@@ -56,6 +56,12 @@ class Cursor:
 
     def varints(self) -> Longs:
         """The next integer of each record."""
+        value = self.unsigned()
+        signed: Longs = (value >> np.uint64(1)).astype(np.int64) ^ -(value & np.uint64(1)).astype(np.int64)
+        return signed
+
+    def unsigned(self) -> npt.NDArray[np.uint64]:
+        """The same as it is written, without a sign."""
         first = self.bytes[self.at]
         self.at = self.at + 1
         value = first.astype(np.uint64)
@@ -64,8 +70,7 @@ class Cursor:
             self._rest(value, longer)
         if (self.at > self.ends).any():
             raise UnfitError
-        signed: Longs = (value >> np.uint64(1)).astype(np.int64) ^ -(value & np.uint64(1)).astype(np.int64)
-        return signed
+        return value
 
     def _rest(self, value: npt.NDArray[np.uint64], longer: Longs) -> None:
         """The bytes after the first, of those that have more."""
@@ -80,9 +85,9 @@ class Cursor:
             if not longer.size:
                 return
 
-    def lengths(self) -> tuple[Longs, Longs]:
-        """Where the next string of each record starts, and where it ends."""
-        size = self.varints()
+    def lengths(self, size: Longs | None = None) -> tuple[Longs, Longs]:
+        """Where the next string of each record, of its `size`, starts, and where it ends."""
+        size = self.varints() if size is None else size
         if ((size < 0) | (size > self.ends - self.at)).any():
             raise UnfitError
         start = self.at
@@ -96,9 +101,9 @@ class Cursor:
         taken: npt.NDArray[np.uint8] = windows[start]
         return taken
 
-    def texts(self) -> pa.Array:
-        """The next bytes or string of each record, as binary."""
-        start, end = self.lengths()
+    def texts(self, size: Longs | None = None) -> pa.Array:
+        """The next bytes or string of each record, as binary; its `size` stands before it, or is given."""
+        start, end = self.lengths(size)
         # What lies between two of them is an element too, so that no byte is copied to make an array.
         offsets = np.zeros(2 * len(start) + 1, dtype=np.int32)
         offsets[1::2], offsets[2::2] = start, end

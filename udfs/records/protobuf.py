@@ -16,15 +16,18 @@ import google.protobuf.duration_pb2
 import google.protobuf.struct_pb2
 import google.protobuf.timestamp_pb2
 import google.protobuf.wrappers_pb2  # noqa: F401  These files are known without a registry.
+import numpy as np
 import pyarrow as pa
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
 
+from udfs.records.avro_batch import PADDING, UnfitError
 from udfs.records.avro_schema import SchemaError
 from udfs.records.contract import Contract
 from udfs.records.framing import HEAD, check_value, reject, schema_id
 from udfs.records.problems import RejectedError
+from udfs.records.protobuf_batch import plan_steps, read_batch
 from udfs.records.protobuf_columns import MessageColumn, find_columns
 from udfs.records.registry_params import RegistryParams
 from udfs.records.schema_cache import SchemaCache
@@ -59,14 +62,25 @@ class ProtobufDecoder:
 
     def _read(self, raws: list[bytes | None]) -> pa.Table | None:
         """The columns, if all records are of one message."""
+        if not raws:
+            return None
+        first = check_value(raws[0], self.max_bytes)
+        place, start = message_place(first, HEAD)
+        message = self._cache.get(schema_id(first)).message(place)
+        head = first[:start]
+        whole = [
+            raw for raw in raws if raw is not None and raw.startswith(head) and len(raw) <= self.max_bytes
+        ]
+        if len(whole) == len(raws):
+            return message.read_columns(whole, self.contract, start)
         bodies: list[bytes] = []
-        kinds: set[WriterMessage] = set()
         for raw in raws:
             value = check_value(raw, self.max_bytes)
             place, start = message_place(value, HEAD)
-            kinds.add(self._cache.get(schema_id(value)).message(place))
+            if self._cache.get(schema_id(value)).message(place) is not message:
+                return None
             bodies.append(value[start:])
-        return kinds.pop().read_columns(bodies, self.contract) if len(kinds) == 1 else None
+        return message.read_columns(bodies, self.contract)
 
     def decode_record(self, raw: bytes | None) -> Mapping[str, object]:
         """The columns of one record; raises RejectedError with the reason."""
@@ -87,7 +101,7 @@ class PlainProtobufDecoder:
         self.max_bytes = max_bytes
         descriptor = message_of(base64.b64decode(schema), message)
         self._message = WriterMessage(
-            message_factory.GetMessageClass(descriptor), find_columns(descriptor, contract)
+            message_factory.GetMessageClass(descriptor), find_columns(descriptor, contract), contract
         )
 
     def decode_columns(self, raws: Sequence[bytes | None]) -> pa.Table | None:
@@ -110,18 +124,30 @@ class PlainProtobufDecoder:
 class WriterMessage:
     """How records of one message become columns. Raises SchemaError if they cannot."""
 
-    def __init__(self, kind: Any, columns: tuple[MessageColumn, ...]) -> None:
+    def __init__(self, kind: Any, columns: tuple[MessageColumn, ...], contract: Contract) -> None:
         self._kind = kind
         self._columns = columns
+        self._steps = plan_steps(kind.DESCRIPTOR, contract)
 
     def read(self, body: bytes) -> dict[str, object]:
         """One record's columns; raises RejectedError."""
         message = self._parsed(body)
         return {column.field.name: column.read(message) for column in self._columns if column.read}
 
-    def read_columns(self, bodies: Iterable[bytes], contract: Contract) -> pa.Table:
-        """The columns of all records; raises RejectedError, or as Arrow does for what is too large."""
-        messages = [self._parsed(body) for body in bodies]
+    def read_columns(self, raws: Sequence[bytes], contract: Contract, start: int = 0) -> pa.Table:
+        """The columns of all records, each of which begins at `start`.
+
+        Raises RejectedError, or as Arrow does for what is too large.
+        """
+        if self._steps is not None:
+            lengths = np.fromiter(map(len, raws), np.int64, len(raws))
+            ends = np.cumsum(lengths)
+            data = b"".join((*raws, bytes(PADDING)))
+            try:
+                return read_batch(self._steps, contract, data, ends - lengths + start, ends)
+            except UnfitError:
+                pass  # Protobuf's library says what is valid.
+        messages = [self._parsed(raw[start:]) for raw in raws]
         columns = []
         for column in self._columns:
             read = column.read
@@ -164,7 +190,7 @@ class WriterFile:
             columns = find_columns(descriptor, self._contract)
         except SchemaError as error:
             return str(error)
-        return WriterMessage(message_factory.GetMessageClass(descriptor), columns)
+        return WriterMessage(message_factory.GetMessageClass(descriptor), columns, self._contract)
 
     def _name(self, place: tuple[int, ...]) -> str | None:
         names = [self._file.package] if self._file.package else []

@@ -34,8 +34,9 @@ def tailrace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     Path("pay.yaml").write_text(JOB)
     asked: list[Sequence[str]] = []
 
-    def predicted(_plan: Any, messages: Sequence[Message], include: Sequence[str]) -> History:
+    def predicted(_plan: Any, messages: Sequence[Message], include: Sequence[str], *tables: Any) -> History:
         asked.append(include)
+        assert not any(tables)
         columns: dict[str, Any] = {"amount": [1.5], "twice": [3.0], "prediction": [True], "score": [0.9]}
         table = pa.table(
             {name: values for name, values in columns.items() if name in include or name[0] in "ps"}

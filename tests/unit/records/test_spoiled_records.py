@@ -17,7 +17,7 @@ from udfs.records.contract import Contract
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("contract", CONTRACTS, ids=["plain", "lists and maps"])
+@pytest.mark.parametrize("contract", CONTRACTS, ids=["nested", "lists and maps", "plain"])
 def test_spoiled_records_are_refused_or_read_as_others_read_them(
     name: FramedFormat, contract: Contract
 ) -> None:
