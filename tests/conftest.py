@@ -40,17 +40,20 @@ gc.disable()
 
 # With several processes, what takes longest must not be what is begun last.
 LONGEST = (
-    "test_cli_run.py",
     "test_drift.py",
-    "test_personal_history.py",
+    "test_proof.py",
     "test_docs_cluster.py",
     "test_docs_history.py",
+    "test_cli_run.py",
+    "test_personal_history.py",
     "test_alive.py",
-    "test_edited_jobs.py",
+    "test_loop.py",
     "test_personal_data.py",
-    "test_event_time.py",
+    "test_replays.py",
+    "test_edited_jobs.py",
     "test_promote.py",
     "test_shadows.py",
+    "test_docs_install.py",
     "test_backtest.py",
     "test_secured.py",
     "test_bench.py",
@@ -61,6 +64,8 @@ LONGEST = (
     "test_outputs.py",
     "test_application_cluster.py",
     "test_automatic.py",
+    "test_event_time.py",
+    "test_quality.py",
 )
 
 

@@ -9,8 +9,9 @@ from typing import Annotated
 import structlog
 import typer
 
+from flink_jobs.cli.clusters import Address, cluster_at
 from flink_jobs.cli.connection import environment
-from flink_jobs.cli.remote import Address, cluster_at, stopped
+from flink_jobs.cli.remote import stopped
 from flink_jobs.cli.run import TakeOver
 from flink_jobs.cli.submit import WarmUp, check_file, submit
 from flink_jobs.errors import InputError

@@ -41,7 +41,7 @@ COMMANDS = {
         ("submit",),
         "Send a job to a Flink cluster; prints its id, and returns when all its tasks run.",
     ),
-    "jobs": Entry("Jobs", ("remote",), "List the jobs on a Flink cluster, the newest first."),
+    "jobs": Entry("Jobs", ("clusters",), "List the jobs on a Flink cluster, the newest first."),
     "job": Entry("Jobs", ("job",), "Show how a job does: state, lag, rates, failures, checkpoints, release."),
     "logs": Entry("Jobs", ("logs",), "Show the logs of the processes that run a job, the JobManager's last."),
     "savepoint": Entry("Jobs", ("remote",), "Take a savepoint of a job that goes on, and print its path."),

@@ -12,15 +12,17 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flink_jobs.errors import InputError
-from flink_jobs.kafka import ClientSettings
 from flink_jobs.local.state import load
 from flink_jobs.run.access import Access
 from flink_jobs.system.addresses import HOST_AND_PORT, WEB_URL
+
+if TYPE_CHECKING:  # Start-up: a Kafka client, which commands on a cluster do without.
+    from flink_jobs.kafka import ClientSettings
 
 LOCAL_BROKERS = "localhost:9092"
 
@@ -50,6 +52,8 @@ def kafka_settings(brokers: str | None, job: Path | None = None) -> ClientSettin
     """The brokers and how they know us. Raises InputError for a job file or profile that is wrong."""
     environ = environment()
     if job is None and not _has_profile(environ):
+        from flink_jobs.kafka import ClientSettings  # Start-up: a Kafka client.  # noqa: PLC0415
+
         return ClientSettings(brokers or environ.get("TAILRACE_BROKERS") or LOCAL_BROKERS)
     found = _of_job(job, environ) if job else _of_profile(environ)
     return replace(found, brokers=brokers) if brokers else found

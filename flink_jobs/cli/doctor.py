@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from flink_jobs.cli.clusters import Address
 from flink_jobs.cli.connection import (
     Brokers,
     Job,
@@ -17,7 +18,6 @@ from flink_jobs.cli.connection import (
     kafka_settings,
     models_place,
 )
-from flink_jobs.cli.remote import Address
 from flink_jobs.errors import TailraceError
 from flink_jobs.jobfile import load_job
 from flink_jobs.run import doctor as checks

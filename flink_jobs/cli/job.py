@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
+from flink_jobs.cli.clusters import Address, cluster_at, rough
 from flink_jobs.cli.connection import kafka_settings
 from flink_jobs.cli.lineage import report_ended
-from flink_jobs.cli.remote import Address, cluster_at, rough
 from flink_jobs.errors import TailraceError, WorkError
 from flink_jobs.kafka.lag import waiting
 from flink_jobs.plan.state import PARAMETER, JobState

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flink_jobs.cli.remote import Address, cluster_at
+from flink_jobs.cli.clusters import Address, cluster_at
 from flink_jobs.errors import WorkError
 from flink_jobs.run.cluster import Cluster
 from flink_jobs.run.log_lines import last_lines, worker_lines

@@ -10,10 +10,11 @@ from typing import Annotated
 import structlog
 import typer
 
+from flink_jobs.cli.clusters import Address, cluster_at
 from flink_jobs.cli.connection import environment
 from flink_jobs.cli.lineage import reported
 from flink_jobs.cli.progress import Progress
-from flink_jobs.cli.remote import POLL_SECONDS, Address, await_state, cluster_at, stopped
+from flink_jobs.cli.remote import POLL_SECONDS, await_state, stopped
 from flink_jobs.cli.run import (
     TakeOver,
     leave_word,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -259,3 +259,11 @@ def _first_error(answer: requests.Response) -> str:
     except ValueError:
         errors = [answer.text]
     return root_cause("\n".join(map(str, errors)))[:500]
+
+
+def newest_done(checkpoints: Mapping[str, Any], *, kept: bool = False) -> Mapping[str, Any] | None:
+    """The newest completed checkpoint or savepoint that the cluster tells of; `kept`: that has a place."""
+    latest = checkpoints.get("latest") or {}
+    done = [each for each in (latest.get("completed"), latest.get("savepoint")) if each]
+    done = [each for each in done if each["external_path"]] if kept else done
+    return max(done, key=lambda each: int(each["latest_ack_timestamp"]), default=None)

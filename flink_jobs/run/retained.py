@@ -17,6 +17,7 @@ import msgspec
 
 from flink_jobs.errors import InputError
 from flink_jobs.plan.state import FILE, JobState, parse_state
+from flink_jobs.run.cluster import newest_done
 from udfs.errors import StoreError
 from udfs.store import Store, is_uri, open_store
 
@@ -116,14 +117,6 @@ def remembered(checkpoints: Mapping[str, Any]) -> Retained | None:
     """What the cluster remembers of a job that has ended: its newest checkpoint or savepoint."""
     last = newest_done(checkpoints, kept=True)
     return Retained(str(last["external_path"]), int(last["latest_ack_timestamp"])) if last else None
-
-
-def newest_done(checkpoints: Mapping[str, Any], *, kept: bool = False) -> Mapping[str, Any] | None:
-    """The newest completed checkpoint or savepoint that the cluster tells of; `kept`: that has a place."""
-    latest = checkpoints.get("latest") or {}
-    done = [each for each in (latest.get("completed"), latest.get("savepoint")) if each]
-    done = [each for each in done if each["external_path"]] if kept else done
-    return max(done, key=lambda each: int(each["latest_ack_timestamp"]), default=None)
 
 
 def newest(found: Iterable[Retained], job: str) -> Retained | None:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, subtask_metrics
-from flink_jobs.run.retained import newest_done
+from flink_jobs.run.cluster import ENDED, Cluster, failure_reason, newest_done, subtask_metrics
 
 # Heartbeats come every 10 s unless the cluster says otherwise.
 SILENT_MS = 30_000

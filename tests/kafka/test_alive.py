@@ -26,7 +26,7 @@ from flink_jobs.system.jars import PROJECT
 from flink_jobs.system.processes import free_port, wait_until
 from flink_jobs.system.warm_workers import warm_python
 from flink_jobs.testing import record
-from tests.helpers.commands import tailrace_command
+from tests.helpers.commands import tailrace_command, tailrace_here
 from tests.helpers.samples import write_model
 
 RUNTIME = "runtime: {python: PYTHON, parallelism: 1, checkpoint: {interval: 1s}}\n"
@@ -44,6 +44,8 @@ class Day:
         named = ("TAILRACE_BROKERS", "TAILRACE_CLUSTER")
         environ = {name: value for name, value in os.environ.items() if name not in named}
         environ["PYTHONPATH"] = str(PROJECT)
+        if words[0] != "up":  # whose processes are to be no children of ours
+            return tailrace_here(*words, environ=environ, folder=self.folder)
         return subprocess.run(
             [*tailrace_command(), *words],
             capture_output=True,

@@ -28,7 +28,7 @@ from flink_jobs.system.processes import ProcessId, free_port, port_in_use, spawn
 from flink_jobs.system.warm_workers import warm_python
 from flink_jobs.testing import record
 from tests.helpers import models
-from tests.helpers.commands import tailrace_command
+from tests.helpers.commands import tailrace_command, tailrace_here
 from tests.helpers.otlp import Collector
 
 RULES = PROJECT / "conf" / "prometheus"
@@ -275,7 +275,8 @@ def test_prometheus_has_every_series_that_is_asked_for(
     write_model(tmp_path / "models")
     (tmp_path / "job.yaml").write_text(JOB.format(brokers=running_stack.brokers, python=warm_python()))
     monkeypatch.setenv("OPENLINEAGE_URL", (tmp_path / "events.jsonl").as_uri())
-    tailrace("submit", str(tmp_path / "job.yaml"), "--cluster", running_stack.flink_url)
+    sent = tailrace_here("submit", str(tmp_path / "job.yaml"), "--cluster", running_stack.flink_url)
+    assert sent.returncode == 0, sent.stderr
     (run,) = map(json.loads, (tmp_path / "events.jsonl").read_text().splitlines())
     jobs = requests.get(f"{running_stack.flink_url}/jobs", timeout=10, proxies={"http": ""}).json()["jobs"]
     assert [run["run"]["runId"].replace("-", "")] == [job["id"] for job in jobs]

@@ -36,6 +36,7 @@ from flink_jobs.plan import make_plan
 from flink_jobs.run import preflight
 from flink_jobs.run.program import Target, start
 from flink_jobs.system.processes import wait_until
+from tests.helpers.commands import tailrace_here
 from tests.helpers.samples import write_model
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
@@ -102,10 +103,9 @@ class Job:
 
     def run(self, *words: str) -> tuple[int, Any]:
         """The status, and the JSON that it printed."""
-        begun = self.begin(*words, "--json")
-        text, _ = begun.communicate(timeout=200)
-        assert "{" in text, text
-        return begun.returncode, json.loads(text[text.index("{") :])
+        done = tailrace_here(words[0], str(self.file), *words[1:], "--json")
+        assert done.stdout.startswith("{"), done.stdout + done.stderr
+        return done.returncode, json.loads(done.stdout)
 
     def source(self) -> list[Record]:
         return list(read_topic(self.kafka, self.name))

@@ -53,14 +53,18 @@ def write(client: Producer, topic: str, amounts: range) -> None:
     client.flush(30)
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(
+    "written", [*(pytest.param(codec, marks=pytest.mark.long) for codec in CODECS[:-1]), CODECS[-1]]
+)
 def test_each_codec_is_read_and_written(
-    codec: str, kafka: ClientSettings, new_topic: Callable[..., str], tmp_path: Path
+    written: str, kafka: ClientSettings, new_topic: Callable[..., str], tmp_path: Path
 ) -> None:
+    """In one topic, as of many producers; zstd is the one that Flink's own jars lack."""
     write_model(tmp_path / "models", "fraud", "amount")
     topic = new_topic()
-    write(producer(kafka, codec), topic, range(20))
-    assert scored(kafka, tmp_path, topic, codec) == [float(n) for n in range(20)]
+    for number, codec in enumerate(CODECS):
+        write(producer(kafka, codec), topic, range(20 * number, 20 * number + 20))
+    assert scored(kafka, tmp_path, topic, written) == [float(n) for n in range(20 * len(CODECS))]
 
 
 @pytest.mark.parametrize(("isolation", "aborted"), [("read_committed", []), ("read_uncommitted", range(5))])

@@ -16,8 +16,8 @@ import structlog
 from rich.console import Console
 
 from flink_jobs import cli
+from flink_jobs.cli.clusters import rough
 from flink_jobs.cli.progress import Progress, summary
-from flink_jobs.cli.remote import rough
 from flink_jobs.cli.run import relevant
 from flink_jobs.errors import InputError
 from flink_jobs.run.cluster import failure_reason, worker_traceback

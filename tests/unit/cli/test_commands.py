@@ -14,6 +14,7 @@ from flink_jobs.cli.commands import COMMANDS, load
 
 # What hides values of the environment in an error.
 MASKS = ("flink_jobs.system", "flink_jobs.system.masks")
+LARGE = {"confluent_kafka", "flink_jobs.plan", "flink_jobs.spec", "pandas", "pyarrow"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -31,13 +32,17 @@ def test_help_has_one_style(name: str) -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_help_imports_no_command() -> None:
+def test_help_imports_no_command_and_jobs_nothing_of_job_files() -> None:
+    """`tailrace jobs` is called again and again."""
     code = (
         "import sys\nfrom flink_jobs.cli import app\napp(['--help'], standalone_mode=False)\n"
-        "print(sorted(m for m in sys.modules if m.startswith('flink_jobs')), file=sys.stderr)"
+        "print(sorted(m for m in sys.modules if m.startswith('flink_jobs')), file=sys.stderr)\n"
+        f"from flink_jobs.cli.commands import load\nload('jobs')\n"
+        f"print({LARGE} & {{*sys.modules}}, file=sys.stderr)"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert run.stderr.strip() == str(
-        ["flink_jobs", "flink_jobs.cli", "flink_jobs.cli.commands", "flink_jobs.errors", *MASKS]
-    )
+    assert run.stderr.splitlines() == [
+        str(["flink_jobs", "flink_jobs.cli", "flink_jobs.cli.commands", "flink_jobs.errors", *MASKS]),
+        "set()",
+    ]
     assert all(name in run.stdout for name in COMMANDS)

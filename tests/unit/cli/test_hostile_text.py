@@ -13,7 +13,18 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs import cli
-from flink_jobs.cli import accounts, again, app, letters, logs, remote, replaying, schema, topics
+from flink_jobs.cli import (
+    accounts,
+    again,
+    app,
+    clusters,
+    letters,
+    logs,
+    remote,
+    replaying,
+    schema,
+    topics,
+)
 from flink_jobs.cli import job as job_command
 from flink_jobs.cli.commands import COMMANDS
 from flink_jobs.errors import InputError, TailraceError
@@ -175,7 +186,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(letters, "read_decisions", lambda *_: Decisions())
     monkeypatch.setattr(replaying, "read_decisions", lambda *_: Decisions())
     monkeypatch.setattr(replaying, "describe_topics", lambda *_: {"orders": 1})
-    for module in (remote, job_command, logs, again):
+    for module in (clusters, remote, job_command, logs, again):
         monkeypatch.setattr(module, "cluster_at", lambda _: Cluster())
 
 

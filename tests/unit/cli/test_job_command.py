@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flink_jobs.cli import app, job, remote
+from flink_jobs.cli import app, clusters, job
 from flink_jobs.errors import WorkError
 from flink_jobs.run.cluster import JobInfo
 from flink_jobs.run.vitals import Lag
@@ -31,7 +31,7 @@ class Renamed(RecordedCluster):
 @pytest.fixture
 def tailrace(monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(*words: str, cluster: RecordedCluster) -> tuple[int, str]:
-        for module in (job, remote):
+        for module in (job, clusters):
             monkeypatch.setattr(module, "cluster_at", lambda _: cluster)
         monkeypatch.setattr(time, "time", lambda: cluster.now / 1000)
         done = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
@@ -93,4 +93,4 @@ def test_a_job_that_ends_while_it_is_looked_at_is_listed(tailrace: Run) -> None:
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0"), (9_999, "9999"), (12_340, "12k"), (10**8, "100M")])
 def test_counts_in_short(count: int, text: str) -> None:
-    assert remote.compact(count) == text
+    assert clusters.compact(count) == text

@@ -130,12 +130,14 @@ def test_readers_never_see_half_a_file(store: Store) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         polling = pool.submit(poll)
-        while not seen and not polling.done():
-            time.sleep(0.001)
-        store.write_once("log/1", data)
-        while True not in seen and not polling.done():
-            time.sleep(0.001)
-        done.set()
+        try:
+            while not seen and not polling.done():
+                time.sleep(0.001)
+            store.write_once("log/1", data)
+            while True not in seen and not polling.done():
+                time.sleep(0.001)
+        finally:
+            done.set()  # else the pool would wait for ever for who polls
         polling.result()
     assert seen == {None, True}
 
