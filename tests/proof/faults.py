@@ -280,13 +280,13 @@ def _old(stage: Stage) -> None:
 
 
 def _upgrade(stage: Stage) -> None:
-    try:
-        savepoint = stage.stop()
-    except WorkError as error:  # the job of the old one began again just then
-        print(error, flush=True)
-        stage.recovered()
-        savepoint = stage.stop()
+    """With the processes of the cluster, whose workers would import the old code."""
+    savepoint = stage.stop()
     stage.code = None
+    for service in ("jobmanager", "taskmanager"):
+        stage.kill(service)
+        stage.relaunch(service)
+    stage.cluster.wait()
     stage.submit(savepoint)
 
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -250,7 +250,8 @@ class Stage:
         self.broker.start()
         self.settings = ClientSettings(self.broker.bootstrap)
         create_topics(self.settings, {"proof": PARTITIONS})
-        self.processes = {service: process for service, process, _ in self.cluster.launch()}
+        with self._code():
+            self.processes = {service: process for service, process, _ in self.cluster.launch()}
         self.cluster.wait()
         inputs, outputs = pa.table({"n": [1.0, 2.0, 3.0]}), pa.table({"prediction": [2.0, 4.0, 6.0]})
         models.write(
@@ -361,7 +362,22 @@ class Stage:
         wait_until(lambda: not process.alive(), 20)
 
     def relaunch(self, service: str) -> None:
-        self.processes[service], _ = self.cluster.launch_one(service)
+        with self._code():
+            self.processes[service], _ = self.cluster.launch_one(service)
+
+    @contextmanager
+    def _code(self) -> Iterator[None]:
+        """What is started meanwhile, and the workers that it starts, import the code of the checkout."""
+        before = os.environ.get("PYTHONPATH")
+        if self.code:
+            os.environ["PYTHONPATH"] = str(self.code)
+        try:
+            yield
+        finally:
+            if self.code and before is not None:
+                os.environ["PYTHONPATH"] = before
+            elif self.code:
+                del os.environ["PYTHONPATH"]
 
     def kill_broker(self) -> None:
         process = self.broker.process
