@@ -42,7 +42,7 @@ PROFILES: Mapping[str, Profile] = {
         bundle=20_000, bundle_ms=200, arrow_rows=10_000, buffer_ms=100, linger_ms=20, checkpoint_ms=10_000
     ),
     "throughput": Profile(
-        bundle=100_000, bundle_ms=1_000, arrow_rows=20_000, buffer_ms=100, linger_ms=100, checkpoint_ms=30_000
+        bundle=100_000, bundle_ms=1_000, arrow_rows=10_000, buffer_ms=100, linger_ms=100, checkpoint_ms=30_000
     ),
 }
 
