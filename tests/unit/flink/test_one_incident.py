@@ -234,7 +234,7 @@ def run(
 
 def settle(webhook: KeyedOperator) -> None:
     """Lets all be delivered, so that a restart does not repeat it: the thread is on the real clock."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while webhook.maps["waiting"]:
         assert time.monotonic() < deadline
         webhook.pass_time(1_000)
