@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 from flink_jobs.kafka import ClientSettings, create_topics
+from flink_jobs.system.temporary import java_temporary
 from flink_jobs.testing import Broker, broker
 from tests.helpers.examples import LONG, SHORT
 from tests.helpers.s3 import s3_server
@@ -26,8 +27,8 @@ hypothesis.settings.register_profile("short", deadline=None, max_examples=SHORT)
 
 # These JVMs live for seconds: compiling hot code a second time, better, would cost more than it brings.
 SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
-for variable in ("JVM_ARGS", "KAFKA_JVM_PERFORMANCE_OPTS"):
-    os.environ.setdefault(variable, SHORT_LIVED)
+os.environ.setdefault("JVM_ARGS", f"{SHORT_LIVED} {java_temporary()}")
+os.environ.setdefault("KAFKA_JVM_PERFORMANCE_OPTS", SHORT_LIVED)
 
 # What a machine remembers of release logs: folders of tests get the names of earlier ones again.
 os.environ["TAILRACE_RELEASES"] = tempfile.mkdtemp(prefix="tailrace-tests-")

@@ -283,7 +283,8 @@ def _print(data: dict[str, Any]) -> None:
         "missing",
         "doubled",
     )
-    table = Table(box=None, title=literal(f"{data['job']}: {data['topic']}"), title_justify="left")
+    title = literal(f"{data['job']}: {data['topic']}")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
     for column in columns:
         table.add_column(column, justify="right")
     for row in data["partitions"]:

@@ -33,7 +33,7 @@ from flink_jobs.run.tokens import prepare_tokens, token_url
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import FEW_ARENAS, free_port
-from flink_jobs.system.temporary import own_folder
+from flink_jobs.system.temporary import java_temporary, own_folder
 from flink_jobs.system.warm_workers import warm_python
 
 POLL_SECONDS = 0.25
@@ -149,7 +149,7 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     what the registration of a schema, the store of what workers need, or a look at the end of a bounded
     topic, raises.
     """
-    for name, value in {"JVM_ARGS": "-XX:+UseParallelGC", **FEW_ARENAS}.items():
+    for name, value in {"JVM_ARGS": f"-XX:+UseParallelGC {java_temporary()}", **FEW_ARENAS}.items():
         os.environ.setdefault(name, value)
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 (Flink's name)
     scratch = None if target.cluster else own_folder("run")

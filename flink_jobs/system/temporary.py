@@ -26,6 +26,16 @@ def own_folder(kind: str) -> Path:
 
 
 @cache
+def java_temporary() -> str:
+    """An option for Java: Flink's client leaves what it packs for workers among its temporary files.
+
+    Nothing where the folder has a space in its name, as options are split there.
+    """
+    option = f"-Djava.io.tmpdir={own_folder('java')}"
+    return "" if option.split() != [option] else option
+
+
+@cache
 def _root() -> Path:
     parent = Path(tempfile.gettempdir())
     remove_left(parent)
