@@ -197,13 +197,19 @@ def _retention(stage: Stage) -> None:
 
 
 def _too_large(stage: Stage) -> None:
-    """The topic of dead letters takes less than the job was started with, and gets more."""
+    """The topic of dead letters takes less than the job was started with, and gets more.
+
+    Where a writer is closed that has been refused, Flink may end its TaskManager, which whoever watches over
+    it starts again.
+    """
     stage.limit("dead", max_message_bytes="20000")
     stage.feeder.change = _padded
     time.sleep(SHORT_S)
     _refused(stage, "max.message.bytes of proof.dead-letters must be at least")
     stage.limit("dead", max_message_bytes=str(4 << 20))
     stage.feeder.change = _as_it_is
+    if not stage.processes["taskmanager"].alive():
+        stage.relaunch("taskmanager")
 
 
 def _refused(stage: Stage, words: str) -> None:
