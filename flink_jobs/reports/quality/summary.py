@@ -133,6 +133,6 @@ def gap_text(record: QualityRecord) -> str:
         return ""
     side = "higher" if gap.realized > gap.expected else "lower"
     return (
-        f"{label(gap.metric)} is {percent(abs(gap.part))} {side} than the scores made expect: "
-        "labels do not follow from the scores as they should, which no estimate sees"
+        f"{label(gap.metric)} is {percent(abs(gap.part))} {side} than expected from the scores: "
+        "outcomes no longer follow the scores, which no estimate without labels can see"
     )
