@@ -13,22 +13,24 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flink_jobs.reports.drift.headline import Worry, headline
+from flink_jobs.reports.drift.page_alerts import size_of
 from flink_jobs.reports.drift.series import (
     Line,
     Series,
     VersionSeries,
-    Worry,
     alerts_of,
-    headline,
     open_alerts,
     segment_name,
 )
 from flink_jobs.reports.drift.summary import advice, worst_recent
-from flink_jobs.reports.quality.summary import VersionQuality
+from flink_jobs.reports.quality.section import alarmed
+from flink_jobs.reports.quality.summary import VersionQuality, by_labels
 from flink_jobs.reports.quality.summary import headline as quality_headline
 from flink_jobs.reports.quality.table import STYLE as QUALITY_STYLE
-from flink_jobs.reports.text import day, percent, plural
+from flink_jobs.reports.text import begin, day, percent, plural
 from flink_jobs.system.terminal import plain
+from udfs.alerts.incidents import worst_since
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, named
 
@@ -91,9 +93,11 @@ def _print_group(
     for each in quality:
         worry, sentence = quality_headline(each, firing)
         console.print(Text(f"{plain(sentence)}.", QUALITY_STYLE[worry]))
-    judged = headline(group, firing)
-    console.print(Text(plain(judged.sentence), _STYLE[judged.worry]))
-    for sentence in advice(group, firing):
+    alarm = any(alarmed(each, firing) for each in quality)
+    if not alarm:
+        judged = headline(group, firing)
+        console.print(Text(plain(judged.sentence), _STYLE[judged.worry]))
+    for sentence in advice(group, firing, labelled=any(map(by_labels, quality))):
         console.print(Text(plain(sentence), "dim"))
     _print_worst(console, group.total)
     scale = max([_LEAST_SCALE, *map(_worst_effect, group.total.lines)])
@@ -114,7 +118,8 @@ def _print_facts(console: Console, group: VersionSeries) -> None:
     model = f", model {plain(group.model)} version {group.version}{among}"
     title = Text.assemble((plain(group.job), "bold"), model)
     console.print(title)
-    span = f"{day(windows[0].window.start)} to {day(windows[-1].window.end)}"
+    last = windows[-1].window
+    span = f"{begin(windows[0].window)} to {day(last.end, last)}"
     console.print(Text(f"{plural(len(windows), 'window')}, {span}; {_volume(windows)}", "dim"))
 
 
@@ -126,9 +131,7 @@ def _print_worst(console: Console, series: Series) -> None:
     for bad in found:
         moved = "; ".join(bad.moved) or "the columns together"
         more = f"; and {plural(bad.left_out, 'more column')}" if bad.left_out else ""
-        _print_item(
-            console, Text(plain(f"{day(bad.window.window.start)}  {percent(bad.size)}  {moved}{more}"))
-        )
+        _print_item(console, Text(plain(f"{begin(bad.window.window)}  {percent(bad.size)}  {moved}{more}")))
 
 
 def _volume(windows: Sequence[DriftRecord]) -> str:
@@ -180,7 +183,7 @@ def _print_moves(console: Console, series: Series) -> None:
     for line in lines:
         worst = line.worst
         if worst.report:
-            text = f"{day(worst.window.window.start)}  {named(line.name, worst.report.direction)}"
+            text = f"{begin(worst.window.window)}  {named(line.name, worst.report.direction)}"
             _print_item(console, Text(plain(text)))
 
 
@@ -189,9 +192,11 @@ def _print_alerts(console: Console, firing: Sequence[AlertRecord]) -> None:
     for place, alert in enumerate(firing[:SHOWN_ALERTS], start=1):
         style = {"critical": "bold red", "warning": "yellow", "info": "cyan"}[alert.severity]
         among = f" [{segment_name(alert.segment)}]" if alert.segment else ""
-        text = Text.assemble(f"{place}. ", (alert.severity, style), f" since {day(alert.since)}")
+        text = Text.assemble(
+            f"{place}. ", (alert.severity, style), f" since {day(worst_since(alert), alert.window)}"
+        )
         text.append(plain(f"{among}  {alert.message}"))
-        text.append(f"  impact {percent(alert.impact)}", "dim")
+        text.append(f"  {size_of(alert)}", "dim")
         _print_item(console, text)
     if left := firing[SHOWN_ALERTS:]:
         _print_item(console, Text(f"and {len(left)} more"))
