@@ -31,7 +31,7 @@ td.short,th,.wide td.n{white-space:nowrap}.stack th{white-space:normal}
 details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.4rem .8rem}
 summary{cursor:pointer}summary b{margin-right:.6rem}
 .charts{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem}figure{margin:.5rem 0}
-figcaption{font-size:.85rem;color:var(--dim);max-width:560px}
+figcaption{font-size:.85rem;color:var(--dim);max-width:530px}
 .wide{overflow-x:auto}svg{display:block;max-width:100%;height:auto}.wide svg{max-width:none}
 svg text{font-size:11px;fill:var(--dim)}svg .end{text-anchor:end}
 polyline{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}

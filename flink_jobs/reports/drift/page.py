@@ -267,7 +267,7 @@ def _move(line: Line) -> list[tuple[str, str]]:
     return [
         ("any", text(line.name)),
         (f"short {line.last.verdict}", VERDICTS[line.last.verdict]),
-        ("any", text(_since(line))),
+        ("when", text(_since(line))),
         ("short", f"{len(line.drifted)} of the {len(line.points)} here"),
         ("short", f"{percent(report.effect)}, {text(begin(worst.window.window))}"),
         ("any", text(named(line.name, report.direction))),

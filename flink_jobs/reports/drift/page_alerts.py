@@ -22,9 +22,9 @@ def alert_table(alerts: Sequence[AlertRecord]) -> str:
     rows = [
         [
             (f"short {alert.severity}", alert.severity),
-            ("any", text(_since(alert))),
+            ("when", text(_since(alert))),
             ("any", text(segment_name(alert.segment))),
-            ("any", f"{text(_said(alert))}{_examples(alert)}"),
+            ("any", f"{text(said(alert))}{_examples(alert)}"),
             ("any", text(size_of(alert))),
         ]
         for alert in alerts
@@ -51,7 +51,7 @@ def _since(alert: AlertRecord) -> str:
     )
 
 
-def _said(alert: AlertRecord) -> str:
+def said(alert: AlertRecord) -> str:
     """Labels that came since are in the table of quality."""
     return f"when it opened: {alert.message}" if alert.damage == "realized" else alert.message
 
@@ -84,7 +84,7 @@ def _incident(records: Sequence[IncidentRecord]) -> list[tuple[str, str]]:
     first = f" (first sign {day(last.since, lead.window)})" if last.since < worst_since(lead) else ""
     return [
         (f"short {worst.severity}", worst.severity),
-        ("any", text(since + first)),
+        ("when", text(since + first)),
         ("short", text(day(last.at, lead.window)) if last.state == "resolved" else "open"),
         ("n short", f"{len(records):,}"),
         ("any", text(", ".join(dict.fromkeys(map(_part, worst.parts))))),

@@ -23,11 +23,15 @@ _PART = 0.5
 
 @dataclass(frozen=True)
 class Story:
-    """The run of drift that lasts until now, in two: `worst`, and all windows `before` it."""
+    """The run of drift that lasts until now, in two: `worst`, and all windows `before` it.
+
+    `sudden` if the window before the worst part is known, and was less than half as far or another way.
+    """
 
     name: str
     worst: tuple[Point, ...]
     before: tuple[Point, ...]
+    sudden: bool
 
     @property
     def since(self) -> str:
@@ -37,7 +41,7 @@ class Story:
     def sentence(self) -> str:
         """What happened last, first."""
         largest = max(self.worst, key=_effect)
-        sudden = " suddenly" if self.before or len(self.worst) == 1 else ""
+        sudden = " suddenly" if self.sudden else ""
         when = f"{'at' if sudden else 'since'} {begin(self.worst[0].window.window)}"
         moved = {"up": "moved up", "down": "moved down"}.get(side(largest), "changed")
         return f"{self.name}{sudden} {moved} {when}: {_size(largest)}."
@@ -65,7 +69,17 @@ def story(line: Line) -> Story | None:
     first = place
     while first and side(run[first - 1]) == way and _effect(run[first - 1]) >= least:
         first -= 1
-    return Story(line.name, tuple(run[first:]), tuple(run[:first]))
+    return Story(line.name, tuple(run[first:]), tuple(run[:first]), _sudden(line, run[first]))
+
+
+def _sudden(line: Line, start: Point) -> bool:
+    judged = [point for point in line.points if point.report and point.report.verdict != "insufficient_data"]
+    place = judged.index(start)
+    if not place:
+        return False
+    before = judged[place - 1]
+    turned = before in line.drifted and side(before) != side(start)
+    return turned or _effect(before) < _PART * _effect(start)
 
 
 def side(point: Point) -> str:

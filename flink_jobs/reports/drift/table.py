@@ -13,8 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flink_jobs.reports.drift.beside import beside
 from flink_jobs.reports.drift.headline import Worry, headline
-from flink_jobs.reports.drift.page_alerts import size_of
+from flink_jobs.reports.drift.page_alerts import said, size_of
 from flink_jobs.reports.drift.series import (
     Line,
     Series,
@@ -24,8 +25,9 @@ from flink_jobs.reports.drift.series import (
     segment_name,
 )
 from flink_jobs.reports.drift.summary import advice, worst_recent
+from flink_jobs.reports.quality.evidence import facts
 from flink_jobs.reports.quality.section import alarmed
-from flink_jobs.reports.quality.summary import VersionQuality, by_labels
+from flink_jobs.reports.quality.summary import VersionQuality, by_labels, quality_alert
 from flink_jobs.reports.quality.summary import headline as quality_headline
 from flink_jobs.reports.quality.table import STYLE as QUALITY_STYLE
 from flink_jobs.reports.text import begin, day, percent, plural
@@ -65,7 +67,7 @@ def print_report(
     firing = open_alerts(alerts)
     for group in groups:
         known = [each for each in quality if (each.job, each.version) == (group.job, group.version)]
-        _print_group(console, group, alerts_of(group, firing), known)
+        _print_group(console, groups, group, alerts_of(group, firing), known)
 
 
 def sparkline(values: Sequence[float | None], width: int, scale: float) -> str:
@@ -83,8 +85,20 @@ def _bar(values: list[float], scale: float) -> str:
     return BARS[min(7, int(max(values) / scale * 8))] if values else TOO_FEW
 
 
+def _told(
+    groups: Sequence[VersionSeries],
+    group: VersionSeries,
+    firing: Sequence[AlertRecord],
+    quality: VersionQuality,
+) -> list[str]:
+    """Beside an alarm of quality: what to do, and why."""
+    found, alert = beside(groups, group, quality, firing), quality_alert(group.job, group.version, firing)
+    return [found.what_to_do, *found.facts, *(facts(quality, alert) if alert else [])]
+
+
 def _print_group(
     console: Console,
+    groups: Sequence[VersionSeries],
     group: VersionSeries,
     firing: Sequence[AlertRecord],
     quality: Sequence[VersionQuality],
@@ -92,13 +106,15 @@ def _print_group(
     _print_facts(console, group)
     for each in quality:
         worry, sentence = quality_headline(each, firing)
-        console.print(Text(f"{plain(sentence)}.", QUALITY_STYLE[worry]))
-    alarm = any(alarmed(each, firing) for each in quality)
-    if not alarm:
+        console.print(Text(f"{plain(sentence[:1].upper() + sentence[1:])}.", QUALITY_STYLE[worry]))
+    alarms = [each for each in quality if alarmed(each, firing)]
+    for sentence in _told(groups, group, firing, alarms[0]) if alarms else ():
+        console.print(Text(plain(sentence), "dim"))
+    if not alarms:
         judged = headline(group, firing)
         console.print(Text(plain(judged.sentence), _STYLE[judged.worry]))
-    for sentence in advice(group, firing, labelled=any(map(by_labels, quality))):
-        console.print(Text(plain(sentence), "dim"))
+        for sentence in advice(group, firing, labelled=any(map(by_labels, quality))):
+            console.print(Text(plain(sentence), "dim"))
     _print_worst(console, group.total)
     scale = max([_LEAST_SCALE, *map(_worst_effect, group.total.lines)])
     _print_title(console, f"Effect per window: share of rows that moved; a full bar is {percent(scale)}")
@@ -195,7 +211,7 @@ def _print_alerts(console: Console, firing: Sequence[AlertRecord]) -> None:
         text = Text.assemble(
             f"{place}. ", (alert.severity, style), f" since {day(worst_since(alert), alert.window)}"
         )
-        text.append(plain(f"{among}  {alert.message}"))
+        text.append(plain(f"{among}  {said(alert)}"))
         text.append(f"  {size_of(alert)}", "dim")
         _print_item(console, text)
     if left := firing[SHOWN_ALERTS:]:

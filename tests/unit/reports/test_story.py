@@ -1,16 +1,19 @@
-"""A column's drift in words, against a tired reader who takes two events for one or blames what did not move."""
+"""A column's drift in words, against a reader who takes two events for one or blames what did not move."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from io import StringIO
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from flink_jobs.reports.drift.page import render
 from flink_jobs.reports.drift.series import Line, grouped
 from flink_jobs.reports.drift.story import story
+from flink_jobs.reports.drift.table import print_report
 from flink_jobs.reports.quality.summary import grouped as versions_of
 from tests.helpers.alerts import alert, time
 from tests.helpers.drift_records import drift_records
@@ -83,6 +86,29 @@ def test_the_worst_part_begins_where_it_turned_or_doubled(
     told = story(line(changes))
     assert told
     assert (told.since, len(told.before)) == (time(since), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sudden"),
+    [([0.0, 0.3], True), ([0.04, -0.05], True), ([0.3], False), ([0.04, 0.06, 0.1, 0.14, 0.19], False)],
+)
+def test_what_grew_slowly_or_has_no_window_before_is_not_called_sudden(
+    changes: list[float], sudden: bool
+) -> None:
+    told = story(line(changes))
+    assert told
+    assert ("suddenly" in told.sentence()) == sudden
+
+
+def test_the_terminal_advises_once_too() -> None:
+    console = Console(file=StringIO(), width=400)
+    fall = alert("realized-quality/1", 11, "realized", statistic="auc", threshold=0.85)
+    quality = [quality_record(hour, changed=hour == 10) for hour in range(11)]
+    print_report(console, grouped(hours([0.04] * 10 + [-0.45])), [fall], versions_of(quality))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count("tailrace retrain") == 1
+    assert "labels are known" not in text
+    assert "suddenly moved down at 2026-01-01 10:00" in text
 
 
 def test_without_drift_now_there_is_nothing_to_tell() -> None:
