@@ -19,7 +19,7 @@ from flink_jobs.reports.drift.series import (
     VersionSeries,
     impacts,
 )
-from flink_jobs.reports.quality.summary import WHAT_TO_DO
+from flink_jobs.reports.quality.summary import WHAT_TO_DO, fell
 from flink_jobs.reports.text import begin, percent
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import ColumnReport, DriftRecord, named
@@ -93,7 +93,7 @@ def advice(group: VersionSeries, firing: Sequence[AlertRecord], *, labelled: boo
     """
     now = group.total.now
     found: list[str] = []
-    if firing and firing[0].damage in ("realized", "estimated"):
+    if any(map(fell, firing)):
         return [f"Quality is worse than expected. {WHAT_TO_DO}"]
     if not now:
         return [_without_columns(group, firing)]

@@ -61,15 +61,19 @@ def _others(group: VersionQuality, alert: AlertRecord) -> str:
         if name == alert.statistic or now is None or now.low is None or now.high is None or not usual:
             continue
         if now.low <= median(usual) <= now.high:
-            same.append(f"{label(name)} {spread(now)}")
+            same.append(f"{_named(name)} {spread(now)}")
         else:
-            changed.append(f"{label(name)} {spread(now)} (before: {number(median(usual))})")
+            changed.append(f"{_named(name)} {spread(now)} (before: {number(median(usual))})")
     if changed:
         return f"Changed with it: {' and '.join(changed)}."
     if not same:
         return ""
     ranks = "Ranking is worse; " if alert.statistic in _RANKS else ""
     return f"{ranks}{' and '.join(same)} {'is' if len(same) == 1 else 'are'} as before."
+
+
+def _named(name: str) -> str:
+    return "accuracy at the threshold" if name == "accuracy" else label(name)
 
 
 def _base_rate(before: Sequence[QualityRecord], last: QualityRecord) -> str:
@@ -85,10 +89,17 @@ def _base_rate(before: Sequence[QualityRecord], last: QualityRecord) -> str:
 
 
 def _estimate(last: QualityRecord, alert: AlertRecord) -> str:
+    """What the other of the two says, labels or estimate."""
+    name, realized = label(alert.statistic), spread(last.realized.get(alert.statistic))
+    if alert.damage == "estimated":
+        return (
+            f"By the labels that came, {name} is {realized}."
+            if realized
+            else "No labels of it have come yet."
+        )
     estimated = last.estimated.get(alert.statistic)
-    if alert.damage != "realized" or estimated is None or estimated.value is None:
+    if estimated is None or estimated.value is None:
         return ""
-    name = label(alert.statistic)
     text = f"Estimated from the scores alone, without labels, {name} is {spread(estimated)}"
     return f"{text}: {_AGREE if agrees(last) else _PART}." if last.gap else f"{text}."
 

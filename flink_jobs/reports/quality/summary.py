@@ -117,11 +117,19 @@ def headline(group: VersionQuality, firing: Sequence[AlertRecord] = ()) -> tuple
 
 
 def quality_alert(job: str, version: int, firing: Sequence[AlertRecord]) -> AlertRecord | None:
-    """The worst one that is open, of a version's quality; `firing` are all open alerts, the worst first."""
+    """The worst one that is open, of a version's quality; `firing` are all open alerts, the worst first.
+
+    Labels that are better than expected are an alert, too, and no reason to act.
+    """
     for alert in firing:
-        if (alert.job, alert.version) == (job, version) and alert.damage in ("realized", "estimated"):
+        if (alert.job, alert.version) == (job, version) and fell(alert):
             return alert
     return None
+
+
+def fell(alert: AlertRecord) -> bool:
+    """Whether it says that quality is worse."""
+    return alert.severity == "critical" and alert.damage in ("realized", "estimated")
 
 
 def metric_of(record: QualityRecord, alert: AlertRecord) -> Metric | None:
@@ -147,7 +155,9 @@ def _as_of_now(group: VersionQuality, alert: AlertRecord) -> str:
     metric = metric_of(last, alert)
     assert metric  # It is among those that have it.
     by = (
-        f"{plural(last.labels.n, 'label')}" if alert.damage == "realized" and last.labels else "no labels yet"
+        f"{plural(last.labels.n, 'label')}"
+        if alert.damage == "realized" and last.labels
+        else "without labels"
     )
     limit = f"expected at {'most' if lower else 'least'} {number(alert.threshold)}"
     where = "" if last.window.start == alert.since else f", in the window of {begin(last.window)}"

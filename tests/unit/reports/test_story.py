@@ -111,6 +111,27 @@ def test_the_terminal_advises_once_too() -> None:
     assert "suddenly moved down at 2026-01-01 10:00" in text
 
 
+def test_labels_that_are_better_than_expected_are_no_reason_to_act() -> None:
+    good = alert("concept-change/1", 11, "realized", severity="info", rule="concept-change")
+    quality = [quality_record(hour, changed=hour == 10, worse=False) for hour in range(11)]
+    page = render(grouped(hours([0.0] * 11)), [good], versions_of(quality))
+    assert "Act." not in page
+    assert "Not sure." in page
+
+
+def test_an_estimate_alone_says_that_no_label_has_come_or_what_those_say_that_did() -> None:
+    fall = alert(
+        "estimated-quality/1", 11, "estimated", statistic="auc", threshold=0.895, rule="estimated-quality"
+    )
+    quality = [quality_record(hour) for hour in range(11)]
+    bare = msgspec.structs.replace(quality[-1], realized={}, labels=None, gap=None)
+    page = render(grouped(hours([0.0] * 11)), [fall], versions_of([*quality[:-1], bare]))
+    assert "estimated AUC 0.890 ±0.020 (without labels), expected at least 0.895" in page
+    assert "No labels of it have come yet." in page
+    page = render(grouped(hours([0.0] * 11)), [fall], versions_of(quality))
+    assert "By the labels that came, AUC is 0.900 ±0.020." in page
+
+
 def test_without_drift_now_there_is_nothing_to_tell() -> None:
     assert story(line([0.5, 0.0])) is None
 
