@@ -25,7 +25,8 @@ _PART = 0.5
 class Story:
     """The run of drift that lasts until now, in two: `worst`, and all windows `before` it.
 
-    `sudden` if the window before the worst part is known, and was less than half as far or another way.
+    It is `sudden` if the window before the worst part is known, and was less than half as far or another way;
+    else all of the run is one.
     """
 
     name: str
@@ -69,7 +70,9 @@ def story(line: Line) -> Story | None:
     first = place
     while first and side(run[first - 1]) == way and _effect(run[first - 1]) >= least:
         first -= 1
-    return Story(line.name, tuple(run[first:]), tuple(run[:first]), _sudden(line, run[first]))
+    sudden = _sudden(line, run[first])
+    first = first if sudden else 0
+    return Story(line.name, tuple(run[first:]), tuple(run[:first]), sudden)
 
 
 def _sudden(line: Line, start: Point) -> bool:

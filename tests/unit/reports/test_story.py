@@ -77,7 +77,7 @@ def test_a_break_after_a_harmless_rise_is_told_apart_from_it() -> None:
         ([0.0, 0.04, 0.04, 0.3], 3, 2),  # The same way, but many times as far.
         ([0.04, 0.04, -0.3, -0.28], 2, 2),
         ([-0.5, 0.0, 0.1], 2, 0),  # What is over is not part of it.
-        ([0.1, 0.12, 0.15, 0.19], 0, 0),  # Slow: no moment stands out.
+        ([0.02, 0.03, 0.04, 0.06, 0.09, 0.13, 0.19], 0, 0),  # Slow: no moment stands out.
     ],
 )
 def test_the_worst_part_begins_where_it_turned_or_doubled(
