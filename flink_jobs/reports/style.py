@@ -27,7 +27,7 @@ table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums;
 th,td{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--dim);font-weight:600;font-size:.85rem}th,td{overflow-wrap:normal}td.any{overflow-wrap:anywhere;min-width:6.5rem}
 td.short,th,.wide td.n{white-space:nowrap}.stack th{white-space:normal}
-.n{text-align:right}
+.n{text-align:right}.when span{white-space:nowrap}
 details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.4rem .8rem}
 summary{cursor:pointer}summary b{margin-right:.6rem}
 .charts{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem}figure{margin:.5rem 0}

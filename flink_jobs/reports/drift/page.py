@@ -24,7 +24,7 @@ from flink_jobs.reports.drift.series import (
 )
 from flink_jobs.reports.drift.story import story
 from flink_jobs.reports.drift.summary import Period, advice, periods, worst_recent
-from flink_jobs.reports.markup import contents, page, stacked_table, wide_table
+from flink_jobs.reports.markup import beginning, contents, page, stacked_table, wide_table
 from flink_jobs.reports.quality.section import alarmed, quality_lead
 from flink_jobs.reports.quality.summary import VersionQuality, by_labels
 from flink_jobs.reports.style import SCRIPT, STYLE
@@ -267,20 +267,19 @@ def _move(line: Line) -> list[tuple[str, str]]:
     return [
         ("any", text(line.name)),
         (f"short {line.last.verdict}", VERDICTS[line.last.verdict]),
-        ("when", text(_since(line))),
+        _since(line),
         ("short", f"{len(line.drifted)} of the {len(line.points)} here"),
         ("short", f"{percent(report.effect)}, {text(begin(worst.window.window))}"),
         ("any", text(named(line.name, report.direction))),
     ]
 
 
-def _since(line: Line) -> str:
+def _since(line: Line) -> tuple[str, str]:
     found = story(line)
     if found is None:
-        return "over"
-    first = found.before[0] if found.before else found.worst[0]
-    worst, begun = begin(found.worst[0].window.window), begin(first.window.window)
-    return worst if worst == begun else f"{worst} (first sign {begun})"
+        return "when", "over"
+    first = (found.before or found.worst)[0]
+    return beginning(text(begin(found.worst[0].window.window)), text(begin(first.window.window)))
 
 
 _NOT_TOGETHER = (
@@ -312,7 +311,7 @@ def _joint(series: Series) -> str:
         for window, joint in changed[::-1][:10]
     )
     lead = (
-        f"In {plural(len(changed), 'window')} the columns went together otherwise than in the reference:"
+        f"In {plural(len(changed), 'window')} the columns did not vary together as in the reference:"
         " the root-mean-square difference of the correlations of numbers, or the share of the rows that moved"
         " in the table of two columns, is above what chance explains."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flink_jobs.reports.drift.series import segment_name
-from flink_jobs.reports.markup import stacked_table
+from flink_jobs.reports.markup import beginning, stacked_table
 from flink_jobs.reports.quality.summary import label
 from flink_jobs.reports.svg import text
 from flink_jobs.reports.text import day, percent
@@ -22,7 +22,7 @@ def alert_table(alerts: Sequence[AlertRecord]) -> str:
     rows = [
         [
             (f"short {alert.severity}", alert.severity),
-            ("when", text(_since(alert))),
+            _since(alert, alert.since),
             ("any", text(segment_name(alert.segment))),
             ("any", f"{text(said(alert))}{_examples(alert)}"),
             ("any", text(size_of(alert))),
@@ -41,14 +41,9 @@ def size_of(alert: AlertRecord) -> str:
     return ""
 
 
-def _since(alert: AlertRecord) -> str:
-    """When the worst part of it began, and the first sign where that was before."""
-    worst = day(worst_since(alert), alert.window)
-    return (
-        worst
-        if worst_since(alert) == alert.since
-        else f"{worst} (first sign {day(alert.since, alert.window)})"
-    )
+def _since(alert: AlertRecord, first: str) -> tuple[str, str]:
+    worst = worst_since(alert)
+    return beginning(text(day(worst, alert.window)), text(day(min(first, worst), alert.window)))
 
 
 def said(alert: AlertRecord) -> str:
@@ -80,11 +75,9 @@ def _incident(records: Sequence[IncidentRecord]) -> list[tuple[str, str]]:
         default=last,
     )
     lead = worst.parts[0]
-    since = day(worst_since(lead), lead.window)
-    first = f" (first sign {day(last.since, lead.window)})" if last.since < worst_since(lead) else ""
     return [
         (f"short {worst.severity}", worst.severity),
-        ("when", text(since + first)),
+        _since(lead, last.since),
         ("short", text(day(last.at, lead.window)) if last.state == "resolved" else "open"),
         ("n short", f"{len(records):,}"),
         ("any", text(", ".join(dict.fromkeys(map(_part, worst.parts))))),
