@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from flink_jobs.backtest.narrate import metric_of, number, signed
 from flink_jobs.backtest.records import Differences, Estimate, MetricComparison, Side, Slice
 from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg
-from flink_jobs.reports.text import percent
+from flink_jobs.reports.text import day, percent
 
 MARK_WIDTH, _MARK_HEIGHT = 150, 16
 STYLE = """
@@ -127,7 +127,7 @@ def _lines(
         return ""
     low, high = min([*every, *([0.0] if zero else [])]), max([*every, *([0.0] if zero else [])])
     frame = Frame(len(windows), low, high)
-    body = frame.axes(windows[0].start or "", windows[-1].start or "", label)
+    body = frame.axes(day(windows[0].start or ""), day(windows[-1].start or ""), label)
     if zero:
         body += frame.level(0.0, "zero")
     for side, name in zip(sides, names, strict=True):

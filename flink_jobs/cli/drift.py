@@ -15,16 +15,16 @@ from flink_jobs.kafka import ClientSettings
 from flink_jobs.reports.drift.arrow import write_parquet
 from flink_jobs.reports.drift.page import render
 from flink_jobs.reports.drift.reader import DriftHistory, alerts_topic, read
-from flink_jobs.reports.drift.series import grouped, open_alerts
+from flink_jobs.reports.drift.series import grouped
 from flink_jobs.reports.drift.table import print_report
 from flink_jobs.reports.quality.reader import beside as quality_topic
 from flink_jobs.reports.quality.reader import read as read_quality
-from flink_jobs.reports.quality.section import quality_lead
 from flink_jobs.reports.quality.summary import VersionQuality, of_segment
 from flink_jobs.reports.quality.summary import grouped as versions_of
 from flink_jobs.system.terminal import json_line, open_console, plain
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, encode
+from udfs.times import iso, now_ms
 
 
 def drift(
@@ -81,7 +81,7 @@ def drift(
         print(f"wrote {parquet}", file=sys.stderr)
     if html:
         versions = _quality(source, quality, segment, kafka_settings(brokers, job))
-        _write_page(html, records, firing, quality_lead(versions, open_alerts(firing)))
+        _write_page(html, records, firing, versions)
         print(f"wrote {html}", file=sys.stderr)
     if as_json:
         _print_lines(records, firing)
@@ -153,9 +153,11 @@ def _quality(
     return versions_of(found)
 
 
-def _write_page(path: Path, records: list[DriftRecord], alerts: list[AlertRecord], lead: str) -> None:
+def _write_page(
+    path: Path, records: list[DriftRecord], alerts: list[AlertRecord], quality: list[VersionQuality]
+) -> None:
     try:
-        path.write_text(render(grouped(records), alerts, lead), encoding="utf-8")
+        path.write_text(render(grouped(records), alerts, quality, iso(now_ms())), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 

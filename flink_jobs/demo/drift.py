@@ -13,6 +13,7 @@ from flink_jobs.reports.drift.reader import DriftHistory, read
 from flink_jobs.reports.drift.series import grouped
 from flink_jobs.reports.drift.table import print_report
 from flink_jobs.spec import JobSpec
+from udfs.times import iso, now_ms
 
 
 def read_reports(settings: ClientSettings, job: JobSpec) -> DriftHistory:
@@ -29,7 +30,7 @@ def show_drift(console: Console, found: DriftHistory, outcomes: JobOutcomes, pag
     groups = grouped(found.drift)
     console.print()
     print_report(Console(highlight=False, width=110), groups, found.alerts)
-    page.write_text(render(groups, found.alerts), encoding="utf-8")
+    page.write_text(render(groups, found.alerts, made=iso(now_ms())), encoding="utf-8")
     console.print(f"\nMore of it: {page}")
     every = [record.records for record in found.drift if record.segment is None]
     counted = tuple(sum(getattr(r, kind) for r in every) for kind in ("predicted", "dead", "late"))

@@ -41,6 +41,12 @@ def stacked_table(titles: Sequence[str], rows: Sequence[Sequence[tuple[str, str]
     return f'<div class="stack">{table(titles, body)}</div>'
 
 
+def beginning(worst: str, first: str) -> tuple[str, str]:
+    """A cell: when the worst of something began, and the first sign of it where that was before."""
+    sign = f" <span>(first sign {first})</span>" if first != worst else ""
+    return "when", f"<span>{worst}</span>{sign}"
+
+
 def contents(links: Sequence[tuple[str, str]]) -> str:
     """Places on the page by their ids, with their names."""
     items = "".join(f'<li><a href="#{place}">{name}</a></li>' for place, name in links)

@@ -92,7 +92,7 @@ def _picture(steps: Sequence[Step]) -> str:
     points = " ".join(f"{frame.x(place):.1f},{frame.y(value):.1f}" for place, value in corners)
     limits = [a if a is not None and a <= _FARTHEST else None for a in allowed]
     body = (
-        frame.axes(steps[0].end, steps[-1].end, lambda value: f"{value:+.0%}")
+        frame.axes(day(steps[0].end), day(steps[-1].end), lambda value: f"{value:+.0%}")
         + f'<polygon class="area" points="{points}"/>'
         + frame.level(0.0, "zero")
         + frame.path(limits, "limit")

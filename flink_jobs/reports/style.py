@@ -14,7 +14,10 @@ h1{font-size:1.05rem;color:var(--dim);font-weight:600;margin:1.6rem 0 .5rem}
 h2{font-size:1.2rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
 .headline{font-size:1.35rem;line-height:1.4;padding:1rem 1.2rem;background:var(--card);border-left:6px solid;
 border-radius:4px;margin:0 0 .8rem}.headline b{color:var(--fg);font-weight:600}
-nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;padding:0;margin:0 0 1rem;font-size:.9rem}
+header p{margin:.2rem 0;font-size:.9rem;color:var(--dim)}
+header h1{margin-top:0}ul{padding-left:1.2rem;margin:.4rem 0 .8rem}
+nav ul{display:flex;
+flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;padding:0;margin:.6rem 0 1rem;font-size:.9rem}
 a{color:var(--cur)}.info{color:var(--dim);font-weight:600}
 .alarm{border-color:var(--bad)}.watch{border-color:var(--warn)}.note{border-color:var(--ref)}.calm{border-color:var(--good)}
 .unknown{border-color:var(--dim)}.dim{color:var(--dim)}
@@ -24,15 +27,16 @@ table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums;
 th,td{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--dim);font-weight:600;font-size:.85rem}th,td{overflow-wrap:normal}td.any{overflow-wrap:anywhere;min-width:6.5rem}
 td.short,th,.wide td.n{white-space:nowrap}.stack th{white-space:normal}
-.n{text-align:right}
+.n{text-align:right}.when span{white-space:nowrap}
 details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.4rem .8rem}
 summary{cursor:pointer}summary b{margin-right:.6rem}
 .charts{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem}figure{margin:.5rem 0}
-figcaption{font-size:.85rem;color:var(--dim);max-width:560px}
+figcaption{font-size:.85rem;color:var(--dim);max-width:530px}
 .wide{overflow-x:auto}svg{display:block;max-width:100%;height:auto}.wide svg{max-width:none}
 svg text{font-size:11px;fill:var(--dim)}svg .end{text-anchor:end}
 polyline{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .now{stroke:var(--cur)}.band{stroke:var(--cur);stroke-width:1;opacity:.55}
+.least{stroke:var(--bad);stroke-dasharray:2 4;stroke-width:1.5}
 .limit{stroke:var(--ref);stroke-dasharray:5 4;stroke-width:1.5;fill:none}.axis{stroke:var(--line)}
 circle{fill:var(--bad)}.ref{fill:var(--ref)}.cur{fill:var(--cur)}
 .h0{fill:var(--h0)}.h1{fill:var(--h1)}.h2{fill:var(--h2)}.h3{fill:var(--h3)}.h4{fill:var(--h4)}.h5{fill:var(--h5)}
@@ -45,6 +49,7 @@ circle{fill:var(--bad)}.ref{fill:var(--ref)}.cur{fill:var(--cur)}
 .stack tr{border-bottom:1px solid var(--line);padding:.5rem 0}
 .stack td,.stack td.short{border:0;padding:.05rem 0;text-align:left;white-space:normal}
 .stack td::before{content:attr(data-title) ": ";color:var(--dim);font-weight:400}
+.stack td:empty{display:none}
 .stack td.any{min-width:0}.stack td.any::before{display:block;content:attr(data-title)}}
 @media(max-width:900px){.fit th,.fit td{padding-right:.55rem}
 .fit td.n{white-space:normal}.fit span{white-space:nowrap}}

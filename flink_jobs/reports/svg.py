@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import groupby
 
-from flink_jobs.reports.text import day
 from flink_jobs.system.terminal import plain
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 560, 150, 64, 8, 20
@@ -59,15 +58,15 @@ class Frame:
         return f'<line class="{name}" x1="{LEFT}" x2="{WIDTH - 10}" y1="{y}" y2="{y}"/>'
 
     def axes(self, first: str, last: str, label: Callable[[float], str]) -> str:
-        """The least and greatest value at the side, the first and last time below."""
+        """The least and greatest value at the side, the texts `first` and `last` below."""
         ends = "".join(
             f'<text x="{LEFT - 5}" y="{self.y(value) + 4:.1f}" class="end">{escape(label(value))}</text>'
             f"{self.level(value, 'axis')}"
             for value in (self.bottom, self.top)
         )
-        ends += f'<text x="{LEFT}" y="{HEIGHT - 4}">{text(day(first))}</text>'
+        ends += f'<text x="{LEFT}" y="{HEIGHT - 4}">{text(first)}</text>'
         if first != last:
-            ends += f'<text x="{WIDTH - 10}" y="{HEIGHT - 4}" class="end">{text(day(last))}</text>'
+            ends += f'<text x="{WIDTH - 10}" y="{HEIGHT - 4}" class="end">{text(last)}</text>'
         return ends
 
 

@@ -85,6 +85,11 @@ def by_damage(alerts: Iterable[AlertRecord]) -> list[AlertRecord]:
     return sorted(alerts, key=lambda alert: (DAMAGES.index(damage_of(alert)), -alert.impact, alert.id))
 
 
+def worst_since(alert: AlertRecord) -> str:
+    """When the worst part of an open alert began: it may have been open for long with less."""
+    return alert.window.start if {"turned", "larger"} & {*alert.changed} else alert.since
+
+
 def damage_of(alert: AlertRecord) -> Damage:
     """Records of before do not say it, so by what was known then."""
     if alert.damage:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from udfs.alerts.incidents import IncidentRecord
+from udfs.alerts.incidents import IncidentRecord, worst_since
 from udfs.alerts.records import AlertRecord, Severity
 from udfs.times import iso, parse_time
 
@@ -63,7 +63,7 @@ def _slack(params: ShapeParams, incident: IncidentRecord) -> dict[str, Any]:
     icon = ":white_check_mark:" if incident.state == "resolved" else _ICONS[incident.severity]
     head = f"{icon} *{_mrkdwn(incident.job)}* ({state}): {_mrkdwn(incident.title)}"
     lines = [f"• {part.severity}: {_mrkdwn(part.message)}" for part in incident.parts[1:_PARTS]]
-    facts = f"since {incident.since[:16].replace('T', ' ')} · model {_mrkdwn(incident.model)}"
+    facts = f"{_since(incident)} · model {_mrkdwn(incident.model)}"
     if params.runbook_url:
         facts += f" · <{_mrkdwn(params.runbook_url)}|what to do>"
     blocks = [_section(head)]
@@ -71,6 +71,12 @@ def _slack(params: ShapeParams, incident: IncidentRecord) -> dict[str, Any]:
         blocks.append(_section("\n".join(lines)))
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": facts[:_SECTION]}]})
     return {"text": head[:_TITLE], "blocks": blocks}
+
+
+def _since(incident: IncidentRecord) -> str:
+    """When what leads it began, and the first sign where that was before."""
+    worst, first = (time[:16].replace("T", " ") for time in (worst_since(incident.parts[0]), incident.since))
+    return f"since {worst}" if worst == first else f"since {worst} (first sign {first})"
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -94,6 +94,8 @@ def _next(state: AlertState, finding: Finding, window_end_ms: int) -> tuple[Aler
         if not changed:
             return state, None
         alert = replace(_alert(finding, "updated", state.opened.since, recent), changed=changed)
+        if "turned" in changed:
+            alert = replace(alert, message=f"{alert.message}; before that it had moved the other way")
         return replace(state, opened=alert, moved=finding.moved), alert
     cooling = state.closed_ms is not None and window_end_ms < state.closed_ms + rule.cooldown_ms
     if not finding.bad or len(bad) < rule.windows[0] or cooling:

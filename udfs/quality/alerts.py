@@ -115,5 +115,5 @@ def message_of(record: QualityRecord, gap: Gap) -> str:
     labels = record.labels.n if record.labels else 0
     side = "higher" if gap.realized > gap.expected else "lower"
     what = f"{gap.metric.replace('_', ' ')} {gap.realized:.3g} of {labels:,} labels"
-    expected = f"{abs(gap.part):.0%} {side} than the {gap.expected:.3g} that the scores made expect"
-    return f"{what} is {expected}: labels do not follow from the scores as they should"
+    expected = f"{abs(gap.part):.0%} {side} than the {gap.expected:.3g} expected from the scores"
+    return f"{what} is {expected}: outcomes no longer follow the scores"

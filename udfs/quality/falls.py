@@ -54,11 +54,11 @@ class Baseline(msgspec.Struct, frozen=True):
         """Where the next window may be, with such an error of its own; None: unknown."""
         if self.n >= LEAST_WINDOWS:
             spread = math.sqrt(max(self.squares / (self.n - 1), error * error) * (1 + 1 / self.n))
-            return Limits(self.mean, _reach(self.n, spread), f"of {self.n} windows before")
+            return Limits(self.mean, _reach(self.n, spread), f"from {self.n} windows before")
         if trained is None:
             return None
         spread = math.sqrt(error**2 + trained.between**2 + trained.error**2)
-        return Limits(trained.value, _reach(trained.blocks, spread), "of training")
+        return Limits(trained.value, _reach(trained.blocks, spread), "from training")
 
 
 class Limits(NamedTuple):
@@ -197,7 +197,7 @@ def _next(
 def _alert(
     key: str, source: Source, record: QualityRecord, judged: Judged, fall: Fall, changed: tuple[Change, ...]
 ) -> AlertRecord:
-    name, shown, floor = WATCHED[record.kind]
+    name, _, floor = WATCHED[record.kind]
     since = fall.opened.since if fall.opened else record.window.start
     return AlertRecord(
         job=record.job,
@@ -212,7 +212,7 @@ def _alert(
         statistic=name,
         value=judged.value,
         threshold=judged.high if floor is None else judged.low,
-        message=in_window(_message(shown, source, record, judged), record.window),
+        message=in_window(_message(source, record, judged), record.window),
         window=record.window,
         since=since,
         windows_bad=1,
@@ -226,11 +226,18 @@ def _alert(
     )
 
 
-def _message(shown: str, source: Source, record: QualityRecord, judged: Judged) -> str:
+def _message(source: Source, record: QualityRecord, judged: Judged) -> str:
+    """With the limit that was passed, and what is usual."""
+    _, shown, floor = WATCHED[record.kind]
     by = (
         f"by {record.labels.n:,} labels"
         if source == "realized" and record.labels
         else "estimated without labels"
     )
-    usual = f"{max(judged.low, 0.0):.3g} to {judged.high:.3g}"
-    return f"{shown} {judged.value:.3g}, {by}, is worse than the {usual} {judged.source}"
+    limit = (
+        f"above the expected maximum of {judged.high:.3g}"
+        if floor is None
+        else f"below the expected minimum of {judged.low:.3g}"
+    )
+    usual = f"usual {(judged.low + judged.high) / 2:.3g}, {judged.source}"
+    return f"{shown} {judged.value:.3g}, {by}, is {limit} ({usual})"

@@ -5,18 +5,20 @@ heat_map(series, series.lines), effect_chart(line), distribution(report)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from itertools import pairwise
 
 from flink_jobs.reports.drift.series import Line, Point, Series
 from flink_jobs.reports.svg import HEIGHT, WIDTH, Frame, svg, text
-from flink_jobs.reports.text import day, percent
+from flink_jobs.reports.text import begin, day, percent
 from flink_jobs.system.terminal import plain
 from udfs.drift.records import ColumnReport
 
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.35)
 _CELL_HEIGHT, _NAMES = 18, 136
+_RANGE, _TINY = re.compile(r"(\d\S{0,24}?e-\d{1,3}) to (\d[\d.e+-]{0,24})"), 1e-6
 
 
 def heat_map(series: Series, lines: Sequence[Line]) -> str:
@@ -36,12 +38,17 @@ def _axis(series: Series, cell: float, width: float, y: float) -> str:
     for place, (before, start) in enumerate(pairwise([starts[0], *starts])):
         x = _NAMES + place * cell
         if (not place or before[:7] != start[:7]) and x >= free and x + 52 <= width:
-            months.append(f'<text x="{x:.0f}" y="{y}">{text(day(start) if not place else start[:7])}</text>')
+            name = begin(series.windows[0].window) if not place else start[:7]
+            months.append(f'<text x="{x:.0f}" y="{y}">{text(name)}</text>')
             free = x + (90 if not place else 58)
     if len(months) > 2:
         return "".join(months)
-    last = f'<text x="{width:.0f}" y="{y}" class="end">{text(day(series.windows[-1].window.end))}</text>'
-    first = f'<text x="{_NAMES}" y="{y}">{text(day(starts[0]))}</text>'
+    end = series.windows[-1].window
+    until = day(end.end, end)
+    # Of one day the time says enough, and leaves room.
+    until = until.removeprefix(f"{starts[0][:10]} ")
+    last = f'<text x="{width:.0f}" y="{y}" class="end">{text(until)}</text>'
+    first = f'<text x="{_NAMES}" y="{y}">{text(begin(series.windows[0].window))}</text>'
     return first + (last if len(starts) > 1 else "")
 
 
@@ -63,12 +70,10 @@ def _heat_cell(point: Point, x: float, y: int, cell: float) -> str:
         return ""
     size = f'x="{x:.1f}" y="{y}" width="{cell - 1:.1f}" height="{_CELL_HEIGHT - 1}"'
     if report.verdict == "insufficient_data":
-        return (
-            f'<rect {size} class="few"><title>{text(day(point.window.window.start))} too few</title></rect>'
-        )
+        return f'<rect {size} class="few"><title>{text(begin(point.window.window))} too few</title></rect>'
     level = sum(report.effect >= bound for bound in LEVELS)
     mark = " d" if report.verdict == "drift" else ""
-    title = f"{text(day(point.window.window.start))} {percent(report.effect)}"
+    title = f"{text(begin(point.window.window))} {percent(report.effect)}"
     return f'<rect {size} class="h{level}{mark}"><title>{title}</title></rect>'
 
 
@@ -121,14 +126,23 @@ def null_chart(line: Line) -> str:
 
 
 def distribution(report: ColumnReport) -> str:
-    """Shares per bin, the reference beside the window."""
+    """Shares per bin, the reference beside the window; bins that are empty in both are left out."""
     bins = report.bins
-    triples = list(zip(bins.labels, bins.reference, bins.current, strict=False))
+    every = zip(bins.labels, bins.reference, bins.current, strict=False)
+    triples = [(_readable(name), old, new) for name, old, new in every if old or new]
     if not triples:
         return ""
     scale = 250 / max(1e-9, *bins.reference, *bins.current)
     rows = "".join(_bars(place * 22, *triple, scale) for place, triple in enumerate(triples))
     return svg(480, 22 * len(triples), rows, "bars", "shares of the rows per bin")
+
+
+def _readable(label: str) -> str:
+    """A range from next to nothing begins at 0: 3.16e-12 to 0.00178 says no more."""
+    found = _RANGE.fullmatch(label)
+    if found and 0 < float(found[1]) < _TINY * abs(float(found[2])):
+        return f"0 to {found[2]}"
+    return label
 
 
 def _bars(y: int, label: str, reference: float, current: float, scale: float) -> str:
@@ -144,7 +158,7 @@ def _bars(y: int, label: str, reference: float, current: float, scale: float) ->
 
 
 def _ends(line: Line) -> tuple[str, str]:
-    return line.points[0].window.window.start, line.points[-1].window.window.start
+    return begin(line.points[0].window.window), begin(line.points[-1].window.window)
 
 
 def _of(point: Point, take: Callable[[ColumnReport], float | None]) -> float | None:

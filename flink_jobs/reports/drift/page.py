@@ -1,6 +1,6 @@
 """Drift as one HTML page that needs nothing but itself: for a browser, a mail, a printer.
 
-    Path("drift.html").write_text(render(grouped(records), alerts))
+    Path("drift.html").write_text(render(grouped(records), alerts, versions, made="2026-03-01T12:00:00Z"))
 
 All text of records is hostile input: it reaches the page only through `charts.text`.
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flink_jobs.reports.drift.beside import beside
 from flink_jobs.reports.drift.charts import LEVELS, heat_map
+from flink_jobs.reports.drift.headline import headline
 from flink_jobs.reports.drift.page_alerts import alert_table, incidents, resolved_alerts
 from flink_jobs.reports.drift.page_columns import VERDICTS, column_section
 from flink_jobs.reports.drift.series import (
@@ -17,19 +19,21 @@ from flink_jobs.reports.drift.series import (
     Series,
     VersionSeries,
     alerts_of,
-    headline,
     open_alerts,
     segment_name,
 )
+from flink_jobs.reports.drift.story import story
 from flink_jobs.reports.drift.summary import Period, advice, periods, worst_recent
-from flink_jobs.reports.markup import contents, page, stacked_table, wide_table
+from flink_jobs.reports.markup import beginning, contents, page, stacked_table, wide_table
+from flink_jobs.reports.quality.section import alarmed, quality_lead
+from flink_jobs.reports.quality.summary import VersionQuality, by_labels
 from flink_jobs.reports.style import SCRIPT, STYLE
 from flink_jobs.reports.svg import text
-from flink_jobs.reports.text import day, percent, plural
+from flink_jobs.reports.text import begin, day, percent, plural
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, named
 
-SEGMENTS, SEGMENT_COLUMNS, PROBLEMS = 50, 12, 20
+SEGMENTS, SEGMENT_COLUMNS, PROBLEMS, MOVED = 50, 12, 20, 4
 # A part of the records that a person should see.
 MANY = 0.05
 _WORRY = {
@@ -52,18 +56,40 @@ _PURPOSE = (
 )
 
 
-def render(groups: Sequence[VersionSeries], alerts: Sequence[AlertRecord], lead: str = "") -> str:
-    """The page, as one string; the same for the same records. `lead` comes first, as it is."""
+def render(
+    groups: Sequence[VersionSeries],
+    alerts: Sequence[AlertRecord],
+    quality: Sequence[VersionQuality] = (),
+    made: str | None = None,
+) -> str:
+    """The page, as one string; the same for the same records. `made` is the time of now, in UTC.
+
+    Quality leads. While an alarm of it is open, the page advises once, there; drift explains.
+    """
     firing = open_alerts(alerts)
+    alarms = {(each.job, each.version): each for each in quality if alarmed(each, firing)}
+    beside_alarms = {
+        key: beside(groups, group, alarms[key], alerts_of(group, firing))
+        for group in groups
+        if (key := (group.job, group.version)) in alarms
+    }
+    lead = quality_lead(quality, firing, beside_alarms)
+    labelled = {(each.job, each.version) for each in quality if by_labels(each)}
     title = f"Drift of {text(groups[0].job)}" if groups else "Drift"
-    links = [("accounts", "Accounts"), *([("quality", "Quality")] if lead else [])] if groups else []
+    links = [("quality", "Quality")] if lead and groups else []
     chapters = []
     for number, group in enumerate(groups, start=1):
-        chapters.append(_chapter(group, alerts_of(group, firing), alerts_of(group, alerts), number, lead))
+        key = (group.job, group.version)
+        judged = (
+            _explained(group) if key in alarms else _judged(group, alerts_of(group, firing), key in labelled)
+        )
+        chapters.append(
+            _chapter(group, alerts_of(group, firing), alerts_of(group, alerts), number, judged, key in alarms)
+        )
         links += [(f"{place}-{number}", name) for place, name in _places(group, several=len(groups) > 1)]
-    quality = f'<div id="quality">{lead}</div>' if lead else ""
-    accounts = _accounts(groups) if groups else ""
-    body = f"{contents(links) if links else ''}{accounts}{quality}{''.join(chapters) or _EMPTY}"
+    first = f'<div id="quality">{lead}</div>' if lead else ""
+    accounts = _accounts(groups, made) if groups else ""
+    body = f"{accounts}{contents(links) if links else ''}{first}{''.join(chapters) or _EMPTY}"
     return page(title, STYLE, f"{_HATCH}{body}<script>{SCRIPT}</script>")
 
 
@@ -74,46 +100,69 @@ def _places(group: VersionSeries, *, several: bool) -> list[tuple[str, str]]:
     return [*found, ("columns", f"Columns{of}")]
 
 
-def _accounts(groups: Sequence[VersionSeries]) -> str:
-    """What became of all records, before anything is said of those that were predicted."""
-    rows = [
-        [
-            ("any", text(f"{group.model} version {group.version}")),
-            ("any", _facts(group.total.windows)),
-            ("any", _newest(group.total.windows[-1])),
-        ]
+def _accounts(groups: Sequence[VersionSeries], made: str | None) -> str:
+    """What became of all records, in a line for each version, and until when."""
+    windows = [group.total.windows[-1].window for group in groups]
+    last = max(windows, key=lambda window: window.end)
+    page_made = f"; page made {text(made[:16].replace('T', ' '))}" if made else ""
+    lines = "".join(
+        f"<p><b>{text(group.model)} version {group.version}</b>, {text(_watched(group))}:"
+        f" {_facts(group.total.windows)} {_newest(group.total.windows[-1])}</p>"
         for group in groups
-    ]
-    table = stacked_table(("model", "records", "newest window"), rows)
-    return f'<main id="accounts"><h1>{text(groups[0].job)}: what became of its records</h1>{table}</main>'
+    )
+    return (
+        f'<header id="accounts"><h1>{text(groups[0].job)}</h1><p>Data until {text(day(last.end, last))}'
+        f"{page_made}. All times are UTC.</p>{lines}</header>"
+    )
+
+
+def _watched(group: VersionSeries) -> str:
+    return f"{plural(len(group.total.lines), 'column')} watched"
 
 
 def _newest(window: DriftRecord) -> str:
+    """Of the newest window only what is lost, where much of it is."""
     records = window.records
     every = max(records.predicted + records.dead + records.late, 1)
     parts = [("refused", records.dead / every), ("late", records.late / every)]
-    shares = ", ".join(
-        f'<span class="{"drift" if share >= MANY else "ok"}">{percent(share)} {name}</span>'
-        for name, share in parts
+    many = [f"{percent(share)} {name}" for name, share in parts if share >= MANY]
+    return f'<span class="drift">In the newest window: {", ".join(many)}.</span>' if many else ""
+
+
+def _judged(group: VersionSeries, firing: Sequence[AlertRecord], labelled: bool) -> str:
+    judged = headline(group, firing)
+    return (
+        f'<p class="headline {judged.worry}"><b>{_WORRY[judged.worry]}</b> {text(judged.sentence)}</p>'
+        f"{_what_to_do(advice(group, firing, labelled=labelled))}"
     )
-    return f"{text(day(window.window.start))}: {records.predicted:,} predicted, {shares}"
+
+
+def _explained(group: VersionSeries) -> str:
+    """What moved, while what to do is said above."""
+    stories = [found for line in group.total.lines if (found := story(line))]
+    told = [f"{found.sentence()} {found.earlier()}".strip().rstrip(".") + "." for found in stories[:MOVED]]
+    more = [f"{plural(len(stories) - MOVED, 'more column')} moved, below."] if len(stories) > MOVED else []
+    lines = "".join(f"<li>{text(each)}</li>" for each in [*told, *more])
+    moved = f"<ul>{lines}</ul>" if lines else "<p>No column moved.</p>"
+    return f'{moved}<p class="dim">What to do is said at the top, with quality.</p>'
 
 
 def _chapter(
-    group: VersionSeries, firing: Sequence[AlertRecord], alerts: Sequence[AlertRecord], number: int, lead: str
+    group: VersionSeries,
+    firing: Sequence[AlertRecord],
+    alerts: Sequence[AlertRecord],
+    number: int,
+    judged: str,
+    explains: bool,
 ) -> str:
-    """What `lead` has advised is not said again."""
-    judged = headline(group, firing)
+    """`judged` says what it means; where the chapter only explains, more of it is folded."""
     total = group.total
     sections = "".join(
-        column_section(line, opened=place < 5 and bool(line.drifted))
+        column_section(line, opened=not explains and place < 5 and bool(line.drifted))
         for place, line in enumerate(total.lines)
     )
     return (
-        f'<main id="drift-{number}">{_title(group)}'
-        f'<p class="headline {judged.worry}"><b>{_WORRY[judged.worry]}</b> {text(judged.sentence)}</p>'
-        f"{_what_to_do([sentence for sentence in advice(group, firing) if text(sentence) not in lead])}"
-        f"{_worst(total)}"
+        f'<main id="drift-{number}">{_title(group)}{judged}{_worst(total, folded=explains)}'
         f'<h2 id="alerts-{number}">Open alerts</h2>{alert_table(firing)}{incidents(alerts)}'
         f'<h2 id="changed-{number}">What changed, and when</h2><p class="dim">{_PURPOSE}</p>{_key()}'
         f'<div class="wide">{heat_map(total, total.lines)}</div>{_moves(total)}{_joint(total)}'
@@ -125,21 +174,24 @@ def _chapter(
     )
 
 
-def _worst(series: Series) -> str:
+def _worst(series: Series, *, folded: bool) -> str:
     """The windows to look at first."""
     found = worst_recent(series)
     if not found:
         return ""
     rows = [
         [
-            ("short", text(day(bad.window.window.start))),
+            ("short", text(begin(bad.window.window))),
             ("n short", percent(bad.size)),
             ("any", text("; ".join(bad.moved) or "the columns together") + _more(bad.left_out)),
         ]
         for bad in found
     ]
     titles = ("window", ">largest effect", "what moved (share of its rows)")
-    return f"<h2>Worst recent windows</h2>{stacked_table(titles, rows)}"
+    table = stacked_table(titles, rows)
+    if folded:
+        return f"<details><summary><b>Worst recent windows</b></summary>{table}</details>"
+    return f"<h2>Worst recent windows</h2>{table}"
 
 
 def _more(left_out: int) -> str:
@@ -148,7 +200,7 @@ def _more(left_out: int) -> str:
 
 def _title(group: VersionSeries) -> str:
     among = f", {text(segment_name(group.total.segment))}" if group.total.segment else ""
-    return f"<h1>{text(group.job)}: model {text(group.model)} version {group.version}{among}</h1>"
+    return f"<h1>{text(group.job)}: drift of model {text(group.model)} version {group.version}{among}</h1>"
 
 
 def _what_to_do(sentences: Sequence[str]) -> str:
@@ -179,7 +231,8 @@ def _facts(windows: Sequence[DriftRecord]) -> str:
     sums = {name: sum(getattr(w.records, name) for w in windows) for name in ("predicted", "dead", "late")}
     repeats = [w.records.duplicates for w in windows if w.records.duplicates is not None]
     again = f", {sum(repeats):,} repeated" if repeats else ""
-    span = f"{text(day(windows[0].window.start))} to {text(day(windows[-1].window.end))} (UTC)"
+    last = windows[-1].window
+    span = f"{text(begin(windows[0].window))} to {text(day(last.end, last))}"
     return (
         f"{plural(len(windows), 'window')} from {span}: {sums['predicted']:,} records predicted,"
         f" {sums['dead']:,} refused (dead letters), {sums['late']:,} late{again}."
@@ -204,7 +257,7 @@ def _moves(series: Series) -> str:
     drifted = [line for line in series.lines if line.drifted]
     if not drifted:
         return '<p class="dim">No column drifted in any window.</p>'
-    titles = ("column", "now", ">windows drifted", "since", "largest effect", "what it was then")
+    titles = ("column", "now", "since", "windows that drifted", "largest share of rows", "what it was then")
     return stacked_table(titles, [_move(line) for line in drifted])
 
 
@@ -214,16 +267,24 @@ def _move(line: Line) -> list[tuple[str, str]]:
     return [
         ("any", text(line.name)),
         (f"short {line.last.verdict}", VERDICTS[line.last.verdict]),
-        ("n short", f"{len(line.drifted)} of {len(line.points)}"),
-        ("short", text(day(line.since)) if line.since else "over"),
-        ("short", f"{percent(report.effect)} on {text(day(worst.window.window.start))}"),
+        _since(line),
+        ("short", f"{len(line.drifted)} of the {len(line.points)} here"),
+        ("short", f"{percent(report.effect)}, {text(begin(worst.window.window))}"),
         ("any", text(named(line.name, report.direction))),
     ]
 
 
+def _since(line: Line) -> tuple[str, str]:
+    found = story(line)
+    if found is None:
+        return "when", "over"
+    first = (found.before or found.worst)[0]
+    return beginning(text(begin(found.worst[0].window.window)), text(begin(first.window.window)))
+
+
 _NOT_TOGETHER = (
-    "How columns go together is not tested: what the windows are compared with does not say it. It is of two"
-    " inputs or more, and all reference rows; profiles of before know it of numbers alone, until made anew."
+    "Whether columns still vary together as in the reference was not tested. It takes two inputs or more, and"
+    " a reference of all rows that counts pairs of columns: make older profiles anew (tailrace profile)."
 )
 
 
@@ -242,7 +303,7 @@ def _joint(series: Series) -> str:
         untested = series.windows and not any(window.joint for window in series.windows)
         return f'<p class="dim">{_NOT_TOGETHER}</p>' if untested else ""
     rows = "".join(
-        f'<tr><td class="short"><span>{text(day(window.window.start))}</span></td>'
+        f'<tr><td class="short"><span>{text(begin(window.window))}</span></td>'
         f'<td class="n">{joint.value:.2f}</td>'
         f'<td class="n spare">{joint.threshold:.2f}</td><td class="n spare">{_chance(joint.q)}</td><td>'
         + "; ".join(text(str(pair)) for pair in joint.pairs)
@@ -250,7 +311,7 @@ def _joint(series: Series) -> str:
         for window, joint in changed[::-1][:10]
     )
     lead = (
-        f"In {plural(len(changed), 'window')} the columns went together otherwise than in the reference:"
+        f"In {plural(len(changed), 'window')} the columns did not vary together as in the reference:"
         " the root-mean-square difference of the correlations of numbers, or the share of the rows that moved"
         " in the table of two columns, is above what chance explains."
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flink_jobs.reports.drift.series import segment_name
-from flink_jobs.reports.markup import stacked_table
+from flink_jobs.reports.markup import beginning, stacked_table
+from flink_jobs.reports.quality.summary import label
 from flink_jobs.reports.svg import text
 from flink_jobs.reports.text import day, percent
-from udfs.alerts.incidents import IncidentRecord, replayed
+from udfs.alerts.incidents import IncidentRecord, damage_of, replayed, worst_since
 from udfs.alerts.records import SEVERITIES, AlertRecord
 
 SHOWN = 50
@@ -21,16 +22,33 @@ def alert_table(alerts: Sequence[AlertRecord]) -> str:
     rows = [
         [
             (f"short {alert.severity}", alert.severity),
-            ("short", text(day(alert.since))),
+            _since(alert, alert.since),
             ("any", text(segment_name(alert.segment))),
-            ("any", f"{text(alert.message)}{_examples(alert)}"),
-            ("n short", _bad_windows(alert)),
-            ("n short", percent(alert.impact)),
+            ("any", f"{text(said(alert))}{_examples(alert)}"),
+            ("any", text(size_of(alert))),
         ]
         for alert in alerts
     ]
-    titles = ("severity", "since", "where", "what", ">bad windows", ">impact on the model")
-    return stacked_table(titles, rows)
+    return stacked_table(("severity", "since", "where", "what was said last", "size"), rows)
+
+
+def size_of(alert: AlertRecord) -> str:
+    """What `impact` is a share of; of quality the message says it better."""
+    if damage_of(alert) == "outputs":
+        return f"{percent(alert.impact)} of the rows moved"
+    if damage_of(alert) == "inputs":
+        return f"{percent(alert.impact)}: share of the rows that moved × importance"
+    return ""
+
+
+def _since(alert: AlertRecord, first: str) -> tuple[str, str]:
+    worst = worst_since(alert)
+    return beginning(text(day(worst, alert.window)), text(day(min(first, worst), alert.window)))
+
+
+def said(alert: AlertRecord) -> str:
+    """Labels that came since are in the table of quality."""
+    return f"when it opened: {alert.message}" if alert.damage == "realized" else alert.message
 
 
 def incidents(alerts: Sequence[AlertRecord]) -> str:
@@ -42,9 +60,9 @@ def incidents(alerts: Sequence[AlertRecord]) -> str:
         return ""
     latest = sorted(told.values(), key=lambda records: (records[-1].at, records[-1].id), reverse=True)
     rows = [_incident(records) for records in latest[:SHOWN]]
-    titles = ("severity", "since", "until", ">told", "what it was at its worst")
+    titles = ("severity", "since", "until", ">notifications", "what, the worst first")
     return (
-        f"<details><summary><b>Incidents</b> {len(told):,}: what moved at the same time, told together"
+        f"<details><summary><b>Incidents</b> {len(told):,}: alerts of the same time, notified as one"
         f"</summary>{stacked_table(titles, rows)}</details>"
     )
 
@@ -56,22 +74,26 @@ def _incident(records: Sequence[IncidentRecord]) -> list[tuple[str, str]]:
         key=lambda record: (SEVERITIES.index(record.severity), record.at),
         default=last,
     )
+    lead = worst.parts[0]
     return [
         (f"short {worst.severity}", worst.severity),
-        ("short", text(day(last.since))),
-        ("short", text(day(last.at)) if last.state == "resolved" else "open"),
-        ("n short", f"{len(records):,} ×"),
-        ("any", text(worst.title)),
+        _since(lead, last.since),
+        ("short", text(day(last.at, lead.window)) if last.state == "resolved" else "open"),
+        ("n short", f"{len(records):,}"),
+        ("any", text(", ".join(dict.fromkeys(map(_part, worst.parts))))),
     ]
 
 
-def _bad_windows(alert: AlertRecord) -> str:
-    """An alert of the sequential detector comes before its window ends."""
-    return f"{alert.windows_bad} of {alert.windows_seen}" if alert.windows_seen else "–"
+def _part(alert: AlertRecord) -> str:
+    """An alert in a word or two; its text is above, or below."""
+    if alert.damage in ("realized", "estimated"):
+        return f"{label(alert.statistic)} {'by labels' if alert.damage == 'realized' else 'estimated'}"
+    return alert.column or alert.rule
 
 
 def _examples(alert: AlertRecord) -> str:
-    if not alert.examples:
+    """Values that are new; shares of bins are in the pictures."""
+    if not alert.examples or any("→" in example for example in alert.examples):
         return ""
     return f'<br><span class="dim">for example {text(", ".join(alert.examples))}</span>'
 
@@ -87,8 +109,8 @@ def resolved_alerts(alerts: Iterable[AlertRecord]) -> str:
         return ""
     rows = [
         [
-            ("short", text(day(alert.since))),
-            ("short", text(day(alert.window.end))),
+            ("short", text(day(alert.since, alert.window))),
+            ("short", text(day(alert.window.end, alert.window))),
             ("any", text(segment_name(alert.segment))),
             ("any", text(alert.message)),
         ]

@@ -6,8 +6,8 @@ from flink_jobs.reports.drift.charts import distribution, effect_chart, null_cha
 from flink_jobs.reports.drift.series import Line, Point
 from flink_jobs.reports.markup import wide_table
 from flink_jobs.reports.svg import number, text
-from flink_jobs.reports.text import day, percent
-from udfs.drift.records import ColumnReport, named
+from flink_jobs.reports.text import begin, chance, percent
+from udfs.drift.records import ColumnReport
 
 VERDICTS = {"ok": "ok", "drift": "drift", "insufficient_data": "too few records"}
 DEFINITIONS = {
@@ -39,10 +39,10 @@ def column_section(line: Line, *, opened: bool) -> str:
         _figure(null_chart(line), _NULLS),
     ]
     if worst.report is last:
-        charts.append(_distribution(worst, "Last window, which has the largest effect"))
+        charts.append(distribution_figure(worst, "Last window, which has the largest effect"))
     else:
-        charts.append(_distribution(worst, "Largest effect"))
-        charts.append(_distribution(line.latest, "Last window"))
+        charts.append(distribution_figure(worst, "Largest effect"))
+        charts.append(distribution_figure(line.latest, "Last window"))
     return (
         f'<details class="print"{" open" if opened else ""}>{title}'
         f'<div class="charts">{"".join(charts)}</div>'
@@ -54,13 +54,14 @@ def _figure(picture: str, caption: str) -> str:
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>" if picture else ""
 
 
-def _distribution(point: Point, what: str) -> str:
+def distribution_figure(point: Point, what: str) -> str:
+    """A window's distribution beside the reference's; `what` says which window."""
     report = point.report
     if report is None:
         return ""
     caption = (
-        f"{what}, {text(day(point.window.window.start))}: upper bars the reference, lower bars the window"
-        f" ({report.n:,} values). {text(named(report.name, report.direction))}"
+        f"{what}, {text(begin(point.window.window))}: upper bars the reference, lower bars the window"
+        f" ({report.n:,} values)."
     )
     return _figure(distribution(report), caption)
 
@@ -72,11 +73,12 @@ def _statistics(point: Point) -> str:
     rows = "".join(
         f'<tr><td>{text(name)}</td><td class="n">{number(found.value)}{_upper(found.upper)}</td>'
         f'<td class="n">{number(found.threshold)}{" (set)" if found.fixed else ""}</td>'
-        f'<td class="n">{number(found.p)}</td><td class="dim spare">{DEFINITIONS.get(name, "")}</td></tr>'
+        f'<td class="n">{text(chance(found.p).removeprefix("= "))}</td>'
+        f'<td class="dim spare">{DEFINITIONS.get(name, "")}</td></tr>'
         for name, found in report.statistics.items()
     )
     return (
-        f"<p>Window of {text(day(point.window.window.start))}: {_numbers(report)}</p>"
+        f"<p>Window of {text(begin(point.window.window))}: {_numbers(report)}</p>"
         f"{wide_table(('statistic', '>value', '>threshold', '>p', '~what it is'), rows, fit=True)}"
     )
 
@@ -86,7 +88,7 @@ def _numbers(report: ColumnReport) -> str:
     parts = [
         f"effect {percent(report.effect)}, smallest effect visible with {report.n:,} values"
         f" {percent(report.visible_effect)}, smallest that counts {percent(report.min_effect)};"
-        f" p {number(report.p)}, q {number(report.q)} (p corrected for all columns and segments)."
+        f" p {text(chance(report.p))}, q {text(chance(report.q))} (p corrected for all columns and segments)."
     ]
     parts.append(
         f"Nulls {percent(report.null_rate)}, in the reference {percent(report.reference_null_rate)}."
@@ -99,7 +101,7 @@ def _numbers(report: ColumnReport) -> str:
     if report.previous:
         before = report.previous
         parts.append(
-            f"Against the window before: effect {percent(before.effect)}, q {number(before.q)},"
+            f"Against the window before: effect {percent(before.effect)}, q {text(chance(before.q))},"
             f" {VERDICTS[before.verdict]}."
         )
     return " ".join(parts)

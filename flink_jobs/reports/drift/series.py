@@ -1,24 +1,19 @@
-"""Drift records set in order: a group per job, model and version, a series per segment; and a verdict on it.
+"""Drift records set in order: a group per job, model and version, a series per segment.
 
 [group] = grouped(records)
-headline(group, open_alerts(alerts)).sentence     # "Since 2013-11-02 …"
+group.total.lines[0].since      # "2013-11-02T00:00:00.000Z"
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from flink_jobs.reports.text import day, plural
 from udfs.alerts.incidents import by_damage
-from udfs.alerts.records import AlertRecord, Segment, Severity, moment_of
-from udfs.drift.records import ColumnReport, DriftRecord, named
+from udfs.alerts.records import AlertRecord, Segment, moment_of
+from udfs.drift.records import ColumnReport, DriftRecord
 
-Worry = Literal["alarm", "watch", "note", "calm", "unknown"]
 OUTPUTS = ("prediction", "score")
-# Of so many windows, and such a part of them, drift is how things are.
-_STANDING_FROM, _STANDING = 8, 0.8
 
 
 @dataclass(frozen=True)
@@ -103,14 +98,6 @@ class VersionSeries:
         return self.series[1:]
 
 
-@dataclass(frozen=True)
-class Headline:
-    """Whether to worry, and the sentence to read first."""
-
-    worry: Worry
-    sentence: str
-
-
 def grouped(records: Iterable[DriftRecord]) -> list[VersionSeries]:
     """The groups, the newest window first. Of a window that is there twice the later record holds."""
     latest = {(r.job, r.model, r.version, _segment_key(r.segment), r.window.start): r for r in records}
@@ -142,48 +129,6 @@ def alerts_of(group: VersionSeries, alerts: Sequence[AlertRecord]) -> list[Alert
     """Those of the group's job, model and version, in the same order."""
     key = (group.job, group.model, group.version)
     return [alert for alert in alerts if (alert.job, alert.model, alert.version) == key]
-
-
-def headline(group: VersionSeries, firing: Sequence[AlertRecord]) -> Headline:
-    """Whether to worry, in a sentence or two; `firing` are the open alerts of the group, the worst first.
-
-    By the damage: critical alerts first, then the model's output; of inputs alone it is good to know.
-    """
-    series, now = group.total, group.total.now
-    critical = [alert for alert in firing if alert.severity == "critical"]
-    if critical:
-        return Headline("alarm", _since(critical[0]) + _open(firing))
-    if now:
-        outputs = [line for line in now if line.last.role in OUTPUTS]
-        worry = _WORRY["warning" if outputs else _worst_of(firing)]
-        text = standing(series) or _drifting(series, now, outputs, firing)
-        return Headline(worry, text + _open(firing))
-    if firing:
-        return Headline(_WORRY[_worst_of(firing)], _since(firing[0]) + _open(firing))
-    return _quiet(group)
-
-
-_WORRY: dict[Severity, Worry] = {"critical": "alarm", "warning": "watch", "info": "note"}
-
-
-def standing(series: Series) -> str | None:
-    """One sentence where nearly all windows drift: then it is about the reference, and no window is news."""
-    judged = [window for window in series.windows if window.verdict != "insufficient_data"]
-    drifted = [window for window in judged if window.verdict == "drift"]
-    if len(judged) < _STANDING_FROM or len(drifted) < _STANDING * len(judged):
-        return None
-    return (
-        f"{len(drifted)} of {plural(len(judged), 'window')} since {day(drifted[0].window.start)} differ from"
-        " the reference. That is no news any more: the reference is of another season, or out of date."
-    )
-
-
-def _since(alert: AlertRecord) -> str:
-    return f"Since {day(alert.since)}: {alert.message.rstrip('.')}."
-
-
-def _worst_of(firing: Sequence[AlertRecord]) -> Severity:
-    return "warning" if any(alert.severity == "warning" for alert in firing) else "info"
 
 
 def segment_name(segment: Segment | None) -> str:
@@ -228,81 +173,3 @@ def _effect(point: Point) -> float:
 
 def _segment_key(segment: Segment | None) -> tuple[str, str]:
     return (segment.column, "n" if segment.value is None else "v" + segment.value) if segment else ("", "")
-
-
-def _drifting(series: Series, now: list[Line], outputs: list[Line], firing: Sequence[AlertRecord]) -> str:
-    """What matters most to the model comes first, where an alert tells, else what moved the most."""
-    first = min(line.since or "" for line in now)
-    impact = impacts(firing)
-    now = sorted(now, key=lambda line: (-impact.get(line.name, 0.0), -line.last.effect))
-    names = _listed([line.name for line in now])
-    is_output = ", the model's output among them" if outputs and len(now) > len(outputs) else ""
-    verb = "has" if len(now) == 1 else "have"
-    of = f" ({len(now)} of {plural(len(series.lines), 'column')}{is_output})"
-    what = f": {now[0].last.direction}" if len(now) == 1 else f"; most of all {_moved_now(now[0])}"
-    return f"Since {day(first)} {names}{of} {verb} drifted{what.rstrip('.')}."
-
-
-def _moved_now(line: Line) -> str:
-    return named(line.name, line.last.direction.rstrip("."))
-
-
-def _listed(names: list[str]) -> str:
-    if len(names) == 1:
-        return names[0]
-    if len(names) <= 3:
-        return ", ".join(names[:-1]) + " and " + names[-1]
-    return f"{', '.join(names[:2])} and {len(names) - 2} more"
-
-
-def _open(firing: Sequence[AlertRecord]) -> str:
-    if not firing:
-        return ""
-    return f" {plural(len(firing), 'alert')} {'is' if len(firing) == 1 else 'are'} open."
-
-
-def _quiet(group: VersionSeries) -> Headline:
-    series = group.total
-    total = len(series.windows)
-    judged = [window for window in series.windows if window.verdict != "insufficient_data"]
-    past = [window for window in judged if window.verdict == "drift"]
-    last = series.windows[-1]
-    drifting = [segment_name(each.segment) for each in group.segments if each.now]
-    aside = (
-        f" But among {plural(len(group.segments), 'segment')} {_listed(drifting)} drifted."
-        if drifting
-        else ""
-    )
-    if not judged:
-        text = f"Nothing can be said: all {plural(total, 'window')} hold too few records to see a change."
-        return Headline("watch" if drifting else "unknown", text + aside)
-    if past and past[-1] is judged[-1]:
-        return Headline("watch", _together(judged) + aside)
-    if past:
-        text = (
-            f"The data is like the reference again since {day(past[-1].window.end)};"
-            f" {len(past)} of {plural(total, 'window')} drifted before."
-        )
-    else:
-        text = f"Nothing to worry about: no drift in {plural(total, 'window')} until {day(last.window.end)}."
-    if last.verdict == "insufficient_data":
-        text += " The last window holds too few records to tell."
-    return Headline("watch" if drifting else "calm", text + aside)
-
-
-def _together(judged: list[DriftRecord]) -> str:
-    """Drift of the joint score alone."""
-    start = judged[-1]
-    for window in reversed(judged):
-        if window.verdict != "drift":
-            break
-        start = window
-    text = f"Since {day(start.window.start)} the columns no longer go together as in the reference"
-    joint = judged[-1].joint
-    if joint is None or not joint.pairs:
-        return text + "."
-    pair = joint.pairs[0]
-    if pair.cell is not None:
-        return f"{text}: {pair}."
-    change = f"from {pair.reference:.2f} to {pair.current:.2f}"
-    return f"{text}: the correlation of {pair.first} and {pair.second} went {change}."

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from flink_jobs.reports.drift.headline import standing
 from flink_jobs.reports.drift.series import (
     OUTPUTS,
     Line,
@@ -17,19 +18,18 @@ from flink_jobs.reports.drift.series import (
     Series,
     VersionSeries,
     impacts,
-    standing,
 )
-from flink_jobs.reports.quality.summary import LESS_RIGHT
-from flink_jobs.reports.text import day, percent
+from flink_jobs.reports.quality.summary import WHAT_TO_DO, fell
+from flink_jobs.reports.text import begin, percent
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import ColumnReport, DriftRecord, named
 
 SHOWN, NAMED, LITTLE, NULLS = 12, 4, 0.01, 0.02
 RECENT, WORST = 14, 5
 _STALE = (
-    "Let the reference be of now: train on newer data (tailrace retrain), which makes a new one; where the"
-    " stream follows the hours of the week, set drift.seasonal; or compare with what the job saw lately"
-    " (drift.reference: trailing 28d). Until then look at the worst windows, below."
+    "If quality holds, renew the reference: train on newer data (tailrace retrain), which makes a new one;"
+    " where the stream follows the hours of the week, set drift.seasonal; or compare with what the job saw"
+    " lately (drift.reference: trailing 28d). Until then look at the worst windows, below."
 )
 _MONTHS_FROM, _DAYS_FROM = timedelta(days=60), timedelta(days=3)
 
@@ -52,7 +52,7 @@ def periods(series: Series, alerts: Sequence[AlertRecord]) -> list[Period]:
     places: dict[str, list[int]] = {}
     for place, start in enumerate(starts):
         shown = start.strftime("%B %Y") if span >= _MONTHS_FROM else start.date().isoformat()
-        name = shown if span >= _DAYS_FROM else day(series.windows[place].window.start)
+        name = shown if span >= _DAYS_FROM else begin(series.windows[place].window)
         places.setdefault(name, []).append(place)
     known = impacts(alerts)
     return [_period(name, series, found, known) for name, found in list(places.items())[-SHOWN:]]
@@ -85,19 +85,27 @@ def _bad_window(series: Series, place: int) -> BadWindow:
     return BadWindow(series.windows[place], size, moved, max(len(drifted) - NAMED, 0))
 
 
-def advice(group: VersionSeries, firing: Sequence[AlertRecord]) -> list[str]:
-    """What to do, in sentences; `firing` are the open alerts of the group, the worst first."""
+def advice(group: VersionSeries, firing: Sequence[AlertRecord], *, labelled: bool = False) -> list[str]:
+    """What to do, in sentences; `firing` are the open alerts of the group, the worst first.
+
+    While an alarm of quality is open that is what to act on, and drift advises nothing else. `labelled`:
+    whether quality by labels is known, so that nobody has to wait for it.
+    """
     now = group.total.now
-    found = [LESS_RIGHT] if firing and firing[0].damage in ("realized", "estimated") else []
+    found: list[str] = []
+    if any(map(fell, firing)):
+        return [f"Quality is worse than expected. {WHAT_TO_DO}"]
     if not now:
-        return found or [_without_columns(group, firing)]
+        return [_without_columns(group, firing)]
     if standing(group.total):
         found.append(_STALE)
     outputs = [line.name for line in now if line.last.role in OUTPUTS]
-    if outputs:
+    if outputs and labelled:
+        found.append("The model's output moved, while quality by labels is as expected: watch quality.")
+    elif outputs:
         found.append(
-            "The model says something else than it used to. As soon as it is known what really happened, see "
-            "if it is still right (tailrace backtest); if not, train it with newer data (tailrace retrain)."
+            "The model's output moved. As soon as labels are known, see if it is still right (tailrace"
+            " backtest); if not, train it with newer data (tailrace retrain)."
         )
     gone = [line.name for line in now if _nulls(line.last)]
     if gone:

@@ -13,22 +13,26 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flink_jobs.reports.drift.beside import beside
+from flink_jobs.reports.drift.headline import Worry, headline
+from flink_jobs.reports.drift.page_alerts import said, size_of
 from flink_jobs.reports.drift.series import (
     Line,
     Series,
     VersionSeries,
-    Worry,
     alerts_of,
-    headline,
     open_alerts,
     segment_name,
 )
 from flink_jobs.reports.drift.summary import advice, worst_recent
-from flink_jobs.reports.quality.summary import VersionQuality
+from flink_jobs.reports.quality.evidence import facts
+from flink_jobs.reports.quality.section import alarmed
+from flink_jobs.reports.quality.summary import VersionQuality, by_labels, quality_alert
 from flink_jobs.reports.quality.summary import headline as quality_headline
 from flink_jobs.reports.quality.table import STYLE as QUALITY_STYLE
-from flink_jobs.reports.text import day, percent, plural
+from flink_jobs.reports.text import begin, day, percent, plural
 from flink_jobs.system.terminal import plain
+from udfs.alerts.incidents import worst_since
 from udfs.alerts.records import AlertRecord
 from udfs.drift.records import DriftRecord, named
 
@@ -63,7 +67,7 @@ def print_report(
     firing = open_alerts(alerts)
     for group in groups:
         known = [each for each in quality if (each.job, each.version) == (group.job, group.version)]
-        _print_group(console, group, alerts_of(group, firing), known)
+        _print_group(console, groups, group, alerts_of(group, firing), known)
 
 
 def sparkline(values: Sequence[float | None], width: int, scale: float) -> str:
@@ -81,8 +85,20 @@ def _bar(values: list[float], scale: float) -> str:
     return BARS[min(7, int(max(values) / scale * 8))] if values else TOO_FEW
 
 
+def _told(
+    groups: Sequence[VersionSeries],
+    group: VersionSeries,
+    firing: Sequence[AlertRecord],
+    quality: VersionQuality,
+) -> list[str]:
+    """Beside an alarm of quality: what to do, and why."""
+    found, alert = beside(groups, group, quality, firing), quality_alert(group.job, group.version, firing)
+    return [found.what_to_do, *found.facts, *(facts(quality, alert) if alert else [])]
+
+
 def _print_group(
     console: Console,
+    groups: Sequence[VersionSeries],
     group: VersionSeries,
     firing: Sequence[AlertRecord],
     quality: Sequence[VersionQuality],
@@ -90,11 +106,15 @@ def _print_group(
     _print_facts(console, group)
     for each in quality:
         worry, sentence = quality_headline(each, firing)
-        console.print(Text(f"{plain(sentence)}.", QUALITY_STYLE[worry]))
-    judged = headline(group, firing)
-    console.print(Text(plain(judged.sentence), _STYLE[judged.worry]))
-    for sentence in advice(group, firing):
+        console.print(Text(f"{plain(sentence[:1].upper() + sentence[1:])}.", QUALITY_STYLE[worry]))
+    alarms = [each for each in quality if alarmed(each, firing)]
+    for sentence in _told(groups, group, firing, alarms[0]) if alarms else ():
         console.print(Text(plain(sentence), "dim"))
+    if not alarms:
+        judged = headline(group, firing)
+        console.print(Text(plain(judged.sentence), _STYLE[judged.worry]))
+        for sentence in advice(group, firing, labelled=any(map(by_labels, quality))):
+            console.print(Text(plain(sentence), "dim"))
     _print_worst(console, group.total)
     scale = max([_LEAST_SCALE, *map(_worst_effect, group.total.lines)])
     _print_title(console, f"Effect per window: share of rows that moved; a full bar is {percent(scale)}")
@@ -114,7 +134,8 @@ def _print_facts(console: Console, group: VersionSeries) -> None:
     model = f", model {plain(group.model)} version {group.version}{among}"
     title = Text.assemble((plain(group.job), "bold"), model)
     console.print(title)
-    span = f"{day(windows[0].window.start)} to {day(windows[-1].window.end)}"
+    last = windows[-1].window
+    span = f"{begin(windows[0].window)} to {day(last.end, last)}"
     console.print(Text(f"{plural(len(windows), 'window')}, {span}; {_volume(windows)}", "dim"))
 
 
@@ -126,9 +147,7 @@ def _print_worst(console: Console, series: Series) -> None:
     for bad in found:
         moved = "; ".join(bad.moved) or "the columns together"
         more = f"; and {plural(bad.left_out, 'more column')}" if bad.left_out else ""
-        _print_item(
-            console, Text(plain(f"{day(bad.window.window.start)}  {percent(bad.size)}  {moved}{more}"))
-        )
+        _print_item(console, Text(plain(f"{begin(bad.window.window)}  {percent(bad.size)}  {moved}{more}")))
 
 
 def _volume(windows: Sequence[DriftRecord]) -> str:
@@ -180,7 +199,7 @@ def _print_moves(console: Console, series: Series) -> None:
     for line in lines:
         worst = line.worst
         if worst.report:
-            text = f"{day(worst.window.window.start)}  {named(line.name, worst.report.direction)}"
+            text = f"{begin(worst.window.window)}  {named(line.name, worst.report.direction)}"
             _print_item(console, Text(plain(text)))
 
 
@@ -189,9 +208,11 @@ def _print_alerts(console: Console, firing: Sequence[AlertRecord]) -> None:
     for place, alert in enumerate(firing[:SHOWN_ALERTS], start=1):
         style = {"critical": "bold red", "warning": "yellow", "info": "cyan"}[alert.severity]
         among = f" [{segment_name(alert.segment)}]" if alert.segment else ""
-        text = Text.assemble(f"{place}. ", (alert.severity, style), f" since {day(alert.since)}")
-        text.append(plain(f"{among}  {alert.message}"))
-        text.append(f"  impact {percent(alert.impact)}", "dim")
+        text = Text.assemble(
+            f"{place}. ", (alert.severity, style), f" since {day(worst_since(alert), alert.window)}"
+        )
+        text.append(plain(f"{among}  {said(alert)}"))
+        text.append(f"  {size_of(alert)}", "dim")
         _print_item(console, text)
     if left := firing[SHOWN_ALERTS:]:
         _print_item(console, Text(f"and {len(left)} more"))

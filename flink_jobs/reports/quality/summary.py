@@ -13,8 +13,9 @@ from typing import Literal
 
 import msgspec
 
-from flink_jobs.reports.text import day, percent, plural
+from flink_jobs.reports.text import begin, day, percent, plural
 from udfs.alerts.records import AlertRecord
+from udfs.quality.falls import RULES, WATCHED
 from udfs.quality.records import Metric, QualityRecord
 
 Worry = Literal["alarm", "calm", "unknown"]
@@ -26,10 +27,9 @@ SHOWN = {
     "anomaly": ("auc", "precision", "recall"),
 }
 NAMES = {"auc": "AUC", "log_loss": "log loss", "mae": "MAE", "rmse": "RMSE"}
-LESS_RIGHT = (
-    "The model is less right than it was. If that began with a release, go back (tailrace release rollback);"
-    " if the world has changed, train on newer data (tailrace retrain); if values are missing or new, mend"
-    " their source."
+WHAT_TO_DO = (
+    "If it began with a release or a change of the job, go back (tailrace release rollback); if values are"
+    " missing or new, fix their source; if the world has changed, train on newer data (tailrace retrain)."
 )
 
 
@@ -95,17 +95,13 @@ def number(value: float) -> str:
 def headline(group: VersionQuality, firing: Sequence[AlertRecord] = ()) -> tuple[Worry, str]:
     """One sentence: what an open alert says, the worst first, else the newest window that says something."""
     main = SHOWN[group.kind][0]
-    for alert in firing:
-        if (alert.job, alert.version) == (group.job, group.version) and alert.damage in (
-            "realized",
-            "estimated",
-        ):
-            return "alarm", f"since {day(alert.since)}: {alert.message}"
+    if (alert := quality_alert(group.job, group.version, firing)) is not None:
+        return "alarm", f"since {day(alert.since, alert.window)}: {_as_of_now(group, alert)}"
     labelled = [r for r in group.total if main in r.realized]
     if labelled:
         last = labelled[-1]
         value = interval(last.realized[main])
-        text = f"{label(main)} {value} in the window of {day(last.window.start)}, by {_labels(last)}"
+        text = f"{label(main)} {value} in the window of {begin(last.window)}, by {_labels(last)}"
         if last.gap and last.gap.changed:
             return "alarm" if last.gap.worse else "unknown", f"{text}; {gap_text(last)}"
         return "calm", text
@@ -114,10 +110,78 @@ def headline(group: VersionQuality, firing: Sequence[AlertRecord] = ()) -> tuple
         last = guessed[-1]
         value = interval(last.estimated[main])
         return "unknown", (
-            f"no labels yet; {label(main)} of {day(last.window.start)} is estimated at {value}, if labels "
+            f"no labels yet; {label(main)} of {begin(last.window)} is estimated at {value}, if labels "
             "still follow from inputs as they did"
         )
     return "unknown", "no labels yet, and no estimate without them"
+
+
+def quality_alert(job: str, version: int, firing: Sequence[AlertRecord]) -> AlertRecord | None:
+    """The worst one that is open, of a version's quality; `firing` are all open alerts, the worst first.
+
+    Labels that are better than expected are an alert, too, and no reason to act.
+    """
+    for alert in firing:
+        if (alert.job, alert.version) == (job, version) and fell(alert):
+            return alert
+    return None
+
+
+def fell(alert: AlertRecord) -> bool:
+    """Whether it says that quality is worse."""
+    return alert.severity == "critical" and alert.damage in ("realized", "estimated")
+
+
+def metric_of(record: QualityRecord, alert: AlertRecord) -> Metric | None:
+    """What the alert is about, in another window or revision; None where the record does not have it."""
+    values = record.realized if alert.damage == "realized" else record.estimated
+    found = values.get(alert.statistic)
+    return found if found and found.value is not None else None
+
+
+def since_alert(group: VersionQuality, alert: AlertRecord) -> tuple[list[QualityRecord], list[QualityRecord]]:
+    """The windows that have the metric before the alert began, and those since, in order."""
+    known = [r for r in group.total if not r.partial and metric_of(r, alert)]
+    before = [r for r in known if r.window.start < alert.since]
+    return before, known[len(before) :]
+
+
+def _as_of_now(group: VersionQuality, alert: AlertRecord) -> str:
+    """The value of the newest window, as it is known now: that of the alert is of when it opened."""
+    before, since = since_alert(group, alert)
+    if alert.rule not in RULES.values() or not since:
+        return alert.message
+    last, lower = since[-1], WATCHED[group.kind][2] is None
+    metric = metric_of(last, alert)
+    assert metric  # It is among those that have it.
+    by = (
+        f"{plural(last.labels.n, 'label')}"
+        if alert.damage == "realized" and last.labels
+        else "without labels"
+    )
+    limit = f"expected at {'most' if lower else 'least'} {number(alert.threshold)}"
+    where = "" if last.window.start == alert.since else f", in the window of {begin(last.window)}"
+    value = metric.value or 0.0
+    again = value < alert.threshold if lower else value > alert.threshold
+    end = "; it is in range again, and the alert closes after two such windows" if again else ""
+    sign = "" if alert.damage == "realized" else "estimated "
+    return (
+        f"{sign}{label(alert.statistic)} {spread(metric)} ({by}), {limit}{_usual(before, alert)}{where}{end}"
+    )
+
+
+def _usual(before: Sequence[QualityRecord], alert: AlertRecord) -> str:
+    """What was seen, which the limits of what was expected are wider than."""
+    values = [metric.value for r in before if (metric := metric_of(r, alert)) and metric.value is not None]
+    if not values:
+        return ""
+    was = f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else number(values[0])
+    return f"; it was {was} in the {plural(len(values), 'window')} before"
+
+
+def by_labels(group: VersionQuality) -> bool:
+    """Whether labels are known, and say that quality is as expected."""
+    return headline(group)[0] == "calm"
 
 
 def _labels(record: QualityRecord) -> str:
@@ -133,6 +197,6 @@ def gap_text(record: QualityRecord) -> str:
         return ""
     side = "higher" if gap.realized > gap.expected else "lower"
     return (
-        f"{label(gap.metric)} is {percent(abs(gap.part))} {side} than the scores made expect: "
-        "labels do not follow from the scores as they should, which no estimate sees"
+        f"{label(gap.metric)} is {percent(abs(gap.part))} {side} than expected from the scores: "
+        "outcomes no longer follow the scores, which no estimate without labels can see"
     )

@@ -67,6 +67,16 @@ def test_no_text_is_too_long_or_breaks_the_form(form: Format, message: str, job:
         check(form, body(form, incident))
 
 
+def test_slack_says_when_the_worst_began_and_not_only_the_first_sign() -> None:
+    """A harmless rise that was open for ten hours, and then a break: the break is what a person looks for."""
+    score = alert("score", damage="outputs", since=time(0))
+    state, _ = advance({}, [score])
+    broken = alert("score", 11, "outputs", state="updated", changed=("larger", "turned"), since=time(0))
+    _, [told] = advance(state, [broken])
+    facts = body("slack", told)["blocks"][-1]["elements"][0]["text"]
+    assert facts.startswith("since 2026-01-01 10:00 (first sign 2026-01-01 00:00)")
+
+
 def test_slack_shows_hostile_text_as_text() -> None:
     """Slack's documentation asks for three escapes; without them a value could ping a channel."""
     made = str(body("slack", incidents(HOSTILE)[0]))

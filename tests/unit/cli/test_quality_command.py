@@ -30,7 +30,7 @@ def test_it_begins_with_what_is_wrong(tmp_path: Path) -> None:
     text = shown(topic)
     first = " ".join(text.split("\n\n")[0].split())
     assert first.startswith("AUC 0.810 (0.790 to 0.830) in the window of 2026-01-01 02:00, by 500 labels")
-    assert "log loss is 50% higher than the scores made expect" in first
+    assert "log loss is 50% higher than expected from the scores" in first
     assert max(map(len, text.splitlines())) <= 80
     row = next(line for line in text.splitlines() if line.startswith("2026-01-01 02:00"))
     assert row.split()[2:] == ["1,000", "50%", "…", "0.810", "±0.020", "0.600", "0.890", "+50.0%!"]

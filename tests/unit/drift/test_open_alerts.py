@@ -56,7 +56,7 @@ def test_a_turn_is_said_at_once_with_what_is_true_now() -> None:
     first, second = play([0.04, -0.2])
     assert (first.message, first.value) == ("x: moved up, in the window of w000", 0.04)
     assert (second.state, second.changed, second.value) == ("updated", ("larger", "turned"), 0.2)
-    assert second.message == "x: moved down, in the window of w001"
+    assert second.message == "x: moved down, in the window of w001; before that it had moved the other way"
     assert (second.since, second.impact) == ("w000", pytest.approx(0.1))
 
 

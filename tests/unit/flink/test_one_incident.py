@@ -22,9 +22,8 @@ from sklearn.metrics import roc_auc_score
 
 from flink_jobs.registry import Registry
 from flink_jobs.reports.drift.page import render
-from flink_jobs.reports.drift.series import grouped, open_alerts
+from flink_jobs.reports.drift.series import grouped
 from flink_jobs.reports.quality.reader import newest
-from flink_jobs.reports.quality.section import quality_lead
 from flink_jobs.reports.quality.summary import grouped as versions_of
 from tests.helpers.endpoint import Endpoint
 from tests.helpers.keyed_operator import KeyedOperator
@@ -300,16 +299,53 @@ def test_it_is_first_on_the_page_when_the_first_bad_window_is_over(told: Told) -
     drift = [record for record in drift if record.window.end <= known]
     quality = [record for record in quality if record.window.end <= known]
     alerts = [alert for alert in told.alerts if moment_of(alert) <= known]
-    lead = quality_lead(versions_of(newest(quality)), open_alerts(alerts))
-    page = re.sub(r"<[^>]+>", " ", render(grouped(drift), alerts, lead))
+    page = re.sub(r"<[^>]+>", " ", render(grouped(drift), alerts, versions_of(newest(quality))))
     first = page.index("Act.")
-    assert "what became of its records" in page[:first]
+    assert "refused (dead letters), 0 late" in page[:first]
     assert " ".join(page[first:].split()).startswith("Act. Since 2026-01-01 10:00: AUC 0.8")
     assert page[first:].index("AUC 0.8") < page[first:].index("score moved down")
     assert "As expected." not in page
     said = " ".join(page[page.index("Incidents") :].split())
-    assert said.startswith("Incidents 1: what moved at the same time, told together")
-    assert re.search(r"critical 2026-01-01( \d\d:00)? open 2 × AUC 0\.8", said)
+    assert said.startswith("Incidents 1: alerts of the same time, notified as one")
+    assert re.search(r"critical 2026-01-01 10:00 \(first sign 2026-01-01 00:00\) open 2 AUC", said)
+
+
+def test_the_page_advises_once_and_tells_the_break_from_the_harmless_rise_before(page: str) -> None:
+    """Two boxes with clashing advice, and one alert of two opposite events, were how a stranger read it."""
+    assert (page.count("Act."), page.count("What to do.")) == (1, 1)
+    top = page[: page.index("Open alerts")]
+    assert re.search(r"score suddenly moved down at 2026-01-01 10:00: mean 0\.16\d+, .* \(-4[3-6]%\)", top)
+    assert re.search(r"Before that, for 10 windows, up: mean \+\d% to \+\d%, .* expected then", top)
+    assert "Inputs are as in the reference (1 watched)" in top
+    advised = page[page.index("What to do.") :]
+    assert not re.search(r"trailing 28d|drift\.seasonal|it is known what|labels are known", advised)
+
+
+def test_the_page_says_what_its_numbers_are_of(page: str) -> None:
+    """Misread before: tolerances as values, of two AUCs which is now, p as zero, midnight without a time."""
+    top = page[: page.index("Open alerts")]
+    assert re.search(r"AUC 0\.80\d ±0\.02\d \(2,500 labels\), expected at least 0\.81\d", top)
+    assert re.search(r"it was 0\.87\d to 0\.89\d in the 10 windows before", top)
+    others = r"Ranking is worse; log loss [^;]+ and accuracy at the threshold [^;]+ are as before"
+    assert re.search(others, top)
+    assert "Base rate: 18% of the labels are positive (30% before)" in top
+    assert "when it opened: AUC 0.804, by 1,250 labels" in page
+    assert not re.search(r"\bp 0\b|\bq 0\b|e-\d\d|impact on the model|bad windows|Dots:", page)
+    assert not re.search(r"2026-01-01(?! \d\d:\d\d)", page)
+
+
+@pytest.fixture(scope="module")
+def page(told: Told) -> str:
+    """The text of the page when the first bad window is over."""
+    known = told.incidents[1].at
+    drift = [msgspec.json.decode(r, type=DriftRecord) for r in told.records if b"tailrace.drift/1" in r]
+    quality = [msgspec.json.decode(r, type=QualityRecord) for r in told.records if b"tailrace.quality/1" in r]
+    source = render(
+        grouped(record for record in drift if record.window.end <= known),
+        [alert for alert in told.alerts if moment_of(alert) <= known],
+        versions_of(newest(record for record in quality if record.window.end <= known)),
+    )
+    return " ".join(re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", source, flags=re.DOTALL).split())
 
 
 @pytest.mark.parametrize(

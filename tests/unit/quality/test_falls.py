@@ -65,8 +65,9 @@ def test_a_fall_is_an_alert_within_its_first_window_and_over_after_two_as_before
     spread = max(np.std(USUAL, ddof=1), 0.005) * np.sqrt(1 + 1 / 6)
     assert fired.threshold == pytest.approx(np.mean(USUAL) - stats.t.ppf(0.999, 5) * spread)
     assert fired.impact == pytest.approx((np.mean(USUAL) - 0.81) / (np.mean(USUAL) - 0.5))
-    assert "AUC 0.81, estimated without labels, is worse than the" in fired.message
-    assert fired.message.endswith("of 6 windows before, in the window of 2026-01-01 06:00")
+    assert "AUC 0.81, estimated without labels, is below the expected minimum of 0." in fired.message
+    assert "(usual 0." in fired.message
+    assert fired.message.endswith("from 6 windows before), in the window of 2026-01-01 06:00")
 
 
 def test_twice_the_fall_is_an_update() -> None:
@@ -145,8 +146,8 @@ def test_the_first_windows_of_a_version_are_beside_what_training_says_of_it() ->
     assert play([window(0, 0.8)]) == []
     (fired,) = play([window(0, 0.8)], trained=TRAINED)
     assert (fired.state, fired.severity, fired.rule) == ("firing", "critical", "estimated-quality")
-    assert fired.message.startswith("AUC 0.8, estimated without labels, is worse than the")
-    assert "of training" in fired.message
+    assert fired.message.startswith("AUC 0.8, estimated without labels, is below the expected minimum of")
+    assert "from training" in fired.message
     reach = stats.t(11).ppf(1 - LEVEL) * np.sqrt(0.005**2 + 0.004**2 + 0.003**2)
     assert fired.threshold == pytest.approx(0.9 - reach)
     assert play([window(0, 0.89), window(1, 0.9)], trained=TRAINED) == []
@@ -155,7 +156,7 @@ def test_the_first_windows_of_a_version_are_beside_what_training_says_of_it() ->
 def test_five_windows_say_more_than_training() -> None:
     usual = [window(i, 0.93) for i in range(LEAST_WINDOWS)]
     (fired,) = play([*usual, window(LEAST_WINDOWS, 0.88)], trained=TRAINED)
-    assert "of 5 windows before" in fired.message
+    assert "from 5 windows before" in fired.message
     assert play([window(0, 0.88)], trained=TRAINED) == []
 
 
