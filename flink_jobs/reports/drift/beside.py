@@ -101,19 +101,20 @@ def _what_to_do(group: VersionSeries, quality: VersionQuality, since: str, began
         )
     when = day(since, group.total.windows[-1].window)
     look = f"Look for what else began at {when}."
-    unmoved = _watched(group) and not any(line.since for line in _watched(group))
+    watched = _watched(group)
+    if not watched or any(line.since for line in watched):
+        return f"{look} {WHAT_TO_DO}"
+    inputs = f"The {plural(len(watched), 'watched input')} did not move"
     labelled = [r for r in quality.total if r.gap and r.window.start >= since]
-    if unmoved and labelled and agrees(labelled[-1]):
-        look += (
-            " Inputs are as before, and scores and outcomes still agree: that points to other records than"
+    if labelled and agrees(labelled[-1]):
+        return (
+            f"{look} {inputs}, and outcomes follow the scores as they did: that points to other records than"
             " before (a source, a segment, an input that is not watched) rather than to a wrong score."
         )
-    elif unmoved:
-        look += (
-            " Inputs are as before, so look between them and the score (the model's file, features, lookups),"
-            " and at how labels are made."
-        )
-    return f"{look} {WHAT_TO_DO}"
+    return (
+        f"{look} {inputs}, so look between them and the score (the model's file, features, lookups),"
+        " and at how labels are made."
+    )
 
 
 def _pictures(outputs: Sequence[Line], group: VersionSeries) -> str:

@@ -81,10 +81,12 @@ def _base_rate(before: Sequence[QualityRecord], last: QualityRecord) -> str:
     usual = [rate for r in before if (rate := base_rate(r)) is not None]
     if now is None:
         return ""
-    was = f" ({percent(median(usual))} before)" if usual else ""
+    was = median(usual) if usual else None
+    rate_before = "" if was is None else f" ({percent(was)} before)"
+    accuracy_before = "" if was is None else f" ({number(max(was, 1 - was))} before)"
     return (
-        f"Base rate: {percent(now)} of the labels are positive{was}; predicting always the more frequent one"
-        f" would have accuracy {number(max(now, 1 - now))}."
+        f"Base rate: {percent(now)} of the labels are positive{rate_before}; predicting always the more"
+        f" frequent one would have accuracy {number(max(now, 1 - now))}{accuracy_before}."
     )
 
 
