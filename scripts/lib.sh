@@ -151,44 +151,33 @@ make_torch_env() { make_env_above .venv-torch tests/processes/model/torch.txt "5
 
 make_registry_env() { make_env_above .venv-registry tests/registry/packages.txt "10 MB"; }
 
-# A schema registry for the tests, unpacked beside the other environments.
-fetch_registry() {
-  local wanted part
-  wanted=$(checksum <conf/registry/pom.xml)
-  if [ -f "$ROOT/.registry/stamp" ] && [ "$(cat "$ROOT/.registry/stamp")" = "$wanted" ]; then return; fi
+# A schema registry for the tests; Debezium's connector for PostgreSQL, and Kafka Connect to run it in.
+fetch_registry() { fetch_with_maven registry "a schema registry" "110 MB"; }
+
+fetch_debezium() { fetch_with_maven debezium Debezium "40 MB"; }
+
+# fetch_with_maven NAME WHAT SIZE: what conf/NAME/pom.xml copies into ${folder}, in .NAME; archives are unpacked.
+fetch_with_maven() {
+  local name=$1 what=$2 size=$3 wanted part
+  local to=$ROOT/.$name pom=conf/$name/pom.xml
+  wanted=$(checksum <"$pom")
+  if [ -f "$to/stamp" ] && [ "$(cat "$to/stamp")" = "$wanted" ]; then return; fi
   need_maven
-  part=$(mktemp -d "$ROOT/.registry.part.XXXXXX")
+  part=$(mktemp -d "$to.part.XXXXXX")
   # shellcheck disable=SC2064  # the name as it is now
   trap "rm -rf $(printf %q "$part")" EXIT
-  step "Fetching a schema registry for the tests with Maven (110 MB)" "$ROOT/.tailrace/setup/registry.log" \
-    mvn --batch-mode --file conf/registry/pom.xml -Dregistry="$part" package
-  tar -xzf "$part"/*.tar.gz -C "$part"
-  rm -rf "$part"/*.tar.gz "$ROOT/.registry"
-  mv "$part" "$ROOT/.registry"
+  step "Fetching $what for the tests with Maven ($size)" "$ROOT/.tailrace/setup/$name.log" \
+    mvn --batch-mode --file "$pom" -Dfolder="$part" package
+  find "$part" -maxdepth 1 -name '*.tar.gz' -exec tar -xzf {} -C "$part" \; -delete
+  rm -rf "$to"
+  mv "$part" "$to"
   trap - EXIT
-  echo "$wanted" >"$ROOT/.registry/stamp"
+  echo "$wanted" >"$to/stamp"
 }
 
 has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 
 need_postgresql() { need has_postgresql "PostgreSQL" postgresql apt_install_without_service; }
-
-# Debezium's connector for PostgreSQL, and Kafka Connect to run it in.
-fetch_debezium() {
-  local wanted part
-  wanted=$(checksum <conf/debezium/pom.xml)
-  if [ -f "$ROOT/.debezium/stamp" ] && [ "$(cat "$ROOT/.debezium/stamp")" = "$wanted" ]; then return; fi
-  need_maven
-  part=$(mktemp -d "$ROOT/.debezium.part.XXXXXX")
-  # shellcheck disable=SC2064  # the name as it is now
-  trap "rm -rf $(printf %q "$part")" EXIT
-  step "Fetching Debezium for the tests with Maven (40 MB)" "$ROOT/.tailrace/setup/debezium.log" \
-    mvn --batch-mode --file conf/debezium/pom.xml -Djars="$part" package
-  rm -rf "$ROOT/.debezium"
-  mv "$part" "$ROOT/.debezium"
-  trap - EXIT
-  echo "$wanted" >"$ROOT/.debezium/stamp"
-}
 
 # make_env_above NAME LIST SIZE: an environment with .venv's packages, and exactly those of the list.
 make_env_above() {

@@ -57,7 +57,7 @@ def fetch_registry(folder: Path, repository: str | None, sha256: str = SHA256) -
         if repository:
             download(f"{source}/{_PLACE}", sha256, archive, _LARGEST)
         else:
-            run_maven(source, data_file("conf/registry/pom.xml"), f"-Dregistry={part}")
+            run_maven(source, data_file("conf/registry/pom.xml"), f"-Dfolder={part}")
             _check(archive, sha256)
         _unpack(archive, part / "registry")
         os.rename(part / "registry", folder / "registry")
