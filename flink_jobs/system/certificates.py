@@ -109,6 +109,7 @@ def _key_problem(place: Path, password: str | None, error: Exception) -> str:
         return f"{place} holds an encrypted key, which needs key_password"
     if isinstance(error, TypeError):
         return f"{place} holds a key that is not encrypted, so that key_password must be left out"
-    if password is not None and "password" in str(error).lower():
+    # One wrong password in some hundred seems to open the key, and what comes out is none.
+    if password is not None and ("password" in str(error).lower() or b"ENCRYPTED" in place.read_bytes()):
         return f"key_password must be the password of the key in {place}; it does not open it"
     return f"{place} must be a PEM file with a private key in it; {error}"

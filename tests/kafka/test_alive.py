@@ -124,7 +124,7 @@ def test_a_job_outlives_its_taskmanager_and_its_jobmanager(day: Day) -> None:
     assert "==> /jobmanager/log <==" in written
     assert "==> /taskmanagers/127.0.0.1:" in written
     assert day.tailrace("run", "alive.yaml").returncode == 2
-    assert claims.runs(day.kafka, "alive", "alive.in", 20)  # though it has nothing new to commit
+    assert claims.runs(day.kafka, "alive", "alive.in", 90)  # though it has nothing new to commit
 
     assert wait_until(lambda: day.waiting() == 0, 60, 1)
     day.kill("taskmanager")

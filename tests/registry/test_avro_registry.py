@@ -181,7 +181,7 @@ def test_a_job_scores_records_of_changing_schemas_and_keeps_the_bytes_of_others(
     broker: Broker, kafka: ClientSettings, registry: Registry, producer: Producer, tmp_path: Path
 ) -> None:
     write_model(tmp_path / "models", "m", "x")
-    subject = "payments-value"
+    subject = "changing-value"
     first = producer.write(
         subject, FIRST, [{"id": n, "amount": 1.5, "user": {"country": "NZ"}} for n in range(10)]
     )

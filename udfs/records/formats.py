@@ -15,12 +15,11 @@ from udfs.records.json import JsonDecoder
 from udfs.records.messagepack import MessagePackDecoder
 from udfs.records.nested_json import NestedJsonDecoder
 from udfs.records.registry_params import RegistryParams
-from udfs.records.schema_cache import SchemaCache
-from udfs.records.schema_registry import SchemaRegistry
 from udfs.records.text import TextDecoder
 
 if TYPE_CHECKING:
     from udfs.records.json_schema import JsonSchema
+    from udfs.records.schema_cache import SchemaCache
 
 FormatName = Literal["json", "json_schema", "avro", "protobuf", "messagepack", "csv", "text"]
 
@@ -82,5 +81,7 @@ def _schemas(registry: RegistryParams | None) -> SchemaCache[JsonSchema] | None:
     if not registry:
         return None
     from udfs.records.json_schema import registered  # Start-up, as above.  # noqa: PLC0415
+    from udfs.records.schema_cache import SchemaCache  # Start-up, as above.  # noqa: PLC0415
+    from udfs.records.schema_registry import SchemaRegistry  # Start-up, as above.  # noqa: PLC0415
 
     return SchemaCache(SchemaRegistry(registry).by_id, registered, registry.wait_s)

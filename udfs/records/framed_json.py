@@ -18,10 +18,10 @@ from udfs.records.contract import Contract
 from udfs.records.framing import HEAD, check_value, schema_id
 from udfs.records.json import JsonDecoder
 from udfs.records.problems import Problem, RejectedError
-from udfs.records.schema_cache import SchemaCache
 
 if TYPE_CHECKING:
     from udfs.records.json_schema import JsonSchema
+    from udfs.records.schema_cache import SchemaCache
 
 
 class FramedJsonDecoder:
