@@ -46,7 +46,7 @@ kafka: {brokers: "BROKERS"}
 source:
   topic: image
   schema: {id: {type: long, required: true}, town: string, a: double, at: long}
-  event_time: {field: at, unit: seconds, out_of_order: 1m}
+  event_time: {field: at, unit: s, out_of_order: 1m}
   start: earliest
 features: {windows: {town_1h: {by: town, over: 1h, select: {seen: count(*)}}}}
 model: {name: fraud, registry: models, use: 1}
@@ -158,7 +158,8 @@ def _inside(
     command: Sequence[str],
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
-    buildah = f"buildah run --isolation chroot --user 9999:9999 --volume {folder}:{folder}".split()
+    user = "--user 9999:9999 --hostname localhost"
+    buildah = f"buildah run --isolation chroot {user} --volume {folder}:{folder}".split()
     options = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
     return [*buildah, *options, container, "--", "/docker-entrypoint.sh", *command]
 
