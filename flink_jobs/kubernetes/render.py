@@ -75,7 +75,7 @@ def _spec(deployment: Deployment, files: str) -> Resource:
         "jobManager": {"replicas": 1, "resource": {"cpu": 1.0, "memory": "1600m"}},
         "taskManager": {"resource": {"cpu": deployment.cpu, "memory": f"{deployment.memory.total}m"}},
         "job": {
-            "jarURI": "local:///opt/flink/opt/flink-python.jar",
+            "jarURI": "local:///opt/tailrace/flink-python.jar",
             "entryClass": _DRIVER,
             "args": ["-pyclientexec", PYTHON, "-py", MAIN, f"{JOB_FOLDER}/job.yaml"],
             "parallelism": deployment.parallelism,
@@ -182,7 +182,7 @@ def _session_job(deployment: Deployment) -> Resource:
         "spec": {
             "deploymentName": deployment.session,
             "job": {
-                "jarURI": "file:///opt/flink/opt/flink-python.jar",
+                "jarURI": "file:///opt/tailrace/flink-python.jar",
                 "entryClass": _DRIVER,
                 "args": ["-pyclientexec", PYTHON, "-py", MAIN, f"base64:{text}"],
                 "parallelism": deployment.parallelism,

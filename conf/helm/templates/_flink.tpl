@@ -106,7 +106,7 @@ taskManager:
     cpu: {{ .Values.cpu }}
     memory: {{ printf "%dm" (int .Values.memory.total) }}
 job:
-  jarURI: local:///opt/flink/opt/flink-python.jar
+  jarURI: local:///opt/tailrace/flink-python.jar
   args: [-pyclientexec, /opt/venv/bin/python, -py, /opt/tailrace/main.py, /opt/tailrace/job/job.yaml]
   {{- include "tailrace.job" . | nindent 2 }}
 {{- end }}

@@ -55,7 +55,7 @@ def test_it_has_what_is_rendered() -> None:
     assert f"COPY conf/docker/main.py {MAIN}" in DOCKERFILE
     assert PYTHON == "/opt/venv/bin/python"
     assert "python -m venv /opt/venv" in DOCKERFILE
-    assert '"$flink/opt/flink-python.jar"' in DOCKERFILE
+    assert '"$flink"/opt/flink-python-*.jar /opt/tailrace/flink-python.jar' in DOCKERFILE
     assert Path(JOB_FOLDER).parent == Path(MAIN).parent
 
 
