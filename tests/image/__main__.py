@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -148,8 +148,17 @@ def _application(container: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         for process in started:
-            os.killpg(process.pid, signal.SIGTERM)
+            for pid in reversed([process.pid, *_descendants(process.pid)]):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait(60)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Buildah starts what runs in a container in a session of its own."""
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(child) for thread in threads for child in thread.read_text().split()]
+    return [*found, *(each for child in found for each in _descendants(child))]
 
 
 def _inside(
