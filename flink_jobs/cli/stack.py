@@ -64,7 +64,6 @@ def up(
     """Start a Kafka broker and a Flink cluster on this machine, and leave them running.
 
     They listen on 127.0.0.1 only, but for metrics, which Flink publishes on all interfaces. Data in topics
-    They listen on 127.0.0.1 only, but for metrics, which Flink publishes on all interfaces. Data in topics
     and schemas survive [bold]tailrace down[/] and the next [bold]up[/]. What died is started again, and the
     rest left running; the jobs of a JobManager that died go on from their newest checkpoints.
 
