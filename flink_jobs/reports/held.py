@@ -14,12 +14,10 @@ from typing import Any
 import msgspec
 
 from flink_jobs.kafka import Record
-from udfs.records.event_time import EventTimeField, is_event_time
-from udfs.times import parse_time
+from udfs.records.event_time import EventTimeField, milliseconds
 
 # What has no usable event time is a dead letter at once, as if its time had long passed.
 AT_ONCE = 0
-_MS = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 
 
 class Passed:
@@ -81,10 +79,5 @@ def _at(read: Any, path: str) -> Any:
 
 
 def _in_ms(written: Any, where: EventTimeField, record: Record, max_ahead_ms: int) -> int:
-    if isinstance(written, bytes):
-        text = written.decode(errors="replace")
-        written = text if where.unit == "iso8601" or not text.isdecimal() else int(text)
-    if not is_event_time(written, where.unit) or isinstance(written, bool):
-        return AT_ONCE
-    ms = parse_time(written) if where.unit == "iso8601" else int(written * _MS[where.unit])
-    return ms if ms <= record.timestamp + max_ahead_ms else AT_ONCE
+    ms = milliseconds(written, where.unit)
+    return AT_ONCE if ms is None or ms > record.timestamp + max_ahead_ms else ms

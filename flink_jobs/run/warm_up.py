@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 
 import structlog
 
@@ -32,12 +31,12 @@ from flink_jobs.plan.warm_up import (
 from flink_jobs.run.savepoints import stored_places
 from flink_jobs.spec import JobSpec
 from udfs.records.decode import decode_batch
-from udfs.records.event_time import EventTimeField, Unit
+from udfs.records.event_time import EventTimeField, milliseconds
 from udfs.records.formats import make_decoder
+from udfs.times import iso
 
 # So many records tell how far a partition had come.
 _LOOKED_AT = 200
-_MS_BY_UNIT = {"ms": 1.0, "s": 1_000.0, "us": 0.001}
 
 
 def warmed(plan: Plan, savepoint: str) -> Plan:
@@ -57,9 +56,9 @@ def warmed(plan: Plan, savepoint: str) -> Plan:
     start = first_timestamp(job, since)
     whole = covered_since(job, since, _gone_before(job, settings, start))
     log = structlog.get_logger()
-    log.info("warm_up", topic=job.source.topic, event_time_from=_iso(whole))
+    log.info("warm_up", topic=job.source.topic, event_time_from=iso(whole))
     if whole > since:
-        log.warning("warm_up_short", wanted_from=_iso(since), reason="the topic has deleted older records")
+        log.warning("warm_up_short", wanted_from=iso(since), reason="the topic has deleted older records")
     ends = end_offsets(settings, job.source.topic, isolation=job.source.isolation)
     return with_warm_up(plan, whole, start, ends)
 
@@ -104,28 +103,9 @@ def event_times(job: JobSpec, records: Iterable[Record]) -> Iterator[int]:
 
 def _written(job: JobSpec, where: EventTimeField, records: list[Record]) -> list[object]:
     if where.header:
-        named = [dict(record.headers).get(where.name) for record in records]
-        return [each.decode() if each else None for each in named]
+        return [dict(record.headers).get(where.name) for record in records]
     source = source_params(job, only_records(job))
     decoder = make_decoder(source.contract, source.max_bytes, source.written)
     decoded = decode_batch(decoder, [record.value for record in records])
     values: list[object] = decoded.table.column(where.name).to_pylist()
     return values
-
-
-def milliseconds(value: object, unit: Unit) -> int | None:
-    """A written event time; None where it is none.
-
-    >>> milliseconds("2026-01-01T00:00:00Z", "iso8601"), milliseconds(7, "s"), milliseconds("x", "ms")
-    (1767225600000, 7000, None)
-    """
-    try:
-        if unit == "iso8601":
-            return round(datetime.fromisoformat(f"{str(value).rstrip('Z')}+00:00").timestamp() * 1_000)
-        return int(int(str(value)) * _MS_BY_UNIT[unit])
-    except (ValueError, OverflowError):
-        return None
-
-
-def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds")

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.records.problems import Problem
+from udfs.times import parse_time
 
 Unit = Literal["ms", "s", "us", "iso8601"]
 
@@ -68,6 +69,23 @@ def is_event_time(value: object, unit: Unit) -> bool:
     if unit == "iso8601":
         return isinstance(value, str) and re.fullmatch(ISO_8601, value) is not None and _is_date(value[:10])
     return isinstance(value, int)
+
+
+def milliseconds(written: object, unit: Unit) -> int | None:
+    """A written event time; None where it is none. What a header has are bytes.
+
+    >>> milliseconds("2026-01-01T00:00:00Z", "iso8601"), milliseconds(b"7", "s"), milliseconds("x", "ms")
+    (1767225600000, 7000, None)
+    """
+    if isinstance(written, bytes):
+        text = written.decode(errors="replace")
+        written = text if unit == "iso8601" or not text.isdecimal() else int(text)
+    if not is_event_time(written, unit) or isinstance(written, bool):
+        return None
+    if isinstance(written, str):
+        return parse_time(written)
+    assert isinstance(written, int)
+    return written // 1_000 if unit == "us" else written * (1_000 if unit == "s" else 1)
 
 
 def _is_date(text: str) -> bool:
