@@ -145,8 +145,10 @@ class _StageFunction(KeyedProcessFunction):  # type: ignore[misc]
         )
 
     def make_stage(self, params: StageParams) -> Stage[Any]:
-        """Windows over events or a table, unless a subclass has others."""
+        """Windows that are scored themselves, a table, or windows over events."""
         recheck = Rechecker(self._first) if self._first else None
+        if params.group:
+            return GroupStage(params, params.group)
         if params.table:
             return TableStage(params, params.table, recheck)
         return SlidingStage(params, recheck)
@@ -284,10 +286,6 @@ class ScoringStage(_StageFunction):
 class WindowScoringStage(ScoringStage):
     """Of windows that are scored themselves: blobs → OUTCOME."""
 
-    def make_stage(self, params: StageParams) -> Stage[Any]:
-        assert params.group is not None
-        return GroupStage(params, params.group)
-
     def windowed(self, windowed: Windowed) -> Iterator[Row]:
         yield from self.scored(*windowed, self._stage_params.by)
 
@@ -308,18 +306,23 @@ class WindowScoringStage(ScoringStage):
         self._publish(self._scorer.counts, started)
 
 
-class JoinedWindowScoringStage(WindowScoringStage):
+class _TableOfWindows(_StageFunction):
+    """Joins a table to windows. They have no other outcome: one that comes late is scored, too."""
+
+    def make_stage(self, params: StageParams) -> Stage[Any]:
+        assert params.table is not None
+        return TableStage(params, params.table, joins_late=True)
+
+    def late(self, rows: pa.Table) -> Iterator[Any]:
+        yield from self.windowed(Windowed(rows, {}))
+
+
+class JoinedWindowScoringStage(_TableOfWindows, WindowScoringStage):
     """Of windows that are scored themselves, by `by`, after a last table is joined: blobs → OUTCOME."""
 
     def __init__(self, params: StageParams, score: ScoreParams, by: Sequence[str]) -> None:
         super().__init__(params, score)
         self._by = by
-
-    def make_stage(self, params: StageParams) -> Stage[Any]:
-        return _table_of_windows(params)
-
-    def late(self, rows: pa.Table) -> Iterator[Row]:
-        yield from self.windowed(Windowed(rows, {}))
 
     def windowed(self, windowed: Windowed) -> Iterator[Row]:
         rows, problems = windowed
@@ -385,35 +388,17 @@ class ReshardingStage(_StageFunction):
 class WindowReshardingStage(ReshardingStage):
     """Windows that are scored after tables are joined: blobs of records → blobs of windows."""
 
-    def make_stage(self, params: StageParams) -> Stage[Any]:
-        assert params.group is not None
-        return GroupStage(params, params.group)
-
     def windowed(self, windowed: Windowed) -> Iterator[Any]:
         rows, problems = windowed
         keys = window_keys([rows.column(name).combine_chunks() for name in self._stage_params.by])
         yield from super().windowed(Windowed(as_records(rows, keys, problems), {}))
 
 
-class JoinedWindowReshardingStage(ReshardingStage):
+class JoinedWindowReshardingStage(_TableOfWindows, ReshardingStage):
     """Windows that another table is joined to after this one. What is wrong with them goes on with them."""
 
-    def make_stage(self, params: StageParams) -> Stage[Any]:
-        return _table_of_windows(params)
-
-    def late(self, rows: pa.Table) -> Iterator[Any]:
-        yield from self.windowed(Windowed(rows, {}))
-
     def windowed(self, windowed: Windowed) -> Iterator[Any]:
-        rows, problems = windowed
-        told = with_problems(rows, problems)
-        yield from super().windowed(Windowed(told, {}))
-
-
-def _table_of_windows(params: StageParams) -> TableStage:
-    """A window has no other outcome: one that comes late is scored, too."""
-    assert params.table is not None
-    return TableStage(params, params.table, joins_late=True)
+        yield from super().windowed(Windowed(with_problems(*windowed), {}))
 
 
 def _with_record_last(rows: pa.Table) -> pa.Table:
