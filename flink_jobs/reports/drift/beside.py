@@ -35,19 +35,15 @@ def beside(
     facts = [_told(found, since, calm=calm) for found in stories]
     if outputs and not stories:
         facts.append("The model's output is as in the reference.")
-    facts += [text for text in (_inputs(group), _release(groups, group, since)) if text]
-    began = "by the release" if _began_with(groups, group, since) else ""
-    return Beside(tuple(facts), _what_to_do(group, quality, since, began), _pictures(outputs, group))
+    released = _began_with(groups, group, since)
+    facts += [text for text in (_inputs(group), _release(group, since, released=released)) if text]
+    what_to_do = _GO_BACK if released else _look(group, quality, since)
+    return Beside(tuple(facts), what_to_do, _pictures(outputs, group))
 
 
 def _told(found: Story, since: str, *, calm: bool) -> str:
-    earlier = found.earlier()
-    if not earlier:
-        return found.sentence()
-    harmless = (
-        "; quality was as expected then" if calm and found.before[-1].window.window.start < since else ""
-    )
-    return f"{found.sentence()} {earlier}{harmless}."
+    harmless = calm and found.before and found.before[-1].window.window.start < since
+    return found.told("; quality was as expected then" if harmless else "")
 
 
 def _watched(group: VersionSeries) -> list[Line]:
@@ -81,9 +77,9 @@ def _began_with(groups: Sequence[VersionSeries], group: VersionSeries, since: st
     return before and group.total.windows[0].window.start >= since
 
 
-def _release(groups: Sequence[VersionSeries], group: VersionSeries, since: str) -> str:
+def _release(group: VersionSeries, since: str, *, released: bool) -> str:
     first = group.total.windows[0].window
-    if _began_with(groups, group, since):
+    if released:
         return f"It began with the release of version {group.version}, at {begin(first)}."
     if first.start < since:
         return (
@@ -93,12 +89,14 @@ def _release(groups: Sequence[VersionSeries], group: VersionSeries, since: str) 
     return ""
 
 
-def _what_to_do(group: VersionSeries, quality: VersionQuality, since: str, began: str) -> str:
-    if began:
-        return (
-            "Go back to the version before (tailrace release rollback), then see why this one is worse than"
-            " when it was checked (tailrace backtest)."
-        )
+_GO_BACK = (
+    "Go back to the version before (tailrace release rollback), then see why this one is worse than when it"
+    " was checked (tailrace backtest)."
+)
+
+
+def _look(group: VersionSeries, quality: VersionQuality, since: str) -> str:
+    """Where to look for a cause that is no release."""
     when = day(since, group.total.windows[-1].window)
     look = f"Look for what else began at {when}."
     watched = _watched(group)

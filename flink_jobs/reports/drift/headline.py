@@ -82,7 +82,7 @@ def _drifting(series: Series, now: list[Line], outputs: list[Line], firing: Sequ
     """What matters most to the model comes first, where an alert tells, else what moved the most."""
     first, alone = min(line.since or "" for line in now), story(now[0])
     if len(now) == 1 and alone and alone.before:
-        return f"{alone.sentence()} {alone.earlier()}."
+        return alone.told()
     impact = impacts(firing)
     now = sorted(now, key=lambda line: (-impact.get(line.name, 0.0), -line.last.effect))
     names = _listed([line.name for line in now])

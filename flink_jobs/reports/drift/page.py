@@ -79,12 +79,11 @@ def render(
     links = [("quality", "Quality")] if lead and groups else []
     chapters = []
     for number, group in enumerate(groups, start=1):
-        key = (group.job, group.version)
-        judged = (
-            _explained(group) if key in alarms else _judged(group, alerts_of(group, firing), key in labelled)
-        )
+        key, open_of_group = (group.job, group.version), alerts_of(group, firing)
+        explains = key in alarms
+        judged = _explained(group) if explains else _judged(group, open_of_group, key in labelled)
         chapters.append(
-            _chapter(group, alerts_of(group, firing), alerts_of(group, alerts), number, judged, key in alarms)
+            _chapter(group, open_of_group, alerts_of(group, alerts), number, judged, explains=explains)
         )
         links += [(f"{place}-{number}", name) for place, name in _places(group, several=len(groups) > 1)]
     first = f'<div id="quality">{lead}</div>' if lead else ""
@@ -140,7 +139,7 @@ def _judged(group: VersionSeries, firing: Sequence[AlertRecord], labelled: bool)
 def _explained(group: VersionSeries) -> str:
     """What moved, while what to do is said above."""
     stories = [found for line in group.total.lines if (found := story(line))]
-    told = [f"{found.sentence()} {found.earlier()}".strip().rstrip(".") + "." for found in stories[:MOVED]]
+    told = [found.told() for found in stories[:MOVED]]
     more = [f"{plural(len(stories) - MOVED, 'more column')} moved, below."] if len(stories) > MOVED else []
     lines = "".join(f"<li>{text(each)}</li>" for each in [*told, *more])
     moved = f"<ul>{lines}</ul>" if lines else "<p>No column moved.</p>"
@@ -153,6 +152,7 @@ def _chapter(
     alerts: Sequence[AlertRecord],
     number: int,
     judged: str,
+    *,
     explains: bool,
 ) -> str:
     """`judged` says what it means; where the chapter only explains, more of it is folded."""

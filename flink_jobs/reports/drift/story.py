@@ -1,6 +1,6 @@
 """How a column that drifts got there: when the worst part of it began, which way, and what was before.
 
-    story(line).sentence()      # "score suddenly moved down at 2026-01-01 10:00: 22% of the rows …"
+    story(line).told()      # "score suddenly moved down at 2026-01-01 10:00: 22% of the rows …"
 
 A small drift that has been open for long and a break of today are two things, though one follows the other.
 """
@@ -46,6 +46,11 @@ class Story:
         when = f"{'at' if sudden else 'since'} {begin(self.worst[0].window.window)}"
         moved = {"up": "moved up", "down": "moved down"}.get(side(largest), "changed")
         return f"{self.name}{sudden} {moved} {when}: {_size(largest)}."
+
+    def told(self, aside: str = "") -> str:
+        """What happened last, and what was before; `aside` is said of that."""
+        earlier = self.earlier()
+        return f"{self.sentence()} {earlier}{aside}." if earlier else self.sentence()
 
     def earlier(self) -> str:
         """What was before the worst part; empty where nothing was."""
