@@ -18,7 +18,7 @@ from flink_jobs.errors import InputError, JobFailedError
 from flink_jobs.history import History, Replay
 from flink_jobs.history.expected import asked_columns, became, differences, fixtures_of, read_fixtures
 from flink_jobs.history.results import output_schema
-from flink_jobs.kafka import Message, latest_records, read_topic
+from flink_jobs.kafka import Message, as_message, latest_records, read_topic
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.lookups import topic_lookups
@@ -112,10 +112,7 @@ def preview(
 def _tables_now(job: JobSpec) -> dict[str, list[Message]]:
     """All changes of lookups whose tables are topics."""
     return {
-        name: [
-            Message(each.value, each.key, tuple(each.headers), each.timestamp)
-            for each in read_topic(client_settings(job), lookup.topic or "")
-        ]
+        name: [as_message(each) for each in read_topic(client_settings(job), lookup.topic or "")]
         for name, lookup in topic_lookups(job).items()
     }
 

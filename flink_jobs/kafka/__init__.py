@@ -23,6 +23,7 @@ from flink_jobs.kafka.credentials import Kerberos, OAuth
 from flink_jobs.kafka.records import (
     Message,
     Record,
+    as_message,
     count_committed,
     has_records,
     latest_records,
@@ -43,6 +44,7 @@ __all__ = [
     "Record",
     "TopicInfo",
     "answers",
+    "as_message",
     "begin_offsets",
     "cluster_limits",
     "commit_offsets",

@@ -215,7 +215,12 @@ def latest_records(settings: ClientSettings, topic: str, count: int) -> list[Mes
     finally:
         consumer.close()
     newest = sorted(found, key=lambda each: (each.timestamp, each.partition, each.offset))[-count:]
-    return [Message(each.value, each.key, tuple(each.headers), max(0, each.timestamp)) for each in newest]
+    return [as_message(each) for each in newest]
+
+
+def as_message(record: Record) -> Message:
+    """What to write so that the record is there once more, in any partition."""
+    return Message(record.value, record.key, tuple(record.headers), max(0, record.timestamp))
 
 
 def _oldest(consumer: Consumer, topic: str, partition: int) -> int:
