@@ -167,13 +167,13 @@ class _Check:
                 self._accounts.pass_by(found, at)
 
     def _settle(self, number: int, partition: Partition, waits: bool) -> None:
-        records, held = [], set()
-        for record in self._records(number, partition.unanswered()):
-            records.append(record.offset)
-            time_of = self._time_of(record) if waits else 0
-            if waits and (time_of is None or not partition.passed.has(record.offset, time_of)):
-                held.add(record.offset)
-        partition.settle(records, held)
+        records = list(self._records(number, partition.unanswered()))
+        held = {record.offset for record in records if waits and not self._passed(partition, record)}
+        partition.settle((record.offset for record in records), held)
+
+    def _passed(self, partition: Partition, record: Record) -> bool:
+        time_of = self._time_of(record)
+        return time_of is not None and partition.passed.has(record.offset, time_of)
 
     def _records(self, partition: int, runs: list[tuple[int, int]]) -> Iterator[Record]:
         """The committed records within the runs."""

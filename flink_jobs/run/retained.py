@@ -95,7 +95,7 @@ def lost_jobs(cluster: Path) -> list[str]:
     were submitted since that JobManager was started.
     """
     started = _written(cluster / "jobmanager.started")
-    ended = "\n".join(map(str, (cluster / "ended").rglob("*")))
+    ended = {path.name for path in (cluster / "ended").rglob("*")}
     found = []
     for file in (cluster / "checkpoints").glob(f"*/{FILE}"):
         if file.parent.name in ended or _written(file) < started:

@@ -111,9 +111,8 @@ def read_batch(
             found[place] = _column(contract.fields[place], step, values, rows, len(starts))
     if (cursor.at != cursor.ends).any():
         raise UnfitError
-    nothing = len(starts)
     columns = [
-        found[place] if place in found else pa.nulls(nothing, ARROW[field.type])
+        found[place] if place in found else pa.nulls(len(starts), ARROW[field.type])
         for place, field in enumerate(contract.fields)
     ]
     return pa.Table.from_arrays(columns, schema=contract.arrow_schema())
