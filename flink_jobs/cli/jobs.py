@@ -18,11 +18,11 @@ from flink_jobs.jobfile import read_job
 from flink_jobs.jobfile.project import find_project, read_project
 from flink_jobs.plan import Plan, describe
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.formats import misfits, written_contract
+from flink_jobs.plan.formats import written_contract
 from flink_jobs.plan.project import validated_project
 from flink_jobs.plan.state import Verdict, in_words, refusals
 from flink_jobs.plan.validate import plan_file, validated_plan
-from flink_jobs.run.registered import newest
+from flink_jobs.run.registered import at_risk, newest, unfilled
 from flink_jobs.run.savepoints import judged
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.masks import PROCESS
@@ -31,6 +31,7 @@ from flink_jobs.system.terminal import open_console, say
 _NO_ACCOUNT = (
     "not known: it has no account of its state (tailrace.json), which tailrace stop leaves beside it"
 )
+_MOST_NAMES = 5
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
 
 
@@ -120,14 +121,21 @@ def _registered(file: JobFileRead, found: Plan) -> str:
     source = found.job.source
     if source.schema_registry is None:
         return ""
-    schema, level = newest(source.schema_registry, source.subject)
+    found_there = newest(source.schema_registry, source.subject)
+    contract = written_contract(source)
     problems = [
         Diagnostic(location, expected, got, None, name, choices)
-        for location, expected, got, name, choices in misfits(written_contract(source), schema.node)
+        for location, expected, got, name, choices in unfilled(found_there, contract, source.format)
     ]
     if problems:
         raise file.error(problems)
-    return f"; {source.subject} version {schema.version}, compatibility {level or 'not said'}"
+    level = found_there.level or "not said"
+    told = f"; {source.subject} version {found_there.version}, compatibility {level}"
+    risks = at_risk(found_there, contract)
+    if not risks:
+        return told
+    names = ", ".join(risks[:_MOST_NAMES]) + ", …" * (len(risks) > _MOST_NAMES)
+    return f"{told}, by which a next version may leave out what is required here: {names}"
 
 
 def _as_data(file: Path, error: InputError) -> list[dict[str, object]]:

@@ -15,6 +15,7 @@ from flink_jobs.cli import app
 from flink_jobs.errors import InputError, JobFileError, WorkError
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.system.jars import PROJECT
+from tests.helpers.protobuf_records import PAYMENT
 from tests.helpers.samples import write_model
 from tests.registry.conftest import Producer, Registry
 
@@ -77,7 +78,8 @@ def test_a_job_file_is_made_of_a_subject_and_checked_against_it(
     (tmp_path / "payments.yaml").write_text(required + REST)
     found = CliRunner().invoke(app, validated, catch_exceptions=False)
     assert found.exit_code == 0, found.output
-    assert "payments-value version 1, compatibility NONE" in found.output
+    assert "payments-value version 1, compatibility NONE, by which a next version may" in found.output
+    assert "is required here: id, amount, at, x" in " ".join(found.output.split())
 
     without = {**SCHEMA, "fields": [FIELDS[0], {"name": "amount", "type": "string"}, *FIELDS[2:5]]}
     producer.write("payments-value", without, [])
@@ -86,6 +88,94 @@ def test_a_job_file_is_made_of_a_subject_and_checked_against_it(
     assert "payments.yaml" in refused.output
     for part in ("source.schema.amount.type", "the writer has string", "source.schema.x", "$._x"):
         assert part in refused.output, part
+
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+DOCUMENT = {
+    "$schema": DRAFT,
+    "title": "shop.Order",
+    "type": "object",
+    "required": ["id"],
+    "properties": {"id": {"type": "integer"}, "amount": {"type": ["number", "null"]}},
+}
+# By format and strategy: schema, record, message, subject, what is imported, and what validate says where
+# amount is a boolean in the job.
+REGISTERED = {
+    ("protobuf", "record"): (
+        PAYMENT,
+        {"id": "7", "amount": 2.5},
+        "shop.Payment",
+        "shop.Payment",
+        "    amount: double\n    user_country: {type: string, field: user.country}\n",
+        "the writer has double",
+    ),
+    ("json_schema", "topic_record"): (
+        DOCUMENT,
+        {"id": 7, "amount": 2.5},
+        "",
+        "orders-shop.Order",
+        "    id: {type: long, required: true}\n    amount: double\n",
+        "it has null or number",
+    ),
+    ("protobuf", "topic"): (
+        PAYMENT,
+        {"id": "7"},
+        "shop.Payment",
+        "bills-value",
+        '    tags: {type: "list<string>", required: true}\n',
+        "the writer has double",
+    ),
+}
+KINDS = {"protobuf": "PROTOBUF", "json_schema": "JSON"}
+
+
+@pytest.mark.parametrize(("written_as", "strategy"), REGISTERED)
+def test_other_formats_and_strategies_are_imported_and_checked(
+    written_as: str,
+    strategy: str,
+    registry: Registry,
+    producer: Producer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "models", "m", "x")
+    schema, row, message, subject, lines, told = REGISTERED[written_as, strategy]
+    topic = "bills" if strategy == "topic" else "orders"
+    producer.write(f"{topic}-value", schema, [row], (), KINDS[written_as], message, strategy)
+    asked = ["schema", "import", subject, "--registry", registry.url]
+    asked += ["--topic", topic] if strategy == "record" else []
+    asked += ["--record", message] if message else []
+    made = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert made.exit_code == 0, made.output
+    assert lines in made.output
+    assert (f"strategy: {strategy}, record: " in made.output) == (strategy != "topic")
+    text = made.output.replace("amount: double", "amount: {type: double, required: true}") + REST
+    Path("job.yaml").write_text(text)
+    source = load_job_text(text, "job.yaml", tmp_path).source
+    assert (source.topic, source.format, source.subject) == (topic, written_as, subject)
+    validated = ["validate", "--registry", "job.yaml"]
+    found = CliRunner().invoke(app, validated, catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    assert f"{subject} version 1, compatibility NONE" in " ".join(found.output.split())
+
+    Path("job.yaml").write_text(text.replace("amount: {type: double", "amount: {type: boolean"))
+    found = CliRunner().invoke(app, [*validated, "--json"], catch_exceptions=False)
+    assert found.exit_code == 2
+    assert "source.schema.amount.type" in found.output
+    assert told in found.output
+    Path("job.yaml").write_text(text.replace(f"format: {written_as}", "format: avro"))
+    found = CliRunner().invoke(app, validated, catch_exceptions=False)
+    assert found.exit_code == 2
+    assert f"source.format: must be {written_as}, as the registry has" in " ".join(found.output.split())
+
+
+def test_which_message_of_several_must_be_said(registry: Registry, producer: Producer) -> None:
+    producer.write("several-value", PAYMENT, [{"id": "1"}], (), "PROTOBUF", "shop.Payment")
+    asked = ["schema", "import", "several-value", "--registry", registry.url]
+    for more in ([], ["--record", "shop.Paid"]):
+        with pytest.raises(InputError, match=r"messages of 'several-value' \(shop\.Other, shop\.Payment,"):
+            CliRunner().invoke(app, [*asked, *more], catch_exceptions=False)
 
 
 def test_what_the_registry_does_not_have_is_told(registry: Registry) -> None:
