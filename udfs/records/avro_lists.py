@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from udfs.records.avro_columns import MISSING, FoundColumn, find_column, find_value, types_of, walk
 from udfs.records.avro_schema import Node, SchemaError
+from udfs.records.avro_values import same
 from udfs.records.fields import Field
 from udfs.records.lists import ListField
 from udfs.records.maps import MapField, entries_of
@@ -59,7 +61,27 @@ class FoundList:
             )
         if not isinstance(found, list) or self.field.wrong_length(len(found)):
             return found
+        if self._as_stored is not None:
+            return self._taken(found, self._as_stored)
         return [self._element(each, f"{self.field.path_text}[{place}]") for place, each in enumerate(found)]
+
+    @cached_property
+    def _as_stored(self) -> tuple[tuple[str, str], ...] | None:
+        """Names of members, and of what is stored as they are; None where one is made of what is stored."""
+        there = [member for member in self.members if member.steps or self.field.bare]
+        absent = [member for member in self.members if not (member.steps or self.field.bare)]
+        if any(convert is not same for member in there for convert in member.converters.values()):
+            return None
+        if any(len(member.steps) > 1 for member in there) or any(m.absent is not MISSING for m in absent):
+            return None
+        return tuple((member.field.name, member.steps[0]) for member in there if member.steps)
+
+    def _taken(self, elements: list[Any], names: tuple[tuple[str, str], ...]) -> list[Any]:
+        if self.field.bare:
+            return elements
+        return [
+            None if element is None else {name: element[step] for name, step in names} for element in elements
+        ]
 
     def _element(self, element: Any, path: str) -> object:
         if self.field.bare:
