@@ -61,27 +61,23 @@ class FoundList:
             )
         if not isinstance(found, list) or self.field.wrong_length(len(found)):
             return found
-        if self._as_stored is not None:
-            return self._taken(found, self._as_stored)
+        if self._elements_as_stored:
+            return found
         return [self._element(each, f"{self.field.path_text}[{place}]") for place, each in enumerate(found)]
 
     @cached_property
-    def _as_stored(self) -> tuple[tuple[str, str], ...] | None:
-        """Names of members, and of what is stored as they are; None where one is made of what is stored."""
-        there = [member for member in self.members if member.steps or self.field.bare]
-        absent = [member for member in self.members if not (member.steps or self.field.bare)]
-        if any(convert is not same for member in there for convert in member.converters.values()):
-            return None
-        if any(len(member.steps) > 1 for member in there) or any(m.absent is not MISSING for m in absent):
-            return None
-        return tuple((member.field.name, member.steps[0]) for member in there if member.steps)
+    def as_stored(self) -> bool:
+        """As of a column; of objects also that their members are so."""
+        own = (self.field.name,)
+        if isinstance(self.field, MapField) or self.absent is not MISSING:
+            return False
+        return self.field.steps == own and self.steps in (own, ()) and self._elements_as_stored
 
-    def _taken(self, elements: list[Any], names: tuple[tuple[str, str], ...]) -> list[Any]:
+    @cached_property
+    def _elements_as_stored(self) -> bool:
         if self.field.bare:
-            return elements
-        return [
-            None if element is None else {name: element[step] for name, step in names} for element in elements
-        ]
+            return all(each is same for member in self.members for each in member.converters.values())
+        return all(member.as_stored for member in self.members)
 
     def _element(self, element: Any, path: str) -> object:
         if self.field.bare:
