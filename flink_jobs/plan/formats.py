@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from udfs.records.json_schema import JsonSchema
 
 _LARGEST_FILE = 1_000_000
-_REGISTERED = ("avro", "protobuf", "json_schema")
+#: Formats whose records begin with the id of a schema, where there is a registry.
+REGISTERED = ("avro", "protobuf", "json_schema")
 
 
 def format_params(job: JobSpec) -> FormatParams:
@@ -65,7 +66,7 @@ def written_contract(source: Source) -> Contract:
 
 def _params(source: Source, of: Source | RecordKey) -> FormatParams:
     alone = of.format == "json_schema" and of.schema_file
-    by_registry = source.schema_registry if of.format in _REGISTERED and not alone else None
+    by_registry = source.schema_registry if of.format in REGISTERED and not alone else None
     registry = registry_params(by_registry) if by_registry else None
     framing = _framing(of) if isinstance(of, Source) else "none"
     if of.format == "protobuf" and of.schema_file:

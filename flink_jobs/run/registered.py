@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from flink_jobs.errors import InputError, WorkError
+from flink_jobs.errors import InputError, Location, WorkError
 from flink_jobs.plan.formats import (
     Misfit,
     json_misfits,
@@ -58,10 +58,18 @@ class Registered:
     level: str | None = None
 
 
+class SubjectError(InputError):
+    """What is wrong with a subject, or with the record that is looked for in it; `key` says which."""
+
+    def __init__(self, key: Literal["subject", "record"], expected: str, found: str) -> None:
+        super().__init__(f"the {key} must be {expected}; got {found}")
+        self.key, self.expected, self.found = key, expected, found
+
+
 def newest(registry: SchemaRegistry, subject: str) -> Registered:
     """The newest schema of the subject.
 
-    Raises InputError for a subject that is not there or has no schema that is read, WorkError when the
+    Raises SubjectError for a subject that is not there or has no schema that is read, WorkError when the
     registry does not answer.
     """
     return newest_at(registry_params(registry), subject, registry.record)
@@ -76,17 +84,17 @@ def newest_at(params: RegistryParams, subject: str, record: str | None = None) -
         if schema.kind == "PROTOBUF":
             schema = Client(params, "serialized").latest(subject)
     except NoSuchSchemaError as error:
-        raise InputError(f"the subject must be one of the registry; got {subject!r}: {error}") from error
+        raise SubjectError("subject", "one of the registry", f"{subject!r}: {error}") from error
     except RegistryError as error:
         raise WorkError(f"{subject}: {error}") from error
     if schema.kind not in _FORMATS:
-        raise InputError(f"the subject must have a schema that is read; {subject!r} has {schema.kind}")
+        expected = "one of Avro, Protobuf or JSON Schema"
+        raise SubjectError("subject", expected, f"{subject!r}, which has {schema.kind}")
     try:
         return _read(schema, subject, record, level)
     except SchemaError as error:
-        raise InputError(
-            f"the subject must have a schema that can be read; that of {subject!r} {error}"
-        ) from error
+        expected = "one whose schema can be read"
+        raise SubjectError("subject", expected, f"{subject!r}, whose schema {error}") from error
 
 
 def _read(schema: Schema, subject: str, record: str | None, level: str | None) -> Registered:
@@ -100,7 +108,7 @@ def _read(schema: Schema, subject: str, record: str | None, level: str | None) -
         return Registered(schema.version, kind, parsed, title if isinstance(title, str) else None, level)
     node = parse_schema(schema.text, (text for _, text in schema.references))
     if node.kind != "record":
-        raise InputError(f"the subject must have a schema of records; that of {subject!r} is {node.name}")
+        raise SubjectError("subject", "one of records", f"{subject!r}, which has {node.name}")
     return Registered(schema.version, kind, node, node.full_name, level)
 
 
@@ -113,10 +121,8 @@ def _message(schema: Schema, subject: str, record: str | None) -> Any:
     chosen = chosen_of(names, record)
     if chosen is None:
         found = ", ".join(names[:20]) + ", …" * (len(names) > 20)
-        raise InputError(
-            f"the record must be one of the messages of {subject!r} ({found}); got {record or 'nothing'}; "
-            "say which by schema_registry.record, or --record"
-        )
+        expected = f"one of the messages of {subject!r} ({found}), by schema_registry.record or --record"
+        raise SubjectError("record", expected, record or "nothing")
     return pool.FindMessageTypeByName(chosen)
 
 
@@ -153,17 +159,22 @@ def _proposer(schema: Node | Descriptor | JsonSchema) -> Any:
     return proposed_json
 
 
-def unfilled(found: Registered, contract: Contract, written_as: str) -> Iterator[Misfit]:
-    """The fields of a job that the schema cannot fill; records are `written_as` by what the job says."""
+def unfilled(
+    found: Registered,
+    contract: Contract,
+    written_as: str,
+    below: Location = ("source", "schema"),
+) -> Iterator[Misfit]:
+    """The fields `below` that the schema cannot fill; records are `written_as` by what the job says."""
     if found.format != written_as:
         expected = f"{found.format}, as the registry has {_SPEAKS[found.format]}"
-        yield ("source", "format"), expected, written_as, "", ()
+        yield (*below[:-1], "format"), expected, written_as, "", ()
     elif isinstance(found.schema, Node):
-        yield from misfits(contract, found.schema)
+        yield from misfits(contract, found.schema, below)
     elif hasattr(found.schema, "fields_by_name"):
-        yield from message_misfits(contract, found.schema)
+        yield from message_misfits(contract, found.schema, below)
     else:
-        yield from json_misfits(contract, found.schema)
+        yield from json_misfits(contract, found.schema, below)
 
 
 def at_risk(found: Registered, contract: Contract) -> tuple[str, ...]:

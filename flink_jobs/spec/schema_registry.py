@@ -47,6 +47,11 @@ class SchemaRegistry(HttpAccess):
         by_strategy = {"record": f"{self.record}", "topic_record": f"{topic}-{self.record}"}
         return by_strategy.get(self.strategy, f"{topic}-value")
 
+    @property
+    def of_topics(self) -> bool:
+        """Whether subjects are called by their topics alone, those of keys too."""
+        return self.strategy == "topic" and self.subject is None
+
     @model_validator(mode="after")
     def _check_subject(self) -> SchemaRegistry:
         if errors := dict(self._subject_errors()):

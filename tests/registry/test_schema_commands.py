@@ -18,6 +18,8 @@ from flink_jobs.system.jars import PROJECT
 from tests.helpers.protobuf_records import PAYMENT
 from tests.helpers.samples import write_model
 from tests.registry.conftest import Producer, Registry
+from udfs.records.registry_params import RegistryParams
+from udfs.records.schema_registry import SchemaRegistry
 
 DOCS = (PROJECT / "docs" / "formats.md").read_text()
 USER = {
@@ -168,6 +170,47 @@ def test_other_formats_and_strategies_are_imported_and_checked(
     found = CliRunner().invoke(app, validated, catch_exceptions=False)
     assert found.exit_code == 2
     assert f"source.format: must be {written_as}, as the registry has" in " ".join(found.output.split())
+
+
+KEYED = """\
+  key: {format: avro, fields: {card: {type: string, required: true, field: FIELD}}}
+"""
+
+
+def test_keys_are_checked_by_their_own_subject_and_what_is_not_there_is_told_with_its_line(
+    registry: Registry, producer: Producer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "models", "m", "x")
+    producer.write("keyed-value", SCHEMA, [])
+    imported = ["schema", "import", "keyed-value", "--registry", registry.url]
+    made = CliRunner().invoke(app, imported, catch_exceptions=False).output
+    text = made.replace("amount: double", "amount: {type: double, required: true}")
+
+    def validated(field: str) -> str:
+        Path("job.yaml").write_text(text + KEYED.replace("FIELD", field) + REST)
+        found = CliRunner().invoke(app, ["validate", "--registry", "job.yaml"], catch_exceptions=False)
+        return " ".join(found.output.split())
+
+    line = next(n for n, each in enumerate(text.splitlines(), 1) if "schema_registry" in each)
+    at = f"job.yaml:{len(text.splitlines()) + 1}:9: source.key.format"
+    assert f"{at}: must be one of the registry; got 'keyed-key'" in validated("id")
+    key = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "string"}]}
+    producer.write("keyed-key", key, [])
+    assert "keyed-key version 1, compatibility NONE" in validated("id")
+    assert "source.key.fields.card: must be a field of the Avro schema (id); got $.ids" in validated("ids")
+    text = text.replace("{url:", "{subject: nowhere-value, url:")
+    told = f"job.yaml:{line}:21: source.schema_registry.subject: must be one of the registry; got"
+    assert f"{told} 'nowhere-value': the registry has no such schema" in validated("id")
+
+
+def test_schemas_of_protobuf_as_text_are_refused_with_the_way_out(registry: Registry) -> None:
+    text = 'syntax = "proto3"; package shop; message Sale { int64 id = 1; }'
+    SchemaRegistry(RegistryParams(registry.url)).register("texts-value", text, "PROTOBUF")
+    with pytest.raises(InputError, match=r"as text only: give schema_file, and framing: confluent"):
+        CliRunner().invoke(
+            app, ["schema", "import", "texts-value", "--registry", registry.url], catch_exceptions=False
+        )
 
 
 def test_which_message_of_several_must_be_said(registry: Registry, producer: Producer) -> None:

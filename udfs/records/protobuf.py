@@ -271,7 +271,9 @@ def _file(text: str, name: str) -> FileDescriptorProto:
     try:
         file = FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, DecodeError):
-        raise SchemaError("is given by the registry as text only, and not as a descriptor") from None
+        raise SchemaError(
+            "is given by the registry as text only: give schema_file, and framing: confluent"
+        ) from None
     file.name = name
     return file
 
