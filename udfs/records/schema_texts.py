@@ -2,7 +2,7 @@
 
 >>> from udfs.records.output_schema import OutputField
 >>> output = OutputSchema((OutputField("n", "long"), OutputField("topic", "string", nullable=False)))
->>> schema_text(output)[:60]
+>>> schema_text(output)[:61]
 '{"type": "record", "name": "Prediction", "namespace": "tailra'
 """
 
