@@ -18,7 +18,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from flink_jobs.errors import InputError
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan.formats import contract_of, json_schema, message_misfits
-from flink_jobs.run.registered import Registered, at_risk, proposed_fields, unfilled
+from flink_jobs.run.registered import Registered, at_risk, proposed_fields, proposed_row, unfilled
 from flink_jobs.spec import SchemaRegistry
 from tests.helpers.protobuf_records import PAYMENT, message_class, proto_field
 from udfs.records.avro_schema import parse_schema
@@ -207,3 +207,38 @@ def test_of_json_optional_properties_may_go_and_of_protobuf_all() -> None:
 )
 def test_subjects_are_called_as_the_strategy_says(keys: dict[str, Any], subject: str) -> None:
     assert SchemaRegistry(url="http://r", **keys).subject_of("t") == subject
+
+
+def named(found: Any) -> list[list[tuple[str, str]]]:
+    return [[(each.name, each.path) for each in part] for part in found]
+
+
+def test_of_an_envelope_its_own_fields_and_those_of_the_row_are_proposed() -> None:
+    """A column of the row that is called as one of the envelope gets another name; its path stays."""
+    row = {"properties": {"id": {"type": "integer"}, "op": {"type": "string"}}, "required": ["id"]}
+    properties = {
+        "before": {"$ref": "#/$defs/row"},
+        "after": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/row"}]},
+    }
+    document = {
+        "$defs": {"row": row},
+        "properties": {**properties, "op": {"type": "string"}},
+        "required": ["op"],
+    }
+    found = proposed_row(json_schema(json.dumps(document)))
+    assert named(found) == [[("op", "op")], [("id", "id"), ("op_2", "op")]]
+
+    value = {"name": "Value", "field": [proto_field("id", 1, "INT64"), proto_field("note", 2, "STRING")]}
+    fields = [proto_field("before", 1, "MESSAGE", ".x.Value"), proto_field("after", 2, "MESSAGE", ".x.Value")]
+    fields += [proto_field("op", 3, "STRING"), proto_field("ts_ms", 4, "INT64")]
+    file = {"name": "x.proto", "package": "x", "syntax": "proto3"}
+    messages = {"messageType": [value, {"name": "Envelope", "field": fields}]}
+    found = proposed_row(message_class({**file, **messages}, "x.Envelope").DESCRIPTOR)
+    assert named(found) == [[("op", "op"), ("ts_ms", "ts_ms")], [("id", "id"), ("note", "note")]]
+
+
+@pytest.mark.parametrize("missing", ["op", "after"])
+def test_what_only_looks_like_an_envelope_is_none(missing: str) -> None:
+    properties = {"op": {"type": "string"}, "after": {"properties": {"id": {"type": "integer"}}}}
+    del properties[missing]
+    assert proposed_row(json_schema(json.dumps({"properties": properties}))) is None
