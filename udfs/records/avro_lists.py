@@ -63,6 +63,8 @@ class FoundList:
             return found
         if self._elements_as_stored:
             return found
+        if (names := self._renamed) is not None:
+            return [None if each is None else {name: each[step] for name, step in names} for each in found]
         return [self._element(each, f"{self.field.path_text}[{place}]") for place, each in enumerate(found)]
 
     @cached_property
@@ -78,6 +80,16 @@ class FoundList:
         if self.field.bare:
             return all(each is same for member in self.members for each in member.converters.values())
         return all(member.as_stored for member in self.members)
+
+    @cached_property
+    def _renamed(self) -> tuple[tuple[str, str], ...] | None:
+        """What members are called and what is stored, if none is made of that or lies deeper."""
+        there = [member for member in self.members if member.steps]
+        absent = all(member.absent is MISSING for member in self.members if not member.steps)
+        plain = all(each is same for member in there for each in member.converters.values())
+        if self.field.bare or not (absent and plain and all(len(member.steps) == 1 for member in there)):
+            return None
+        return tuple((member.field.name, member.steps[0]) for member in there)
 
     def _element(self, element: Any, path: str) -> object:
         if self.field.bare:
