@@ -46,6 +46,8 @@ from flink_jobs.run import preflight
 from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.spec import JobSpec
 from udfs.records.framing import HEAD
+from udfs.records.output_schema import OutputSchema
+from udfs.records.schema_texts import shown_schema
 
 __all__ = ["Broker", "JobHarness", "Message", "Outcome", "Results", "broker", "record"]
 
@@ -75,23 +77,28 @@ def record(
 
 @dataclass(frozen=True)
 class Outcome:
-    """A record of an output topic; `partition` and `offset` say where. One in Avro has a schema."""
+    """A record of an output topic; `partition` and `offset` say where. One that is not JSON has a schema."""
 
     value: bytes | None
     key: bytes | None
     headers: Mapping[str, bytes | None]
     partition: int
     offset: int
-    schema: str | None = None
+    schema: OutputSchema | None = None
 
     @cached_property
     def json(self) -> Any:
         """The parsed value; raises ValueError when it is neither JSON nor of the schema of predictions."""
+        raw = self.value or b""
         if self.schema is None:
-            return json.loads(self.value or b"")
-        return fastavro.schemaless_reader(
-            io.BytesIO((self.value or b"")[HEAD:]), json.loads(self.schema), None
-        )
+            return json.loads(raw)
+        if self.schema.format == "json_schema":
+            return json.loads(raw[HEAD:])
+        if self.schema.format == "protobuf":
+            from udfs.records.protobuf_encode import read_message  # Start-up: for this format.  # noqa: PLC0415
+
+            return read_message(self.schema, raw[HEAD + 1 :])
+        return fastavro.schemaless_reader(io.BytesIO(raw[HEAD:]), shown_schema(self.schema), None)
 
     @property
     def stage(self) -> str:
@@ -232,13 +239,13 @@ class JobHarness:
         return sum(count_committed(self._settings, topic) for topic in output_topics(job).values())
 
     def _results(self, plan: Plan) -> Results:
-        job, schemas = plan.job, {}
+        job, schemas = plan.job, dict[str, OutputSchema]()
         if plan.predictions_schema:
-            schemas["predictions"] = plan.predictions_schema.schema()
+            schemas["predictions"] = plan.predictions_schema
         outputs = {sink: self._read(topic, schemas.get(sink)) for sink, topic in all_topics(job).items()}
         return Results(job=job, read=end_offsets(self._settings, job.source.topic), **outputs)
 
-    def _read(self, topic: str, schema: str | None) -> list[Outcome]:
+    def _read(self, topic: str, schema: OutputSchema | None) -> list[Outcome]:
         """All committed records; counting them first waits for the last commit to show."""
         if not count_committed(self._settings, topic):
             return []

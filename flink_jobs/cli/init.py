@@ -56,7 +56,7 @@ def init(
     ] = None,
     subject: Annotated[
         str | None,
-        typer.Option(help="Take the fields from this subject's Avro schema instead.", show_default=False),
+        typer.Option(help="Take the fields from this subject's schema instead.", show_default=False),
     ] = None,
     schema_registry: Annotated[
         str | None, typer.Option(metavar="URL", help="Where the subject is.", show_default=False)
@@ -92,7 +92,7 @@ def init(
     _write(path, job_file(start))
     validated_plan(path, environ=environment())
     if source:
-        say("no records to test: they would have to be Avro")
+        say("no records to test: they would have to be in the format of the topic")
     else:
         golden = pq.read_table(reader_of(files[GOLDEN_FILE]))
         _write(fixtures_of(path), golden_records(start, golden))
@@ -106,8 +106,8 @@ def _fields(
 ) -> tuple[dict[str, GuessedField], tuple[str, ...]]:
     """The fields, and further lines of the source section."""
     if subject and schema_registry:
-        found, _ = newest_at(RegistryParams(schema_registry), subject)
-        proposed = [each for each in proposed_fields(found.node) if each.type]
+        found = newest_at(RegistryParams(schema_registry), subject)
+        proposed = [each for each in proposed_fields(found.schema) if each.type]
         fields = {
             each.name: GuessedField(
                 each.type, each.required, None, each.path if each.path != each.name else ""
@@ -116,7 +116,7 @@ def _fields(
             if each.type
         }
         access = f"{{url: {schema_registry}, subject: {subject}}}"
-        return fields, ("  format: avro", f"  schema_registry: {access}")
+        return fields, (f"  format: {found.format}", f"  schema_registry: {access}")
     if topic is None:
         return {}, ()
     records = latest_records(kafka_settings(brokers), topic, 100)

@@ -12,25 +12,27 @@ import typer
 from rich.text import Text
 
 from flink_jobs.cli.connection import environment
-from flink_jobs.errors import Diagnostic, InputError, JobFileError, TailraceError
+from flink_jobs.errors import Diagnostic, InputError, JobFileError, Location, TailraceError
 from flink_jobs.jobfile import JobFile as JobFileRead
 from flink_jobs.jobfile import read_job
 from flink_jobs.jobfile.project import find_project, read_project
 from flink_jobs.plan import Plan, describe
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.formats import misfits, written_contract
+from flink_jobs.plan.formats import REGISTERED, key_contract, written_contract
 from flink_jobs.plan.project import validated_project
 from flink_jobs.plan.state import Verdict, in_words, refusals
 from flink_jobs.plan.validate import plan_file, validated_plan
-from flink_jobs.run.registered import newest
+from flink_jobs.run.registered import SubjectError, at_risk, newest, unfilled
 from flink_jobs.run.savepoints import judged
-from flink_jobs.spec import JobSpec
+from flink_jobs.spec import JobSpec, Source
 from flink_jobs.system.masks import PROCESS
 from flink_jobs.system.terminal import open_console, say
+from udfs.records.contract import Contract
 
 _NO_ACCOUNT = (
     "not known: it has no account of its state (tailrace.json), which tailrace stop leaves beside it"
 )
+_MOST_NAMES = 5
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
 
 
@@ -117,17 +119,40 @@ def _check_project(folder: Path, *, registry: bool) -> Iterator[tuple[str, Input
 
 def _registered(file: JobFileRead, found: Plan) -> str:
     """What the registry says of the job's fields, in words. Raises JobFileError where it lacks one."""
-    source = found.job.source
+    source, told = found.job.source, ""
     if source.schema_registry is None:
-        return ""
-    schema, level = newest(source.schema_registry, source.subject)
+        return told
+    if source.format in REGISTERED:
+        contract = written_contract(source)
+        told = _held(file, source, source.subject, contract, ("source", "schema"))
+    key = source.key
+    if key and key.format in REGISTERED and not key.schema_file and source.schema_registry.of_topics:
+        told += _held(file, source, f"{source.topic}-key", key_contract(key), ("source", "key", "fields"))
+    return told
+
+
+def _held(file: JobFileRead, source: Source, subject: str, contract: Contract, below: Location) -> str:
+    """What the newest schema of the subject says of the fields `below`."""
+    assert source.schema_registry
+    written_as = source.format if below[1] == "schema" or not source.key else source.key.format
+    try:
+        schema = newest(source.schema_registry, subject)
+    except SubjectError as error:
+        of_key = below[1] == "key"
+        location = (*below[:-1], "format") if of_key else ("source", "schema_registry", error.key)
+        raise file.error([Diagnostic(location, error.expected, error.found)]) from None
     problems = [
         Diagnostic(location, expected, got, None, name, choices)
-        for location, expected, got, name, choices in misfits(written_contract(source), schema.node)
+        for location, expected, got, name, choices in unfilled(schema, contract, written_as, below)
     ]
     if problems:
         raise file.error(problems)
-    return f"; {source.subject} version {schema.version}, compatibility {level or 'not said'}"
+    told = f"; {subject} version {schema.version}, compatibility {schema.level or 'not said'}"
+    risks = at_risk(schema, contract)
+    if not risks:
+        return told
+    names = ", ".join(risks[:_MOST_NAMES]) + ", …" * (len(risks) > _MOST_NAMES)
+    return f"{told}, by which a next version may leave out what is required here: {names}"
 
 
 def _as_data(file: Path, error: InputError) -> list[dict[str, object]]:

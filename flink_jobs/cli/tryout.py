@@ -16,7 +16,14 @@ from flink_jobs.cli.progress import Progress
 from flink_jobs.cli.run import show_traceback
 from flink_jobs.errors import InputError, JobFailedError
 from flink_jobs.history import History, Replay
-from flink_jobs.history.expected import asked_columns, became, differences, fixtures_of, read_fixtures
+from flink_jobs.history.expected import (
+    asked_columns,
+    became,
+    differences,
+    fixtures_of,
+    read_fixtures,
+    table_changes,
+)
 from flink_jobs.history.results import output_schema
 from flink_jobs.kafka import Message, as_message, latest_records, read_topic
 from flink_jobs.plan import Plan
@@ -40,8 +47,9 @@ def test(
     """Run a job on records beside its file, and check what becomes of each.
 
     A line of JSON is a record, with `value`, and if it matters `key`, `timestamp` (ms) and `headers`. Its
-    `expect` has columns of the prediction, or {"dead": "wrong_type"}, or {"late": true}. Flink and Kafka run
-    on this machine for as long as that takes; numbers are compared to six digits.
+    `expect` has columns of the prediction, or {"dead": "wrong_type"}, or {"late": true}. A line with `table`
+    is a change of that lookup, where its table is a topic. Flink and Kafka run on this machine for as long as
+    that takes; numbers are compared to six digits.
 
     [bold]Examples[/]
 
@@ -53,10 +61,10 @@ def test(
     if plan.job.score != "per_event":
         raise InputError(f"score must be per_event for `tailrace test`; {file} has {plan.job.score}")
     path = records or fixtures_of(file)
-    fixtures = read_fixtures(path)
+    fixtures, tables = table_changes(plan.job, path, read_fixtures(path))
     outputs = output_schema(plan.manifest.signature.output).names
     include = asked_columns(fixtures, outputs)
-    history = _predicted(plan, [fixture.message for fixture in fixtures], include)
+    history = _predicted(plan, [fixture.message for fixture in fixtures], include, tables)
     wrong = list(differences(path, fixtures, became(history)))
     for line in wrong:
         say(line, error=True)

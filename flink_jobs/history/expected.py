@@ -2,7 +2,8 @@
 
 A line is a record: {"value": {"card": "a", "amount": 12.5}, "key": "a", "expect": {"prediction": false}}.
 `expect` has columns of the prediction, or {"dead": "wrong_type"}, or {"late": true}; without it the record
-only comes before others. A value that is text is the record's bytes as they are.
+only comes before others. A value that is text is the record's bytes as they are. A line with `table`,
+{"table": "cards", "value": {"id": "a"}}, is no record of the source, but a change of that lookup of a topic.
 """
 
 from __future__ import annotations
@@ -17,19 +18,25 @@ from typing import Any
 from flink_jobs.errors import InputError
 from flink_jobs.history.results import History
 from flink_jobs.kafka import Message
+from flink_jobs.plan.lookups import topic_lookups
+from flink_jobs.spec import JobSpec
 from udfs.suggest import hint
 
-_KEYS = ("value", "key", "timestamp", "headers", "expect")
+_KEYS = ("value", "key", "timestamp", "headers", "expect", "table")
 SUFFIX = ".test.jsonl"
 
 
 @dataclass(frozen=True)
 class Fixture:
-    """A record, the line of the file that it is on, and what must become of it, if that is said."""
+    """A record, the line of the file that it is on, and what must become of it, if that is said.
+
+    With `table` it is a change of the lookup of that name.
+    """
 
     line: int
     message: Message
     expect: Mapping[str, Any] | None
+    table: str | None = None
 
 
 def fixtures_of(job_file: Path) -> Path:
@@ -49,6 +56,31 @@ def read_fixtures(path: Path) -> list[Fixture]:
     return found
 
 
+def table_changes(
+    job: JobSpec, path: Path, fixtures: Sequence[Fixture]
+) -> tuple[list[Fixture], dict[str, list[Message]]]:
+    """The fixtures that are records, and the changes of each lookup whose table is a topic.
+
+    Raises InputError for a change of another lookup, and for a table without any.
+    """
+    found: dict[str, list[Message]] = {name: [] for name in topic_lookups(job)}
+    for fixture in fixtures:
+        if fixture.table is not None and fixture.table not in found:
+            raise InputError(
+                f"{path}:{fixture.line}: table must be a lookup of the job whose table is a topic "
+                f"({', '.join(found) or 'none'}); got {fixture.table!r}{hint(fixture.table, found)}"
+            )
+        if fixture.table is not None:
+            found[fixture.table].append(fixture.message)
+    for name, changes in found.items():
+        if not changes:
+            raise InputError(
+                f"{path} must have changes of features.lookups.{name}, which is a topic: "
+                f'lines as {{"table": {json.dumps(name)}, "value": …}}; got none'
+            )
+    return [fixture for fixture in fixtures if fixture.table is None], found
+
+
 def _fixture(path: Path, number: int, line: str) -> Fixture:
     try:
         read = json.loads(line)
@@ -61,6 +93,11 @@ def _fixture(path: Path, number: int, line: str) -> Fixture:
         expect = read.get("expect")
         if expect is not None and (not isinstance(expect, dict) or not expect):
             raise ValueError("expect must be an object with a column, `dead` or `late`")
+        table = read.get("table")
+        if table is not None and not isinstance(table, str):
+            raise ValueError("table must be the name of a lookup")
+        if table is not None and expect is not None:
+            raise ValueError("expect must be left out, as a line with `table` is no record of the source")
         headers = tuple((name, str(value).encode()) for name, value in (read.get("headers") or {}).items())
         key = read.get("key")
         message = Message(
@@ -68,7 +105,7 @@ def _fixture(path: Path, number: int, line: str) -> Fixture:
         )
     except ValueError as error:
         raise InputError(f"{path}:{number}: {error}") from None
-    return Fixture(number, message, expect)
+    return Fixture(number, message, expect, table)
 
 
 def _bytes(value: object) -> bytes | None:

@@ -63,6 +63,7 @@ class HistoryFile:
             "message": None,
             "csv": None,
             "schema_registry": None,
+            "framing": None,
         }
         if self.written == "columns":
             plain = {"fields": _plain_fields(source), "key": None, "headers": {}, "envelope": Envelope()}

@@ -29,7 +29,7 @@ from flink_jobs.plan.params import (
     source_params,
 )
 from flink_jobs.plan.personal import Label, check_personal, only_records, privacy_params, without_records
-from flink_jobs.plan.prediction_schema import avro_output, collect_predictions
+from flink_jobs.plan.prediction_schema import collect_predictions, predictions_schema
 from flink_jobs.plan.quality import quality_params
 from flink_jobs.plan.tables import kafka_tables
 from flink_jobs.plan.topics import compared_labels, has_stages, labels_location, labels_of
@@ -40,7 +40,7 @@ from flink_jobs.spec import OPTIONAL_SUFFIXES, JobSpec
 from udfs.alerts.webhook import WebhookParams
 from udfs.model.manifest import Manifest, digest
 from udfs.quality.params import QualityParams
-from udfs.records.avro_encode import AvroOutput
+from udfs.records.output_schema import OutputSchema
 from udfs.rollout.controller import RolloutControllerParams
 from udfs.scoring.params import PREDICTION_FIELDS, OutputParams, ScoreParams
 
@@ -65,14 +65,14 @@ class Runnable:
 class Plan(Runnable):
     """A job that scores; `inputs` is what feeds the model, `labels` are those of personal data.
 
-    `predictions_schema` is that of predictions in Avro.
+    `predictions_schema` is that of predictions, if they have one.
     """
 
     manifest: Manifest
     release: Release
     inputs: tuple[ModelInput, ...]
     labels: Mapping[str, Label] = field(default_factory=dict)
-    predictions_schema: AvroOutput | None = field(default=None, repr=False)
+    predictions_schema: OutputSchema | None = field(default=None, repr=False)
 
 
 def make_plan(job: JobSpec, *, bounded: bool = False) -> Plan:
@@ -107,7 +107,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         collect_explainable(job, version, found)
     if found.diagnostics or found.doubts.locations or version is None:
         return None
-    schema = avro_output(job, columns, labels, version.manifest)
+    schema = predictions_schema(job, columns, labels, version.manifest)
     numbers = FoundVersion(
         version.folder,
         version.model_folder,
@@ -119,7 +119,7 @@ def plan_job(job: JobSpec, found: Collector, *, bounded: bool = False) -> Plan |
         source_params(job, privacy_params(job, labels), drift, limited=True, columns=columns),
         feature_params(job, columns),
         model_params(job, numbers, inputs, columns, labels),
-        msgspec.structs.replace(output_params(job), avro=schema),
+        msgspec.structs.replace(output_params(job), schema=schema),
         drift.collect if drift else None,
         rollout_params(job),
         quality.count if quality else None,

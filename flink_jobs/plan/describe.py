@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,10 +19,12 @@ from flink_jobs.spec.scalars import as_text as scalar_text
 from flink_jobs.spec.scalars import format_duration
 from flink_jobs.spec.secrets import redact
 from udfs.model.manifest import digest
+from udfs.records.schema_texts import shown_schema
 from udfs.store.base import without_secrets
 
 SCHEMA = "tailrace.plan/1"
 Rows = Iterable[tuple[str, ...]]
+_SPOKEN = {"avro": "Avro", "protobuf": "Protobuf", "json_schema": "JSON of a schema"}
 
 
 def as_data(plan: Plan) -> dict[str, Any]:
@@ -268,13 +269,13 @@ def _overrides(job: JobSpec) -> Rows:
 def _schema_data(plan: Plan) -> dict[str, Any]:
     if plan.predictions_schema is None:
         return {}
-    written = {"subject": output_subject(plan.job), "schema": json.loads(plan.predictions_schema.schema())}
+    written = {"subject": output_subject(plan.job), "schema": shown_schema(plan.predictions_schema)}
     return {"predictions_schema": written}
 
 
 def _carried(job: JobSpec, output: Output) -> str:
-    if output.name == "predictions" and job.predictions.format == "avro":
-        return f"{output.carries}, in Avro, as {output_subject(job)}"
+    if output.name == "predictions" and job.predictions.format != "json":
+        return f"{output.carries}, in {_SPOKEN[job.predictions.format]}, as {output_subject(job)}"
     treatment = records_treatment(job, output.name) if output.whole_records else "keep"
     return {"keep": output.carries, "encrypt": output.encrypted, "drop": output.dropped}[treatment]
 

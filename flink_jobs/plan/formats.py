@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,9 +29,14 @@ from udfs.records.maps import MapField, map_field
 from udfs.records.protobuf import message_of
 from udfs.records.protobuf_columns import find_column
 from udfs.records.registry_params import RegistryParams
+from udfs.records.unframed import Framing
+
+if TYPE_CHECKING:
+    from udfs.records.json_schema import JsonSchema
 
 _LARGEST_FILE = 1_000_000
-_REGISTERED = ("avro", "protobuf", "json_schema")
+#: Formats whose records begin with the id of a schema, where there is a registry.
+REGISTERED = ("avro", "protobuf", "json_schema")
 
 
 def format_params(job: JobSpec) -> FormatParams:
@@ -61,16 +66,21 @@ def written_contract(source: Source) -> Contract:
 
 def _params(source: Source, of: Source | RecordKey) -> FormatParams:
     alone = of.format == "json_schema" and of.schema_file
-    by_registry = source.schema_registry if of.format in _REGISTERED and not alone else None
+    by_registry = source.schema_registry if of.format in REGISTERED and not alone else None
     registry = registry_params(by_registry) if by_registry else None
+    framing = _framing(of) if isinstance(of, Source) else "none"
     if of.format == "protobuf" and of.schema_file:
         descriptors = read_descriptors(of.schema_file)
         message, _ = chosen_message(descriptors, of.message)
-        return FormatParams(of.format, base64.b64encode(descriptors).decode(), message)
+        return FormatParams(of.format, base64.b64encode(descriptors).decode(), message, framing=framing)
     csv = _csv_params(of) if isinstance(of, Source) and of.format == "csv" else None
-    return FormatParams(
-        of.format, _read(of.schema_file) if of.schema_file else None, registry=registry, csv=csv
-    )
+    schema = _read(of.schema_file) if of.schema_file else None
+    return FormatParams(of.format, schema, registry=registry, csv=csv, framing=framing)
+
+
+def _framing(source: Source) -> Framing:
+    """What is before records and not looked into; an id is, where there is a registry."""
+    return "none" if source.schema_registry else source.framing or "none"
 
 
 def _csv_params(source: Source) -> CsvParams:
@@ -181,7 +191,7 @@ def _collect_file(where: Location, of: Source | RecordKey, contract: Contract, f
         if of.format == "avro":
             wrong = misfits(contract, parse_schema(_read(file)), below)
         elif of.format == "json_schema":
-            wrong = json_misfits(contract, _read(file), below)
+            wrong = json_misfits(contract, json_schema(_read(file)), below)
         else:
             descriptors = read_descriptors(file)
             message, names = chosen_message(descriptors, of.message)
@@ -209,17 +219,25 @@ def misfits(contract: Contract, schema: Node, below: Location = ("source", "sche
     return _misfits(contract, known, "the Avro schema", lambda field: _found(field, schema).steps, below)
 
 
-def message_misfits(contract: Contract, message: Any, below: Location) -> Iterator[Misfit]:
+def message_misfits(
+    contract: Contract, message: Any, below: Location = ("source", "schema")
+) -> Iterator[Misfit]:
     """As `misfits`, of a Protobuf message's descriptor."""
     known = tuple(message.fields_by_name)
     return _misfits(contract, known, "the message", lambda field: find_column(message, field), below)
 
 
-def json_misfits(contract: Contract, text: str, below: Location) -> Iterator[Misfit]:
-    """As `misfits`, of a JSON Schema. Raises SchemaError."""
+def json_schema(text: str, references: Sequence[tuple[str, str]] = ()) -> JsonSchema:
+    """The schema of that text. Raises SchemaError."""
     from udfs.records.json_schema import JsonSchema  # Start-up: 0.1 s for this format.  # noqa: PLC0415
 
-    schema = JsonSchema(text)
+    return JsonSchema(text, references)
+
+
+def json_misfits(
+    contract: Contract, schema: JsonSchema, below: Location = ("source", "schema")
+) -> Iterator[Misfit]:
+    """As `misfits`, of a JSON Schema."""
 
     def find(field: Field | ListField) -> bool:
         kinds = schema.kinds(field.steps)

@@ -20,7 +20,7 @@ from flink_jobs.plan.prediction_schema import prediction_fields
 from flink_jobs.plan.topics import labels_location, labels_of
 from flink_jobs.plan.validate import collect_file
 from flink_jobs.spec import JobSpec
-from udfs.records.avro_encode import Kind
+from udfs.records.output_schema import Kind
 
 # What fields of a job that reads predictions may be, by what these write.
 _JSON_TYPES: Mapping[Kind, tuple[str, ...]] = {

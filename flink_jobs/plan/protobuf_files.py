@@ -10,6 +10,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,13 +41,18 @@ def chosen_message(descriptors: bytes, name: str | None) -> tuple[str | None, tu
     A name may leave the package out. Raises SchemaError for what is no set of descriptors.
     """
     names = tuple(message_names(descriptors))
+    return chosen_of(names, name), names
+
+
+def chosen_of(names: Sequence[str], name: str | None) -> str | None:
+    """The message of these that records are, None where that is not clear."""
     if name is None:
         # Messages within the only one are its parts.
         tops = [each for each in names if not any(each.startswith(f"{other}.") for other in names)]
-        return (tops[0] if len(tops) == 1 else None), names
+        return tops[0] if len(tops) == 1 else None
     found = [each for each in names if each == name or each.endswith(f".{name}")]
     exact = name if name in found else None
-    return exact or (found[0] if len(found) == 1 else None), names
+    return exact or (found[0] if len(found) == 1 else None)
 
 
 def _compiled(path: Path) -> bytes:

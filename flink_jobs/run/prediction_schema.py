@@ -12,7 +12,9 @@ from flink_jobs.plan.formats import registry_params
 from flink_jobs.plan.prediction_schema import output_registry, output_subject
 from flink_jobs.plan.window_stages import WindowStages
 from flink_jobs.spec import JobSpec
+from udfs.records.output_schema import OutputSchema
 from udfs.records.schema_registry import NoSuchSchemaError, RefusedSchemaError, RegistryError, SchemaRegistry
+from udfs.records.schema_texts import schema_text
 from udfs.scoring.params import ScoreParams
 
 
@@ -24,7 +26,7 @@ def with_registered_schema(plan: Runnable) -> Runnable:
     """
     if not isinstance(plan, Plan) or plan.predictions_schema is None:
         return plan
-    number = _registered(plan.job, plan.predictions_schema.schema())
+    number = _registered(plan.job, plan.predictions_schema)
     views = plan.views
     functions = {
         name: replace(each, params=_with_id(each.params, number))
@@ -39,14 +41,15 @@ def with_registered_schema(plan: Runnable) -> Runnable:
     return replace(plan, views=replace(views, functions=functions, views=found))
 
 
-def _registered(job: JobSpec, text: str) -> int:
+def _registered(job: JobSpec, schema: OutputSchema) -> int:
+    text = schema_text(schema)
     registry, subject = output_registry(job), output_subject(job)
     assert registry
     client = SchemaRegistry(registry_params(registry))
     try:
         if job.predictions.register_schema:
-            return client.register(subject, text)
-        return client.find(subject, text)
+            return client.register(subject, text, schema.kind)
+        return client.find(subject, text, schema.kind)
     except RefusedSchemaError as error:
         raise InputError(f"predictions: the registry refuses the schema of {subject!r}: {error}") from error
     except NoSuchSchemaError as error:
@@ -58,7 +61,7 @@ def _registered(job: JobSpec, text: str) -> int:
 
 
 def _with_id(params: ScoreParams, number: int) -> ScoreParams:
-    assert params.output.avro
-    avro = msgspec.structs.replace(params.output.avro, id=number)
-    output = msgspec.structs.replace(params.output, avro=avro)
+    assert params.output.schema
+    schema = msgspec.structs.replace(params.output.schema, id=number)
+    output = msgspec.structs.replace(params.output, schema=schema)
     return msgspec.structs.replace(params, output=output)

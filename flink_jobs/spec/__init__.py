@@ -28,9 +28,10 @@ from flink_jobs.spec.quality import Quality
 from flink_jobs.spec.rollout import AutomaticSteps, Comparisons, GateRules, Labels, Shadows
 from flink_jobs.spec.runtime import Checkpoint, Runtime
 from flink_jobs.spec.scalars import FileVersion, matching
+from flink_jobs.spec.schema_registry import SchemaRegistry
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.security import Security
-from flink_jobs.spec.source import Envelope, EventTime, FieldType, SchemaField, SchemaRegistry, Source
+from flink_jobs.spec.source import Envelope, EventTime, FieldType, SchemaField, Source
 from flink_jobs.system.masks import Masks
 
 __all__ = [

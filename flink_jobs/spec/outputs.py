@@ -8,8 +8,9 @@ from pydantic import Field
 
 from flink_jobs.spec.paths import Secret
 from flink_jobs.spec.scalars import Share, Size, whole
+from flink_jobs.spec.schema_registry import SchemaRegistry
 from flink_jobs.spec.section import References, Section, Topic
-from flink_jobs.spec.source import HeaderName, SchemaRegistry
+from flink_jobs.spec.source import HeaderName
 from udfs.records.personal import RecordTreatment
 
 
@@ -43,12 +44,14 @@ class Predictions(Section):
     max_bytes: Size = Field(
         default="900 KB", validate_default=True, description="Larger predictions are dead letters."
     )
-    format: Literal["json", "avro"] = Field(default="json", description="How predictions are written.")
+    format: Literal["json", "avro", "protobuf", "json_schema"] = Field(
+        default="json", description="How predictions are written."
+    )
     schema_registry: SchemaRegistry | None = Field(
-        default=None, description="For avro: where their schema is; default: the source's."
+        default=None, description="For all but json: where their schema is; default: the source's."
     )
     register_schema: bool = Field(
-        default=True, description="For avro: register the schema at the start; else it must be there."
+        default=True, description="For all but json: register the schema at the start; else it must be there."
     )
     pii_key: Secret | None = Field(
         default=None,

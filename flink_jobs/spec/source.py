@@ -11,7 +11,6 @@ from pydantic_core import PydanticCustomError
 
 from flink_jobs.errors import Location
 from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
-from flink_jobs.spec.http_access import HttpAccess, WebUrl
 from flink_jobs.spec.lists import MEMBER_NAME, decimal_spelled_out, parse_length, parse_pattern, spelled_out
 from flink_jobs.spec.paths import AbsolutePath
 from flink_jobs.spec.scalars import (
@@ -25,6 +24,7 @@ from flink_jobs.spec.scalars import (
     matching,
     whole,
 )
+from flink_jobs.spec.schema_registry import SchemaRegistry
 from flink_jobs.spec.section import Section, Topic
 from udfs.records.decimals import MOST_DIGITS, Digits, unscaled, written
 from udfs.records.personal import Treatment
@@ -358,22 +358,6 @@ class EventTime(Section):
         return self
 
 
-class SchemaRegistry(HttpAccess):
-    """A schema registry with Confluent's API: each record begins with the id of its schema."""
-
-    url: WebUrl = Field(description="Address of the registry's API.")
-    ca_file: AbsolutePath | None = Field(default=None, description="PEM file of the registry's authority.")
-    subject: Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,500}", "the name of a subject")] | None = Field(
-        default=None,
-        description="Subject that validate and schema import look at; default: the topic with -value.",
-    )
-    wait: Duration = Field(
-        default="30s",
-        validate_default=True,
-        description="How long records with an unknown id wait for a registry that does not answer.",
-    )
-
-
 def _list_errors(fields: dict[str, SchemaField], *key: str) -> Iterator[tuple[Location, PydanticCustomError]]:
     """Lists are only of the records' values."""
     for name, field in fields.items():
@@ -539,6 +523,11 @@ class Source(Section):
     schema_registry: SchemaRegistry | None = Field(
         default=None, description="For avro, protobuf and json_schema: where the schemas of records are."
     )
+    framing: Literal["none", "confluent", "glue"] | None = Field(
+        default=None,
+        description="For avro, protobuf and json_schema: what is before each record; not looked at without a "
+        "registry. Default: nothing with schema_file, else confluent.",
+    )
     start: Literal["earliest", "latest", "committed"] = Field(
         default="earliest",
         description="Where the first run starts; later runs start where the last one ended.",
@@ -602,8 +591,8 @@ class Source(Section):
     @property
     def subject(self) -> str:
         """What the registry calls the schemas of the topic's values."""
-        given = self.schema_registry.subject if self.schema_registry else None
-        return given or f"{self.topic}-value"
+        registry = self.schema_registry
+        return registry.subject_of(self.topic) if registry else f"{self.topic}-value"
 
     @model_validator(mode="after")
     def _check_format(self) -> Source:
@@ -613,7 +602,8 @@ class Source(Section):
         return self
 
     def _format_errors(self) -> Iterator[tuple[Location, PydanticCustomError]]:
-        plain = self.format == "json" or (self.format == "json_schema" and self.schema_file)
+        alone = self.format == "json_schema" and self.schema_file and self.framing in (None, "none")
+        plain = self.format == "json" or alone
         if self.event_time.field and not plain:
             expected = (
                 f"left out, as Flink cannot read it from {self.format}: take the Kafka timestamp, or a header"
@@ -621,6 +611,7 @@ class Source(Section):
             yield ("event_time", "field"), wrong(expected, describe(self.event_time.field))
         if self.schema_registry and not {self.format, self.key and self.key.format} & {*_BY_FILE}:
             yield ("schema_registry",), wrong(f"left out, as the format is {self.format}", "a value")
+        yield from self._framing_errors()
         if self.csv and self.format != "csv":
             yield ("csv",), wrong(f"left out, as the format is {self.format}", "a value")
         if self.format == "csv":
@@ -633,6 +624,20 @@ class Source(Section):
         yield from self._schema_errors((), self)
         if self.key:
             yield from self._schema_errors(("key",), self.key)
+
+    def _framing_errors(self) -> Iterator[tuple[Location, PydanticCustomError]]:
+        if self.framing is None:
+            return
+        if self.format not in _BY_FILE:
+            yield ("framing",), wrong(f"left out, as the format is {self.format}", describe(self.framing))
+        elif self.schema_registry and self.framing != "confluent":
+            expected = "confluent, as schema_registry is given: without it, schema_file says what records are"
+            yield ("framing",), wrong(expected, describe(self.framing))
+        elif self.framing == "none" and self.format == "json_schema" and not self.schema_file:
+            yield (
+                ("framing",),
+                wrong("confluent or glue without schema_file, else it is json", "none"),
+            )
 
     def _schema_errors(
         self, where: Location, of: Source | RecordKey

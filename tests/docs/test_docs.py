@@ -172,10 +172,15 @@ def lookups_with_columns(job: JobSpec) -> set[str]:
 
 
 def test_records_of_the_docs_are_fixtures(tmp_path: Path) -> None:
-    (lines,) = blocks(DOCS["operations.md"], "json")
-    (tmp_path / "payments.test.jsonl").write_text(lines)
+    path, (lines, tabled) = tmp_path / "payments.test.jsonl", blocks(DOCS["operations.md"], "json")
+    path.write_text(lines)
     expected = [each.expect for each in read_fixtures(fixtures_of(tmp_path / "payments.yaml"))]
     assert expected[1:] == [{"dead": "wrong_type"}, {"dead": "not_json"}]
+    path.write_text(tabled)
+    assert [(each.table, each.expect) for each in read_fixtures(path)] == [
+        ("cards", None),
+        (None, {"limit": 500}),
+    ]
 
 
 def test_commands_of_the_docs(workspace: Workspace) -> None:

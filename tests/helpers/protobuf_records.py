@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from google.protobuf import (
@@ -51,6 +52,41 @@ PAYMENT: dict[str, Any] = {
     ],
     "enumType": [{"name": "Kind", "value": [{"name": "NONE", "number": 0}, {"name": "CARD", "number": 1}]}],
 }
+
+
+_LINE = re.compile(r'  (optional )?([\w.]+|map<string, double>) (\w+) = (\d+)( \[json_name = "(\w+)"\])?;')
+_WORDS = {"string": "STRING", "double": "DOUBLE", "int64": "INT64", "bool": "BOOL"}
+
+
+def proto_file(text: str) -> dict[str, Any]:
+    """The descriptor of a .proto file with one message of plain fields, timestamps and maps of doubles."""
+    lines = text.splitlines()
+    package = "".join(re.findall(r"^package (\S+);", text, re.MULTILINE))
+    name = "".join(re.findall(r"^message (\w+)", text, re.MULTILINE))
+    imports = re.findall(r'^import "(\S+)";', text, re.MULTILINE)
+    fields: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
+    oneofs: list[dict[str, Any]] = []
+    for line in lines[lines.index(f"message {name} {{") + 1 : -1]:
+        found = _LINE.fullmatch(line)
+        assert found, line
+        optional, kind, called, number, _, in_json = found.groups()
+        made = proto_field(called, int(number), _WORDS.get(kind, "MESSAGE"))
+        if kind.startswith("map"):
+            parts = [proto_field("key", 1, "STRING"), proto_field("value", 2, "DOUBLE")]
+            entry = f"{called.title().replace('_', '')}Entry"
+            entries.append({"name": entry, "field": parts, "options": {"mapEntry": True}})
+            place = f".{package}.{name}.{entry}" if package else f".{name}.{entry}"
+            made = proto_field(called, int(number), "MESSAGE", place, repeated=True)
+        elif kind not in _WORDS:
+            made["typeName"] = f".{kind}"
+        if optional:
+            made |= {"proto3Optional": True, "oneofIndex": len(oneofs)}
+            oneofs.append({"name": f"X{len(oneofs)}"})
+        fields.append(made | ({"jsonName": in_json} if in_json else {}))
+    message = {"name": name, "field": fields, "nestedType": entries, "oneofDecl": oneofs}
+    file = {"name": "p.proto", "package": package, "syntax": "proto3", "dependency": imports}
+    return {**file, "messageType": [message]}
 
 
 def message_class(file: dict[str, Any], name: str) -> Any:

@@ -47,10 +47,11 @@ class Producer:
         references: Sequence[tuple[str, str, int]] = (),
         kind: str = "AVRO",
         message: str = "",
+        strategy: str = "topic",
     ) -> list[bytes]:
-        """The records' bytes; without records the schema is only registered."""
+        """The records' bytes; without records the schema is only registered, but for Protobuf."""
         asked = {"subject": subject, "schema": schema, "records": records, "references": references}
-        asked |= {"kind": kind, "message": message}
+        asked |= {"kind": kind, "message": message, "strategy": strategy}
         return [bytes.fromhex(text) for text in self._ask(asked)]
 
     def read(self, topic: str, raws: Sequence[bytes], kind: str = "AVRO") -> list[dict[str, Any]]:

@@ -118,7 +118,7 @@ features:
     eur: "COALESCE(rates['eur'], 0)"
     many: "SUM(items.qty)"
 model: {name: m, registry: models, inputs: {x: eur}}
-predictions: {include: [id, price, receipt, eur, many]}
+predictions: {format: json_schema, include: [id, price, receipt, eur, many]}
 drift: {window: 1h}
 runtime: {checkpoint: {interval: 1s}}
 """
@@ -173,6 +173,10 @@ def test_decimals_bytes_maps_lists_and_vectors_pass_a_job(
     results = JobHarness(broker).run(JOB.replace("URL", registry.url), [*broken, *sent], base=tmp_path)
     assert results.accounts() == {"read": 2 * ROWS + 5, "predicted": 2 * ROWS, "dead": 5, "late": 0}
     assert {(each.reason, each.value) for each in results.dead_letters} == set(bad.items())
+    raws = [each.value or b"" for each in results.predictions]
+    assert producer.read(results.job.predictions.topic, raws, "JSON") == [
+        each.json for each in results.predictions
+    ]
     for each in results.predictions:
         found, wanted = each.json, row(each.json["id"])
         assert Decimal(found["price"]) == Decimal(wanted["price"])

@@ -47,6 +47,8 @@ class WriterSchema:
             *(each.paths for each in self._lists)
         )
         self._plain = fastavro.parse_schema(_plain(writer, wanted, (), iter(range(1_000_000))))
+        every: tuple[FoundColumn | FoundList, ...] = (*self.columns, *self._lists)
+        self._made = [column for column in every if not column.as_stored]
         self._leaves = [column.leaf for column in self.columns]
         self._paths = {}
         for index, column in reversed(list(enumerate(self.columns))):
@@ -88,10 +90,22 @@ class WriterSchema:
         return pa.Table.from_arrays(columns, schema=self._contract.arrow_schema())
 
     def _read_each(self, bodies: Iterable[bytes]) -> pa.Table:
-        records = [self.read(body) for body in bodies]
+        records = [self._row(body) for body in bodies]
         if not is_plain(self._contract, records):
             raise UnfitError
         return self._contract.columns(records)
+
+    def _row(self, body: bytes) -> Mapping[str, Any]:
+        """As `read`, but with what else the record has; most columns are in it as they are stored."""
+        record = self._read(body)
+        if self._made:
+            values = [(column.field.name, column.value(record)) for column in self._made]
+            record = {**record}
+            for name, value in values:
+                record[name] = value
+                if value is MISSING:
+                    del record[name]
+        return record
 
     def _column(self, column: FoundColumn, leaves: Leaves, rows: int) -> pa.Array:
         kind = ARROW[column.field.type]

@@ -65,6 +65,13 @@ class FoundColumn:
             found = found[step]
         return self.absent if not self.steps else self.converted(found)
 
+    @property
+    def as_stored(self) -> bool:
+        """Whether what a record has under the column's name, or has not, is the column's value."""
+        own = (self.field.name,)
+        same_name = self.field.steps == own and self.steps in (own, ())
+        return same_name and self.absent is MISSING and all(each is same for each in self.converters.values())
+
     def converted(self, stored: object) -> object:
         """What is stored, as the column's value."""
         try:

@@ -1,70 +1,30 @@
 r"""Writes predictions in Avro, column by column in Arrow, after the id of their schema.
 
->>> output = AvroOutput((AvroField("n", "long"), AvroField("city", "string")), id=7)
+>>> output = OutputSchema((OutputField("n", "long"), OutputField("city", "string")), id=7)
 >>> avro_records(output, {"n": pa.array([1, None]), "city": pa.array(["Ur", ""])}, {}).to_pylist()
 [b'\x00\x00\x00\x00\x07\x02\x02\x02\x04Ur', b'\x00\x00\x00\x00\x07\x00\x02\x00']
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from udfs.records.encode import RawJson
+from udfs.records.output_schema import Kind, OutputField, OutputSchema, check_type
 
-Kind = Literal["string", "double", "long", "boolean", "timestamp", "map"]
-_AVRO: dict[Kind, Any] = {
-    "string": "string",
-    "double": "double",
-    "long": "long",
-    "boolean": "boolean",
-    "timestamp": {"type": "long", "logicalType": "timestamp-millis"},
-    "map": {"type": "map", "values": ["null", "double"]},
-}
 # The branches of ["null", T].
 _NULL, _GIVEN = b"\x00", b"\x02"
 _LONGEST = 10
 
 
-class AvroField(msgspec.Struct, frozen=True):
-    """A field of predictions. One that may be null is so by default: it can be added and dropped."""
-
-    name: str
-    kind: Kind
-    nullable: bool = True
-
-    def declared(self) -> dict[str, Any]:
-        """As a schema declares it."""
-        if not self.nullable:
-            return {"name": self.name, "type": _AVRO[self.kind]}
-        return {"name": self.name, "type": ["null", _AVRO[self.kind]], "default": None}
-
-
-class AvroOutput(msgspec.Struct, frozen=True):
-    """The fields in their order; `id` is what the registry calls the schema, once it is registered."""
-
-    fields: tuple[AvroField, ...]
-    id: int = 0
-
-    def schema(self) -> str:
-        """The schema's text."""
-        fields = [field.declared() for field in self.fields]
-        return json.dumps({"type": "record", "name": "Prediction", "namespace": "tailrace", "fields": fields})
-
-
-class OtherTypeError(Exception):
-    """A column is not of the type that the schema has."""
-
-
 def avro_records(
-    output: AvroOutput, columns: Mapping[str, pa.Array | RawJson], tail: Mapping[str, object]
+    output: OutputSchema, columns: Mapping[str, pa.Array | RawJson], tail: Mapping[str, object]
 ) -> pa.Array:
     """A binary array, shape (rows,); `tail` are constants. Raises OtherTypeError.
 
@@ -89,11 +49,11 @@ def _array(column: pa.Array | RawJson) -> pa.Array:
     return column.text if isinstance(column, RawJson) else column
 
 
-def _values(field: AvroField, column: pa.Array) -> pa.Array:
+def _values(field: OutputField, column: pa.Array) -> pa.Array:
     """N values of a field as their bytes."""
     if field.nullable and pa.types.is_null(column.type):
         return pa.array([_NULL] * len(column), pa.binary())
-    _check_type(field, column.type)
+    check_type(field, column.type)
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_finite(column), column, None)
     if not field.nullable:
@@ -105,20 +65,7 @@ def _values(field: AvroField, column: pa.Array) -> pa.Array:
     return pc.if_else(given, written, pa.scalar(_NULL))
 
 
-_ZERO: dict[Kind, Any] = {"string": "", "double": 0.0, "boolean": False}
-
-
-def _check_type(field: AvroField, kind: pa.DataType) -> None:
-    fits = {
-        "string": pa.types.is_string,
-        "double": pa.types.is_floating,
-        "long": pa.types.is_integer,
-        "boolean": pa.types.is_boolean,
-        "timestamp": lambda kind: pa.types.is_timestamp(kind) or pa.types.is_integer(kind),
-        "map": pa.types.is_struct,
-    }
-    if not fits[field.kind](kind):
-        raise OtherTypeError(f"{field.name}: expected {field.kind}, as its schema says, got {kind}")
+_ZERO: dict[Kind, Any] = {"string": "", "json": "", "double": 0.0, "boolean": False}
 
 
 def _strings(column: pa.Array) -> pa.Array:
@@ -163,7 +110,7 @@ def _maps(column: pa.Array) -> pa.Array:
     pieces: list[Any] = [_longs(pa.array([count]))[0]]
     for index in range(count):
         name = pa.array([column.type.field(index).name])
-        pieces += [_strings(name)[0], _values(AvroField("", "double"), column.field(index))]
+        pieces += [_strings(name)[0], _values(OutputField("", "double"), column.field(index))]
     end = [pa.scalar(b"\0")] if count else []
     return pc.binary_join_element_wise(*pieces, *end, pa.scalar(b""))
 
@@ -177,6 +124,7 @@ def _binary(data: bytes, lengths: Sequence[int] | npt.NDArray[Any]) -> pa.Array:
 
 _WRITERS = {
     "string": _strings,
+    "json": _strings,
     "double": _doubles,
     "long": _longs,
     "boolean": _booleans,

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from udfs.records.avro_columns import MISSING, FoundColumn, find_column, find_value, types_of, walk
 from udfs.records.avro_schema import Node, SchemaError
+from udfs.records.avro_values import same
 from udfs.records.fields import Field
 from udfs.records.lists import ListField
 from udfs.records.maps import MapField, entries_of
@@ -59,7 +61,35 @@ class FoundList:
             )
         if not isinstance(found, list) or self.field.wrong_length(len(found)):
             return found
+        if self._elements_as_stored:
+            return found
+        if (names := self._renamed) is not None:
+            return [None if each is None else {name: each[step] for name, step in names} for each in found]
         return [self._element(each, f"{self.field.path_text}[{place}]") for place, each in enumerate(found)]
+
+    @cached_property
+    def as_stored(self) -> bool:
+        """As of a column; of objects also that their members are so."""
+        own = (self.field.name,)
+        if isinstance(self.field, MapField) or self.absent is not MISSING:
+            return False
+        return self.field.steps == own and self.steps in (own, ()) and self._elements_as_stored
+
+    @cached_property
+    def _elements_as_stored(self) -> bool:
+        if self.field.bare:
+            return all(each is same for member in self.members for each in member.converters.values())
+        return all(member.as_stored for member in self.members)
+
+    @cached_property
+    def _renamed(self) -> tuple[tuple[str, str], ...] | None:
+        """What members are called and what is stored, if none is made of that or lies deeper."""
+        there = [member for member in self.members if member.steps]
+        absent = all(member.absent is MISSING for member in self.members if not member.steps)
+        plain = all(each is same for member in there for each in member.converters.values())
+        if self.field.bare or not (absent and plain and all(len(member.steps) == 1 for member in there)):
+            return None
+        return tuple((member.field.name, member.steps[0]) for member in there)
 
     def _element(self, element: Any, path: str) -> object:
         if self.field.bare:

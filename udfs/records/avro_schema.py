@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fastavro
@@ -54,7 +54,7 @@ class Node:
     """A type: `branches` are those of a union, `items` what arrays and maps hold.
 
     `leaves` and `depth` measure the tree below, `least` is the fewest bytes that a value takes, and `empty`
-    how many values below take none.
+    how many values below take none. `full_name` is a record's.
     """
 
     kind: str
@@ -70,6 +70,7 @@ class Node:
     depth: int = 1
     least: int = 1
     empty: int = 0
+    full_name: str | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -165,6 +166,7 @@ class _Reader:
             depth=1 + max((node.depth for node in nodes), default=0),
             least=sum(node.least for node in nodes),
             empty=sum(node.empty for node in nodes),
+            full_name=name,
         )
         return self._keep(schema, made)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -16,6 +17,7 @@ from udfs.records.messagepack import MessagePackDecoder
 from udfs.records.nested_json import NestedJsonDecoder
 from udfs.records.registry_params import RegistryParams
 from udfs.records.text import TextDecoder
+from udfs.records.unframed import Framing, UnframedDecoder, after_confluent, after_glue
 
 if TYPE_CHECKING:
     from udfs.records.json_schema import JsonSchema
@@ -27,7 +29,8 @@ FormatName = Literal["json", "json_schema", "avro", "protobuf", "messagepack", "
 class FormatParams(msgspec.Struct, frozen=True):
     """How records are written; `schema` is the text of the one that the job names.
 
-    Of Protobuf it is a set of descriptors in base64, of which records are the `message`.
+    Of Protobuf it is a set of descriptors in base64, of which records are the `message`. `framing` is what is
+    before each record that is not looked into; ids are, where there is a `registry`.
     """
 
     name: FormatName = "json"
@@ -36,6 +39,7 @@ class FormatParams(msgspec.Struct, frozen=True):
     registry: RegistryParams | None = None
     envelope: EnvelopeParams | None = None
     csv: CsvParams | None = None
+    framing: Framing = "none"
 
 
 def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> Decoder:
@@ -46,6 +50,10 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
         return DebeziumDecoder(
             contract, lambda inner: make_decoder(inner, max_bytes, bare), written.envelope, tops
         )
+    if written.framing != "none":
+        name = "json" if written.name == "json_schema" and not written.schema else written.name
+        bare = msgspec.structs.replace(written, name=name, framing="none")
+        return UnframedDecoder(make_decoder(contract, max_bytes, bare), max_bytes, _after(written))
     if written.name == "avro":
         from udfs.records.avro import AvroDecoder  # Start-up: fastavro is for this format.  # noqa: PLC0415
 
@@ -74,6 +82,16 @@ def make_decoder(contract: Contract, max_bytes: int, written: FormatParams) -> D
     if written.name == "json_schema":
         return FramedJsonDecoder(decoder, max_bytes, _schemas(written.registry))
     return decoder
+
+
+def _after(written: FormatParams) -> Callable[[bytes, int], bytes]:
+    """What follows the header, of Protobuf also what says which message of the file it is."""
+    glue = written.framing == "glue"
+    if written.name != "protobuf":
+        return after_glue if glue else after_confluent
+    from udfs.records import protobuf  # Start-up, as above.  # noqa: PLC0415
+
+    return protobuf.after_glues_index if glue else protobuf.after_place
 
 
 def _schemas(registry: RegistryParams | None) -> SchemaCache[JsonSchema] | None:

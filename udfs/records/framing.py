@@ -11,14 +11,23 @@ from typing import NoReturn
 from udfs.records.problems import Problem, RejectedError
 
 HEAD = 5
+# AWS Glue's: a version, how it is compressed, the UUID of a schema's version.
+GLUE_HEAD = 18
 
 
 def schema_id(raw: bytes) -> int:
     """Raises RejectedError for bytes without an id."""
     if len(raw) < HEAD or raw[0]:
-        found = "a shorter value" if len(raw) < HEAD else "another first byte"
-        reject("not_framed", f"expected a zero byte and the id of a schema, got {found}")
+        reject("not_framed", f"expected a zero byte and the id of a schema, got {_instead(raw)}")
     return int.from_bytes(raw[1:HEAD], "big")
+
+
+def _instead(raw: bytes) -> str:
+    if len(raw) < HEAD:
+        return "a shorter value"
+    if len(raw) >= GLUE_HEAD and raw[0] == 3 and raw[1] in (0, 5):
+        return "the first bytes of AWS Glue's header: its registry is not asked (source.framing: glue)"
+    return "another first byte"
 
 
 def check_value(raw: bytes | None, max_bytes: int) -> bytes:

@@ -93,24 +93,25 @@ class JsonSchema:
         """The JSON types that a value at the path may have, none where it has no place; None: any."""
         here: object = self.document
         for name in path:
-            here = self._target(here)
+            here = self.target(here)
             known = here.get("properties") if isinstance(here, dict) else None
             if not isinstance(known, dict) or (name not in known and _is_open(here)):
                 return None
             if name not in known:
                 return set()
             here = known[name]
-        here = self._target(here)
+        here = self.target(here)
         given = here.get("type") if isinstance(here, dict) else None
         return {given} if isinstance(given, str) else {*given} if isinstance(given, list) else None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The properties at the top."""
-        top = self._target(self.document)
+        top = self.target(self.document)
         return tuple(top.get("properties", ())) if isinstance(top, dict) else ()
 
-    def _target(self, schema: object) -> object:
+    def target(self, schema: object) -> object:
+        """The part of the schema that a `$ref` leads to, or the part itself."""
         for _ in range(20):
             if not isinstance(schema, dict) or not isinstance(schema.get("$ref"), str):
                 break

@@ -32,6 +32,7 @@ from udfs.records.protobuf_columns import MessageColumn, find_columns
 from udfs.records.registry_params import RegistryParams
 from udfs.records.schema_cache import SchemaCache
 from udfs.records.schema_registry import Schema, SchemaRegistry
+from udfs.records.unframed import after_glue
 
 MOST_LEVELS, MOST_MESSAGES = 20, 100
 _WELL_KNOWN = "google/protobuf/"
@@ -206,16 +207,22 @@ class WriterFile:
 def writer_file(contract: Contract, number: int, schema: Schema) -> WriterFile:
     """What was registered under the number, for the contract. Raises RejectedError."""
     try:
-        if schema.kind != "PROTOBUF":
-            raise SchemaError(f"is {schema.kind}, not PROTOBUF")
-        pool = descriptor_pool.DescriptorPool()
-        for name, text in schema.references:
-            _add(pool, _file(text, name))
-        file = _file(schema.text, f"{number}.proto")
-        _add(pool, file)
+        file, pool = registered_file(schema, f"{number}.proto")
     except SchemaError as error:
         reject("schema_incompatible", f"schema {number}: {error}")
     return WriterFile(number, file, pool, contract)
+
+
+def registered_file(schema: Schema, name: str) -> tuple[FileDescriptorProto, Any]:
+    """A registry's file, under that name, and a pool with all that it needs. Raises SchemaError."""
+    if schema.kind != "PROTOBUF":
+        raise SchemaError(f"is {schema.kind}, not PROTOBUF")
+    pool = descriptor_pool.DescriptorPool()
+    for needed, text in schema.references:
+        _add(pool, _file(text, needed))
+    file = _file(schema.text, name)
+    _add(pool, file)
+    return file, pool
 
 
 def message_of(descriptors: bytes, name: str) -> Any:
@@ -244,6 +251,11 @@ def files_of(descriptors: bytes) -> list[FileDescriptorProto]:
 def message_names(descriptors: bytes) -> list[str]:
     """The messages of the set's last file, which is the one that was compiled, those within others too."""
     *_, last = files_of(descriptors)
+    return names_of(last)
+
+
+def names_of(file: FileDescriptorProto) -> list[str]:
+    """The messages of a file, those within others too."""
 
     def below(prefix: str, messages: Iterable[DescriptorProto]) -> Iterator[str]:
         for message in messages:
@@ -252,14 +264,16 @@ def message_names(descriptors: bytes) -> list[str]:
             yield f"{prefix}{message.name}"
             yield from below(f"{prefix}{message.name}.", message.nested_type)
 
-    return list(below(f"{last.package}." if last.package else "", last.message_type))
+    return list(below(f"{file.package}." if file.package else "", file.message_type))
 
 
 def _file(text: str, name: str) -> FileDescriptorProto:
     try:
         file = FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, DecodeError):
-        raise SchemaError("is given by the registry as text only, and not as a descriptor") from None
+        raise SchemaError(
+            "is given by the registry as text only: give schema_file, and framing: confluent"
+        ) from None
     file.name = name
     return file
 
@@ -298,6 +312,18 @@ def message_place(value: bytes, at: int) -> tuple[tuple[int, ...], int]:
         index, at = _varint(value, at)
         place.append(index)
     return tuple(place), at
+
+
+def after_place(value: bytes, _: int) -> bytes:
+    """The message that follows id and indexes, which are not looked at. Raises RejectedError."""
+    schema_id(value)
+    return value[message_place(value, HEAD)[1] :]
+
+
+def after_glues_index(value: bytes, max_bytes: int) -> bytes:
+    """The message that follows AWS Glue's header and its one number of a message. Raises RejectedError."""
+    body = after_glue(value, max_bytes)
+    return body[_varint(body, 0)[1] :]
 
 
 def _varint(value: bytes, at: int) -> tuple[int, int]:

@@ -69,7 +69,8 @@ def _find(message: Descriptor, column: Field) -> Read | None:
         return None
     leaf = _leaf(steps[-1], column.type)
     if leaf is None:
-        raise SchemaError(f"{column.path_text}: expected {column.kind}, the writer has {_name(steps[-1])}")
+        found = field_name(steps[-1])
+        raise SchemaError(f"{column.path_text}: expected {column.kind}, the writer has {found}")
     return _reader(steps, leaf)
 
 
@@ -80,8 +81,8 @@ def _find_list(message: Descriptor, column: ListField) -> Read | None:
     last = steps[-1]
     if isinstance(column, MapField):
         return _map_reader(steps, column)
-    if not _repeated(last) or _is_map(last):
-        raise SchemaError(f"{column.path_text}: expected a list, the writer has {_name(last)}")
+    if not is_repeated(last) or is_map(last):
+        raise SchemaError(f"{column.path_text}: expected a list, the writer has {field_name(last)}")
     element = _element(last, column)
 
     def elements(values: Any) -> object:
@@ -95,8 +96,8 @@ def _find_list(message: Descriptor, column: ListField) -> Read | None:
 
 def _map_reader(steps: list[FieldDescriptor], column: MapField) -> Read:
     last, value = steps[-1], column.members[1]
-    if not _is_map(last) or _kind(last.message_type.fields_by_name["key"]) != "string":
-        found = "a map of other keys" if _is_map(last) else _name(last)
+    if not is_map(last) or _kind(last.message_type.fields_by_name["key"]) != "string":
+        found = "a map of other keys" if is_map(last) else field_name(last)
         raise SchemaError(f"{column.path_text}: expected a map of strings, the writer has {found}")
     inner = last.message_type.fields_by_name["value"]
     leaf = _single_leaf(inner, value.type)
@@ -115,7 +116,7 @@ def _element(field: FieldDescriptor, column: ListField) -> Callable[[Any], objec
             raise SchemaError(f"{where}: expected {member.kind}, the writer has {_kind(field)}")
         return leaf
     inner = field.message_type
-    if inner is None or _is_value(inner):
+    if inner is None or is_value(inner):
         raise SchemaError(f"{where}: expected a message, the writer has {_kind(field)}")
     try:
         found = [(member.name, _find(inner, member)) for member in column.members]
@@ -130,14 +131,14 @@ def _steps(message: Descriptor, column: Field | ListField) -> list[FieldDescript
     steps: list[FieldDescriptor] = []
     level: Descriptor | None = message
     for position, name in enumerate(column.steps):
-        if level is None or (position and _is_value(level)):
+        if level is None or (position and is_value(level)):
             before = ".".join(column.steps[:position])
-            raise SchemaError(f"$.{before}: expected a message, the writer has {_name(steps[-1])}")
+            raise SchemaError(f"$.{before}: expected a message, the writer has {field_name(steps[-1])}")
         found = level.fields_by_name.get(name)
         if found is None:
             return None
         steps.append(found)
-        level = None if _repeated(found) else found.message_type
+        level = None if is_repeated(found) else found.message_type
     return steps
 
 
@@ -160,7 +161,7 @@ def _reader(steps: list[FieldDescriptor], leaf: Callable[[Any], object]) -> Read
 
 def _leaf(field: FieldDescriptor, wanted: ColumnType) -> Callable[[Any], object] | None:
     """What makes a value of the column of one of the field; None where that cannot be."""
-    return None if _repeated(field) else _single_leaf(field, wanted)
+    return None if is_repeated(field) else _single_leaf(field, wanted)
 
 
 def _single_leaf(field: FieldDescriptor, wanted: ColumnType) -> Callable[[Any], object] | None:
@@ -197,7 +198,8 @@ def _instant(value: Any) -> object:
     return f"{timestamp_text(value.seconds * 1_000_000_000 + value.nanos, 9)}Z"
 
 
-def _is_value(message: Descriptor) -> bool:
+def is_value(message: Descriptor) -> bool:
+    """Whether the message is one value of a column, as a Timestamp is."""
     return message.full_name == _TIMESTAMP or _is_wrapper(message)
 
 
@@ -205,17 +207,20 @@ def _is_wrapper(message: Descriptor) -> bool:
     return bool(message.file.name == "google/protobuf/wrappers.proto")
 
 
-def _repeated(field: FieldDescriptor) -> bool:
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether it is a list or a map."""
     return bool(field.label == FieldDescriptor.LABEL_REPEATED)
 
 
-def _is_map(field: FieldDescriptor) -> bool:
-    return bool(_repeated(field) and field.message_type and field.message_type.GetOptions().map_entry)
+def is_map(field: FieldDescriptor) -> bool:
+    """Whether it is a map."""
+    return bool(is_repeated(field) and field.message_type and field.message_type.GetOptions().map_entry)
 
 
-def _name(field: FieldDescriptor) -> str:
-    if _repeated(field):
-        return "a map" if _is_map(field) else "a list"
+def field_name(field: FieldDescriptor) -> str:
+    """What the field is called in messages."""
+    if is_repeated(field):
+        return "a map" if is_map(field) else "a list"
     return _kind(field)
 
 

@@ -79,16 +79,16 @@ class SchemaRegistry:
                 return level
         return None
 
-    def register(self, subject: str, text: str) -> int:
+    def register(self, subject: str, text: str, kind: str = "AVRO") -> int:
         """The id of a schema, which is the subject's newest version, if it is not one of them yet.
 
         Raises RefusedSchemaError, RegistryError.
         """
-        return self._id(self._get(f"/subjects/{quote(subject, safe='')}/versions", {"schema": text}))
+        return self._id(self._get(f"/subjects/{quote(subject, safe='')}/versions", _sent(text, kind)))
 
-    def find(self, subject: str, text: str) -> int:
+    def find(self, subject: str, text: str, kind: str = "AVRO") -> int:
         """The id of a schema that the subject has. Raises NoSuchSchemaError, RegistryError."""
-        return self._id(self._get(f"/subjects/{quote(subject, safe='')}", {"schema": text}))
+        return self._id(self._get(f"/subjects/{quote(subject, safe='')}", _sent(text, kind)))
 
     @staticmethod
     def _id(answer: dict[str, Any]) -> int:
@@ -179,6 +179,10 @@ class SchemaRegistry:
                 file.flush()
                 context.load_cert_chain(file.name)
         return context
+
+
+def _sent(text: str, kind: str) -> dict[str, str]:
+    return {"schema": text} | ({} if kind == "AVRO" else {"schemaType": kind})
 
 
 def _said(error: HTTPError) -> str | None:

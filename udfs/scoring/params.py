@@ -11,13 +11,13 @@ from udfs.features.columns import Column
 from udfs.model.signatures import Trust
 from udfs.profile.params import CollectParams
 from udfs.quality.params import LabelWait, QualityCount
-from udfs.records.avro_encode import AvroOutput
 from udfs.records.beside import BesideParams
 from udfs.records.cloudevents import event_headers
 from udfs.records.contract import Contract, Field
 from udfs.records.debezium import EnvelopeParams
 from udfs.records.event_time import EventTimeField
 from udfs.records.formats import FormatParams
+from udfs.records.output_schema import OutputSchema
 from udfs.records.personal import PrivacyParams
 from udfs.records.problems import Problem
 from udfs.releases.chain import ReleaseTrust
@@ -209,14 +209,14 @@ class OutputParams(msgspec.Struct, frozen=True):
     """What a prediction repeats of its record.
 
     `context` are (field, column) pairs that always follow the score; `explain` contributions of inputs to the
-    score are added. `avro` is what it is written as, else it is JSON. One of more than `max_bytes` is none.
-    `headers` are names of the record's headers that go along, where records pass through Python's state.
+    score are added. It is written by the `schema`, or as JSON without one. One of more than `max_bytes` is
+    none. `headers` are those of the record's that go along, where records pass through Python's state.
     """
 
     include: tuple[str, ...] = ()
     context: tuple[tuple[str, str], ...] = RECORD_CONTEXT
     explain: int = 0
-    avro: AvroOutput | None = None
+    schema: OutputSchema | None = None
     max_bytes: int = 900_000
     headers: tuple[str, ...] = ()
 

@@ -22,11 +22,12 @@ from udfs.isolate import isolate_spans
 from udfs.profile.batch_profiler import KEY, NO_VERSION, BatchProfiler
 from udfs.profile.wire import encode_batch_profiles
 from udfs.quality.predicted import CELL, QualityCounter
-from udfs.records.avro_encode import OtherTypeError, avro_records
 from udfs.records.decode import Decoded
 from udfs.records.encode import RawJson, json_objects
+from udfs.records.output_schema import OtherTypeError
 from udfs.records.personal import Treating
 from udfs.records.problems import Problem, unexpected
+from udfs.records.written import written_records
 from udfs.rollout.events import Role
 from udfs.rollout.version_metrics import VersionMetrics
 from udfs.scoring.batch import Batch, RowBatch, WindowedBatch
@@ -326,8 +327,7 @@ class Scorer:
     def _written(
         self, columns: Mapping[str, pa.Array | RawJson], featured: pa.Table, tail: Mapping[str, object]
     ) -> pa.Array:
-        columns, avro = {**columns, **self._context(featured)}, self._params.output.avro
-        return avro_records(avro, columns, tail) if avro else json_objects(columns, tail)
+        return written_records(self._params.output.schema, {**columns, **self._context(featured)}, tail)
 
     def _check_size(self, lines: pa.Array) -> None:
         """Raises for predictions of which one is beyond the limit; it is then looked for among them."""

@@ -171,7 +171,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "cluster", facts)
     monkeypatch.setattr(checks, "broker", lambda *_: Finding("broker", "wrong", EVIL, EVIL))
     evil = NamedNode(EVIL, (), Node("string"))
-    found = Registered(1, Node("record", fields=(evil,))), None
+    found = Registered(1, "avro", Node("record", fields=(evil,)), EVIL)
     monkeypatch.setattr(schema, "newest_at", lambda *_: found)
     monkeypatch.setattr(topics, "read_topic", lambda *_, **__: [record])
     mine = [(f"tailrace.{name}", text) for name in ("stage", "reason", "model", "message", "at", "replay_of")]

@@ -35,7 +35,7 @@ class Registry(SchemaRegistry):
         super().__init__(RegistryParams(URL))
         self.texts: list[str] = []
 
-    def register(self, subject: str, text: str) -> int:
+    def register(self, subject: str, text: str, kind: str = "AVRO") -> int:
         assert subject == "flights.departed-value"
         if text not in self.texts:
             self.texts.append(text)

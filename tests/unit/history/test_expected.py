@@ -13,7 +13,15 @@ import pytest
 
 from flink_jobs.errors import InputError
 from flink_jobs.history import History
-from flink_jobs.history.expected import asked_columns, became, differences, fixtures_of, read_fixtures
+from flink_jobs.history.expected import (
+    asked_columns,
+    became,
+    differences,
+    fixtures_of,
+    read_fixtures,
+    table_changes,
+)
+from flink_jobs.jobfile import load_job_text
 
 LINES: list[dict[str, Any]] = [
     {"value": {"amount": 1.0}, "key": "a", "timestamp": 5},
@@ -87,3 +95,52 @@ def test_a_test_that_expects_nothing_is_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must be lines of JSON"):
         read_fixtures(tmp_path / "none.test.jsonl")
     assert fixtures_of(Path("conf/payments.yaml")) == Path("conf/payments.test.jsonl")
+
+
+JOB = """
+job: pay
+source: {topic: payments, schema: {card: string, amount: double}}
+features:
+  lookups:
+    cards: {topic: cards, by: card, key: id, select: {credit: {column: credit, type: double}}}
+    planes: {file: planes.parquet, by: card, select: [year]}
+model: {name: m, registry: models}
+"""
+CHANGE = {"table": "cards", "value": {"id": "a", "credit": 5}, "key": "a", "timestamp": 1}
+
+
+def test_changes_of_tables_of_topics_are_no_records(tmp_path: Path) -> None:
+    job = load_job_text(JOB, "job.yaml", tmp_path)
+    path = written(tmp_path / "a.test.jsonl", CHANGE, *LINES, {**CHANGE, "value": None})
+    records, tables = table_changes(job, path, read_fixtures(path))
+    assert [each.line for each in records] == [2, 3, 4, 5]
+    (found,) = tables.items()
+    assert found[0] == "cards"
+    assert [(each.value, each.key, each.timestamp) for each in found[1]] == [
+        (b'{"id": "a", "credit": 5}', b"a", 1),
+        (None, b"a", 1),
+    ]
+    assert list(differences(path, records, became(HISTORY))) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], r"a.test.jsonl must have changes of features.lookups.cards, which is a topic"),
+        (
+            [{**CHANGE, "table": "card"}],
+            r"a.test.jsonl:1: table must be .* \(cards\); got 'card'; did you mean",
+        ),
+        (
+            [{**CHANGE, "table": "planes"}],
+            r"jsonl:1: table must be a lookup of the job whose table is",
+        ),
+        ([{**CHANGE, "expect": {"late": True}}], r"a.test.jsonl:1: expect must be left out, as a line with"),
+        ([{**CHANGE, "table": 1}], r"a.test.jsonl:1: table must be the name of a lookup"),
+    ],
+)
+def test_what_is_wrong_with_changes_is_told(tmp_path: Path, lines: list[Any], words: str) -> None:
+    job = load_job_text(JOB, "job.yaml", tmp_path)
+    path = written(tmp_path / "a.test.jsonl", *lines, *LINES)
+    with pytest.raises(InputError, match=words):
+        table_changes(job, path, read_fixtures(path))
