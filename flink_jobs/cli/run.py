@@ -18,7 +18,14 @@ from flink_jobs.cli.connection import environment, flink_access
 from flink_jobs.cli.lineage import reported
 from flink_jobs.cli.progress import Progress, summary
 from flink_jobs.errors import InputError, JobFailedError, TailraceError
-from flink_jobs.kafka import ClientSettings, claims, count_committed, end_offsets, gone_offsets
+from flink_jobs.kafka import (
+    ClientSettings,
+    claims,
+    committed_offsets,
+    count_committed,
+    end_offsets,
+    gone_offsets,
+)
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.flink_options import checkpoint_ms
@@ -28,7 +35,7 @@ from flink_jobs.plan.validate import validated_plan
 from flink_jobs.run import preflight
 from flink_jobs.run.cluster import ENDED, Cluster
 from flink_jobs.run.program import RunningJob, Target, start
-from flink_jobs.run.savepoints import savepoint_uri
+from flink_jobs.run.savepoints import savepoint_uri, stored_places
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.log import configure_logging
 from flink_jobs.system.masks import PROCESS
@@ -73,7 +80,7 @@ def run(
     target = Target(savepoint=_local_savepoint(savepoint))
     with _terminated_like_interrupted():
         plan = prepare(file, bounded=bounded)
-        warn_of_gone(plan.job, goes_on=savepoint is not None)
+        warn_of_gone(plan.job, savepoint)
         _require_nowhere_else(plan.job)
         require_unclaimed(plan.job, take_over=take_over)
         interrupted = _run_and_count(plan, target, progress)
@@ -164,11 +171,11 @@ def require_an_end(*, bounded: bool, goes_on: bool) -> None:
         )
 
 
-def warn_of_gone(job: JobSpec, *, goes_on: bool) -> None:
+def warn_of_gone(job: JobSpec, savepoint: str | None) -> None:
     """Says what the source has deleted since the job was there; Kafka's client passes over it silently."""
-    if not (goes_on or job.source.start == "committed"):
+    if savepoint is None and job.source.start != "committed":
         return
-    gone = gone_offsets(client_settings(job), job.job, job.source.topic)
+    gone = gone_offsets(client_settings(job), _read_until(job, savepoint), job.source.topic)
     for partition, (first, stop) in gone.items():
         structlog.get_logger().warning(
             "records_gone",
@@ -178,6 +185,18 @@ def warn_of_gone(job: JobSpec, *, goes_on: bool) -> None:
             last=stop - 1,
             reason="the topic has deleted them before the job read them",
         )
+
+
+def _read_until(job: JobSpec, savepoint: str | None) -> dict[int, int]:
+    """The offset from which a job goes on, by partition.
+
+    The group's may be that of another moment than the savepoint's, and is for savepoints that only the
+    cluster can read.
+    """
+    with suppress(InputError):
+        if savepoint and (places := stored_places(savepoint, job.source.topic)):
+            return places
+    return committed_offsets(client_settings(job), job.job, job.source.topic)
 
 
 def _local_savepoint(given: str | None) -> str | None:

@@ -109,7 +109,7 @@ def submit(
     elif not again:
         require_no_outputs(plan)
     require_unclaimed(plan.job, take_over=take_over)
-    warn_of_gone(plan.job, goes_on=savepoint is not None)
+    warn_of_gone(plan.job, savepoint)
     console = open_console(stderr=True, soft_wrap=True)
     path = str(file.absolute())
     target = Target(

@@ -214,13 +214,11 @@ def _in_group(settings: ClientSettings, group: str, ask: Callable[[Consumer], _A
         consumer.close()
 
 
-def gone_offsets(settings: ClientSettings, group: str, topic: str) -> dict[int, tuple[int, int]]:
-    """Offsets, [from, to), that the topic has deleted before the group read them, by partition."""
-    committed, begins = committed_offsets(settings, group, topic), begin_offsets(settings, topic)
+def gone_offsets(settings: ClientSettings, read: Mapping[int, int], topic: str) -> dict[int, tuple[int, int]]:
+    """Offsets, [from, to), that the topic has deleted of what is not `read` up to these, by partition."""
+    begins = begin_offsets(settings, topic)
     return {
-        number: (offset, begins[number])
-        for number, offset in committed.items()
-        if offset < begins.get(number, 0)
+        number: (offset, begins[number]) for number, offset in read.items() if offset < begins.get(number, 0)
     }
 
 

@@ -189,6 +189,8 @@ class SessionCluster:
             "FLINK_PID_DIR": str(self.directory / "pid"),
             "FLINK_IDENT_STRING": "tailrace",
             "HOSTNAME": "local",
+            # Workers import the code that came with their job, not what lies where the cluster was started.
+            "PYTHONSAFEPATH": "1",
             "HADOOP_CLASSPATH": _classpath(),  # what Flink's scripts add to the class path as it is
         }
 

@@ -19,6 +19,8 @@ ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 # Flink says it with a hash in the place of the operator's name.
 _UNKNOWN_STATE = "Cannot map checkpoint/savepoint state for operator"
 _OPTION = re.compile(r"Could not parse value '.*' for key '[^'\n]+'")
+# Topic, of Flink's words for the partition.
+_TOO_LARGE = re.compile(r"Failed to send data to Kafka (\S+)-\d+@.*?\.RecordTooLargeException", re.DOTALL)
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)+?\S.*$", re.MULTILINE)
 # What is left of an alert for a client certificate that is missing, depending on who is faster.
 _HUNG_UP = (
@@ -218,6 +220,11 @@ def root_cause(stack_trace: str) -> str:
     """The innermost cause's own line of a Java stack trace, or one around it that says the same and more."""
     if option := _OPTION.search(stack_trace):
         return option[0]
+    if refused := _TOO_LARGE.search(stack_trace):
+        return (
+            f"topic {refused[1]} refuses a record as larger than its max.message.bytes; the job goes on when "
+            "it takes it"
+        )
     if _UNKNOWN_STATE in stack_trace:
         return (
             "the savepoint holds state that this job has no place for: since it was taken, a key of windows, "

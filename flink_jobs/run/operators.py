@@ -2,12 +2,16 @@
 
 Flink's planner numbers them, on from the last number of its process: one more output, or one more job, and a
 savepoint would fit no more. See `flink_jobs.plan.state` for what the names say.
+
+Operators without state are in savepoints too, by the most instances that their task can have. So that another
+plan takes none of them for one of its own, which may have more instances, the plan is in their names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flink_jobs.plan.state import LABEL_JOIN, LABELS_FIRST, reads, writes
@@ -17,10 +21,16 @@ _NUMBERED = re.compile(r"\d+_(?P<kind>[a-z-]+)")
 
 def name_operators(environment: Any) -> None:
     """Names what is in the environment, which is ready to execute."""
-    for transformation in transformations_of(environment):
-        numbered = _NUMBERED.fullmatch(transformation.getUid() or "")
-        if numbered and (uid := _uid(numbered["kind"], transformation.getName())):
-            transformation.setUid(uid)
+    found = [(each, each.getUid() or "", each.getName()) for each in transformations_of(environment)]
+    plan = layout((uid, name, each.getMaxParallelism()) for each, uid, name in found)
+    for transformation, before, name in found:
+        if numbered := _NUMBERED.fullmatch(before):
+            transformation.setUid(_uid(numbered["kind"], name) or f"flink-{plan}-{before}")
+
+
+def layout(operators: Iterable[tuple[str, str, int]]) -> str:
+    """Tells plans apart that differ in operators, by their names in Flink, own names and most instances."""
+    return hashlib.sha256(repr(sorted(operators)).encode()).hexdigest()[:12]
 
 
 def _uid(kind: str, name: str) -> str | None:

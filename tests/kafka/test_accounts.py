@@ -6,18 +6,29 @@ The topics are written by confluent-kafka, as by a job that is wrong.
 from __future__ import annotations
 
 import json
+import struct
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
 from flink_jobs.cli import accounts, app
+from flink_jobs.cli.run import warn_of_gone
 from flink_jobs.jobfile import load_job
-from flink_jobs.kafka import ClientSettings, Message, create_topics, gone_offsets, produce, read_topic
+from flink_jobs.kafka import (
+    ClientSettings,
+    Message,
+    committed_offsets,
+    create_topics,
+    gone_offsets,
+    produce,
+    read_topic,
+)
 from flink_jobs.kafka.admin import connect
 from flink_jobs.plan import make_plan
 from flink_jobs.run import preflight
@@ -70,6 +81,13 @@ def commit(kafka: ClientSettings, name: str, offsets: list[int]) -> None:
     places = [TopicPartition(name, number, offset) for number, offset in enumerate(offsets)]
     consumer.commit(offsets=places, asynchronous=False)
     consumer.close()
+
+
+def gone_before(file: Path, savepoint: Path) -> list[tuple[int, int]]:
+    """What is said to have been deleted before a job goes on from there, as first and last offsets."""
+    with structlog.testing.capture_logs() as said:
+        warn_of_gone(load_job(file, {}), str(savepoint))
+    return [(each["first"], each["last"]) for each in said if each["event"] == "records_gone"]
 
 
 def outcome(name: str, kind: str, place: tuple[int, int], at: int = 0) -> Message:
@@ -200,7 +218,12 @@ def test_a_job_with_windows_accounts_for_what_it_gave_them(kafka: ClientSettings
     produce(kafka, name, [Message(b"{}")] * 50)
     admin = connect(kafka)  # kept, or nobody answers
     admin.delete_records([TopicPartition(name, 0, 357)])[TopicPartition(name, 0)].result()
-    assert gone_offsets(kafka, name, name) == {0: (307, 357)}
+    assert gone_offsets(kafka, committed_offsets(kafka, name, name), name) == {0: (307, 357)}
+    assert gone_before(file, tmp_path / "elsewhere") == [(307, 356)]
     commit(kafka, name, [357])
-    assert gone_offsets(kafka, name, name) == {}
+    assert gone_before(file, tmp_path / "elsewhere") == []
+    # A savepoint is of a moment before the group's newest word; only of one elsewhere the group has to tell.
+    split = struct.pack(">H", len(name)) + name.encode() + struct.pack(">iqq", 0, 321, -(2**63))
+    (tmp_path / "_metadata").write_bytes(b"\0" * 9 + split + b"\0" * 9)
+    assert gone_before(file, tmp_path) == [(321, 356)]
     assert (run()[1]["gone"], run()[1]["gone_offsets"]) == (50, [[307, 356]])

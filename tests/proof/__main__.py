@@ -7,6 +7,8 @@ scripts/prove --full --docs docs
 from __future__ import annotations
 
 import argparse
+import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +42,7 @@ def main(arguments: list[str]) -> int:
         help="each to a job of its own, as often as the documented table has it",
     )
     parser.add_argument("--seed", type=int, help="of records and moments; default: the clock")
+    parser.add_argument("--logs", type=Path, help="keep here the logs of Flink and Kafka of a job that fails")
     parser.add_argument("--json", type=Path, help="write all that was found to this file")
     parser.add_argument(
         "--docs",
@@ -60,6 +63,7 @@ def main(arguments: list[str]) -> int:
         help="only go on from a savepoint with each edited job file, or with those named",
     )
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by which all that was started ends
     if options.load is not None:
         return _load(options)
     if options.edits is not None:
@@ -118,15 +122,27 @@ def _run(options: argparse.Namespace) -> Iterator[Proof]:
     done = []
     for number, faults in enumerate(plans):
         with tempfile.TemporaryDirectory(prefix="tailrace-proof-") as directory:
+            proof = None
             try:
-                done.append(prove(Path(directory), faults, seed + number))
+                proof = prove(Path(directory), faults, seed + number)
             except CannotTryError as reason:
                 print(f"{', '.join(dict.fromkeys(faults))}: not tried: {reason}", flush=True)
                 continue
+            finally:
+                if options.logs and not (proof and proof.holds()):
+                    _keep_logs(Path(directory), options.logs / str(seed + number))
+            done.append(proof)
         print(in_words(done[-1]), flush=True)
         if options.json:
             options.json.write_bytes(msgspec.json.encode(done))
         yield done[-1]
+
+
+def _keep_logs(directory: Path, into: Path) -> None:
+    into.mkdir(parents=True, exist_ok=True)
+    for log in (*(directory / "flink" / "log").glob("*"), directory / "kafka" / "broker.log"):
+        if log.is_file():
+            shutil.copyfile(log, into / log.name)
 
 
 def _read(files: Sequence[Path]) -> Iterator[Proof]:

@@ -21,7 +21,7 @@ from confluent_kafka import Producer
 
 from flink_jobs.errors import WorkError
 from flink_jobs.kafka import committed_offsets, end_offsets
-from flink_jobs.run.cluster import Cluster
+from flink_jobs.run.cluster import ENDED, Cluster
 from flink_jobs.system.processes import wait_until
 from tests.bench.usage import descendants
 from tests.proof.ledger import START
@@ -33,6 +33,7 @@ LEAST_SHARE = 0.8
 ROWS = 720
 STEP_MS = HOUR_MS // (ROWS * KEYS)
 _SAMPLE_S, _PATIENCE_S = 5.0, 3_600.0
+_AT_ONCE, _FEW = 20_000, 3
 EDITS = [
     (JOB[JOB.index("{minute:") : JOB.index("select")], f"{{minute: {{by: card, over: {HOUR_MS}ms, "),
     ("interval: 1s", "interval: 10s"),
@@ -99,6 +100,17 @@ def slope(samples: Sequence[tuple[float, float]]) -> float:
     return float(np.polyfit((times - times[0]) / 60, values, 1)[0])
 
 
+def drained_rate(seen: Sequence[tuple[float, int]]) -> float:
+    """Records a second, of moments in s at which a checkpoint came and how many records were left then.
+
+    The last one comes when the job has had nothing to do for a while. Raises WorkError for fewer than two.
+    """
+    if len(seen) < _FEW - 1:
+        raise WorkError("too few records waited: all were read between two checkpoints")
+    (first, most), (last, least) = seen[0], seen[-2 if len(seen) > _FEW else -1]
+    return (most - least) / (last - first)
+
+
 def load(directory: Path, minutes: float, backlog: int, seed: int) -> Load:
     """Raises WorkError where the job does not catch up."""
     before = os.getloadavg()[0]
@@ -118,7 +130,9 @@ class _Load:
         savepoint = self._stage.stop()
         self._send(backlog)
         steady = self._drained(backlog, lambda: self._stage.submit(savepoint))
+        sent, begun = self._sent, time.monotonic()
         samples = [*self._steadily(SHARE * steady, minutes * 60)]
+        sent_rate = (self._sent - sent) / (time.monotonic() - begun)
         # The beginning is that of the JVM's own warming up.
         kept = samples[len(samples) // 4 :]
         measured = ("jvm_mb", "workers_mb", "checkpoint_bytes", "lag")
@@ -138,7 +152,7 @@ class _Load:
             minutes,
             backlog,
             steady,
-            SHARE * steady,
+            sent_rate,
             slopes,
             means,
             burst_rate,
@@ -177,10 +191,17 @@ class _Load:
     def _drained(self, count: int, begin: Callable[[], None]) -> float:
         """Records a second, from the first quarter to the end: the start is no part of it."""
         begin()
-        wait_until(lambda: self._lag() <= 0.75 * count, _PATIENCE_S, 0.5)
-        first, begun = self._lag(), time.monotonic()
-        self._until_read()
-        return first / (time.monotonic() - begun)
+        seen: list[tuple[float, int]] = []
+
+        def done() -> bool:
+            lag = self._lag()
+            if lag <= 0.75 * count and (not seen or lag != seen[-1][1]):
+                seen.append((time.monotonic(), lag))
+            return lag == 0
+
+        if not wait_until(done, _PATIENCE_S, 0.2):
+            raise WorkError(f"{self._lag()} records still wait")
+        return drained_rate(seen)
 
     def _steadily(self, rate: float, seconds: float) -> Iterator[Sample]:
         """Sends at this rate, and looks meanwhile."""
@@ -189,7 +210,8 @@ class _Load:
         def send() -> None:
             begun, base = time.monotonic(), self._sent
             while not over.wait(0.05):
-                self._send(max(0, base + int((time.monotonic() - begun) * rate) - self._sent))
+                due = base + int((time.monotonic() - begun) * rate) - self._sent
+                self._send(min(max(0, due), _AT_ONCE))  # else it would be late by as much as it lags behind
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
@@ -212,7 +234,7 @@ class _Load:
         return Sample(at, java, workers, self._checkpoint_bytes(), self._lag(), os.getloadavg()[0])
 
     def _checkpoint_bytes(self) -> float:
-        job = next(job for job in self._rest.jobs() if job.state == "RUNNING")
+        job = next(job for job in self._rest.jobs() if job.state not in ENDED)
         latest = self._rest.get(f"/jobs/{job.id}/checkpoints")["latest"]["completed"]
         return float(latest["state_size"]) if latest else 0.0
 

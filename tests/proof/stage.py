@@ -18,10 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, ResourceType
-from sklearn.linear_model import LinearRegression
 
 from flink_jobs.errors import WorkError
 from flink_jobs.kafka import ClientSettings, Message, Record, create_topics, end_offsets, read_topic
@@ -31,7 +29,7 @@ from flink_jobs.local.flink import SessionCluster
 from flink_jobs.run.cluster import ENDED, Cluster
 from flink_jobs.system.processes import ProcessId, free_port, wait_until
 from tests.bench.usage import descendants
-from tests.helpers import models
+from tests.proof import model
 from tests.proof.ledger import (
     DRIFT_MS,
     OUT_OF_ORDER_MS,
@@ -170,8 +168,12 @@ class Outcomes:
         self.numbers: set[int] = set()
 
     def count(self) -> int:
-        """How many came until now; `numbers` are those of their records."""
-        while got := self._consumer.consume(5_000, timeout=0.5):
+        """How many came until now; `numbers` are those of their records.
+
+        For a second at most, as others come meanwhile.
+        """
+        until = time.monotonic() + 1
+        while time.monotonic() < until and (got := self._consumer.consume(5_000, timeout=0.2)):
             rows = [each for each in got if each.error() is None]
             self._count += len(rows)
             self.numbers.update(int(row.key() or b"-1") for row in rows)
@@ -218,6 +220,8 @@ class Stage:
         self.accounted, self.said = accounted, ""
         # With `idle` a job waits for no partition of a topic that is empty yet.
         self.fed_first = False
+        # Who watches over a cluster starts a TaskManager again that has ended by itself.
+        self.watched = False
         self._feeds = feeds
         self._edits = edits
         self.drift = not any("# drift" in after for _, after in edits)
@@ -253,16 +257,7 @@ class Stage:
         with self._code():
             self.processes = {service: process for service, process, _ in self.cluster.launch()}
         self.cluster.wait()
-        inputs, outputs = pa.table({"n": [1.0, 2.0, 3.0]}), pa.table({"prediction": [2.0, 4.0, 6.0]})
-        models.write(
-            self.directory / "models",
-            "sums",
-            LinearRegression(),
-            inputs,
-            [2.0, 4.0, 6.0],
-            "regression",
-            profiled=outputs,
-        )
+        self._write_model()
         self.feeder = Feeder(self.broker.bootstrap, self._seed)
         if self._feeds and self.fed_first:
             self.feeder.start()
@@ -270,6 +265,15 @@ class Stage:
         self.outcomes = Outcomes(self.settings)
         if self._feeds and not self.fed_first:
             self.feeder.start()
+
+    def _write_model(self) -> None:
+        """As the Tailrace of `code` does: an older one need not read what newer ones write."""
+        registry = self.directory / "models"
+        if not self.code:
+            model.write(registry)
+            return
+        with self._code():
+            subprocess.run([sys.executable, "-P", model.__file__, str(registry)], check=True)
 
     # What people do
 
@@ -335,10 +339,9 @@ class Stage:
         )
 
     def _done(self, command: subprocess.Popen[str]) -> str:
-        out, errors = command.communicate(timeout=_PATIENCE)
-        self.said = errors
+        out, self.said = answer(command)
         if command.returncode:
-            raise WorkError(f"{command.args!r} failed:\n{out}{errors}")
+            raise WorkError(f"{command.args!r} failed:\n{out}{self.said}")
         return out
 
     # What happens to processes
@@ -430,7 +433,13 @@ class Stage:
     def recovered(self) -> bool:
         """Whether all that has been sent until now gets its outcome in time."""
         sent = len(self.feeder.sent) - self._short
-        return wait_until(lambda: self.outcomes.count() >= sent, _PATIENCE, 0.2)
+
+        def there() -> bool:
+            if self.watched and not self.processes["taskmanager"].alive():
+                self.relaunch("taskmanager")
+            return self.outcomes.count() >= sent
+
+        return wait_until(there, _PATIENCE, 0.2)
 
     def give_up(self) -> None:
         """Some outcomes will never come: those that are not there when the newest ones are."""
@@ -465,7 +474,7 @@ class Stage:
     def _named(self) -> tuple[list[Place], list[Place]]:
         """What `tailrace accounts` says is gone and missing."""
         asked = self._tailrace("accounts", str(self._job_file()), "--ended", "--json")
-        out, errors = asked.communicate(timeout=_PATIENCE)
+        out, errors = answer(asked)
         if not out:
             raise WorkError(f"{asked.args!r} says nothing:\n{errors}")
         named: dict[str, list[Place]] = {"gone": [], "missing": []}
@@ -484,6 +493,15 @@ class Stage:
 
     def _read(self, topic: str) -> list[Record]:
         return list(read_topic(self.settings, topic))
+
+
+def answer(command: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a command has printed when it ends, and its errors; it ends with this process's patience."""
+    try:
+        return command.communicate(timeout=_PATIENCE)
+    except BaseException:
+        command.kill()  # in a session of its own, nobody else would
+        raise
 
 
 def left_behind(directory: Path) -> list[str]:

@@ -313,6 +313,9 @@ def test_the_innermost_cause_is_shown_with_what_is_said_around_it() -> None:
     option = "Could not parse value 'abc' for key 'python.fn-execution.bundle.size'"
     wrapped = f"first\nCaused by: java.lang.IllegalArgumentException: {option}.\nCaused by: x.Y: abc"
     assert failure_reason(wrapped) == option
+    sent = "Caused by: x.Y: Failed to send data to Kafka fraud-2.late-0@-1 with P{closed=0}"
+    refused = f"first\n{sent}\n\tat y\nCaused by: k.RecordTooLargeException: The request is too large."
+    assert failure_reason(refused).startswith("topic fraud-2.late refuses a record as larger than its max")
     assert failure_reason("first\n\tat x") == "first"
     assert failure_reason("") == "unknown"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,22 @@ def test_workers_of_many_threads_keep_little_memory_unless_told_otherwise(
         monkeypatch.setenv("MALLOC_ARENA_MAX", own)
     list(SessionCluster(tmp_path, port=1, slots=1, memory="1g").launch())
     assert [environment["MALLOC_ARENA_MAX"] for environment in environments] == [own or "2"] * 2
+
+
+def test_workers_import_what_came_with_their_job_wherever_the_cluster_was_started(
+    tmp_path: Path, environments: list[dict[str, str]]
+) -> None:
+    """As in a checkout of another Tailrace: Python started with -m looks into its folder first."""
+    list(SessionCluster(tmp_path / "stack", port=1, slots=1, memory="1g").launch())
+    for place in ("shipped", "here"):
+        (tmp_path / place / "udfs").mkdir(parents=True)
+        (tmp_path / place / "udfs" / "worker.py").write_text(f"print({place!r})")
+    command, shipped = [sys.executable, "-m", "udfs.worker"], {"PYTHONPATH": str(tmp_path / "shipped")}
+    for environment in environments:
+        own = environment | shipped
+        assert subprocess.check_output(command, cwd=tmp_path / "here", env=own) == b"shipped\n"
+    plain = {name: value for name, value in own.items() if name != "PYTHONSAFEPATH"}
+    assert subprocess.check_output(command, cwd=tmp_path / "here", env=plain) == b"here\n"
 
 
 def test_state_is_for_its_owner(tmp_path: Path, environments: list[dict[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""A leak in what was sampled is seen, in its own units, and noise is not."""
+"""A leak in what was sampled is seen, in its own units, and noise is not; waiting at the end is no work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from tests.proof.load import slope
+from flink_jobs.errors import WorkError
+from tests.proof.load import drained_rate, slope
 
 
 def test_a_leak_is_seen_through_noise_and_noise_is_none() -> None:
@@ -15,3 +16,11 @@ def test_a_leak_is_seen_through_noise_and_noise_is_none() -> None:
     assert slope(flat) == pytest.approx(0, abs=0.1)
     leaking = [(at, value + at * 2 / 60) for at, value in flat]
     assert slope(leaking) - slope(flat) == pytest.approx(2)
+
+
+def test_what_a_job_waits_for_its_last_checkpoint_is_no_part_of_its_rate() -> None:
+    seen = [(3.0, 7_000), (13.0, 4_000), (23.0, 1_000), (33.0, 0)]
+    assert drained_rate(seen) == 300
+    assert drained_rate(seen[2:]) == 100
+    with pytest.raises(WorkError, match="between two checkpoints"):
+        drained_rate(seen[3:])
