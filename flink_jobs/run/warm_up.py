@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import structlog
 
-from flink_jobs.errors import InputError, TailraceError
+from flink_jobs.errors import InputError
 from flink_jobs.kafka import (
     ClientSettings,
-    Record,
     begin_offsets,
     committed_offsets,
     end_offsets,
@@ -18,8 +17,7 @@ from flink_jobs.kafka import (
 )
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.params import source_params
-from flink_jobs.plan.personal import only_records
+from flink_jobs.plan.event_times import AT_ONCE, EventTimes
 from flink_jobs.plan.warm_up import (
     active_since,
     covered_since,
@@ -30,9 +28,6 @@ from flink_jobs.plan.warm_up import (
 )
 from flink_jobs.run.savepoints import stored_places
 from flink_jobs.spec import JobSpec
-from udfs.records.decode import decode_batch
-from udfs.records.event_time import EventTimeField, milliseconds
-from udfs.records.formats import make_decoder
 from udfs.times import iso
 
 # So many records tell how far a partition had come.
@@ -65,10 +60,11 @@ def warmed(plan: Plan, savepoint: str) -> Plan:
 
 def _newest(job: JobSpec, settings: ClientSettings, read: Mapping[int, int]) -> Iterator[tuple[int, int]]:
     """The newest event time of each partition among the last records before these offsets."""
+    told = EventTimes(job)
     for partition, end in read.items():
         start = max(0, end - _LOOKED_AT)
         records = list(read_span(settings, job.source.topic, partition, start, end))
-        if times := list(event_times(job, records)):
+        if times := [time for time in told.of(records) if time > AT_ONCE]:
             yield partition, max(times)
 
 
@@ -82,30 +78,3 @@ def _gone_before(job: JobSpec, settings: ClientSettings, start: int) -> dict[int
             if record:
                 found[partition] = record.timestamp
     return found
-
-
-def event_times(job: JobSpec, records: Iterable[Record]) -> Iterator[int]:
-    """Those that can be told here; the Kafka timestamps where records cannot be decoded here."""
-    records = list(records)
-    where = source_params(job, only_records(job)).event_time
-    if where is None:
-        yield from (record.timestamp for record in records)
-        return
-    try:
-        values = _written(job, where, records)
-    except (TailraceError, OSError, ValueError, KeyError):
-        yield from (record.timestamp for record in records)
-        return
-    for value in values:
-        if (time := milliseconds(value, where.unit)) is not None:
-            yield time
-
-
-def _written(job: JobSpec, where: EventTimeField, records: list[Record]) -> list[object]:
-    if where.header:
-        return [dict(record.headers).get(where.name) for record in records]
-    source = source_params(job, only_records(job))
-    decoder = make_decoder(source.contract, source.max_bytes, source.written)
-    decoded = decode_batch(decoder, [record.value for record in records])
-    values: list[object] = decoded.table.column(where.name).to_pylist()
-    return values

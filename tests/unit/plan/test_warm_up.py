@@ -14,13 +14,11 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from flink_jobs.jobfile import load_job_text
-from flink_jobs.kafka import Record
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.state import judge, leaves, refusals, state_of
 from flink_jobs.plan.warm_up import active_since, covered_since, first_timestamp, longest, with_warm_up
 from flink_jobs.plan.window_stages import OUTCOMES, WindowStages
 from flink_jobs.run.savepoints import places_in
-from flink_jobs.run.warm_up import event_times
 from tests.helpers import models
 
 MINUTE, HOUR = 60_000, 3_600_000
@@ -109,14 +107,6 @@ def test_verdicts_know_of_the_second_reader_before_and_after(folder: Path) -> No
     assert refusals(later, ()) == []
     assert leaves(later)
     assert not leaves(judge(before, before))
-
-
-def test_event_times_are_those_that_the_job_goes_by(folder: Path) -> None:
-    values = [b'{"card": "a", "at": 7}', b"oops", b'{"card": "b", "at": 9}']
-    records = [Record(value, None, [], 0, n, 1_000 + n) for n, value in enumerate(values)]
-    assert list(event_times(plan(folder).job, records)) == [1_000, 1_001, 1_002]
-    own = plan(folder, ("{out_of_order", "{field: at, unit: s, out_of_order")).job
-    assert list(event_times(own, records)) == [7_000, 9_000]
 
 
 def test_the_place_is_the_savepoints_own_whoever_has_read_on_since() -> None:
