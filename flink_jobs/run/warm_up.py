@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 
 import structlog
@@ -18,7 +19,9 @@ from flink_jobs.kafka import (
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
 from flink_jobs.plan.event_times import AT_ONCE, EventTimes
+from flink_jobs.plan.state import looks_back_anew, state_of
 from flink_jobs.plan.warm_up import (
+    FROM_THE_FIRST,
     active_since,
     covered_since,
     first_timestamp,
@@ -26,7 +29,7 @@ from flink_jobs.plan.warm_up import (
     warmed_windows,
     with_warm_up,
 )
-from flink_jobs.run.savepoints import stored_places
+from flink_jobs.run.savepoints import account_of, stored_places
 from flink_jobs.spec import JobSpec
 from udfs.times import iso
 
@@ -37,25 +40,28 @@ _LOOKED_AT = 200
 def warmed(plan: Plan, savepoint: str) -> Plan:
     """The plan that reads its source once more, from its longest window before the savepoint's place on.
 
-    Raises InputError for a job without such windows, for one that has read nothing, and for a savepoint that
-    cannot be read.
+    From the first record on where windows look back by rows that the state may lack. Raises InputError for a
+    job without windows over events, for one that has read nothing, and for a savepoint that cannot be read.
     """
     if warmed_windows(plan) is None:
-        raise InputError("--warm-up is for jobs that have windows over a time (over) for each record")
+        raise InputError("--warm-up is for jobs that have windows (over, rows) for each record")
     job, settings = plan.job, client_settings(plan.job)
     read = stored_places(savepoint, job.source.topic)
     newest = dict(_newest(job, settings, read or committed_offsets(settings, job.job, job.source.topic)))
     since = active_since(newest, job, longest(plan))
     if since is None:
         raise InputError(f"--warm-up: {job.job} has read no records of {job.source.topic} up to {savepoint}")
+    number = None
+    if looks_back_anew(account_of(savepoint), state_of(plan)):
+        since, number = FROM_THE_FIRST, int(time.time() * 1_000)
     start = first_timestamp(job, since)
     whole = covered_since(job, since, _gone_before(job, settings, start))
     log = structlog.get_logger()
-    log.info("warm_up", topic=job.source.topic, event_time_from=iso(whole))
+    log.info("warm_up", topic=job.source.topic, event_time_from=iso(whole) if whole else "the first record")
     if whole > since:
         log.warning("warm_up_short", wanted_from=iso(since), reason="the topic has deleted older records")
     ends = end_offsets(settings, job.source.topic, isolation=job.source.isolation)
-    return with_warm_up(plan, whole, start, ends)
+    return with_warm_up(plan, whole, start, ends, number)
 
 
 def _newest(job: JobSpec, settings: ClientSettings, read: Mapping[int, int]) -> Iterator[tuple[int, int]]:
