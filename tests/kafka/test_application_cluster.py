@@ -43,7 +43,7 @@ features:
     rivers: {file: "RIVERS", by: town, select: {river: {column: river, type: string}}}
 model: {name: fraud, registry: models, use: 1, inputs: {a: people}}
 predictions: {include: [a, people, river]}
-runtime: {latency: low, checkpoint: {interval: 1s}, artifacts: "STORE"}
+runtime: {latency: low, checkpoint: {interval: 4s}, artifacts: "STORE"}
 """
 
 
