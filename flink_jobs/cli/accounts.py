@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -25,21 +25,18 @@ from flink_jobs.kafka import (
     read_topic,
 )
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.tables import event_time_field
+from flink_jobs.plan.event_times import EventTimes
 from flink_jobs.plan.topics import has_stages
 from flink_jobs.reports.accounts import (
     SHOWN,
     Accounts,
-    Origin,
     Partition,
     accounts_of,
-    event_time_of,
-    origin_of_prediction,
     origin_of_whole,
     spans,
     within,
 )
-from flink_jobs.reports.held import event_times
+from flink_jobs.reports.predictions import prediction_reader
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.terminal import literal, open_console, print_json
 from udfs.scoring.accounts import RangeAccount
@@ -48,11 +45,6 @@ SCHEMA = "tailrace.accounts/1"
 # A job commits its offsets and its transactions at the same moment, by two ways.
 SETTLING_SECONDS = 30.0
 MOST = 1_000_000_000
-ORIGINS: Mapping[str, Callable[[Record], Origin | None]] = {
-    "predicted": origin_of_prediction,
-    "dead": origin_of_whole,
-    "late": origin_of_whole,
-}
 
 
 def accounts(
@@ -111,8 +103,7 @@ class _Check:
         self._read: dict[str, dict[int, int]] = {}
         self._since = since
         self._firsts: dict[tuple[str, int], dict[int, int]] = {}
-        when = spec.source.event_time
-        self._time_of = event_times(event_time_field(spec), when.max_ahead, spec.source.format)
+        self._times, self._told = EventTimes(spec), prediction_reader(spec)
 
     def gone(self) -> dict[int, list[tuple[int, int]]]:
         """Offsets, [from, to), that the source has deleted and that have no outcome, by partition.
@@ -156,24 +147,23 @@ class _Check:
     def _take(self, outcome: str, topic: str, timed: bool) -> None:
         """What is committed by now and was not read before; with `timed` how far predictions have come."""
         read = self._read.setdefault(topic, {})
-        origin = ORIGINS[outcome]
         for record in read_topic(self._settings, topic, since=dict(read)):
             read[record.partition] = record.offset + 1
-            found = origin(record)
+            told = self._told(record.value) if outcome == "predicted" else None
+            found = (told.origin if told else None) if outcome == "predicted" else origin_of_whole(record)
             self._accounts.add(outcome, found)
             if found:
                 self._firsts.setdefault((topic, record.partition), {}).setdefault(found[1], found[2])
-            if timed and outcome == "predicted" and found and (at := event_time_of(record)) is not None:
+            if timed and told and found and (at := told.time) is not None:
                 self._accounts.pass_by(found, at)
 
     def _settle(self, number: int, partition: Partition, waits: bool) -> None:
         records = list(self._records(number, partition.unanswered()))
-        held = {record.offset for record in records if waits and not self._passed(partition, record)}
+        held: set[int] = set()
+        if waits:
+            times = zip(records, self._times.of(records), strict=True)
+            held = {record.offset for record, at in times if not partition.passed.has(record.offset, at)}
         partition.settle((record.offset for record in records), held)
-
-    def _passed(self, partition: Partition, record: Record) -> bool:
-        time_of = self._time_of(record)
-        return time_of is not None and partition.passed.has(record.offset, time_of)
 
     def _records(self, partition: int, runs: list[tuple[int, int]]) -> Iterator[Record]:
         """The committed records within the runs."""

@@ -13,18 +13,19 @@ from flink_jobs.cli.connection import environment
 from flink_jobs.cli.dlq import JobFile
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.history.replay import with_version
-from flink_jobs.kafka import Record, read_record, read_topic
+from flink_jobs.kafka import ClientSettings, Record, read_record, read_topic
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.tables import event_time_field
+from flink_jobs.plan.event_times import EventTimes, beside_values
 from flink_jobs.plan.topics import has_stages
 from flink_jobs.plan.validate import validated_plan
-from flink_jobs.reports.accounts import origin_of_prediction
-from flink_jobs.reports.held import event_times
+from flink_jobs.reports.predictions import Origin, Told, prediction_fields, prediction_reader
 from flink_jobs.reports.receipt import Receipt, compare
+from flink_jobs.run.prediction_schema import with_id
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.log import configure_logging
 from flink_jobs.system.terminal import plain, print_json, say
+from udfs.records.framing import schema_id
 from udfs.records.raws import Raws
 from udfs.scoring.batch import Batch
 from udfs.scoring.outcomes import PREDICTED
@@ -32,14 +33,6 @@ from udfs.scoring.params import ScoreParams
 from udfs.scoring.scorer import Scorer
 
 SCHEMA = "tailrace.receipt/1"
-
-
-class _Told(msgspec.Struct):
-    """What a prediction says of how it came to be."""
-
-    version: int
-    digest: str = ""
-    release: int | None = None
 
 
 def receipt(
@@ -71,15 +64,12 @@ def receipt(
     if record is None:
         raise InputError(f"{topic} has no record at {partition}:{offset}")
     place = (topic, partition, offset)
-    predictions = read_topic(settings, plan.job.predictions.topic)
-    recorded = next((each.value for each in predictions if origin_of_prediction(each) == place), None)
-    if recorded is None:
-        raise InputError(f"{plan.job.predictions.topic} has no prediction of {topic} {partition}:{offset}")
-    told = msgspec.json.decode(recorded, type=_Told)
-    found = compare(recorded, _again(plan, record))
+    recorded, told = _prediction(plan.job, settings, place)
+    fields = prediction_fields(plan.job, plan.predictions_schema) if plan.predictions_schema else None
+    found = compare(recorded, _again(plan, record, recorded), fields)
     if any(each.field == "version" for each in found.differences):
         pinned = make_plan(with_version(plan.job, told.version))
-        found = _without_release(compare(recorded, _again(pinned, record)))
+        found = _without_release(compare(recorded, _again(pinned, record, recorded), fields))
     _tell(plan.job, place, told, found, as_json)
     if found.differences:
         raise typer.Exit(WorkError.exit_code)
@@ -92,20 +82,29 @@ def _require_alone(job: JobSpec) -> None:
             f"{job.job} has windows or tables of topics, so that a prediction is of more than its record: "
             "tailrace backtest makes such again"
         )
-    if job.predictions.format != "json":
-        raise InputError(f"predictions.format must be json for receipts; got {job.predictions.format}")
 
 
-def _again(plan: Plan, record: Record) -> bytes:
-    """What the job says of the record now. Raises InputError or WorkError where it does not."""
+def _prediction(job: JobSpec, settings: ClientSettings, place: Origin) -> tuple[bytes, Told]:
+    """The first one of the record there, and what it says. Raises InputError where there is none."""
+    told_by = prediction_reader(job)
+    for each in read_topic(settings, job.predictions.topic):
+        told = told_by(each.value)
+        if told and told.origin == place and told.version is not None:
+            return each.value or b"", told
+    topic, partition, offset = place
+    raise InputError(f"{job.predictions.topic} has no prediction of {topic} {partition}:{offset}")
+
+
+def _again(plan: Plan, record: Record, recorded: bytes) -> bytes:
+    """What the job says of the record now, after the id of the schema of what it has said.
+
+    Raises InputError or WorkError where it does not.
+    """
     params = plan.views.functions["score_record"].params
     assert isinstance(params, ScoreParams)
-    if params.source.parts:
-        raise InputError("records whose key or headers are columns have no receipts")
-    when = plan.job.source.event_time
-    time = event_times(event_time_field(plan.job), when.max_ahead, plan.job.source.format)(record)
-    if time is None:
-        raise InputError("the event time of such records cannot be read here")
+    if params.output.schema:
+        params = with_id(params, schema_id(recorded))
+    [time] = EventTimes(plan.job).of([record])
     scorer = Scorer(params)
     try:
         outcomes = scorer.score(
@@ -116,6 +115,7 @@ def _again(plan: Plan, record: Record) -> bytes:
                 np.array([record.partition]),
                 np.array([record.offset]),
                 np.array([record.timestamp]),
+                beside=[Raws(pa.array(each, pa.binary())) for each in beside_values(params.source, [record])],
             )
         )
     finally:
@@ -131,11 +131,15 @@ def _without_release(found: Receipt) -> Receipt:
     return msgspec.structs.replace(found, differences=rest)
 
 
-def _tell(job: JobSpec, place: tuple[str, int, int], told: _Told, found: Receipt, as_json: bool) -> None:
+def _how(told: Told) -> dict[str, Any]:
+    return {"version": told.version, "digest": told.digest, "release": told.release}
+
+
+def _tell(job: JobSpec, place: Origin, told: Told, found: Receipt, as_json: bool) -> None:
     topic, partition, offset = place
     if as_json:
         head: dict[str, Any] = {"schema": SCHEMA, "topic": topic, "partition": partition, "offset": offset}
-        print_json(head | {"model": job.model.name} | msgspec.to_builtins(told) | msgspec.to_builtins(found))
+        print_json(head | {"model": job.model.name} | _how(told) | msgspec.to_builtins(found))
         return
     by = f"version {told.version} of {job.model.name} ({told.digest})"
     if found.same:

@@ -28,7 +28,6 @@ from flink_jobs.kafka import (
 )
 from flink_jobs.plan import Plan
 from flink_jobs.plan.clients import client_settings
-from flink_jobs.plan.flink_options import checkpoint_ms
 from flink_jobs.plan.outputs import outputs_of
 from flink_jobs.plan.topics import output_topics
 from flink_jobs.plan.validate import validated_plan
@@ -36,6 +35,7 @@ from flink_jobs.run import preflight
 from flink_jobs.run.cluster import ENDED, Cluster
 from flink_jobs.run.program import RunningJob, Target, start
 from flink_jobs.run.savepoints import savepoint_uri, stored_places
+from flink_jobs.run.unclaimed import as_refusal, runs_elsewhere
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.log import configure_logging
 from flink_jobs.system.masks import PROCESS
@@ -44,8 +44,6 @@ from flink_jobs.system.terminal import open_console, say
 # Where Flink unpacks what `flink_jobs.run.program` ships.
 _SHIPPED = re.compile(r'"[^"]*/tailrace-udfs-[^"/]+/')
 Offsets = dict[str, dict[int, int]]
-# What a checkpoint may take on top of its interval.
-_CHECKPOINT_SECONDS = 5.0
 TakeOver = Annotated[
     bool,
     typer.Option(
@@ -127,20 +125,8 @@ def require_unclaimed(job: JobSpec, *, take_over: bool) -> None:
 
     One that has ended without a word, such as by a crash, is waited for.
     """
-    if take_over:
-        return
-    wait = 2 * checkpoint_ms(job) / 1_000 + _CHECKPOINT_SECONDS
-    log = structlog.get_logger()
-
-    def asked() -> None:
-        log.info("asking_elsewhere", job=job.job, seconds=wait, reason="how it ended is not known")
-
-    if claims.runs(client_settings(job), job.job, job.source.topic, wait, asked):
-        raise InputError(
-            f"a job {job.job} runs elsewhere: its group commits offsets of {job.source.topic}. Two would "
-            f"write to the same topics, and end each other's transactions; stop it there first. If it is "
-            f"something else that commits them: --take-over"
-        )
+    if not take_over and runs_elsewhere(job):
+        raise InputError(f"{as_refusal(job, 'runs')}. If it is something else that commits them: --take-over")
 
 
 def leave_word(job: JobSpec) -> None:

@@ -17,7 +17,16 @@ from typing import Any, Self
 
 from flink_jobs.errors import InputError, WorkError
 from flink_jobs.history.results import History, Outputs, feature_history, prediction_history
-from flink_jobs.kafka import ClientSettings, Message, Record, create_topics, end_offsets, produce, read_topic
+from flink_jobs.kafka import (
+    ClientSettings,
+    Message,
+    Record,
+    begin_offsets,
+    create_topics,
+    end_offsets,
+    produce,
+    read_topic,
+)
 from flink_jobs.local.broker import Broker
 from flink_jobs.plan import Runnable, make_feature_plan, make_plan
 from flink_jobs.plan.columns import job_columns
@@ -165,12 +174,15 @@ class Replay:
         return outputs
 
     def _whereabouts(self, job: JobSpec) -> str:
-        """Topics with their ends, as the brokers say: where records are, and where they are not."""
-        settings = self._settings
+        """What the topics hold, as the brokers say: where records are, and where they are not."""
         names = [job.source.topic, *output_topics(job).values()]
-        ends = {name: sum(end_offsets(settings, name).values()) for name in names}
-        found = ", ".join(f"{name} ends at {end}" for name, end in ends.items())
-        return f"; at {settings.brokers}: {found}"
+        held = ", ".join(f"{name} has {self._offsets(name)}" for name in names)
+        return f"; at {self._settings.brokers}: {held}"
+
+    def _offsets(self, topic: str) -> str:
+        begins, ends = begin_offsets(self._settings, topic), end_offsets(self._settings, topic)
+        spans = [f"{begins[n]} to {end}" for n, end in sorted(ends.items())]
+        return f"offsets {' and '.join(spans)}"
 
     def _keep_logs(self, running: RunningJob) -> Path:
         """Copies of Flink's log, and the broker's where it is our own."""

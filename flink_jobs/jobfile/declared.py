@@ -16,9 +16,9 @@ from typing import Any, get_args
 from flink_jobs.errors import Location
 from flink_jobs.spec import JobSpec
 from flink_jobs.spec.aggregates import Aggregate, parse_aggregate
+from flink_jobs.spec.contract import FieldType
 from flink_jobs.spec.lists import WRITTEN_DECIMAL
 from flink_jobs.spec.section import known_keys
-from flink_jobs.spec.source import FieldType
 from udfs.records.personal import Treatment
 from udfs.windows.params import COMPLETE
 

@@ -349,7 +349,7 @@ def _describe(admin: AdminClient, names: list[str]) -> dict[str, Future[Any]]:
 
 def _partitions(future: Future[Any], name: str, settings: ClientSettings) -> int | None:
     try:
-        return len(future.result().partitions)
+        return len(future.result().partitions) or None  # of none nothing could be read, without a word
     except KafkaException as raised:
         if raised.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return None

@@ -156,7 +156,9 @@ def read_topic(
     consumer = _consumer(settings, topic, starts, isolation)
     try:
         batches = (
-            _follow(consumer, timeout) if follow else _until(consumer, ends, timeout or _STALLED, settings)
+            _follow(consumer, timeout)
+            if follow
+            else _until(consumer, ends, timeout or _STALLED, settings, topic)
         )
         for count, message in enumerate(_checked(batches, settings, topic), start=1):
             yield _record(message)
@@ -178,7 +180,7 @@ def read_span(settings: ClientSettings, topic: str, partition: int, start: int, 
         return
     consumer = _consumer(settings, topic, {partition: start}, "read_committed")
     try:
-        messages = _until(consumer, {partition: min(end, last)}, _STALLED, settings)
+        messages = _until(consumer, {partition: min(end, last)}, _STALLED, settings, topic)
         for message in _checked(messages, settings, topic):
             yield _record(message)
     finally:
@@ -195,7 +197,7 @@ def count_committed(settings: ClientSettings, topic: str, since: Mapping[int, in
     ends = {number: end for number, end in ends.items() if end > starts[number]}
     consumer = _consumer(settings, topic, {number: starts[number] for number in ends}, "read_committed")
     try:
-        messages = _until(consumer, ends, _STALLED, settings)
+        messages = _until(consumer, ends, _STALLED, settings, topic)
         return sum(1 for _ in _checked(messages, settings, topic))
     finally:
         consumer.close()
@@ -210,7 +212,7 @@ def latest_records(settings: ClientSettings, topic: str, count: int) -> list[Mes
         starts = {n: max(end - count, _oldest(consumer, topic, n)) for n, end in ends.items()}
         ends = {number: end for number, end in ends.items() if end > starts[number]}
         consumer.assign([TopicPartition(topic, number, starts[number]) for number in ends])
-        for message in _checked(_until(consumer, ends, _STALLED, settings), settings, topic):
+        for message in _checked(_until(consumer, ends, _STALLED, settings, topic), settings, topic):
             found.append(_record(message))
     finally:
         consumer.close()
@@ -251,6 +253,8 @@ def _consumer(settings: ClientSettings, topic: str, starts: dict[int, int], isol
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "isolation.level": isolation,
+        # What was deleted is passed over; by its default the client would pass over all that is there.
+        "auto.offset.reset": "earliest",
         # Who reads may take his time between two records, as a replay at a rate does; there is no group.
         "max.poll.interval.ms": 86_400_000,
     }
@@ -269,25 +273,40 @@ def _follow(consumer: Consumer, timeout: float | None) -> Iterator[Any]:
 
 
 def _until(
-    consumer: Consumer, ends: dict[int, int], timeout: float, settings: ClientSettings
+    consumer: Consumer, ends: dict[int, int], timeout: float, settings: ClientSettings, topic: str
 ) -> Iterator[Any]:
-    """Messages before `ends`; a partition may end in transaction markers, which only its end event shows."""
-    left = {number for number, end in ends.items() if end > 0}
+    """Messages before `ends`; a partition may end in transaction markers, which only its end event shows.
+
+    An end event before that is none: after its leader has changed, a partition may seem shorter for a moment.
+    """
+    reached = {number: 0 for number, end in ends.items() if end > 0}
     last = time.monotonic()
-    while left:
+    while reached:
         messages = consumer.consume(_BATCH, _POLL)
         if not messages and time.monotonic() - last > timeout:
-            raise WorkError(
-                f"{settings.brokers} sent nothing for {timeout:.0f} s, {len(left)} partitions unread"
-            )
+            raise WorkError(_silent(settings, topic, timeout, reached, ends))
         for message in messages:
             number = message.partition()
-            if _is_end(message) or (message.error() is None and message.offset() >= ends[number] - 1):
-                left.discard(number)
-            if not _is_end(message) and (message.error() or message.offset() < ends[number]):
+            if message.error() is not None and not _is_end(message):
                 yield message
-        if messages:
-            last = time.monotonic()  # after they were taken, which may be slow
+                continue
+            if not _is_end(message) and message.offset() < ends[number]:
+                yield message
+            if number in reached:
+                reached[number] = message.offset() + (not _is_end(message))
+                if reached[number] >= ends[number]:
+                    del reached[number]
+            last = time.monotonic()  # after it was taken, which may be slow
+
+
+def _silent(
+    settings: ClientSettings, topic: str, timeout: float, reached: Mapping[int, int], ends: Mapping[int, int]
+) -> str:
+    unread = ", ".join(f"partition {n} read to {at} of {ends[n]}" for n, at in sorted(reached.items())[:10])
+    return (
+        f"{settings.brokers} sent nothing of {topic} for {timeout:.0f} s: {unread}. Look whether all brokers "
+        f"run, and whether the topic was made anew while it was read"
+    )
 
 
 def _is_end(message: Any) -> bool:

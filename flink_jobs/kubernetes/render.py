@@ -19,6 +19,7 @@ Resource = dict[str, Any]
 JOB_FOLDER = "/opt/tailrace/job"
 MAIN = "/opt/tailrace/main.py"
 PYTHON = "/opt/venv/bin/python"
+HAND_OVER = "--hand-over"  # of flink_jobs.run.application
 _DRIVER = "org.apache.flink.client.python.PythonDriver"
 _REPORTER = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
 _UID = 9999
@@ -64,6 +65,7 @@ def _sha256(text: str) -> str:
 
 
 def _spec(deployment: Deployment, files: str) -> Resource:
+    beside = [HAND_OVER] if deployment.mode == "blue_green" else []  # else the second one refuses to start
     return {
         "image": deployment.image,
         "imagePullPolicy": "IfNotPresent",
@@ -77,7 +79,7 @@ def _spec(deployment: Deployment, files: str) -> Resource:
         "job": {
             "jarURI": "local:///opt/tailrace/flink-python.jar",
             "entryClass": _DRIVER,
-            "args": ["-pyclientexec", PYTHON, "-py", MAIN, f"{JOB_FOLDER}/job.yaml"],
+            "args": ["-pyclientexec", PYTHON, "-py", MAIN, f"{JOB_FOLDER}/job.yaml", *beside],
             "parallelism": deployment.parallelism,
             "upgradeMode": "savepoint",
             "allowNonRestoredState": False,

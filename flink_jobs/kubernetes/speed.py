@@ -23,7 +23,8 @@ from flink_jobs.errors import InputError
 from flink_jobs.plan import Plan
 from flink_jobs.plan.flink_options import PROFILES
 from flink_jobs.plan.window_stages import OUTCOMES, WindowStages
-from flink_jobs.spec.source import ContractField, Source
+from flink_jobs.spec.contract import ContractField
+from flink_jobs.spec.source import Source
 from udfs.records.raws import Raws
 from udfs.scoring.batch import Batch, WindowedBatch
 from udfs.scoring.checker import RecordChecker

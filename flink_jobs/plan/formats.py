@@ -13,7 +13,9 @@ from flink_jobs.errors import InputError, Location
 from flink_jobs.plan.diagnose import Collector
 from flink_jobs.plan.protobuf_files import chosen_message, read_descriptors
 from flink_jobs.spec import JobSpec, SchemaRegistry
-from flink_jobs.spec.source import ContractField, Csv, RecordKey, SchemaField, Source
+from flink_jobs.spec.contract import ContractField, SchemaField
+from flink_jobs.spec.formats import Csv, RecordKey
+from flink_jobs.spec.source import Source
 from flink_jobs.system.certificates import pem_certificate, read_pem
 from udfs.records.avro_columns import FoundColumn
 from udfs.records.avro_columns import find_column as find_avro_column

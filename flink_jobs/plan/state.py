@@ -30,6 +30,9 @@ PARAMETER, FILE = "tailrace.state", "tailrace.json"
 # What --allow-empty calls records that wait in windows which are left behind.
 WAITING = "waiting"
 
+# Results that are of rows before, whatever the window's length.
+_BACK = ("lag(", "time_since_last(")
+
 Outcome = Literal["goes on", "changes", "starts empty", "is left", "refused"]
 
 
@@ -244,6 +247,45 @@ def _section(uid: str) -> str:
     return "comparisons" if uid == ROLLOUT else "labels"
 
 
+def looks_back_anew(before: JobState | None, now: JobState) -> bool:
+    """Whether results look back otherwise than in the savepoint: by rows, so nobody knows how far in time.
+
+    Of a savepoint without an account any might. Windows of a key that is new are not filled.
+    """
+    if before is None:
+        return any(_looks_back(window) for stage in now.stages for window in stage.windows.values())
+    known = {stage.uid: stage for stage in before.stages}
+    return any(
+        _backs_lack(known[stage.uid], stage, window)
+        for stage in now.stages
+        if stage.uid in known
+        for window in stage.windows.values()
+    )
+
+
+def _looks_back(window: WindowState) -> list[str]:
+    """The results that are of rows before, however old."""
+    every = window.select.values()
+    return [text for text in every if window.kind == "rows" or text.startswith(_BACK)]
+
+
+def _backs_lack(old: StageState, new: StageState, window: WindowState) -> bool:
+    """Whether the state may lack rows that the window looks back to."""
+    asked, unknown = _looks_back(window), _unknown(old, new)
+    if any(name in text for text in asked for name in unknown):
+        return True
+    if window.kind == "rows":
+        return window.size > max((w.size for w in old.windows.values() if w.kind == "rows"), default=0)
+    known = {text for w in old.windows.values() for text in _looks_back(w)}
+    return any(text not in known for text in asked)
+
+
+def _unknown(old: StageState, new: StageState) -> list[str]:
+    """The columns that are not kept of records of before."""
+    was = dict(old.kept)
+    return [name for name, kind in new.kept if was.get(name) != kind]
+
+
 def _judged_stage(
     old: StageState | None, new: StageState | None, before: JobState, *, first: bool, warm: bool
 ) -> Iterator[Verdict]:
@@ -329,19 +371,20 @@ def _filled(
     earlier: WindowState | None, now: WindowState, old: StageState, new: StageState, *, warm: bool
 ) -> Iterator[str]:
     """How right the results of an added or changed window are, and from when on."""
-    was, kept = dict(old.kept), dict(new.kept)
-    unknown = [name for name in kept if was.get(name) != kept[name] and _reads(now, name)]
+    unknown = [name for name in _unknown(old, new) if _reads(now, name)]
     reach = max((w.size for w in old.windows.values() if w.kind != "rows"), default=0)
-    if now.kind == "over" and warm and (unknown or now.size > reach):
+    back = _backs_lack(old, new, now)
+    longer = now.kind == "over" and now.size > reach
+    lacks = now.kind in ("over", "rows") and bool(unknown or back or longer)
+    if warm and lacks:
         yield "filled from the state, and from the topic what that lacks; complete at the start"
         return
     if unknown:
         yield f"{', '.join(unknown)} is null in records of before"
-    if now.kind == "over" and (unknown or now.size > reach):
-        yield f"filled as far as the state reaches; {_complete(now)}, or at the start with --warm-up"
-    elif now.kind == "rows":
-        yield f"filled as far as the state reaches; {_complete(now)}"
-    elif now.kind == "over" or (
+    if lacks:
+        when = _complete(now) if now.kind == "rows" or unknown or longer else _FURTHER
+        yield f"filled as far as the state reaches; {when}, or at the start with --warm-up"
+    elif now.kind in ("over", "rows") or (
         earlier and (earlier.kind, earlier.size, earlier.every) == (now.kind, now.size, now.every)
     ):
         yield "filled from the state"
@@ -351,6 +394,9 @@ def _filled(
 
 def _reads(window: WindowState, column: str) -> bool:
     return any(column in text for text in window.select.values())
+
+
+_FURTHER = "complete once a key has records enough to look back to"
 
 
 def _complete(window: WindowState) -> str:

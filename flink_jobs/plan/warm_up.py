@@ -22,11 +22,16 @@ from udfs.scoring.params import WarmParams
 from udfs.scoring.rows import SHARDS
 from udfs.windows.params import StageParams
 
+# No record has an event time so early.
+FROM_THE_FIRST = 0
+
 
 def warmed_windows(plan: Plan) -> WindowStages | None:
-    """The stages of windows over events, if there are any that a time bounds."""
+    """The stages of windows over events, if there are any."""
     stages = plan.views.views.get(OUTCOMES)
-    return stages if isinstance(stages, WindowStages) and longest(plan) else None
+    if isinstance(stages, WindowStages) and any(stage.windows for stage in stages.stages):
+        return stages
+    return None
 
 
 def longest(plan: Plan) -> int:
@@ -63,14 +68,18 @@ def covered_since(job: JobSpec, since: int, first: Mapping[int, int]) -> int:
     return max([since, *(time + ahead + 1 for time in first.values())])
 
 
-def with_warm_up(plan: Plan, since: int, start: int, ends: Mapping[int, int]) -> Plan:
+def with_warm_up(
+    plan: Plan, since: int, start: int, ends: Mapping[int, int], number: int | None = None
+) -> Plan:
     """The plan that reads records of event time `since` and later once more: from this timestamp to `ends`.
 
-    These are offsets by partition. No record before the timestamp is of that event time.
+    These are offsets by partition. No record before the timestamp is of that event time. `number` tells this
+    reading from earlier ones in the same state; by default `since` does.
     """
     stages = warmed_windows(plan)
     assert stages is not None
-    name = f"{WARM_UP}{since}"
+    reading = since if number is None else number
+    name = f"{WARM_UP}{reading}"
     views: dict[str, str | WindowStages] = {f"{name}_records": sql.with_lateness(name)}
     functions, changes, made = dict(plan.views.functions), dict(stages.changes), []
     for number, stage in enumerate(stages.stages):
@@ -85,7 +94,7 @@ def with_warm_up(plan: Plan, since: int, start: int, ends: Mapping[int, int]) ->
             f"FROM {name}_records"
         )
         changes[windows_by(stage)] = shards_of(f"{call}_rows")
-        made.append(msgspec.structs.replace(stage, warm_from=since))
+        made.append(msgspec.structs.replace(stage, warm_from=since, warm_number=reading))
     warmed = replace(stages, stages=tuple(made), changes=changes)
     views = {**{n: v for n, v in plan.views.views.items() if n != OUTCOMES}, **views, OUTCOMES: warmed}
     return replace(

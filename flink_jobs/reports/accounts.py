@@ -20,9 +20,9 @@ import numpy as np
 from flink_jobs.errors import WorkError
 from flink_jobs.kafka import Record
 from flink_jobs.reports.held import Passed
+from flink_jobs.reports.predictions import Origin
 from udfs.records.headers import PREFIX
 from udfs.scoring.accounts import AccountRecord, RangeAccount, checksum
-from udfs.times import parse_time
 
 # In the order of the kinds of `udfs.scoring.outcomes`.
 OUTCOMES = ("predicted", "dead", "late")
@@ -34,41 +34,8 @@ SHOWN = 10
 REACH = 10_000_000
 
 
-class _Prediction(msgspec.Struct):
-    """What a prediction says of its record."""
-
-    topic: str = ""
-    partition: int | None = None
-    offset: int | None = None
-    event_time: str | None = None
-
-
-_prediction = msgspec.json.Decoder(_Prediction)
-Origin = tuple[str, int, int]
-
-
-def origin_of_prediction(record: Record) -> Origin | None:
-    """Topic, partition and offset of the record that was predicted; None if it does not say."""
-    try:
-        found = _prediction.decode(record.value or b"")
-    except msgspec.MsgspecError:
-        return None
-    if found.partition is None or found.offset is None:
-        return None
-    return found.topic, found.partition, found.offset
-
-
-def event_time_of(record: Record) -> int | None:
-    """The event time that a prediction says its record has, in ms; None if it does not say."""
-    try:
-        told = _prediction.decode(record.value or b"").event_time
-        return parse_time(told) if told else None
-    except (msgspec.MsgspecError, ValueError):
-        return None
-
-
 def origin_of_whole(record: Record) -> Origin | None:
-    """The same of a dead letter or a late record."""
+    """Topic, partition and offset of a record that was not predicted, by its dead letter or late record."""
     own = {name: value or b"" for name, value in record.headers if name.startswith(PREFIX)}
     try:
         partition, offset = int(own[f"{PREFIX}partition"]), int(own[f"{PREFIX}offset"])

@@ -8,9 +8,12 @@ receipt.differences               # else field by field
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+from flink_jobs.reports.predictions import Fields
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -30,12 +33,12 @@ class Receipt(msgspec.Struct, frozen=True):
     differences: tuple[Difference, ...] = ()
 
 
-def compare(recorded: bytes, now: bytes) -> Receipt:
-    """Two predictions, as JSON objects; numbers differ if one bit of them does."""
+def compare(recorded: bytes, now: bytes, fields: Fields | None = None) -> Receipt:
+    """Two predictions, as JSON objects unless `fields` reads them; numbers differ if one bit of them does."""
     digest = hashlib.sha256(recorded).hexdigest()
     if recorded == now:
         return Receipt(digest, len(recorded), same=True)
-    before, after = (msgspec.json.decode(text, type=dict[str, msgspec.Raw]) for text in (recorded, now))
+    before, after = ((fields or _raw)(each) for each in (recorded, now))
     found = tuple(
         Difference(name, _value(before.get(name)), _value(after.get(name)))
         for name in {**before, **after}
@@ -44,5 +47,9 @@ def compare(recorded: bytes, now: bytes) -> Receipt:
     return Receipt(digest, len(recorded), same=False, differences=found)
 
 
-def _value(raw: msgspec.Raw | None) -> Any:
-    return None if raw is None else msgspec.json.decode(raw)
+def _raw(text: bytes) -> Mapping[str, Any]:
+    return msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+
+
+def _value(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value

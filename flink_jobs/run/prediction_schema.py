@@ -29,13 +29,13 @@ def with_registered_schema(plan: Runnable) -> Runnable:
     number = _registered(plan.job, plan.predictions_schema)
     views = plan.views
     functions = {
-        name: replace(each, params=_with_id(each.params, number))
+        name: replace(each, params=with_id(each.params, number))
         if isinstance(each.params, ScoreParams)
         else each
         for name, each in views.functions.items()
     }
     found = {
-        name: replace(each, score=_with_id(each.score, number)) if isinstance(each, WindowStages) else each
+        name: replace(each, score=with_id(each.score, number)) if isinstance(each, WindowStages) else each
         for name, each in views.views.items()
     }
     return replace(plan, views=replace(views, functions=functions, views=found))
@@ -60,7 +60,8 @@ def _registered(job: JobSpec, schema: OutputSchema) -> int:
         raise WorkError(f"predictions: {subject}: {error}") from error
 
 
-def _with_id(params: ScoreParams, number: int) -> ScoreParams:
+def with_id(params: ScoreParams, number: int) -> ScoreParams:
+    """What workers are told that write predictions with a schema, by the id of it."""
     assert params.output.schema
     schema = msgspec.structs.replace(params.output.schema, id=number)
     output = msgspec.structs.replace(params.output, schema=schema)

@@ -201,6 +201,30 @@ def start_inside(plan: Runnable) -> str:
         return str(_submission(plan, _environment(options))().get_job_id())
 
 
+def recovered_inside() -> bool:
+    """Whether the application cluster that runs this process goes on with a job that it had before.
+
+    Its leader finds such jobs where high availability keeps them, and `execute` then takes one up again.
+    """
+    from pyflink.java_gateway import get_gateway  # Start-up: slow.  # noqa: PLC0415
+
+    java = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    loader = _field(java.getExecutionEnvironment(), "executorServiceLoader")
+    if loader.getClass().getSimpleName() != "EmbeddedExecutorServiceLoader":
+        return False
+    return any(not _field(loader, name).isEmpty() for name in ("suspendedJobIds", "terminalJobIds"))
+
+
+def _field(instance: Any, name: str) -> Any:
+    """A Java object's own field, which no method gives."""
+    kind = instance.getClass()
+    while all(each.getName() != name for each in kind.getDeclaredFields()):
+        kind = kind.getSuperclass()
+    field = kind.getDeclaredField(name)
+    field.setAccessible(True)
+    return field.get(instance)
+
+
 @contextlib.contextmanager
 def _submitting() -> Iterator[None]:
     """Raises WorkError for whatever Java says against the job."""

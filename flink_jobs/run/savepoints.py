@@ -77,6 +77,14 @@ def checkpoints_of(directory: str, job_id: str) -> str | None:
     return str(folder) if folder.is_dir() else None
 
 
+def account_of(savepoint: str) -> JobState | None:
+    """The same of what --savepoint names. Raises InputError."""
+    try:
+        return stored_state(savepoint_uri(savepoint))
+    except StoreError as error:
+        raise InputError(f"--savepoint: {error}") from None
+
+
 def judged(
     plan: Runnable, savepoint: str, topic_id: Callable[[], str] = lambda: ""
 ) -> tuple[Verdict, ...] | None:
@@ -84,10 +92,7 @@ def judged(
 
     `topic_id` asks for Kafka's id of the source, where the account has one.
     """
-    try:
-        state = stored_state(savepoint_uri(savepoint))
-    except StoreError as error:
-        raise InputError(f"--savepoint: {error}") from None
+    state = account_of(savepoint)
     if state is None:
         return None
     return judge(state, state_of(plan, topic_id=topic_id() if state.topic_id else ""))

@@ -17,8 +17,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from flink_jobs.spec.aggregates import Aggregate
+from flink_jobs.spec.contract import FieldType, SchemaField
 from flink_jobs.spec.drift import AlertRule, Alerts, Drift
+from flink_jobs.spec.event_time import EventTime
 from flink_jobs.spec.features import GROUP_WINDOW_KINDS, Features, Lookup, Window, WindowKind
+from flink_jobs.spec.formats import Envelope
 from flink_jobs.spec.kafka import Kafka
 from flink_jobs.spec.lifecycle import Lifecycle, OnDrift, OnQuality
 from flink_jobs.spec.model import Model
@@ -31,7 +34,7 @@ from flink_jobs.spec.scalars import FileVersion, matching
 from flink_jobs.spec.schema_registry import SchemaRegistry
 from flink_jobs.spec.section import Section
 from flink_jobs.spec.security import Security
-from flink_jobs.spec.source import Envelope, EventTime, FieldType, SchemaField, Source
+from flink_jobs.spec.source import Source
 from flink_jobs.system.masks import Masks
 
 __all__ = [

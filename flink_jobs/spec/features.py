@@ -9,8 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from flink_jobs.errors import Location
 from flink_jobs.spec.aggregates import AggregateText
+from flink_jobs.spec.contract import PII
 from flink_jobs.spec.database import Database
 from flink_jobs.spec.diagnostics import describe, wrong, wrong_at
+from flink_jobs.spec.event_time import EventTime, Isolation
 from flink_jobs.spec.paths import TableFile
 from flink_jobs.spec.scalars import (
     ColumnName,
@@ -22,7 +24,6 @@ from flink_jobs.spec.scalars import (
     whole,
 )
 from flink_jobs.spec.section import OneOrMoreReferences, Section, Topic, one_or_more
-from flink_jobs.spec.source import PII, EventTime, Isolation
 from udfs.records.personal import Treatment
 from udfs.types import ColumnType, TableType
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from flink_jobs.spec.contract import HeaderName
 from flink_jobs.spec.paths import Secret
 from flink_jobs.spec.scalars import Share, Size, whole
 from flink_jobs.spec.schema_registry import SchemaRegistry
 from flink_jobs.spec.section import References, Section, Topic
-from flink_jobs.spec.source import HeaderName
 from udfs.records.personal import RecordTreatment
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from flink_jobs.spec.diagnostics import wrong
+from flink_jobs.spec.event_time import EventTime, Isolation
 from flink_jobs.spec.scalars import (
     SHARE_SCHEMA,
     Parsed,
@@ -19,7 +20,6 @@ from flink_jobs.spec.scalars import (
     whole,
 )
 from flink_jobs.spec.section import Reference, Section, Topic
-from flink_jobs.spec.source import EventTime, Isolation
 
 _CONFIDENCE_SCHEMA: dict[str, Any] = {
     "anyOf": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -35,6 +36,7 @@ from flink_jobs.kafka import (
     produce,
     produce_lines,
     read_topic,
+    records,
 )
 from flink_jobs.system.processes import free_port
 from flink_jobs.testing import Broker
@@ -100,6 +102,54 @@ def test_only_committed_records_are_read_and_counted(kafka: ClientSettings, new_
     assert end_offsets(kafka, topic) == {0: 7}
     assert end_offsets(kafka, topic, isolation="read_committed") == {0: 6}
     producer.abort_transaction()
+
+
+def test_an_end_that_moves_on_is_no_end(kafka: ClientSettings, new_topic: NewTopic) -> None:
+    """A partition seems shorter for a moment, by an open transaction, and ends in one that was aborted."""
+    topic = new_topic()
+    produce(kafka, topic, [Message(b"before")])
+    producer = Producer(kafka.librdkafka() | {"transactional.id": topic})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    for number in range(5):
+        producer.produce(topic, b"%d" % number)
+    producer.flush(10)
+    ends = end_offsets(kafka, topic)  # 6: those of the open transaction count
+    consumer = records._consumer(kafka, topic, {0: 0}, "read_committed")
+    try:
+        found = records._until(consumer, ends, 10, kafka, topic)
+        assert next(found).value() == b"before"
+        timer = threading.Timer(2, producer.commit_transaction, [10])
+        timer.start()
+        assert [each.value() for each in found] == [b"0", b"1", b"2", b"3", b"4"]
+        timer.join()
+    finally:
+        consumer.close()
+    producer.begin_transaction()
+    producer.produce(topic, b"aborted")
+    producer.flush(10)
+    producer.abort_transaction(10)
+    assert [each.value for each in read_topic(kafka, topic, timeout=10)][1:] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_what_is_left_of_a_topic_is_read_and_what_is_missing_is_said(
+    kafka: ClientSettings, new_topic: NewTopic
+) -> None:
+    """Retention, which passes a reader by; and a topic that was made anew, shorter, under another reader."""
+    topic = new_topic()
+    produce(kafka, topic, [Message(b"%d" % number) for number in range(6)])
+    admin = AdminClient(kafka.librdkafka())
+    admin.delete_records([TopicPartition(topic, 0, 4)])[TopicPartition(topic, 0)].result(10)
+    for since in ({0: 2}, {0: 5}, None):
+        first = max(4, (since or {0: 0})[0])
+        read = read_topic(kafka, topic, since=since)
+        assert [each.value for each in read] == [b"%d" % number for number in range(first, 6)]
+    consumer = records._consumer(kafka, topic, {0: 0}, "read_committed")
+    try:
+        with pytest.raises(WorkError, match=f"nothing of {topic} for 2 s: partition 0 read to 6 of 40000"):
+            list(records._until(consumer, {0: 40_000}, 2, kafka, topic))
+    finally:
+        consumer.close()
 
 
 def test_limit_and_start_choose_what_is_read(kafka: ClientSettings, new_topic: NewTopic) -> None:

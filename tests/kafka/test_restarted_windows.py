@@ -59,8 +59,9 @@ EDITS = {
 EDITS["warmed"] = (
     "    hour: {by: card, over: 1h, select: {seen: count(*), spent: sum(amount), fees: sum(fee)}}\n"
     "    more: {by: card, over: 2h, select: {mean: avg(amount)}}\n"
-    "    minute: {by: card, over: 1m, select: {lately: sum(fee where amount > 1)}}",
-    "seen, spent, fees, mean, lately, _window_complete",
+    "    minute: {by: card, over: 1m, select: {lately: sum(fee where amount > 1), before: 'lag(fee, 350)'}}\n"
+    "    last: {by: card, rows: 300, select: {many: sum(amount), few: count(fee)}}",
+    "seen, spent, fees, mean, lately, before, many, few, _window_complete",
 )
 OTHER_KEY = ("    hour: {by: id, over: 1h, select: {seen: count(*), spent: sum(amount)}}", "seen, spent")
 BEFORE = 400
@@ -186,6 +187,8 @@ def test_windows_are_whole_when_the_source_was_read_once_more(stopped: Stopped) 
         amounts = [r["amount"] for r in upto]
         lately = [r for r in upto if r["at"] >= upto[-1]["at"] - 60 * SECOND and r["amount"] > 1]
         assert (p["seen"], p["fees"], p["lately"]) == (len(upto), len(upto), len(lately) or None)
+        assert p["before"] == (1.0 if len(upto) > 350 else None)
+        assert (p["many"], p["few"]) == (pytest.approx(sum(amounts[-300:])), 300)
         assert (p["spent"], p["mean"]) == (
             pytest.approx(sum(amounts)),
             pytest.approx(sum(amounts) / len(amounts)),

@@ -40,6 +40,7 @@ from flink_jobs.local.flink import SessionCluster
 from flink_jobs.system.processes import free_port, wait_until
 from flink_jobs.testing import record
 from tests.helpers import models
+from tests.proof.job_file import PAYMENTS, head, write_job
 
 START, OUT_OF_ORDER_S, CARDS, SHOPS = 1_767_225_600_000, 10, 3, 2
 BEFORE, AFTER = 200, 200
@@ -47,19 +48,7 @@ MINUTE = "minute: {by: card, over: 1m, select: {seen: count(*), spent: sum(amoun
 BRIEF = "brief: {by: card, over: 20s, select: {most: max(amount)}}"
 DRIFT = "drift: {window: 10m}"
 JOB = f"""
-job: edits
-kafka: {{brokers: "BROKERS"}}
-source:
-  topic: edits
-  event_time: {{out_of_order: {OUT_OF_ORDER_S}s}}
-  schema:
-    id: {{type: long, required: true}}
-    card: {{type: string, required: true}}
-    shop: {{type: string, required: true}}
-    amount: {{type: double, required: true}}
-    fee: {{type: double, required: true}}
-    note: string
-features:
+{head("edits", f"{OUT_OF_ORDER_S}s", PAYMENTS, {"note": "string"})}features:
   windows:
     {MINUTE}
     {BRIEF}
@@ -380,14 +369,7 @@ class _Stage:
         return count_committed(self._settings, "edits.predictions")
 
     def _file(self, edits: Sequence[tuple[str, str]]) -> str:
-        text = JOB.replace("BROKERS", self._broker.bootstrap)
-        for before, after in edits:
-            if before not in text:
-                raise ValueError(f"{before!r} must be in the job file")
-            text = text.replace(before, after)
-        file = self._directory / "edits.yaml"
-        file.write_text(text)
-        return str(file)
+        return str(write_job(self._directory / "edits.yaml", JOB, self._broker.bootstrap, edits))
 
     def _run(self, *arguments: str) -> tuple[int, str]:
         """A command of `tailrace`, in this process: Flink numbers operators from one job to the next."""

@@ -30,6 +30,7 @@ from flink_jobs.run.cluster import ENDED, Cluster
 from flink_jobs.system.processes import ProcessId, free_port, wait_until
 from tests.bench.usage import descendants
 from tests.proof import model
+from tests.proof.job_file import head, write_job
 from tests.proof.ledger import (
     DRIFT_MS,
     OUT_OF_ORDER_MS,
@@ -49,16 +50,7 @@ FOUND_S = 60
 # event time runs 400 times as fast as the clock here.
 WOKEN_S = 30
 JOB = f"""
-job: proof
-kafka: {{brokers: "BROKERS"}}
-source:
-  topic: proof
-  event_time: {{out_of_order: {OUT_OF_ORDER_MS}ms}}
-  schema:
-    id: {{type: long, required: true}}
-    card: {{type: string, required: true}}
-    amount: {{type: double, required: true}}
-features:
+{head("proof", f"{OUT_OF_ORDER_MS}ms", ("id", "card", "amount"))}features:
   windows: {{minute: {{by: card, over: {OVER_MS}ms, select: {{seen: count(*), spent: sum(amount)}}}}}}
 model: {{name: sums, registry: models, inputs: {{n: spent}}}}
 predictions: {{include: [seen, spent]}}
@@ -291,14 +283,8 @@ class Stage:
         self._done(self._tailrace("resume", "proof", "--file", str(self._job_file())))
 
     def _job_file(self) -> Path:
-        file = self.directory / "proof.yaml"
-        text = JOB.replace("BROKERS", self.broker.bootstrap)
-        for before, after in [("parallelism: 2", f"parallelism: {self.parallelism}"), *self._edits]:
-            if before not in text:
-                raise ValueError(f"{before!r} must be in the job file")
-            text = text.replace(before, after)
-        file.write_text(text)
-        return file
+        edits = [("parallelism: 2", f"parallelism: {self.parallelism}"), *self._edits]
+        return write_job(self.directory / "proof.yaml", JOB, self.broker.bootstrap, edits)
 
     def stop(self, *options: str) -> str:
         """Stops the job with a savepoint, and gives the savepoint."""

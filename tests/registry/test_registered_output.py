@@ -17,6 +17,7 @@ from flink_jobs.errors import InputError, WorkError
 from flink_jobs.jobfile import load_job_text
 from flink_jobs.plan import Plan, make_plan
 from flink_jobs.plan.window_stages import WindowStages
+from flink_jobs.reports.predictions import prediction_reader
 from flink_jobs.run.prediction_schema import with_registered_schema
 from tests.helpers.samples import write_model
 from tests.registry.conftest import Producer, Registry
@@ -83,6 +84,10 @@ def test_confluents_deserializer_reads_what_a_worker_writes(
         assert each["prediction"] == (each["score"] >= 0.5)
         assert each["event_time"].replace("T", " ").startswith("2026-01-01 00:00:00")
         assert (each["model"], int(each["version"]), int(each["release"])) == ("m", 1, 1)
+    told = [prediction_reader(plan.job)(value) for value in outcomes.prediction.tolist()]
+    assert [(each.origin, each.time, each.version) for each in told if each] == [
+        (("payments", 0, number), NOW + number, 1) for number in range(10)
+    ]
 
 
 @pytest.mark.parametrize("written", KINDS)

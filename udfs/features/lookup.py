@@ -1,13 +1,15 @@
 """Joins rows with a static table (of a Parquet or CSV file, or of a database) by key, in the worker.
 
-The table is loaded once per process and shared by its threads. It is read again when its file changes; a file
-that cannot be used leaves the old table in place and is logged once. `lookup_file` reads the files; those at
-a URI beside the scoring, which waits for no store.
+The table is loaded once per process and shared by its threads. It is read again when its file changes, and
+once more where it may have changed within a step of the store's clock. A file that cannot be used leaves the
+old table in place and is logged once. `lookup_file` reads the files; those at a URI beside the scoring, which
+waits for no store.
 `lookup_database` has tables of databases.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -22,8 +24,10 @@ from udfs.features.lookup_file import (
     LookupContent,
     LookupTableError,
     Stamp,
+    file_content,
+    is_settled,
+    parse_lookup,
     place_of,
-    read_lookup,
     stamp_of,
 )
 from udfs.store import without_secrets
@@ -32,6 +36,8 @@ from udfs.types import ColumnType
 __all__ = ["KeyedTable", "LookupTable", "LookupTableError", "lookup_table"]
 
 CHECK_SECONDS = 10.0
+# How often a file is read whose store tells neither a time nor an etag.
+UNTOLD_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +73,7 @@ class KeyedTable(ABC):
 
 
 class LookupTable(KeyedTable):
-    """That of one file; `clock` counts seconds.
+    """That of one file; `clock` counts seconds, `wall` those since 1970.
 
     `key` is the file's key column, `select` maps new names to the file's columns, `types` gives the type of
     each new name (default: as found at first; a new file must keep them). Raises LookupTableError when the
@@ -82,17 +88,35 @@ class LookupTable(KeyedTable):
         types: Mapping[str, ColumnType] | None = None,
         check_seconds: float = CHECK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.path, self.key, self.select, self.types = place_of(path), key, dict(select), types
-        self._check_seconds, self._clock = check_seconds, clock
+        self._check_seconds, self._clock, self._wall = check_seconds, clock, wall
         self._lock = threading.Lock()
         self._checked = clock()
+        self._tried: Stamp | None = None
+        self._digest = b""
+        self._found = self._read_at = clock()
+        self._settled = False
+        self._seen: Stamp | None = None
         super().__init__(self._read())
-        self._tried: Stamp | None = self._content.stamp
-        self._seen: Stamp | None = self._tried
 
     def _read(self) -> LookupContent:
-        return read_lookup(self.path, self.key, self.select, self.types)
+        return self._parsed(*self._bytes())
+
+    def _bytes(self) -> tuple[bytes, Stamp]:
+        """The file, with what is to be remembered of this reading."""
+        data, stamp = file_content(self.path)
+        self._read_at = self._clock()
+        if stamp != self._tried:
+            self._tried, self._seen, self._found = stamp, stamp, self._read_at
+        age = self._wall() - stamp.mtime_ns / 1e9
+        self._settled = is_settled(stamp, self._read_at - self._found, age)
+        self._digest = hashlib.sha256(data).digest()
+        return data, stamp
+
+    def _parsed(self, data: bytes, stamp: Stamp) -> LookupContent:
+        return parse_lookup(self.path, data, stamp, self.key, self.select, self.types)
 
     def refresh(self) -> None:
         if self._clock() - self._checked < self._check_seconds or not self._lock.acquire(blocking=False):
@@ -115,21 +139,31 @@ class LookupTable(KeyedTable):
 
     def _reload_if_changed(self) -> None:
         stamp = stamp_of(self.path)
-        if stamp == self._tried or not self._settled(stamp):
+        if stamp == self._tried:
+            if stamp is None or self._settled or not self._due(stamp):
+                return
+        elif not self._rests(stamp):
             return
-        self._tried = stamp
         if stamp is None:
+            self._tried = None
             raise LookupTableError(self.path, "a file", "nothing there")
-        self._content = self._read()
-        self._tried = self._content.stamp
+        before = self._digest
+        data, stamp = self._bytes()
+        if self._digest == before:
+            return
+        self._content = self._parsed(data, stamp)
         log.info("lookup.reloaded", path=without_secrets(self.path), rows=len(self._content.keys))
 
-    def _settled(self, stamp: Stamp | None) -> bool:
+    def _due(self, stamp: Stamp) -> bool:
+        """Of a store that tells no time a file is read again, but not at each look."""
+        return stamp.mtime_ns > 0 or self._clock() - self._read_at >= UNTOLD_SECONDS
+
+    def _rests(self, stamp: Stamp | None) -> bool:
         """A replaced file is complete; one overwritten in place is once two checks find it the same."""
         replaced = stamp is None or self._tried is None or stamp.inode != self._tried.inode
-        settled = replaced or stamp == self._seen
+        rests = replaced or stamp == self._seen
         self._seen = stamp
-        return settled
+        return rests
 
 
 _tables: dict[object, KeyedTable] = {}

@@ -49,11 +49,15 @@ class LookupTableError(Exception):
 
 @dataclass(frozen=True)
 class Stamp:
-    """What changes when a file is written or replaced; `inode` is 0 of those at a URI."""
+    """What changes when a file is written or replaced; `inode` is 0 of those at a URI.
+
+    `mtime_ns` is 0 where the store tells no time, `etag` empty where it tells none.
+    """
 
     mtime_ns: int
     size: int
     inode: int
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,28 @@ class LookupContent:
     keys: pa.Array
     columns: dict[str, pa.Array]
     types: dict[str, ColumnType]
+
+
+# The steps of clocks in which file systems and stores tell times: two seconds at most, and as much again.
+CLOCK_STEP = 4.0
+# By how much the clock of a store may differ from that of a worker.
+CLOCKS_DIFFER = 60.0
+
+
+def is_settled(stamp: Stamp, known: float, age: float) -> bool:
+    """Whether what was read is all that can have this stamp, or another content of its size may follow.
+
+    `known`: seconds from the first look that found the stamp to the last reading of the file; `age`: seconds
+    since it was written, at that reading, by this machine's clock. As git does for files that are "racily
+    clean".
+
+    >>> stamp = Stamp(1_700_000_000_000_000_000, 40, 0)
+    >>> is_settled(stamp, known=0.0, age=1.0), is_settled(stamp, known=10.0, age=11.0)
+    (False, True)
+    """
+    if stamp.etag:
+        return True
+    return stamp.mtime_ns > 0 and (known > CLOCK_STEP or age > CLOCKS_DIFFER)
 
 
 def place_of(text: str | Path) -> Path | str:
@@ -87,7 +113,7 @@ def _stamp_at(uri: str) -> Stamp | None:
         found = store.stamp(name)
     except StoreError as error:
         raise LookupTableError(uri, "a readable file", str(error)) from None
-    return Stamp(found[0], found[1], 0) if found else None
+    return Stamp(found[0], found[1], 0, found[2]) if found else None
 
 
 @cache
@@ -119,7 +145,19 @@ def read_lookup(
     Without one, a column of a CSV file has its type in `hints` if it can, else the type that its values look
     like. Raises LookupTableError.
     """
-    data, stamp = file_content(path)
+    return parse_lookup(path, *file_content(path), key, select, types, hints)
+
+
+def parse_lookup(
+    path: Path | str,
+    data: bytes,
+    stamp: Stamp,
+    key: str,
+    select: Mapping[str, str],
+    types: Mapping[str, ColumnType] | None = None,
+    hints: Mapping[str, ColumnType] | None = None,
+) -> LookupContent:
+    """The same of what `file_content` gave."""
     table = _table(path, data, key, select, types or {}, hints or {})
     table = table.filter(table.column(key).is_valid())
     keys = distinct_keys(path, key, one_array(table.column(key)))

@@ -14,7 +14,7 @@ from udfs.records.output_schema import OutputField, OutputSchema, check_type
 from udfs.records.protobuf_schema import message_type
 
 # The message is the file's first.
-_PLACE = b"\0"
+PLACE = b"\0"
 
 
 def protobuf_records(
@@ -24,7 +24,7 @@ def protobuf_records(
 
     A null, NaN or infinity is a field that is absent, or an entry of a map that is.
     """
-    head = b"\0" + output.id.to_bytes(4, "big") + _PLACE
+    head = b"\0" + output.id.to_bytes(4, "big") + PLACE
     make = message_type(output)
     constants, names, values = {}, [], []
     for field in output.fields:

@@ -145,14 +145,15 @@ class RecordChecker:
 
     def _decode_on_time(self, raws: Raws, late: npt.NDArray[np.bool_], beside: Sequence[Raws]) -> Decoded:
         if not late.any():
-            return self._decode(raws, beside)
+            return self.decode(raws, beside)
         on_time = np.flatnonzero(~late)
         kept = on_time.tolist()
-        decoded = self._decode([raws[i] for i in kept], [[part[i] for i in kept] for part in beside])
+        decoded = self.decode([raws[i] for i in kept], [[part[i] for i in kept] for part in beside])
         problems = {int(on_time[i]): problem for i, problem in decoded.problems.items()}
         return Decoded(decoded.table, on_time[decoded.rows], problems)
 
-    def _decode(self, raws: Raws, beside: Sequence[Raws]) -> Decoded:
+    def decode(self, raws: Raws, beside: Sequence[Raws]) -> Decoded:
+        """The records that the contract allows, with what is beside them; nothing else is checked."""
         count = len(self._events.headers) if self._events else 0
         if self._events:
             decoded = self._events.decode(raws, beside[:count])

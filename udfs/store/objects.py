@@ -101,11 +101,19 @@ class ObjectStore:
             with self._fs.open_input_stream(full) as stream:
                 return bytes(stream.read())
 
-    def stamp(self, path: str) -> tuple[int, int] | None:
-        """When a file was last changed, in ns since 1970 (0: unknown), and its size; None if it is gone."""
+    def stamp(self, path: str) -> tuple[int, int, str] | None:
+        """When a file was last changed, in ns since 1970 (0: unknown), its size, and its etag if strong.
+
+        None if it is gone. Only what fsspec opens tells an etag.
+        """
+        full = self._full(path)
         with self._failures(path, "read"):
-            found = self._fs.get_file_info(self._full(path))
-        return (found.mtime_ns or 0, found.size) if found.type == fs.FileType.File else None
+            found = self._fs.get_file_info(full)
+            if found.type != fs.FileType.File:
+                return None
+            handler = getattr(self._fs, "handler", None)
+            told = handler.fs.info(full) if isinstance(handler, fs.FSSpecHandler) else {}
+        return found.mtime_ns or 0, found.size, _strong(told.get("ETag") or told.get("etag"))
 
     def names(self, folder: str) -> list[str]:
         return [name for name in self._entries(folder) if not OWN_NAME.match(name)]
@@ -236,6 +244,11 @@ def _below(folder: str, name: str) -> str:
 def _claims(path: str) -> str:
     parent, _, name = checked(path).rpartition("/")
     return _below(_below(parent, ".claims"), f"{name}.claims")
+
+
+def _strong(etag: object) -> str:
+    """A weak one may stay when a file is written twice in a second."""
+    return "" if etag is None or str(etag).startswith("W/") else str(etag)
 
 
 def _reason(error: BaseException) -> str:

@@ -83,7 +83,8 @@ def held_since(
 
 
 def refilled(held: Mapping[str, Held], since: int) -> dict[str, Held]:
-    """After all rows from `since` on were read again."""
+    """After all rows from `since` on were read again, none of which has a time of 0 or before."""
+    since = LEAST_TIME if since <= 0 else since
     return {name: Held(min(each.since, since), each.rows, each.true) for name, each in held.items()}
 
 

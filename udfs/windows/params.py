@@ -74,7 +74,7 @@ class StageParams(msgspec.Struct, frozen=True):
 
     With `complete`, each row has a column COMPLETE: whether all of its windows, those of earlier stages too,
     hold what belongs to them. With `warm_from`, rows of that event time and later are read once more at the
-    start.
+    start; `warm_number` tells such a start from those before.
     """
 
     by: tuple[str, ...]
@@ -85,3 +85,4 @@ class StageParams(msgspec.Struct, frozen=True):
     table: TableParams | None = None
     complete: bool = False
     warm_from: int | None = None
+    warm_number: int = 0

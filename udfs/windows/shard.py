@@ -36,13 +36,14 @@ class Layout(Kept, frozen=True, kw_only=True):
     """What the rows of a stage are. `columns` are those of rows that wait.
 
     `held` is what the state has of columns since the job was edited, all of those that it does not name.
-    `warm_from` is that of the last start at which rows were read once more.
+    `warm_from` is that of the last start at which rows were read once more, `warm_number` its own number.
     """
 
     columns: Columns
     windows: tuple[WindowParams, ...]
     held: dict[str, Held] = msgspec.field(default_factory=dict)
     warm_from: int | None = None
+    warm_number: int = 0
     warming: Warming | None = None
 
 
@@ -106,6 +107,7 @@ class Shard:
         layout = self._layout = self._going_on(stored)
         blobs = numbered(state.pending)
         self._warm = [number for number, _ in blobs if number <= _LAST_WARM]
+        self._warm_rows = self._warm_needed = 0
         waiting = [
             (number, from_bytes(blob, row_schema(stored.columns)))
             for number, blob in blobs
@@ -135,7 +137,8 @@ class Shard:
             columns = {name: was.get(name) == kind for name, kind in layout.kept}
             held = held_since(held, Retention(stored.windows), columns, self.until)
         warming = stored.warming if stored.kept == layout.kept and layout.warm_from is not None else None
-        if layout.warm_from is not None and layout.warm_from != stored.warm_from:
+        again = (layout.warm_from, layout.warm_number) != (stored.warm_from, stored.warm_number)
+        if layout.warm_from is not None and again:
             stop = min(max((each.since for each in held.values()), default=LEAST_TIME), self.until + 1)
             warming = Warming(layout.warm_from, stop) if layout.warm_from < stop else None
         return msgspec.structs.replace(layout, held=held, warming=warming)
@@ -157,15 +160,37 @@ class Shard:
         rows = from_bytes(blob, warm_schema(self._layout.kept))
         first, stop = np.searchsorted(times_of(rows), [warming.start, warming.stop]).tolist()
         if first < stop:
-            self._warm.append(min(self._warm, default=0) - 1)
-            self._state.pending.put(self._warm[-1], to_bytes(rows.slice(first, stop - first)))
+            self._put_warm(rows.slice(first, stop - first))
+            self._warm_rows += stop - first
+            if self._warm_rows > 2 * self._warm_needed + LARGE:
+                self._compact_warm()
+
+    def _put_warm(self, rows: pa.RecordBatch) -> None:
+        self._warm.append(min(self._warm, default=0) - 1)
+        self._state.pending.put(self._warm[-1], to_bytes(rows))
+
+    def _compact_warm(self) -> None:
+        """Of a topic that is read from its first record, keys' last rows are needed."""
+        rows = self._read_once_more()
+        self._drop_warm()
+        self._warm_rows = self._warm_needed = rows.num_rows
+        for batch in rows.to_batches(max_chunksize=LARGE):
+            self._put_warm(batch)
+
+    def _read_once_more(self) -> pa.Table:
+        """Those rows that windows can need, in order."""
+        schema = warm_schema(self._layout.kept)
+        read = [from_bytes(bytes(self._state.pending.get(number)), schema) for number in self._warm]
+        rows = pa.Table.from_batches(read, schema)
+        rows = rows.take(pa.array(in_order(rows))).combine_chunks()
+        return rows.filter(pa.array(self._needed(rows))).combine_chunks()
+
+    def _needed(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
+        return needed(rows, times_of(rows), self.until, self._layout.windows, self._layout.by)
 
     def _end_warming(self, warming: Warming) -> None:
         """The watermark has passed all rows that were to be read once more."""
-        schema = warm_schema(self._layout.kept)
-        read = [from_bytes(bytes(self._state.pending.get(number)), schema) for number in self._warm]
-        again = pa.Table.from_batches(read, schema)
-        again = again.take(pa.array(in_order(again))).select(self._kept_schema.names)
+        again = self._read_once_more().select(self._kept_schema.names)
         time = times_of(self.restored)
         others = self.restored.filter(pa.array((time < warming.start) | (time >= warming.stop)))
         rows = pa.concat_tables([again, others])
@@ -247,8 +272,7 @@ class Shard:
         numbers = [segment.number for segment in self._segments]
         rows = pa.Table.from_batches([self._read(number) for number in numbers], self._kept_schema)
         self._segments = []
-        mask = needed(rows, times_of(rows), self.until, self._layout.windows, self._layout.by)
-        rows = rows.filter(pa.array(mask)).combine_chunks()
+        rows = rows.filter(pa.array(self._needed(rows))).combine_chunks()
         self._compacted = rows.num_rows
         for batch in rows.to_batches(max_chunksize=LARGE):
             self._write(batch)

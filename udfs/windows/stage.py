@@ -158,6 +158,7 @@ class SlidingStage(WindowStage[Shard]):
             kept=kept,
             windows=params.windows,
             warm_from=params.warm_from,
+            warm_number=params.warm_number,
         )
 
     def receive(

@@ -107,6 +107,6 @@ taskManager:
     memory: {{ printf "%dm" (int .Values.memory.total) }}
 job:
   jarURI: local:///opt/tailrace/flink-python.jar
-  args: [-pyclientexec, /opt/venv/bin/python, -py, /opt/tailrace/main.py, /opt/tailrace/job/job.yaml]
+  args: [-pyclientexec, /opt/venv/bin/python, -py, /opt/tailrace/main.py, /opt/tailrace/job/job.yaml{{ if eq .Values.mode "blue_green" }}, --hand-over{{ end }}]
   {{- include "tailrace.job" . | nindent 2 }}
 {{- end }}

@@ -5,10 +5,14 @@ What the prediction has to be is said by the estimator itself.
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -20,6 +24,7 @@ from flink_jobs.errors import InputError, TailraceError, WorkError
 from flink_jobs.kafka import Record
 from tests.helpers.samples import write_model
 from udfs.model.manifest import digest
+from udfs.records.schema_registry import Schema, SchemaRegistry
 
 NOON = 1_767_268_800_000
 JOB = """
@@ -113,3 +118,76 @@ def test_what_is_not_there_or_not_alone_is_said(rides: Rides) -> None:
     rides.file.write_text(JOB + windows)
     with pytest.raises(InputError, match="of more than its record"):
         rides.run()
+
+
+AVRO = {
+    "type": "record",
+    "name": "ride",
+    "fields": [{"name": "id", "type": "long"}, {"name": "x", "type": "double"}],
+}
+TOLD = {
+    "id": ["null", "long"],
+    "prediction": ["null", "boolean"],
+    "score": ["null", "double"],
+    "partition": "long",
+    "offset": "long",
+    "event_time": {"type": "long", "logicalType": "timestamp-millis"},
+    "model": "string",
+    "version": "long",
+    "digest": "string",
+    "release": ["null", "long"],
+    "topic": "string",
+}
+
+
+def in_avro(schema: Any, record: Mapping[str, object], head: bytes = b"") -> bytes:
+    """As fastavro writes it."""
+    file = io.BytesIO(head)
+    file.seek(len(head))
+    fastavro.schemaless_writer(file, fastavro.parse_schema(schema), dict(record))
+    return file.getvalue()
+
+
+def test_avro_in_and_out_has_receipts(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record's schema is a file, its event time a header; predictions have the id of the registry's."""
+    fields = [{"name": name, "type": kind} for name, kind in TOLD.items()]
+    told = {"type": "record", "name": "Prediction", "namespace": "tailrace", "fields": fields}
+    monkeypatch.setattr(SchemaRegistry, "by_id", lambda self, number: {41: Schema(json.dumps(told))}[number])
+    (rides.file.parent / "ride.avsc").write_text(json.dumps(AVRO))
+    job = JOB.replace("{field: at, unit: ms}", "{header: at, unit: ms}").replace(
+        "schema: {at: {type: long, required: true}, id: long,",
+        "format: avro\n  schema_file: ride.avsc\n  schema: {id: long,",
+    )
+    out = 'predictions: {format: avro, schema_registry: {url: "http://registry.example.org"}, '
+    rides.file.write_text(job.replace("predictions: {", out))
+    rides.record = Record(
+        in_avro(AVRO, {"id": 7, "x": 2.5}), None, [("at", str(NOON).encode())], 1, 17, NOON + 5
+    )
+    made = json.loads(recorded(rides)) | {"event_time": datetime(2026, 1, 1, 12, tzinfo=UTC)}
+    head = b"\x00" + (41).to_bytes(4, "big")
+    rides.predictions = [
+        b"oops",
+        head,
+        in_avro(told, {**made, "offset": 16}, head),
+        in_avro(told, made, head),
+    ]
+    status, found = rides.run()
+    assert (status, found["same"], found["version"]) == (0, True, 1)
+    rides.predictions = [in_avro(told, {**made, "score": 0.5}, head)]
+    status, found = rides.run()
+    assert status == WorkError.exit_code
+    [difference] = found["differences"]
+    assert difference == {"field": "score", "recorded": 0.5, "now": rides.score()}
+
+
+def test_columns_of_keys_and_headers_have_receipts(rides: Rides) -> None:
+    beside = (
+        "  headers: {tenant: {type: string, required: true}}\n  key: {format: text, fields: {who: string}}\n"
+    )
+    text = JOB.replace("model:", f"{beside}model:").replace("include: [id]", "include: [id, tenant, who]")
+    rides.file.write_text(text)
+    rides.record = Record(RECORD.value, b"k", [("tenant", b"acme")], 1, 17, NOON + 5)
+    now = json.loads(recorded(rides))
+    both = {"id": now.pop("id"), "tenant": "acme", "who": "k", **now}
+    rides.predictions = [json.dumps(both, separators=(",", ":")).encode()]
+    assert (rides.run()[0], rides.run()[1]["same"]) == (0, True)

@@ -23,8 +23,9 @@ from flink_jobs.errors import InputError
 from flink_jobs.plan.lookups import LookupFileError, describe_lookup
 from tests.helpers.examples import examples
 from udfs.features.lookup import KeyedTable, LookupTable, LookupTableError, lookup_table
+from udfs.features.lookup_file import file_content
 from udfs.store import StoreError
-from udfs.store.objects import ObjectStore
+from udfs.store.objects import ObjectStore, open_uri
 from udfs.types import ARROW, ColumnType
 
 PLANES = "tailnum,year,model\nN1,2001,A320\nN2,,NA\nN3,1999,\n"
@@ -459,15 +460,17 @@ class Bucket:
         self.files, self.gone, self.uri = fsspec.filesystem("memory"), False, f"memory://{name}/planes.csv"
         self.time = 1_700_000_000
 
-    def put(self, text: str) -> None:
-        self.files.pipe_file(f"/{self.uri.partition('://')[2]}", text.encode())
-        self.time += 1
+        self.etag = ""
 
-    def stamp(self, store: ObjectStore, name: str) -> tuple[int, int] | None:
+    def put(self, text: str, step: int = 1) -> None:
+        self.files.pipe_file(f"/{self.uri.partition('://')[2]}", text.encode())
+        self.time += step
+
+    def stamp(self, store: ObjectStore, name: str) -> tuple[int, int, str] | None:
         if self.gone:
             raise StoreError("no answer")
         found = store.read(name)
-        return self.time, len(found)
+        return self.time * 1_000_000_000, len(found), self.etag
 
 
 @pytest.fixture
@@ -493,6 +496,80 @@ def test_a_file_at_a_uri_is_read_again_when_it_changes(bucket: Bucket, clock: Cl
     bucket.put(PLANES.replace("2001", "2011"))
     look(table, clock)
     assert years(table, "N1", "N3") == [2011, 1999]
+
+
+@pytest.mark.parametrize(("slow", "sees"), [(0.0, True), (30.0, True), (-30.0, True), (100.0, False)])
+def test_a_file_of_the_same_size_written_in_the_same_second_is_seen(
+    bucket: Bucket, clock: Clock, slow: float, sees: bool
+) -> None:
+    """Also where the store's clock is half a minute off; it is read twice, and then no more."""
+    wall = lambda: bucket.time + 0.5 + slow  # noqa: E731
+    table = LookupTable(bucket.uri, "tailnum", {"built": "year"}, {"built": "long"}, 10, clock, wall)
+    bucket.put(PLANES.replace("2001", "2011"), step=0)
+    look(table, clock, 1)
+    assert years(table, "N1") == [2011 if sees else 2001]
+    bucket.put(PLANES.replace("2001", "2021"), step=0)  # by somebody who sets times
+    look(table, clock, 3)
+    assert years(table, "N1") == [2011 if sees else 2001]
+
+
+def test_the_same_of_a_file_here(planes: Path, clock: Clock) -> None:
+    table = table_of(planes, clock)
+    status = planes.stat()
+    planes.write_text(PLANES.replace("2001", "2011"))
+    os.utime(planes, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert planes.stat().st_size == status.st_size
+    clock.now += 10
+    assert years(table, "N1") == [2011]
+
+
+def test_a_store_that_tells_an_etag_is_asked_for_no_file_again(bucket: Bucket, clock: Clock) -> None:
+    bucket.etag = '"1"'
+    wall = lambda: bucket.time + 0.5  # noqa: E731
+    table = LookupTable(bucket.uri, "tailnum", {"built": "year"}, {"built": "long"}, 10, clock, wall)
+    bucket.put(PLANES.replace("2001", "2011"), step=0)
+    look(table, clock, 3)
+    assert years(table, "N1") == [2001]  # which no store with etags would do
+    bucket.etag = '"2"'
+    look(table, clock)
+    assert years(table, "N1") == [2011]
+
+
+def test_a_store_that_tells_no_time_is_read_every_minute(bucket: Bucket, clock: Clock) -> None:
+    bucket.time = 0
+    table = LookupTable(bucket.uri, "tailnum", {"built": "year"}, {"built": "long"}, 10, clock)
+    bucket.put(PLANES.replace("2001", "2011"), step=0)
+    look(table, clock, 5)
+    assert years(table, "N1") == [2001]
+    look(table, clock, 1)
+    assert years(table, "N1") == [2011]
+
+
+def test_a_file_that_could_not_be_read_is_read_at_the_next_look(
+    bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store tells of the new file, and does not give it at once."""
+    table = LookupTable(bucket.uri, "tailnum", {"built": "year"}, {"built": "long"}, 10, clock)
+    bucket.put(PLANES.replace("2001", "2011"))
+    look(table, clock, 1)
+    with monkeypatch.context() as broken:
+        broken.setattr("udfs.features.lookup.file_content", lambda path: file_content("memory://none/x.csv"))
+        look(table, clock, 1)
+    assert (table.failures, years(table, "N1")) == (1, [2001])
+    look(table, clock, 1)
+    assert years(table, "N1") == [2011]
+
+
+@pytest.mark.parametrize(("etag", "known"), [('"a1"', '"a1"'), ('W/"a1"', ""), (None, "")])
+def test_only_a_strong_etag_tells_of_content(
+    etag: str | None, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/etags/x.csv", b"a")
+    info = type(files).info
+    told = {} if etag is None else {"ETag": etag}
+    monkeypatch.setattr(type(files), "info", lambda self, path, **other: info(self, path, **other) | told)
+    assert open_uri("memory://etags").stamp("x.csv") == (0, 1, known)
 
 
 def test_a_store_that_does_not_answer_leaves_the_old_table_and_keeps_nobody_waiting(

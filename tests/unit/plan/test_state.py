@@ -63,7 +63,8 @@ EDITS: dict[str, tuple[tuple[str, str], list[tuple[str, str, str]]]] = {
             (
                 "window few by card",
                 "changes",
-                "filled as far as the state reaches; complete after 3 records of a key",
+                "filled as far as the state reaches; complete after 3 records of a key, or at the start with "
+                "--warm-up",
             )
         ],
     ),

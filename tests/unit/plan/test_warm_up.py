@@ -14,13 +14,18 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from flink_jobs.jobfile import load_job_text
-from flink_jobs.kafka import Record
 from flink_jobs.plan import Plan, make_plan
-from flink_jobs.plan.state import judge, leaves, refusals, state_of
-from flink_jobs.plan.warm_up import active_since, covered_since, first_timestamp, longest, with_warm_up
+from flink_jobs.plan.state import judge, leaves, looks_back_anew, refusals, state_of
+from flink_jobs.plan.warm_up import (
+    FROM_THE_FIRST,
+    active_since,
+    covered_since,
+    first_timestamp,
+    longest,
+    with_warm_up,
+)
 from flink_jobs.plan.window_stages import OUTCOMES, WindowStages
 from flink_jobs.run.savepoints import places_in
-from flink_jobs.run.warm_up import event_times
 from tests.helpers import models
 
 MINUTE, HOUR = 60_000, 3_600_000
@@ -111,12 +116,48 @@ def test_verdicts_know_of_the_second_reader_before_and_after(folder: Path) -> No
     assert not leaves(judge(before, before))
 
 
-def test_event_times_are_those_that_the_job_goes_by(folder: Path) -> None:
-    values = [b'{"card": "a", "at": 7}', b"oops", b'{"card": "b", "at": 9}']
-    records = [Record(value, None, [], 0, n, 1_000 + n) for n, value in enumerate(values)]
-    assert list(event_times(plan(folder).job, records)) == [1_000, 1_001, 1_002]
-    own = plan(folder, ("{out_of_order", "{field: at, unit: s, out_of_order")).job
-    assert list(event_times(own, records)) == [7_000, 9_000]
+ROWS = "few: {by: shop, rows: 5, select: {most: max(fare)}}"
+FEW = "few: {by: shop, over: 10m, select: {most: max(fare)}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "anew", "why"),
+    [
+        (FEW, ROWS, True, "complete after 5 records of a key, or at the start with --warm-up"),
+        (ROWS, ROWS.replace("5", "9"), True, "complete after 9 records of a key, or at the start"),
+        (ROWS, ROWS.replace("5", "3"), False, "filled from the state"),
+        (
+            ROWS,
+            ROWS.replace("max(fare)", "max(at)"),
+            True,
+            "at is null in records of before; filled as far as",
+        ),
+        (FEW, FEW.replace("max(fare)", "'lag(fare, 3)'"), True, "complete once a key has records enough"),
+        (FEW, FEW.replace("max(fare)", "avg(fare)"), False, "filled from the state"),
+        (
+            FEW,
+            FEW.replace("10m", "20m"),
+            False,
+            "complete 20m after the start, or at the start with --warm-up",
+        ),
+        (FEW, ROWS.replace("by: shop", "by: at"), False, ""),
+    ],
+)
+def test_only_what_looks_back_otherwise_is_read_from_the_first_record(
+    folder: Path, before: str, now: str, anew: bool, why: str
+) -> None:
+    """The adversary is an edit of which no time tells how far back its records are."""
+    was = state_of(plan(folder, (FEW, before)))
+    edited = plan(folder, (FEW, now))
+    assert looks_back_anew(was, state_of(edited)) is anew
+    assert looks_back_anew(None, state_of(edited)) is ("rows" in now or "lag" in now)
+    said = [v.why for v in judge(was, state_of(edited)) if v.part.startswith("window few") and v.why]
+    assert not why or any(why in each for each in said), said
+    warmed = with_warm_up(edited, FROM_THE_FIRST, 0, {0: 7}, 99)
+    assert any(table.name == "warm_up_99" for table in warmed.tables)
+    if anew:
+        verdicts = judge(was, state_of(warmed))
+        assert "complete at the start" in next(v.why for v in verdicts if v.part.startswith("window few"))
 
 
 def test_the_place_is_the_savepoints_own_whoever_has_read_on_since() -> None:

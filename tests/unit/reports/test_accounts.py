@@ -18,11 +18,11 @@ from flink_jobs.reports.accounts import (
     Accounts,
     Partition,
     accounts_of,
-    origin_of_prediction,
     origin_of_whole,
     spans,
     within,
 )
+from flink_jobs.reports.predictions import told_by_json
 from udfs.scoring.accounts import Accounting, RangeAccount, checksum
 from udfs.scoring.outcomes import DEAD, LATE, PREDICTED
 
@@ -108,7 +108,8 @@ def test_many_outcomes_of_one_record_are_still_many() -> None:
 )
 def test_nothing_in_a_topic_of_predictions_raises(value: object) -> None:
     raw = value if isinstance(value, bytes | None) else json.dumps(value).encode()
-    assert origin_of_prediction(Record(raw, None, [], 0, 0, 0)) is None
+    told = told_by_json(raw)
+    assert told is None or told.origin is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["topic", "partition", "offset", "x"]), st.none() | st.binary())))
@@ -119,8 +120,9 @@ def test_no_header_raises(pairs: list[tuple[str, bytes | None]]) -> None:
 
 
 def test_a_record_says_where_it_comes_from() -> None:
-    prediction = Record(b'{"topic": "t", "partition": 1, "offset": 7, "score": 0.5}', None, [], 0, 0, 0)
-    assert origin_of_prediction(prediction) == ("t", 1, 7)
+    told = told_by_json(b'{"topic": "t", "partition": 1, "offset": 7, "score": 0.5}')
+    assert told
+    assert told.origin == ("t", 1, 7)
     own: list[tuple[str, bytes | None]] = [
         ("tailrace.topic", b"t"),
         ("tailrace.partition", b"1"),

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
 from tests.helpers.window_reference import aggregated, same
 from tests.helpers.window_rows import FIELDS, SHARD_KEYS, Row, StageRun, stream
-from udfs.windows.blobs import TIME, pack
+from udfs.windows.blobs import TIME, from_bytes, pack
 from udfs.windows.complete import Complete
 from udfs.windows.held import Back, Held, Limits, backs_of, held_since, limits_of
 from udfs.windows.kept import LEAST_TIME
@@ -30,6 +31,7 @@ THREE = WindowParams(over_ms=3_000, select={"three": SPENT})
 ITEMS = WindowParams(over_ms=1_000, select={"things": AggregateParams("sum", "items")})
 TINY = WindowParams(over_ms=50, select={"tiny": AggregateParams("count")})
 FEW = WindowParams(rows=12, select={"few": SPENT})
+LONG = WindowParams(rows=60, select={"long": SPENT})
 BACK = WindowParams(over_ms=1_000, select={"back": AggregateParams("lag", "amount", offset=5)})
 LAST = WindowParams(over_ms=1_000, select={"last": AggregateParams("time_since_last")})
 KEPT: Columns = (("card", "string"), ("amount", "double"))
@@ -47,9 +49,12 @@ EDITS = {
 }
 
 
-def params(windows: tuple[WindowParams, ...], warm_from: int | None = None) -> StageParams:
+def params(
+    windows: tuple[WindowParams, ...], warm_from: int | None = None, warm_number: int = 0
+) -> StageParams:
     results: Columns = ((COMPLETE, "boolean"),)
-    return StageParams(("card",), windows, FIELDS, results, complete=True, warm_from=warm_from)
+    made = StageParams(("card",), windows, FIELDS, results, complete=True, warm_from=warm_from)
+    return msgspec.structs.replace(made, warm_number=warm_number)
 
 
 class Run(StageRun):
@@ -159,6 +164,56 @@ def test_what_is_read_once_more_fills_windows_and_gives_nothing_on(name: str, re
     assert sorted(made.results) == list(range(700))
     assert wrong(made, rows) == []
     assert all(row[COMPLETE] for row in made.results.values())
+
+
+@pytest.mark.parametrize("name", ["rows", "look back", "time since last", "added", "other column"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_topic_that_is_read_from_its_first_record_fills_looks_back(
+    name: str, restart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys with fewer records than are asked for are whole, too; and the state holds no topic meanwhile."""
+    monkeypatch.setattr("udfs.windows.shard.LARGE", 20)
+    before, after, _ = EDITS[name]
+    rows = stream(1_400, seed=8)
+    made = Run(before)
+    feed(made, rows[:1_100])
+    made.edit(after, 0)
+    kept, largest = Run(after).stage._layout.kept, 0  # type: ignore[attr-defined]
+    for start in range(0, 1_200, 10):
+        made.warm(rows[start : start + 10], kept)
+        largest = max(largest, warm_rows(made, kept))
+        if restart and start in (50, 700):
+            made.edit(after, 0)
+    feed(made, rows[1_100:])
+    made.advance(2**62)
+    assert sorted(made.results) == list(range(1_400))
+    assert wrong(made, rows) == []
+    assert all(row[COMPLETE] for row in made.results.values())
+    assert 0 < largest < 700
+
+
+def warm_rows(made: Run, kept: Columns) -> int:
+    """How many rows that were read once more the state holds."""
+    every = [each for state in made.flink.states.values() for each in state.pending.items()]
+    return sum(len(from_bytes(blob, warm_schema(kept))) for number, blob in every if number < 0)
+
+
+def test_a_second_reading_of_the_whole_topic_is_not_taken_for_the_first() -> None:
+    """Both begin at the first record, with another edit between; each has its own number."""
+    rows = stream(900, seed=9)
+    made = Run((TINY,))
+    for windows, stop, number in (((TINY, FEW), 300, 1), ((TINY, FEW, LONG), 600, 2)):
+        feed(made, rows[stop - 300 : stop])
+        made.restart_as(SlidingStage(params(windows, 0, number)))
+        made.warm(rows[:stop], KEPT)
+    feed(made, rows[600:])
+    made.advance(2**62)
+    for row in [row for row in made.results.values() if row["_offset"] >= 700]:
+        place = (row["_time"], row["_offset"])
+        of_card = sorted((r.time, r.offset, r) for r in rows if r.card == row["card"])
+        upto = [r._asdict() for time, offset, r in of_card if (time, offset) <= place]
+        assert row[COMPLETE]
+        assert same(row["long"], aggregated(upto[-60:], {"long": ("sum", "amount")})["long"])
 
 
 def test_a_start_that_reads_too_little_once_more_says_so() -> None:
