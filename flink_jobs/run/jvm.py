@@ -12,12 +12,17 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import structlog
 from pyflink import pyflink_gateway_server
 from pyflink.java_gateway import get_gateway
 
+from flink_jobs.run.class_archive import ClassArchive
 from flink_jobs.system.jars import connector_jars, token_jars
+
+_archives: list[ClassArchive] = []
 
 
 def begin_gateway() -> None:
@@ -36,9 +41,24 @@ def apart_gateway() -> Any:
     return get_gateway()
 
 
+def archive_classes() -> None:
+    """Lets the next JVM begin sooner, if this one is the first of its kind."""
+    for archive in _archives:
+        try:
+            archive.write(get_gateway())
+        except Exception as error:
+            structlog.get_logger().warning("no_class_archive", error=str(error))
+    _archives.clear()
+
+
 def _start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     words = list(command)
     if "-cp" in words:
         path = words.index("-cp") + 1
-        words[path] = os.pathsep.join([words[path], *map(str, [*connector_jars(), *token_jars()])])
+        ours = [*connector_jars(), *token_jars()]
+        given = [Path(jar) for jar in words[path].split(os.pathsep) if jar]
+        archive = ClassArchive(words[0], [*given, *ours], ours[0].parent.parent / "java")
+        words[path] = os.pathsep.join(map(str, archive.jars))
+        words[1:1] = archive.options
+        _archives[:] = [archive]
     return subprocess.Popen(words, start_new_session=True, **options)

@@ -95,6 +95,8 @@ class RunningJob:
             return False
         if self._ends:
             self._ends.commit()
+        if self._scratch:
+            _archive_classes()
         return True
 
     def keep_logs(self) -> Path:
@@ -182,6 +184,12 @@ def _begin_java() -> None:
 
     begin_gateway()
     warm_python()
+
+
+def _archive_classes() -> None:
+    from flink_jobs.run.jvm import archive_classes  # Start-up: imports pyflink.  # noqa: PLC0415
+
+    archive_classes()
 
 
 def start_inside(plan: Runnable) -> str:
