@@ -238,7 +238,7 @@ SENT = DataTypes.ROW(
         DataTypes.FIELD("row", DataTypes.INT()),
         DataTypes.FIELD("_value", DataTypes.BYTES()),
         DataTypes.FIELD("_headers", DataTypes.MAP(DataTypes.STRING(), DataTypes.BYTES())),
-        DataTypes.FIELD("at", DataTypes.BIGINT()),
+        DataTypes.FIELD("stamped", DataTypes.BIGINT()),
     ]
 )
 
@@ -258,7 +258,7 @@ def read_by_flink(plans: Mapping[str, Plan]) -> dict[str, list[int]]:
         ]
         tables.create_temporary_view(f"sent_{number}", tables.from_elements(sent, SENT))
         (computed,) = (each for each in plan.tables[0].columns if each.startswith("event_time AS "))
-        source = f"(SELECT *, TO_TIMESTAMP_LTZ(at, 3) AS _timestamp FROM sent_{number})"
+        source = f"(SELECT *, TO_TIMESTAMP_LTZ(stamped, 3) AS _timestamp FROM sent_{number})"
         time = computed.removeprefix("event_time AS ")
         selects.append(f"SELECT {number}, `row`, CAST({time} AS TIMESTAMP(3)) FROM {source}")
     found: dict[str, list[int]] = {how: [0] * len(cases) for how, cases in UNITS.items()}

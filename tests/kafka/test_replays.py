@@ -185,7 +185,7 @@ def test_a_slow_machine_is_told_which_record_was_too_large(job: Job) -> None:
     job.dead([])
     place = Place(job.name, 0, 0)
     note = Note(action="replayed", record=place, dead_letter=place, first=place, attempt=1, at="")
-    large, small = b"x" * 1_100_000, b"x"
+    large, small = os.urandom(1_100_000), b"x"
     batch = [Sending(str(n), note, job.name, Message(v, partition=0)) for n, v in enumerate([large, small])]
     with Replays(job.kafka, job.name) as replays:
         assert replays.send(SlowToAdd(batch)) == batch[:1]
