@@ -205,12 +205,19 @@ class Replays:
                 self._known |= {partition: last + 2 for partition, last in noted.items()}
                 return None
         except KafkaException as raised:
-            self._note_error(raised.args[0])
-            refused.append(raised.args[0])
+            self._note_raised(_told(raised), refused)
         if self._fatal is not None:
             return self._fatal
         # Those that were sent with one that is too large may be refused for other reasons, and first.
         return next((error for error in refused if error.code() in _TOO_LARGE), refused[0])
+
+    def _note_raised(self, error: KafkaError, refused: list[KafkaError]) -> None:
+        """A refused record ends the transaction at once, and is told by the callbacks that come after."""
+        if error.code() == KafkaError._STATE:
+            with suppress(KafkaException):
+                self._flush(refused)
+        self._note_error(error)
+        refused.append(error)
 
     def _note_error(self, error: KafkaError) -> None:
         if error.fatal():

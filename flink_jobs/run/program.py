@@ -29,7 +29,7 @@ from flink_jobs.run.operators import name_operators, transformations_of
 from flink_jobs.run.prediction_schema import with_registered_schema
 from flink_jobs.run.savepoints import as_parameter
 from flink_jobs.run.shipped import publish, shipped_folder
-from flink_jobs.run.tokens import prepare_tokens, token_url
+from flink_jobs.run.tokens import allow_tokens, token_url
 from flink_jobs.spec import JobSpec
 from flink_jobs.system.jars import connector_jars, token_jars
 from flink_jobs.system.processes import FEW_ARENAS, free_port
@@ -95,6 +95,8 @@ class RunningJob:
             return False
         if self._ends:
             self._ends.commit()
+        if self._scratch:
+            _archive_classes()
         return True
 
     def keep_logs(self) -> Path:
@@ -155,7 +157,7 @@ def start(plan: Runnable, target: Target) -> RunningJob:
     scratch = None if target.cluster else own_folder("run")
     os.environ.setdefault("FLINK_LOG_DIR", str(scratch or tempfile.gettempdir()))
     try:
-        if not target.cluster and not token_url(plan.job):  # whose jars Java begins with
+        if not target.cluster:
             _begin_java()
         plan = with_registered_schema(plan)
         publish(plan)
@@ -165,7 +167,7 @@ def start(plan: Runnable, target: Target) -> RunningJob:
         options = _options(plan, target, scratch)
         with _submitting():
             if (url := token_url(plan.job)) and not target.cluster:
-                options |= prepare_tokens(url)
+                allow_tokens(url)
             environments = _environment(options)
             client = _within(SUBMISSION_SECONDS, _submission(plan, environments))
     except BaseException:
@@ -182,6 +184,12 @@ def _begin_java() -> None:
 
     begin_gateway()
     warm_python()
+
+
+def _archive_classes() -> None:
+    from flink_jobs.run.jvm import archive_classes  # Start-up: imports pyflink.  # noqa: PLC0415
+
+    archive_classes()
 
 
 def start_inside(plan: Runnable) -> str:
@@ -299,6 +307,7 @@ def _local(scratch: Path | None) -> dict[str, str]:
         "metrics.fetcher.update-interval": "500",
         "execution.checkpointing.dir": as_uri(str(directory / "checkpoints")),
         "io.tmp.dirs": str(directory),
+        "classloader.resolve-order": "parent-first",  # whose jars are on Java's own class path
         "taskmanager.memory.managed.size": "512m",
     }
 

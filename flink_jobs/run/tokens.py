@@ -5,14 +5,12 @@ In a local run the property is set here; a cluster's own configuration must have
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 
 from flink_jobs.errors import InputError
 from flink_jobs.kafka.settings import SHADED
 from flink_jobs.spec import JobSpec
-from flink_jobs.system.jars import connector_jars, token_jars
 
 # The connector's jar has the name changed, as that of a class.
 ALLOWED = f"{SHADED}org.apache.kafka.sasl.oauthbearer.allowed.urls"
@@ -25,18 +23,8 @@ def token_url(job: JobSpec) -> str | None:
     return security.oauth.token_url if security and security.oauth else None
 
 
-def prepare_tokens(url: str) -> dict[str, str]:
-    """Lets this process's own JVM ask the token server; gives the options of Flink that it takes.
-
-    Java keeps the one class that logs in with tokens for the whole JVM, so no job may bring one of its own.
-    """
-    jars = [*map(str, [*connector_jars(), *token_jars()]), os.environ.get("HADOOP_CLASSPATH")]
-    os.environ["HADOOP_CLASSPATH"] = os.pathsep.join(filter(None, jars))  # PyFlink's way to add to the path
-    _allow(url)
-    return {"classloader.resolve-order": "parent-first"}
-
-
-def _allow(url: str) -> None:
+def allow_tokens(url: str) -> None:
+    """Lets this process's own JVM ask the token server."""
     from flink_jobs.run.jvm import apart_gateway  # Start-up: imports pyflink.  # noqa: PLC0415
 
     system = apart_gateway().jvm.System

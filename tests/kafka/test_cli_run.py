@@ -21,7 +21,7 @@ from flink_jobs.local.flink import SessionCluster
 from flink_jobs.run.cluster import Cluster
 from flink_jobs.system.processes import ProcessId, free_port, wait_until
 from flink_jobs.system.warm_workers import warm_python
-from tests.helpers.commands import tailrace_command
+from tests.helpers.commands import tailrace_command, tailrace_here
 from tests.helpers.samples import write_model
 
 COMMAND = [sys.executable, "-c", "from flink_jobs.cli import main; main()"]
@@ -141,27 +141,26 @@ def rides_topic(kafka: ClientSettings, new_topic: Callable[..., str]) -> str:
 def test_a_bounded_run_shows_what_it_committed(
     kafka: ClientSettings, rides_topic: str, write_job: WriteJob
 ) -> None:
-    """The second time it says nothing but that."""
+    """The second time it counts only what it has committed itself."""
     job = write_job("windowed", rides_topic, f"windowed-{rides_topic}")
-    done = tailrace("run", str(job), "--bounded")
+    done = tailrace_here("run", str(job), "--bounded")
     assert done.returncode == 0, done.stderr
     assert shown(done.stdout) == Counter(predicted=300, dead=2) == committed(kafka, job.stem)
     assert "windows" not in done.stdout
-    assert "\tat " not in done.stderr
-    again = tailrace("run", str(job), "--bounded", "--no-progress")
-    assert again.stderr == ""
+    again = tailrace_here("run", str(job), "--bounded", "--no-progress")
     assert shown(again.stdout) == Counter(predicted=300, dead=2)
 
 
 def test_a_bounded_run_counts_its_windows(
     kafka: ClientSettings, rides_topic: str, write_job: WriteJob
 ) -> None:
+    """And says nothing but that and which topics it made, neither it nor its Java."""
     job = write_job("per_window", rides_topic, f"per-window-{rides_topic}")
-    done = tailrace("run", str(job), "--bounded")
+    done = tailrace("run", str(job), "--bounded", "--no-progress")
     assert done.returncode == 0, done.stderr
+    assert {json.loads(line)["event"] for line in done.stderr.splitlines()} == {"topic_created"}
     assert shown(done.stdout) == Counter(predicted=15, dead=2) == committed(kafka, job.stem)
     assert "windows" in done.stdout
-    assert "\tat " not in done.stderr
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
@@ -202,7 +201,7 @@ def test_a_workers_error_ends_the_run_with_its_traceback(
     produce(kafka, topic, rides(range(3)))
     job = write_job("stateless", topic, f"broken-{topic}")
     damage(tmp_path / "models" / "tiny")
-    done = tailrace("run", str(job), "--bounded", "--no-progress")
+    done = tailrace_here("run", str(job), "--bounded", "--no-progress")
     assert (done.returncode, done.stdout) == (1, "")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert lines[0] == "Traceback (most recent call last):"
@@ -246,41 +245,41 @@ def test_a_job_goes_on_from_a_savepoint_and_loses_and_doubles_nothing(
 
     produce(kafka, topic, rides(range(150)))
     ids = submit_all(kinds, {}, place)
-    listed = json.loads(tailrace("jobs", "--json", *place).stdout)
+    listed = json.loads(tailrace_here("jobs", "--json", *place).stdout)
     assert {(job["id"], job["name"], job["state"]) for job in listed} == {
         (ids[name], name, "RUNNING") for name in names
     }
-    refused = tailrace("submit", str(next(iter(kinds))), *place)
+    refused = tailrace_here("submit", str(next(iter(kinds))), *place)
     assert refused.returncode == 2
     assert "already runs" in refused.stderr
     assert wait_until(lambda: all(count(kafka, name) > 0 for name in names), 90, 0.5)
 
-    by_name = tailrace("stop", names[0], *place)
-    by_id = tailrace("stop", ids[names[1]][:10], "--savepoint", str(tmp_path / "mine"), *place)
+    by_name = tailrace_here("stop", names[0], *place)
+    by_id = tailrace_here("stop", ids[names[1]][:10], "--savepoint", str(tmp_path / "mine"), *place)
     assert (by_name.returncode, by_id.returncode) == (0, 0), by_name.stderr + by_id.stderr
     savepoints = {names[0]: by_name.stdout.strip(), names[1]: by_id.stdout.strip()}
     assert savepoints[names[1]].startswith(f"file:{tmp_path / 'mine'}/savepoint-")
     for job in kinds:
-        planned = tailrace("plan", str(job), "--savepoint", savepoints[job.stem])
+        planned = tailrace_here("plan", str(job), "--savepoint", savepoints[job.stem])
         assert planned.returncode == 0, planned.stderr
         _, _, verdict = planned.stdout.partition(f"From {savepoints[job.stem]}\n")
         assert {line.split()[-2:] == ["goes", "on"] for line in verdict.splitlines() if line} == {True}
-    other = tailrace("plan", str(next(iter(kinds))), "--savepoint", savepoints[names[1]])
+    other = tailrace_here("plan", str(next(iter(kinds))), "--savepoint", savepoints[names[1]])
     assert other.returncode == 2
     assert "refused: the job has no windows of this key and kind any more" in other.stdout
-    refused = tailrace("submit", str(next(iter(kinds))), "--savepoint", savepoints[names[1]], *place)
+    refused = tailrace_here("submit", str(next(iter(kinds))), "--savepoint", savepoints[names[1]], *place)
     assert refused.returncode == 2
     assert "(leave it behind with --allow-empty " in refused.stderr
-    assert tailrace("jobs", *place).stdout == "No running jobs; --all shows those that have ended.\n"
-    assert tailrace("jobs", "--all", *place).stdout.count("finished") == 2
-    assert tailrace("stop", names[0], *place).returncode == 2
+    assert tailrace_here("jobs", *place).stdout == "No running jobs; --all shows those that have ended.\n"
+    assert tailrace_here("jobs", "--all", *place).stdout.count("finished") == 2
+    assert tailrace_here("stop", names[0], *place).returncode == 2
 
     # The last rides, a day later, close the windows of all others.
     produce(kafka, topic, [*rides(range(150, 300)), *rides(range(90_000, 90_003))])
     ids = submit_all(kinds, savepoints, place)
     assert wait_until(lambda: all(count(kafka, name) >= 300 for name in names), 120, 0.5)
     for name in names:
-        cancelled = tailrace("stop", ids[name], "--cancel", *place)
+        cancelled = tailrace_here("stop", ids[name], "--cancel", *place)
         assert cancelled.stdout == f"cancelled {ids[name]}\n", cancelled.stderr
 
     sent = {
@@ -303,14 +302,14 @@ def test_a_job_goes_on_from_a_savepoint_and_loses_and_doubles_nothing(
     }
 
     damage(tmp_path / "models" / "tiny")
-    refused = tailrace("submit", str(next(iter(kinds))), "--wait", *place)
+    refused = tailrace_here("submit", str(next(iter(kinds))), "--wait", *place)
     assert refused.returncode == 2
     assert "write them again: --again" in refused.stderr
-    failed = tailrace("submit", str(next(iter(kinds))), "--wait", "--again", *place)
+    failed = tailrace_here("submit", str(next(iter(kinds))), "--wait", "--again", *place)
     assert failed.returncode == 1
     assert f"error: job {failed.stdout.strip()} failed: udfs.errors.ModelError: " in failed.stderr
     assert re.search(r'  File "(\S+/)?udfs/flink/functions\.py", line \d+, in open', failed.stderr)
-    assert tailrace("jobs", *place).stdout.startswith("No running jobs")
+    assert tailrace_here("jobs", *place).stdout.startswith("No running jobs")
 
 
 def in_first_hour(row: dict[str, Any]) -> bool:
@@ -322,15 +321,12 @@ def count(kafka: ClientSettings, name: str) -> int:
 
 
 def submit_all(jobs: dict[Path, str], savepoints: dict[str, str], place: tuple[str, ...]) -> dict[str, str]:
-    """Submits at the same time; the id of each job by its name."""
-    started = {}
+    """The id of each job by its name."""
+    ids = {}
     for job in jobs:
         savepoint = ("--savepoint", savepoints[job.stem]) if savepoints else ()
-        started[job.stem] = start("submit", str(job), *savepoint, *place)
-    ids = {}
-    for name, process in started.items():
-        out, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err
-        ids[name] = out.strip()
-        assert re.fullmatch(r"[0-9a-f]{32}", ids[name])
+        sent = tailrace_here("submit", str(job), *savepoint, *place)
+        assert sent.returncode == 0, sent.stderr
+        ids[job.stem] = sent.stdout.strip()
+        assert re.fullmatch(r"[0-9a-f]{32}", ids[job.stem])
     return ids

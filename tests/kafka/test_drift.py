@@ -202,7 +202,7 @@ def by_window(records: list[dict[str, Any]], reference: str) -> dict[tuple[str, 
 
 def test_windows_are_compared_with_the_same_hour_of_the_week(broker: Broker, folder: Path) -> None:
     """What moves each week at the same hour is no drift, but a change to the sequential detector."""
-    records, _ = same_however_split(broker, folder, [(1, 10_000), (2, 7)], OVER, SEASONAL)
+    records, _ = same_however_split(broker, folder, [(2, 7), (1, 10_000)][: sized(2, 1)], OVER, SEASONAL)
     drift = by_window(records, "hour_of_week")
     whole = [record for (_, segment), record in sorted(drift.items(), key=str) if not segment]
     assert [record["verdict"] for record in whole] == ["ok", "ok", "ok"]

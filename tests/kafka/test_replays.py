@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,14 +161,8 @@ def _wait_for_growth(job: Job, before: int) -> None:
 
 def test_the_later_of_two_at_a_time_stops_the_earlier(job: Job) -> None:
     job.dead([letter(job.name, number) for number in range(10)])
-    note = Note(
-        action="replayed",
-        record=Place(job.name, 0, 0),
-        dead_letter=Place("d", 0, 0),
-        first=Place("d", 0, 0),
-        attempt=1,
-        at="",
-    )
+    place = Place(job.name, 0, 0)
+    note = Note(action="replayed", record=place, dead_letter=place, first=place, attempt=1, at="")
     sending = Sending("one", note, job.name, Message(b"x", b"k", partition=0))
     with Replays(job.kafka, job.name) as earlier, Replays(job.kafka, job.name) as later:
         with pytest.raises(WorkError, match=r"another replay of .* has taken over"):
@@ -176,6 +170,26 @@ def test_the_later_of_two_at_a_time_stops_the_earlier(job: Job) -> None:
         assert later.send([sending]) == []
         assert later.decided("one") == "replayed"
     assert len(job.source()) == 1
+
+
+class SlowToAdd(list[Sending]):
+    """A slow machine: the broker has refused the first record before the client is given the second."""
+
+    def __iter__(self) -> Iterator[Sending]:
+        for each in super().__iter__():
+            yield each
+            time.sleep(1)
+
+
+def test_a_slow_machine_is_told_which_record_was_too_large(job: Job) -> None:
+    job.dead([])
+    place = Place(job.name, 0, 0)
+    note = Note(action="replayed", record=place, dead_letter=place, first=place, attempt=1, at="")
+    large, small = os.urandom(1_100_000), b"x"
+    batch = [Sending(str(n), note, job.name, Message(v, partition=0)) for n, v in enumerate([large, small])]
+    with Replays(job.kafka, job.name) as replays:
+        assert replays.send(SlowToAdd(batch)) == batch[:1]
+    assert [record.value for record in job.source()] == [small]
 
 
 def test_what_cannot_go_back_is_left_and_said_and_does_not_hold_up_the_others(job: Job) -> None:

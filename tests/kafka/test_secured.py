@@ -29,7 +29,7 @@ from flink_jobs.local.flink import SessionCluster
 from flink_jobs.run.tokens import java_option
 from flink_jobs.system.processes import free_port, wait_until
 from tests.helpers.certificates import Authority
-from tests.helpers.commands import tailrace_command
+from tests.helpers.commands import tailrace_command, tailrace_here
 from tests.helpers.drift_records import drift_records
 from tests.helpers.gateway import gateway
 from tests.helpers.samples import write_model
@@ -91,13 +91,15 @@ def may_run(secured: Secured, principal: str, job: str) -> None:
 
 @pytest.fixture
 def tailrace(tmp_path: Path) -> Run:
-    """Runs a command as a shell does, in a folder with a model and the test's profiles."""
+    """Runs a command in a folder with a model and the test's profiles."""
     write_model(tmp_path / "models", "tiny", "a")
     (tmp_path / "drift.jsonl").write_text(DRIFT)
     hidden = {"ALICE": PASSWORD, "KEY_PASSWORD": "of the key", "ID_SECRET": SECRET}
 
     def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         kept = {key: value for key, value in os.environ.items() if key != "TAILRACE_BROKERS"}
+        if not {"run", "submit"} & {*arguments}:
+            return tailrace_here(*arguments, environ={**kept, **hidden, **environ}, folder=tmp_path)
         return subprocess.run(
             [*tailrace_command(), *arguments],
             capture_output=True,
