@@ -113,6 +113,7 @@ def test_a_job_outlives_its_taskmanager_and_its_jobmanager(day: Day) -> None:
     job.write_text(job.read_text() + RUNTIME.replace("PYTHON", warm_python()))
     day.well("submit", "alive.yaml")
     day.until_all_are_there()
+    assert wait_until(lambda: day.waiting() == 0, 60, 1)  # offsets are committed after predictions
     found = day.job()
     assert (found["state"], found["healthy"], found["release"]) == ("running", True, "m version 1, release 1")
     assert [(lag["partition"], lag["records"]) for lag in found["lag"]] == [(0, 0), (1, 0)]

@@ -20,7 +20,7 @@ import msgspec
 from tests.proof import results
 from tests.proof.edits import EDITS, try_edits
 from tests.proof.faults import FAULTS, CannotTryError
-from tests.proof.load import load
+from tests.proof.load import BURST_S, load
 from tests.proof.page import page
 from tests.proof.proof import Proof, checkout, in_words, prove, today
 from tests.proof.results import Entry, entry
@@ -57,6 +57,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--backlog", type=int, default=2_000_000, help="with --load: records that wait")
     parser.add_argument(
+        "--burst", type=float, default=BURST_S, help="with --load: seconds of ten times as much"
+    )
+    parser.add_argument(
         "--edits",
         nargs="*",
         metavar="EDIT",
@@ -81,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="tailrace-proof-") as directory:
-        found = load(Path(directory), options.load, options.backlog, options.seed or 1)
+        found = load(Path(directory), options.load, options.backlog, options.seed or 1, options.burst)
     found = msgspec.structs.replace(found, tried=today(), at=checkout())
     print(found.in_words())
     print(msgspec.json.encode(found).decode(), flush=True)

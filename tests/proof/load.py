@@ -27,7 +27,7 @@ from tests.bench.usage import descendants
 from tests.proof.ledger import START
 from tests.proof.stage import JOB, Stage
 
-SHARE, BURST, BURST_S, KEYS, HOUR_MS = 0.7, 10, 60.0, 50, 3_600_000
+SHARE, BURST, BURST_S, KEYS, HOUR_MS = 0.7, 10, 60, 50, 3_600_000
 LEAST_SHARE = 0.8
 # So many records of a key are in its window of an hour.
 ROWS = 720
@@ -76,6 +76,7 @@ class Load(msgspec.Struct, frozen=True):
     seed: int
     tried: str = ""
     at: str = ""
+    burst_s: float = BURST_S
 
     def holds(self) -> bool:
         """Whether what waited was drained as fast as the steady stream could be."""
@@ -88,7 +89,7 @@ class Load(msgspec.Struct, frozen=True):
         return (
             f"{self.drained:,} records drained at {self.steady_rate:,.0f}/s; {self.minutes:.0f} minutes at "
             f"{self.sent_rate:,.0f}/s: {slopes}; a burst of {self.burst_rate / self.sent_rate:.1f} x for "
-            f"{BURST_S:.0f} s caught up after {self.burst_caught_up_s:.0f} s; "
+            f"{self.burst_s:.0f} s caught up after {self.burst_caught_up_s:.0f} s; "
             f"a backlog of {self.backlog:,} drained at {self.backlog_rate:,.0f}/s; load of the machine "
             f"{self.machine[0]:.1f} before, {self.machine[1]:.1f} meanwhile, on {self.cores} cores"
         )
@@ -111,11 +112,11 @@ def drained_rate(seen: Sequence[tuple[float, int]]) -> float:
     return (most - least) / (last - first)
 
 
-def load(directory: Path, minutes: float, backlog: int, seed: int) -> Load:
+def load(directory: Path, minutes: float, backlog: int, seed: int, burst_s: float = BURST_S) -> Load:
     """Raises WorkError where the job does not catch up."""
     before = os.getloadavg()[0]
     with Stage(directory, seed, random.Random(seed), EDITS, feeds=False) as stage:
-        found = _Load(stage).run(minutes, backlog)
+        found = _Load(stage).run(minutes, backlog, burst_s)
     return msgspec.structs.replace(found, machine=(before, found.machine[1]), seed=seed)
 
 
@@ -126,7 +127,7 @@ class _Load:
         self._draw = random.Random(stage.draw.random())
         self._sent = 0
 
-    def run(self, minutes: float, backlog: int) -> Load:
+    def run(self, minutes: float, backlog: int, burst_s: float) -> Load:
         savepoint = self._stage.stop()
         self._send(backlog)
         steady = self._drained(backlog, lambda: self._stage.submit(savepoint))
@@ -139,7 +140,7 @@ class _Load:
         slopes = {name: slope([(each.at, getattr(each, name)) for each in kept]) for name in measured}
         means = {name: float(np.mean([getattr(each, name) for each in kept])) for name in measured}
         sent, begun = self._sent, time.monotonic()
-        for _ in self._steadily(SHARE * steady * BURST, BURST_S):
+        for _ in self._steadily(SHARE * steady * BURST, burst_s):
             pass
         burst_rate = (self._sent - sent) / (time.monotonic() - begun)
         begun = time.monotonic()
@@ -162,6 +163,7 @@ class _Load:
             (0.0, statistics.median(each.machine for each in samples)),
             os.cpu_count() or 1,
             0,
+            burst_s=burst_s,
         )
 
     def _send(self, count: int) -> None:

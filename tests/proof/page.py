@@ -11,7 +11,7 @@ from flink_jobs.system.jars import connector_jars
 from tests.proof.edits import Found, table
 from tests.proof.faults import Fault
 from tests.proof.ledger import PARTITIONS
-from tests.proof.load import BURST, BURST_S, KEYS, ROWS, SHARE, Load
+from tests.proof.load import BURST, KEYS, ROWS, SHARE, Load
 from tests.proof.results import Entry
 from tests.proof.stage import RATE
 
@@ -90,8 +90,8 @@ def _under_load(loads: Sequence[Load]) -> str:
 
 By `scripts/prove --load MINUTES --docs docs`: {KEYS} keys, each with {ROWS} records in its window of an hour;
 checkpoints ten seconds apart. The rate at which a backlog is drained is taken for what the job can do, and
-{SHARE:.0%} of it is sent for a while; then {BURST} times as much, or what one producer can send, for
-{BURST_S:.0f} s; then a backlog again. Other work ran on the machine, so compare ratios and slopes.
+{SHARE:.0%} of it is sent for a while; then {BURST} times as much, or what one producer can send;
+then a backlog again. Other work ran on the machine, so compare ratios and slopes.
 
 {"".join(map(_load, loads))}"""
 
@@ -102,9 +102,9 @@ def _load(load: Load) -> str:
         f"- {load.tried}, at {load.at}, seed {load.seed}, on {load.cores} cores that {load.machine[0]:.1f}",
         f"  processes wanted before the job began and {load.machine[1]:.1f} in its steady part:",
         f"  {load.drained:,} records drained at {load.steady_rate:,.0f} a second; {load.minutes:.0f} minutes",
-        f"  at {load.sent_rate:,.0f} a second; a burst of {burst:.1f} times that was caught up",
-        f"  {load.burst_caught_up_s:.0f} s after its end; a backlog of {load.backlog:,} drained at",
-        f"  {load.backlog_rate / load.steady_rate:.2f} times the first rate.",
+        f"  at {load.sent_rate:,.0f} a second; a burst of {burst:.1f} times that for {load.burst_s:.0f} s",
+        f"  was caught up {load.burst_caught_up_s:.0f} s after its end; a backlog of {load.backlog:,}",
+        f"  drained at {load.backlog_rate / load.steady_rate:.2f} times the first rate.",
         "",
         "  | in the steady part, but for its first quarter | mean | slope a minute | % of the mean an hour |",
         "  |---|---|---|---|",

@@ -79,7 +79,7 @@ def test_what_was_seen_under_load_stands_on_the_page_in_ratios(tmp_path: Path) -
     assert read_loads(file) == [LOAD, LOAD]
     assert LOAD.holds()
     text = page([entry(STOPS[0])], FAULTS, [LOAD])
-    assert "a burst of 9.0 times that was caught up 31 s after its end" in text.replace("\n  ", " ")
+    assert "a burst of 9.0 times that for 60 s was caught up 31 s after its end" in text.replace("\n  ", " ")
     assert "drained at 0.85 times the first rate" in text.replace("\n  ", " ")
     assert "| records that wait | 400.0 | +2.00 | +30.0 |" in text
     assert "Under load" not in page([entry(STOPS[0])], FAULTS)
