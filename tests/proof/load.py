@@ -33,7 +33,7 @@ LEAST_SHARE = 0.8
 ROWS = 720
 STEP_MS = HOUR_MS // (ROWS * KEYS)
 _SAMPLE_S, _PATIENCE_S = 5.0, 3_600.0
-_AT_ONCE, _FEW = 20_000, 3
+_AT_ONCE, _FEW, _TOGETHER_S = 20_000, 3, 3.0
 EDITS = [
     (JOB[JOB.index("{minute:") : JOB.index("select")], f"{{minute: {{by: card, over: {HOUR_MS}ms, "),
     ("interval: 1s", "interval: 10s"),
@@ -104,11 +104,18 @@ def slope(samples: Sequence[tuple[float, float]]) -> float:
 def drained_rate(seen: Sequence[tuple[float, int]]) -> float:
     """Records a second, of moments in s at which a checkpoint came and how many records were left then.
 
-    The last one comes when the job has had nothing to do for a while. Raises WorkError for fewer than two.
+    What tasks commit a moment apart is one checkpoint. The last one comes when the job has had nothing to do
+    for a while. Raises WorkError for fewer than three.
     """
-    if len(seen) < _FEW - 1:
-        raise WorkError("too few records waited: all were read between two checkpoints")
-    (first, most), (last, least) = seen[0], seen[-2 if len(seen) > _FEW else -1]
+    moments: list[tuple[float, int]] = []
+    for at, left in seen:
+        if moments and at - moments[-1][0] < _TOGETHER_S:
+            moments[-1] = moments[-1][0], left
+        else:
+            moments.append((at, left))
+    if len(moments) < _FEW:
+        raise WorkError("too few records waited: all were read within two checkpoints")
+    (first, most), (last, least) = moments[0], moments[-2]
     return (most - least) / (last - first)
 
 

@@ -21,6 +21,8 @@ def test_a_leak_is_seen_through_noise_and_noise_is_none() -> None:
 def test_what_a_job_waits_for_its_last_checkpoint_is_no_part_of_its_rate() -> None:
     seen = [(3.0, 7_000), (13.0, 4_000), (23.0, 1_000), (33.0, 0)]
     assert drained_rate(seen) == 300
-    assert drained_rate(seen[2:]) == 100
-    with pytest.raises(WorkError, match="between two checkpoints"):
-        drained_rate(seen[3:])
+    apart = [(3.0, 9_000), (3.4, 7_000), (13.0, 6_000), (13.2, 4_000), (23.0, 500), (23.4, 0)]
+    assert drained_rate(apart) == 300
+    for few in (seen[2:], apart[2:]):
+        with pytest.raises(WorkError, match="within two checkpoints"):
+            drained_rate(few)
