@@ -1,7 +1,7 @@
 """Java's archive of the classes of local runs: a JVM that has one need not find, parse and verify them anew.
 
-The first local run that comes to its end writes it, 190 MB, beside the fetched jars. It is good for one Java
-and one list of jars; Java itself passes over one that does not fit.
+The first local run that ends without an error writes it, 190 MB, beside the fetched jars. It is good for one
+Java and one list of jars; Java itself passes over one that does not fit.
 """
 
 from __future__ import annotations

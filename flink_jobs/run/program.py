@@ -95,8 +95,6 @@ class RunningJob:
             return False
         if self._ends:
             self._ends.commit()
-        if self._scratch:
-            _archive_classes()
         return True
 
     def keep_logs(self) -> Path:
@@ -135,13 +133,15 @@ class RunningJob:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._scratch is None:
             return
         if not self.ended():
             self.cancel()
             self.wait()
         shutil.rmtree(self._scratch, ignore_errors=True)
+        if error is None:
+            _archive_classes()
 
 
 def start(plan: Runnable, target: Target) -> RunningJob:
