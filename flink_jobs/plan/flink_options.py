@@ -15,6 +15,8 @@ from flink_jobs.spec import JobSpec
 
 # Bytes of the key of a prediction, beside it.
 LARGEST_KEY = 131_072
+# Of a bundle of a job with windows: each changes some sixty states, which takes longer than 10 ms of records.
+LEAST_WINDOWED_MS = 20
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def checkpoint_ms(job: JobSpec) -> int:
 def flink_options(job: JobSpec) -> dict[str, str]:
     """Flink options of the job; later ones of the user win."""
     profile = PROFILES[job.runtime.latency]
+    least = LEAST_WINDOWED_MS if job.features.windows else 0
     options = {
         "pipeline.name": job.job,
         "parallelism.default": str(job.runtime.parallelism),
@@ -65,7 +68,7 @@ def flink_options(job: JobSpec) -> dict[str, str]:
         "table.local-time-zone": "UTC",
         "table.exec.uid.generation": "ALWAYS",
         "python.fn-execution.bundle.size": str(profile.bundle),
-        "python.fn-execution.bundle.time": str(profile.bundle_ms),
+        "python.fn-execution.bundle.time": str(max(profile.bundle_ms, least)),
         "python.fn-execution.arrow.batch.size": str(profile.arrow_rows),
         "execution.buffer-timeout.interval": f"{profile.buffer_ms} ms",
         "execution.checkpointing.interval": f"{checkpoint_ms(job)} ms",

@@ -10,11 +10,13 @@ import threading
 from pathlib import Path
 
 from udfs.flink.log import configure_worker_logging
+from udfs.flink.sampling import sample_nothing
 
 
 def prepare_worker() -> None:
-    """Logs go to Flink's, and the worker ends when its TaskManager is gone."""
+    """Logs go to Flink's, bundles end at once, and the worker ends when its TaskManager is gone."""
     configure_worker_logging()
+    sample_nothing()
     _end_with_jvm()
 
 
