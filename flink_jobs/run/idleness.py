@@ -13,7 +13,7 @@ from typing import Any
 
 from pyflink.java_gateway import get_gateway
 
-from flink_jobs.run.jvm import apart_gateway
+from flink_jobs.run.jvm import apart_gateway, field_of
 from flink_jobs.system.temporary import own_folder
 
 _CLASS = "tailrace.PatientIdleness"
@@ -58,22 +58,16 @@ def be_patient(transformations: Iterable[Any], ids: Mapping[str, str]) -> set[st
 
 def _replace(owner: Any, name: str, ids: str) -> bool:
     """Whether the strategy in this field of the owner, or the one within it, was Flink's own."""
-    field = _field(owner, name)
+    field = field_of(owner, name)
     strategy = field.get(owner)
     kind = strategy.getClass().getName()
     if kind == _ALIGNED:
         return _replace(strategy, "strategy", ids)
     if kind != _FLINKS_OWN:
         return False
-    idle_ms = str(_field(strategy, "idlenessTimeout").get(strategy).toMillis())
+    idle_ms = str(field_of(strategy, "idlenessTimeout").get(strategy).toMillis())
     arguments = get_gateway().new_array(get_gateway().jvm.Object, 3)
-    arguments[0], arguments[1], arguments[2] = _field(strategy, "baseStrategy").get(strategy), idle_ms, ids
+    arguments[0], arguments[1], arguments[2] = field_of(strategy, "baseStrategy").get(strategy), idle_ms, ids
     made, _ = patient_idleness()
     field.set(owner, made.getConstructors()[0].newInstance(arguments))
     return True
-
-
-def _field(owner: Any, name: str) -> Any:
-    field = owner.getClass().getDeclaredField(name)
-    field.setAccessible(True)
-    return field

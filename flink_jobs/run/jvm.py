@@ -41,6 +41,16 @@ def apart_gateway() -> Any:
     return get_gateway()
 
 
+def field_of(owner: Any, name: str) -> Any:
+    """A field that no method of Java gives, of the object's class or of one above, to get and to set."""
+    kind = owner.getClass()
+    while all(each.getName() != name for each in kind.getDeclaredFields()):
+        kind = kind.getSuperclass()
+    field = kind.getDeclaredField(name)
+    field.setAccessible(True)
+    return field
+
+
 def archive_classes() -> None:
     """Lets the next JVM begin sooner, if this one is the first of its kind."""
     for archive in _archives:

@@ -216,21 +216,16 @@ def recovered_inside() -> bool:
     """
     from pyflink.java_gateway import get_gateway  # Start-up: slow.  # noqa: PLC0415
 
+    from flink_jobs.run.jvm import field_of  # Start-up: imports pyflink.  # noqa: PLC0415
+
     java = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
-    loader = _field(java.getExecutionEnvironment(), "executorServiceLoader")
+    environment = java.getExecutionEnvironment()
+    loader = field_of(environment, "executorServiceLoader").get(environment)
     if loader.getClass().getSimpleName() != "EmbeddedExecutorServiceLoader":
         return False
-    return any(not _field(loader, name).isEmpty() for name in ("suspendedJobIds", "terminalJobIds"))
-
-
-def _field(instance: Any, name: str) -> Any:
-    """A Java object's own field, which no method gives."""
-    kind = instance.getClass()
-    while all(each.getName() != name for each in kind.getDeclaredFields()):
-        kind = kind.getSuperclass()
-    field = kind.getDeclaredField(name)
-    field.setAccessible(True)
-    return field.get(instance)
+    return any(
+        not field_of(loader, name).get(loader).isEmpty() for name in ("suspendedJobIds", "terminalJobIds")
+    )
 
 
 @contextlib.contextmanager
