@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flink_jobs.errors import InputError
@@ -65,6 +65,22 @@ def as_fields(leaves: Iterable[Leaf]) -> list[Proposed]:
 def is_name(text: str) -> bool:
     """Whether it may be a step of a path."""
     return _NAME.fullmatch(text) is not None
+
+
+def list_of(kind: str | None) -> str | None:
+    """How a list of values of this type is written; None for what cannot be read."""
+    return f"list<{kind}>" if kind else None
+
+
+def list_of_objects(kinds: Mapping[str, str | None]) -> str | None:
+    """How a list of objects is written, of those members that can be read; None if none can."""
+    members = ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
+    return list_of(f"{{{members}}}" if members else None)
+
+
+def map_of(kind: str | None) -> str | None:
+    """How a map to values of this type is written; None for what cannot be read."""
+    return f"map<string, {kind}>" if kind else None
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flink_jobs.run.proposed import Leaf
+from flink_jobs.run.proposed import Leaf, list_of, list_of_objects, map_of
 from flink_jobs.spec import FieldType
 from udfs.records.avro_schema import Node
 from udfs.records.avro_values import converter
@@ -48,8 +48,7 @@ def _written(leaf: Node) -> str | None:
         return _bytes(leaf)
     item = _without_null(leaf.items)
     if leaf.kind == "map":
-        kind = _type(item) or _bytes(item)
-        return f"map<string, {kind}>" if kind else None
+        return map_of(_type(item) or _bytes(item))
     return _list(item)
 
 
@@ -60,12 +59,9 @@ def _bytes(leaf: Node) -> str | None:
 def _list(item: Node) -> str | None:
     """An array as the type of a field, with the members that can be read."""
     if item.kind != "record":
-        kind = _type(item) or _bytes(item)
-        return f"list<{kind}>" if kind else None
+        return list_of(_type(item) or _bytes(item))
     nodes = {field.name: _without_null(field.node) for field in item.fields}
-    kinds = {name: _type(node) or _bytes(node) for name, node in nodes.items()}
-    members = ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
-    return f"list<{{{members}}}>" if members else None
+    return list_of_objects({name: _type(node) or _bytes(node) for name, node in nodes.items()})
 
 
 def _without_null(node: Node) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flink_jobs.run.proposed import Leaf, is_name
+from flink_jobs.run.proposed import Leaf, is_name, list_of, list_of_objects, map_of
 from flink_jobs.spec import FieldType
 from udfs.records.json_schema import JsonSchema
 
@@ -88,8 +88,7 @@ def _written(schema: JsonSchema, part: dict[str, Any]) -> str | None:
     if kind == "string" and part.get("contentEncoding") == "base64":
         return "bytes"
     if kind == "object" and isinstance(part.get("additionalProperties"), dict):
-        value = _value(schema, part["additionalProperties"])
-        return f"map<string, {value}>" if value else None
+        return map_of(_value(schema, part["additionalProperties"]))
     return _list(schema, part["items"]) if kind == "array" and isinstance(part.get("items"), dict) else None
 
 
@@ -97,11 +96,10 @@ def _list(schema: JsonSchema, items: object) -> str | None:
     item, _ = without_null(schema, items)
     properties = item.get("properties")
     if not isinstance(properties, dict):
-        kind = _value(schema, item)
-        return f"list<{kind}>" if kind else None
-    kinds = {name: _value(schema, inner) for name, inner in properties.items() if is_name(name)}
-    members = ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
-    return f"list<{{{members}}}>" if members else None
+        return list_of(_value(schema, item))
+    return list_of_objects(
+        {name: _value(schema, inner) for name, inner in properties.items() if is_name(name)}
+    )
 
 
 def _value(schema: JsonSchema, part: object) -> str | None:

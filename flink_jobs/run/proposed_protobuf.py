@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from flink_jobs.run.proposed import Leaf
+from flink_jobs.run.proposed import Leaf, list_of, list_of_objects, map_of
 from flink_jobs.spec import FieldType
 from udfs.records.avro_schema import SchemaError
 from udfs.records.contract import Field, ListField
@@ -58,22 +58,19 @@ def _leaf(message: Descriptor, field: FieldDescriptor, at: tuple[str, ...], null
 
 def _map(message: Descriptor, field: FieldDescriptor) -> str | None:
     fields = (map_field(field.name, Field("", kind), False, (None, USUAL_LENGTH), ()) for kind in _TYPES)
-    kind = _first(message, fields)
-    return f"map<string, {kind}>" if kind else None
+    return map_of(_first(message, fields))
 
 
 def _list(message: Descriptor, field: FieldDescriptor) -> str | None:
     item = field.message_type
     if item is None or is_value(item):
-        kind = _first(message, (ListField(field.name, (Field("", kind),)) for kind in _TYPES))
-        return f"list<{kind}>" if kind else None
+        return list_of(_first(message, (ListField(field.name, (Field("", kind),)) for kind in _TYPES)))
     kinds = {
         each.name: _first(item, (Field(each.name, kind) for kind in _TYPES))
         for each in item.fields
         if not is_repeated(each)
     }
-    members = ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
-    return f"list<{{{members}}}>" if members else None
+    return list_of_objects(kinds)
 
 
 def _first(message: Descriptor, wanted: Iterable[Field | ListField]) -> FieldType | None:

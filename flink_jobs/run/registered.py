@@ -26,6 +26,7 @@ from flink_jobs.spec import SchemaRegistry
 from udfs.records.avro_columns import types_of
 from udfs.records.avro_schema import Node, SchemaError, parse_schema
 from udfs.records.contract import Contract
+from udfs.records.output_schema import KINDS, SchemaFormat
 from udfs.records.registry_params import RegistryParams
 from udfs.records.schema_registry import NoSuchSchemaError, RegistryError, Schema
 from udfs.records.schema_registry import SchemaRegistry as Client
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 
     from udfs.records.json_schema import JsonSchema
 
-SchemaFormat = Literal["avro", "protobuf", "json_schema"]
-_FORMATS: dict[str, SchemaFormat] = {"AVRO": "avro", "PROTOBUF": "protobuf", "JSON": "json_schema"}
+_FORMATS = {kind: written_as for written_as, kind in KINDS.items()}
 _SPEAKS = {"avro": "an Avro schema", "protobuf": "Protobuf messages", "json_schema": "a JSON Schema"}
 # Of which the envelope's own are looked for.
 _MOST_LEAVES = 10_000

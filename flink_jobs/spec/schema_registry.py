@@ -14,7 +14,7 @@ from flink_jobs.spec.http_access import HttpAccess, WebUrl
 from flink_jobs.spec.paths import AbsolutePath
 from flink_jobs.spec.scalars import Duration, matching
 
-Named = r"[^\x00-\x1f\x7f]{1,500}"
+_NAMED = r"[^\x00-\x1f\x7f]{1,500}"
 
 
 class SchemaRegistry(HttpAccess):
@@ -22,7 +22,7 @@ class SchemaRegistry(HttpAccess):
 
     url: WebUrl = Field(description="Address of the registry's API.")
     ca_file: AbsolutePath | None = Field(default=None, description="PEM file of the registry's authority.")
-    subject: Annotated[str, matching(Named, "the name of a subject")] | None = Field(
+    subject: Annotated[str, matching(_NAMED, "the name of a subject")] | None = Field(
         default=None,
         description="Subject of the topic's schemas, or of predictions; default: by the strategy.",
     )
@@ -30,7 +30,7 @@ class SchemaRegistry(HttpAccess):
         default="topic",
         description="What subjects are called: the topic with -value; the record's name; topic-record.",
     )
-    record: Annotated[str, matching(Named, "the full name of a record, shop.Payment")] | None = Field(
+    record: Annotated[str, matching(_NAMED, "the full name of a record, shop.Payment")] | None = Field(
         default=None,
         description="Full name of the records' type, of Protobuf the message, of JSON Schema the title.",
     )

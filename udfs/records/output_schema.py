@@ -12,6 +12,8 @@ import pyarrow as pa
 
 Kind = Literal["string", "double", "long", "boolean", "timestamp", "map", "json"]
 SchemaFormat = Literal["avro", "protobuf", "json_schema"]
+# What registries call the formats.
+KINDS: dict[SchemaFormat, str] = {"avro": "AVRO", "protobuf": "PROTOBUF", "json_schema": "JSON"}
 RECORD = "tailrace.Prediction"
 
 
@@ -40,7 +42,7 @@ class OutputSchema(msgspec.Struct, frozen=True):
     @property
     def kind(self) -> str:
         """What registries call the format."""
-        return {"avro": "AVRO", "protobuf": "PROTOBUF", "json_schema": "JSON"}[self.format]
+        return KINDS[self.format]
 
     @property
     def names(self) -> tuple[str, str]:
