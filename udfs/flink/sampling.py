@@ -11,6 +11,8 @@ import sys
 import threading
 from typing import Any
 
+from udfs.flink.patching import patch
+
 _SAMPLER = "apache_beam.runners.worker.statesampler"
 
 
@@ -22,23 +24,30 @@ def sample_nothing() -> None:
     """
     if (beam := sys.modules.get(_SAMPLER)) is None:
         return
-    sampler = beam.StateSampler
-    if not (hasattr(sampler, "start") and hasattr(sampler, "stop_if_still_running")):
-        raise RuntimeError(f"{_SAMPLER} has no start and stop: use the apache-flink that is pinned")
-    sampler.start = functools.partialmethod(_start, beam.set_current_tracker)
-    stop = sampler.stop_if_still_running
-    sampler.stop_if_still_running = functools.partialmethod(_stop, beam.set_current_tracker, stop)
+    set_current = beam.set_current_tracker
+    patch(beam.StateSampler, "start", functools.partial(_without_thread, set_current))
+    patch(beam.StateSampler, "stop_if_still_running", functools.partial(_at_once, set_current))
 
 
-def _start(sampler: Any, set_current: Any) -> None:
+def _without_thread(set_current: Any, start: Any) -> Any:
     """Counters find their step by the tracker of their thread."""
-    sampler.tracked_thread = threading.current_thread()
-    set_current(sampler)
+
+    @functools.wraps(start)
+    def begun(sampler: Any) -> None:
+        sampler.tracked_thread = threading.current_thread()
+        set_current(sampler)
+
+    return begun
 
 
-def _stop(sampler: Any, set_current: Any, stop: Any) -> None:
+def _at_once(set_current: Any, stop: Any) -> Any:
     """The first bundle has begun with a thread."""
-    if sampler.started:
-        stop(sampler)
-    else:
-        set_current(None)
+
+    @functools.wraps(stop)
+    def ended(sampler: Any) -> None:
+        if sampler.started:
+            stop(sampler)
+        else:
+            set_current(None)
+
+    return ended

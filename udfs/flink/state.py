@@ -10,6 +10,8 @@ import threading
 from collections import deque
 from typing import Any
 
+from udfs.flink.patching import patch
+
 # So many requests are on their way: their blobs are held as long.
 UNANSWERED = 8
 
@@ -33,14 +35,9 @@ def commit_together() -> None:
     from apache_beam.runners.worker.sdk_worker import GrpcStateHandler  # noqa: PLC0415
     from pyflink.fn_execution.state_impl import RemoteKeyedStateBackend  # noqa: PLC0415
 
-    for owner, name, patch in (
-        (GrpcStateHandler, "append_raw", later),
-        (GrpcStateHandler, "clear", later),
-        (RemoteKeyedStateBackend, "commit", together),
-    ):
-        if not hasattr(owner, name):
-            raise RuntimeError(f"{owner.__name__} has no {name}: use the apache-flink that is pinned")
-        setattr(owner, name, patch(getattr(owner, name)))
+    patch(GrpcStateHandler, "append_raw", later)
+    patch(GrpcStateHandler, "clear", later)
+    patch(RemoteKeyedStateBackend, "commit", together)
 
 
 def together(commit: Any) -> Any:
